@@ -1,0 +1,1 @@
+"""The engine of Latent Diffusion Lab: everything here works without a screen."""

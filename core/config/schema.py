@@ -1,0 +1,291 @@
+"""Every setting with its type, bounds, unit and meaning.
+
+The Train form, the documentation and the checks are all drawn from these models. Only fields live here; reading
+them from YAML is in `load.py`, and pairs that cannot work together are refused in `Settings.check_pairs`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from core.config.pairs import SamplerName, pair_problem
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Channels = Annotated[int, Field(ge=4, le=2048)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings: unknown keys, wrong types and non-finite numbers are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """What the models learn from."""
+
+    name: str = Field("mnist", description="Data set: a name of the catalog, 'image_folder' or 'npz'.")
+    path: str | None = Field(
+        None, description="Folder (one directory a class) or .npz file; for 'image_folder' and 'npz'."
+    )
+    image_size: int = Field(32, ge=8, le=512, multiple_of=8, description="Side of the square pictures, pixels.")
+    fit: Literal["pad", "resize"] = Field(
+        "pad",
+        description="How a smaller picture becomes image_size: 'pad' adds a border of the darkest value and keeps "
+        "every pixel (28 to 32: two pixels a side), 'resize' is antialiased. Larger pictures are always resized.",
+    )
+    color: Literal["native", "grey", "rgb"] = Field(
+        "native", description="Channels: as in the data set, one (grey), or three (rgb)."
+    )
+    holdout_fraction: float = Field(
+        0.1, gt=0.0, lt=0.9, description="Share of pictures held out when the set has no test split of its own."
+    )
+    train_limit: int | None = Field(
+        None, ge=16, description="Use only this many training pictures (fixed random choice); empty = all."
+    )
+    download: bool = Field(True, description="Fetch a missing torchvision set into paths.data.")
+
+
+class VaeSettings(Section):
+    """The variational autoencoder (diffusers AutoencoderKL)."""
+
+    latent_channels: int = Field(4, ge=1, le=64, description="Channels c of the latent picture.")
+    block_out_channels: tuple[Channels, ...] = Field(
+        (8, 16, 32),
+        min_length=1,
+        max_length=6,
+        description="Width of each level; n levels shrink the picture by 2^(n-1).",
+    )
+    layers_per_block: int = Field(1, ge=1, le=8, description="Residual layers a level.")
+    norm_num_groups: int = Field(4, ge=1, le=64, description="Groups of each GroupNorm; must divide every width.")
+    mid_block_add_attention: bool = Field(False, description="Self-attention at the lowest resolution.")
+
+    @property
+    def downsample_factor(self) -> int:
+        """Picture side over latent side."""
+        return int(2 ** (len(self.block_out_channels) - 1))
+
+
+class UnetSettings(Section):
+    """The class-conditional denoiser (diffusers UNet2DModel)."""
+
+    block_out_channels: tuple[Channels, ...] = Field(
+        (32, 64), min_length=1, max_length=6, description="Width of each level."
+    )
+    layers_per_block: int = Field(1, ge=1, le=8, description="Residual layers a level.")
+    attention_levels: tuple[int, ...] = Field(
+        (), description="Levels (0 = full latent resolution) that carry self-attention; empty = none."
+    )
+    norm_num_groups: int = Field(8, ge=1, le=64, description="Groups of each GroupNorm; must divide every width.")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout inside the residual layers.")
+
+
+class DiffusionSettings(Section):
+    """How noise enters, and what the U-Net is asked to predict."""
+
+    num_train_timesteps: int = Field(1000, ge=10, le=10000, description="Timesteps T of the noise schedule.")
+    schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid", "flow"] = Field(
+        "flow", description="Noise schedule; 'flow' is flow matching's straight path (rectified flow)."
+    )
+    beta_start: float = Field(1e-4, gt=0.0, lt=1.0, description="First beta of linear, scaled_linear and sigmoid.")
+    beta_end: float = Field(0.02, gt=0.0, lt=1.0, description="Last beta of linear, scaled_linear and sigmoid.")
+    prediction_type: Literal["epsilon", "v_prediction", "sample", "flow"] = Field(
+        "flow", description="What the U-Net predicts: the noise, v, the clean latents, or flow's velocity."
+    )
+    rescale_betas_zero_snr: bool = Field(
+        False, description="Rescale the schedule so that the last timestep is pure noise (arXiv 2305.08891)."
+    )
+    min_snr_gamma: float | None = Field(
+        None, gt=0.0, description="Min-SNR loss weight (arXiv 2303.09556), 5 is usual; empty = no weight."
+    )
+    cond_drop_prob: Fraction = Field(
+        0.1, description="Share of labels replaced by the null class in training, for classifier-free guidance."
+    )
+
+
+class TrainSettings(Section):
+    """What the VAE's and the U-Net's training have in common."""
+
+    steps: int = Field(1000, ge=1, le=10_000_000, description="Optimizer steps in all.")
+    batch_size: int = Field(64, ge=1, le=65536, description="Pictures an optimizer step, over all processes.")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, le=1024, description="Micro-batches a step; less memory, same result. Must divide batch_size."
+    )
+    learning_rate: float = Field(1e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
+    warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up from zero.")
+    lr_schedule: Literal["cosine", "constant"] = Field("cosine", description="After the warm-up.")
+    decay_steps: int | None = Field(
+        None, ge=1, description="Step at which the cosine reaches zero; empty = at the last step."
+    )
+    adam_beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW's first moment decay.")
+    adam_beta2: float = Field(0.99, ge=0.0, lt=1.0, description="AdamW's second moment decay.")
+    weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="AdamW's decoupled weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0.0, description="Gradients are scaled down to this norm.")
+    ema_decay: float = Field(0.999, ge=0.0, lt=1.0, description="Decay of the averaged weights used for sampling.")
+    ema_power: float = Field(0.75, gt=0.0, le=1.0, description="EMA warm-up: decay(t) = 1 - (1 + t)^-power.")
+
+
+class TrainVaeSettings(TrainSettings):
+    """Training of the VAE."""
+
+    learning_rate: float = Field(3e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
+    reconstruction_loss: Literal["mse", "l1"] = Field("mse", description="Distance of picture and reconstruction.")
+    kl_weight: float = Field(
+        1e-5, ge=0.0, description="Weight of the KL divergence (nats a picture) beside the mean error a pixel."
+    )
+
+
+class TrainUnetSettings(TrainSettings):
+    """Training of the U-Net."""
+
+    batch_size: int = Field(128, ge=1, le=65536, description="Pictures an optimizer step, over all processes.")
+    learning_rate: float = Field(2e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
+
+
+class SamplingSettings(Section):
+    """How pictures are generated when nothing else is asked for."""
+
+    sampler: SamplerName = Field("unipc", description="Solver that takes the noise out.")
+    num_inference_steps: int = Field(10, ge=1, le=1000, description="Steps of the sampler.")
+    guidance_scale: float = Field(
+        1.5, ge=0.0, le=50.0, description="Classifier-free guidance; 1 = none (one network pass a step, not two)."
+    )
+    batch_size: int = Field(256, ge=1, le=8192, description="Pictures sampled at once; changes memory, not pictures.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the first picture's noise.")
+
+
+class EvaluationSettings(Section):
+    """How quality is measured."""
+
+    num_samples: int = Field(1000, ge=10, le=100_000, description="Pictures generated for a report.")
+    recall_neighbours: int = Field(3, ge=1, le=20, description="k of the k-nearest-neighbour precision and recall.")
+    judge_epochs: int = Field(3, ge=1, le=100, description="Passes over the data when the judge is trained.")
+
+
+class LoggingSettings(Section):
+    """What a run writes down, and how often."""
+
+    log_every_steps: int = Field(20, ge=1, description="Steps averaged into one line of metrics.jsonl.")
+    validate_every_steps: int = Field(250, ge=1, description="Steps between held-out losses (EMA weights).")
+    validation_images: int = Field(512, ge=1, le=10_000, description="Held-out pictures of a validation.")
+    save_every_steps: int = Field(250, ge=1, description="Steps between checkpoints.")
+    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
+    num_previews: int = Field(12, ge=0, le=200, description="Previews over the run, at log-spaced steps.")
+    preview_images: int = Field(20, ge=1, le=256, description="Pictures a preview; the same seeds throughout.")
+    preview_inference_steps: int = Field(20, ge=1, le=250, description="Sampler steps of a U-Net preview.")
+
+
+class MachineSettings(Section):
+    """Where it runs."""
+
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$", description="'auto' takes a free GPU, else the CPU."
+    )
+    mixed_precision: Literal["auto", "no", "bf16"] = Field(
+        "auto", description="bf16 where the device has it natively; 'no' computes in float32."
+    )
+    num_threads: int = Field(0, ge=0, le=256, description="CPU threads of PyTorch; 0 = one a core, at most 8.")
+    stop_grace_s: float = Field(60.0, ge=1.0, le=3600.0, description="Seconds a stopping run has to save itself.")
+
+
+class PathSettings(Section):
+    """Where things are kept; LAB_RUNS, LAB_DATA and LAB_CACHE override. Relative to the project folder."""
+
+    runs: str = Field("runs", min_length=1, description="Run folders.")
+    data: str = Field("data", min_length=1, description="Data sets as torchvision stores them; may be read-only.")
+    cache: str = Field("cache", min_length=1, description="Arrays, latents and judges; can be deleted at any time.")
+
+
+class Settings(Section):
+    """One experiment."""
+
+    seed: int = Field(0, ge=0, lt=2**31, description="Everything random in a run derives from it.")
+    data: DataSettings = DataSettings()
+    vae: VaeSettings = VaeSettings()
+    unet: UnetSettings = UnetSettings()
+    diffusion: DiffusionSettings = DiffusionSettings()
+    train_vae: TrainVaeSettings = TrainVaeSettings()
+    train_unet: TrainUnetSettings = TrainUnetSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    logging: LoggingSettings = LoggingSettings()
+    machine: MachineSettings = MachineSettings()
+    paths: PathSettings = PathSettings()
+
+    @model_validator(mode="after")
+    def check_pairs(self) -> Settings:
+        """Refuse settings that are each fine but cannot work together."""
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> list[str]:
+        problems: list[str] = []
+        for name, section in (("train_vae", self.train_vae), ("train_unet", self.train_unet)):
+            if section.batch_size % section.gradient_accumulation_steps:
+                problems.append(
+                    f"{name}.gradient_accumulation_steps: {section.gradient_accumulation_steps} does not divide "
+                    f"batch_size {section.batch_size}"
+                )
+        factor = self.vae.downsample_factor
+        if self.data.image_size % factor:
+            problems.append(
+                f"vae.block_out_channels: {len(self.vae.block_out_channels)} levels shrink the picture by {factor}, "
+                f"which does not divide data.image_size {self.data.image_size}"
+            )
+        else:
+            side = self.data.image_size // factor
+            levels = len(self.unet.block_out_channels)
+            if side % 2 ** (levels - 1):
+                problems.append(
+                    f"unet.block_out_channels: {levels} levels need a latent side divisible by {2 ** (levels - 1)}, "
+                    f"got {side}"
+                )
+        for name, widths, groups in (
+            ("vae", self.vae.block_out_channels, self.vae.norm_num_groups),
+            ("unet", self.unet.block_out_channels, self.unet.norm_num_groups),
+        ):
+            for width in widths:
+                if width % groups:
+                    problems.append(f"{name}.norm_num_groups: {groups} does not divide the width {width}")
+        for level in self.unet.attention_levels:
+            if not 0 <= level < len(self.unet.block_out_channels):
+                problems.append(
+                    f"unet.attention_levels: level {level} does not exist, the U-Net has levels 0 to "
+                    f"{len(self.unet.block_out_channels) - 1}"
+                )
+        if self.data.name in ("image_folder", "npz") and not self.data.path:
+            problems.append(f"data.path: the data set '{self.data.name}' needs a path")
+        pair = pair_problem(
+            schedule=self.diffusion.schedule,
+            prediction_type=self.diffusion.prediction_type,
+            rescale_betas_zero_snr=self.diffusion.rescale_betas_zero_snr,
+            min_snr_gamma=self.diffusion.min_snr_gamma,
+            beta_start=self.diffusion.beta_start,
+            beta_end=self.diffusion.beta_end,
+            sampler=self.sampling.sampler,
+        )
+        if pair:
+            problems.append(pair)
+        return problems
+
+
+def project_root() -> Path:
+    """The folder that holds core/, lab/ and config.yaml."""
+    return Path(__file__).resolve().parents[2]
+
+
+def field_rows(section: type[BaseModel] = Settings, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every setting as (dotted name, pydantic FieldInfo), in the order of the schema."""
+    rows: list[tuple[str, Any]] = []
+    for name, info in section.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            rows += field_rows(annotation, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", info))
+    return rows
+
+

@@ -1,0 +1,1 @@
+"""Noise schedules, the sampler factory with its gate, and guidance."""

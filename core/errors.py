@@ -1,0 +1,47 @@
+"""The only errors a person sees: one sentence saying where, what is wrong, got what, and what to do."""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """A problem that is told to the user as one sentence, with an optional hint; never with a stack trace."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(LabError):
+    """The request itself is wrong (a setting, an option, a label): exit code 2, nothing was created."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration that cannot be read, is out of bounds, or asks for an impossible pair."""
+
+
+class DataUnavailable(LabError):
+    """A data set that is not on this machine and cannot be fetched, or that cannot be read."""
+
+
+class RunNotFound(LabError):
+    """No run of that id in the runs folder."""
+
+
+class RunBusy(LabError):
+    """The run (or its device) is in use by another process."""
+
+
+class CheckpointError(LabError):
+    """No checkpoint of the run can be read and verified."""
+
+
+class NonFiniteError(LabError):
+    """The loss or the gradient was NaN or infinite for too many steps in a row."""

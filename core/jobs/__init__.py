@@ -1,0 +1,1 @@
+"""Training in processes that outlive the screen."""

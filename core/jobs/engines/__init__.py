@@ -1,0 +1,1 @@
+"""Where a job's processes run: behind one small protocol."""

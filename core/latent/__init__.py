@@ -1,0 +1,1 @@
+"""Everything between raw VAE latents and the normalised latents the U-Net sees."""

@@ -1,0 +1,1 @@
+"""Builders over diffusers' networks."""

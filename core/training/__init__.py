@@ -1,0 +1,1 @@
+"""One loop, two objectives, exact resume."""

@@ -1,0 +1,1 @@
+"""The app shell: navigation, charts and components; no mathematics."""

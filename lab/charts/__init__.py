@@ -1,0 +1,1 @@
+"""Plotly figures from data; no Streamlit here."""

@@ -1,0 +1,1 @@
+"""The only rooms of the screens that call core; they return NumPy and plain records."""
