@@ -36,6 +36,8 @@ def pair_problem(
     beta_start: float = 1e-4,
     beta_end: float = 0.02,
     sampler: str | None = None,
+    num_inference_steps: int | None = None,
+    num_train_timesteps: int = 1000,
 ) -> str | None:
     """One sentence on why this combination cannot work, or None when it can."""
     if (schedule == "flow") != (prediction_type == "flow"):
@@ -64,5 +66,15 @@ def pair_problem(
         return (
             f"sampling.sampler: '{sampler}' does not support zero terminal SNR; use one of "
             f"{', '.join(ZERO_SNR_SAMPLERS)}"
+        )
+    if num_inference_steps is not None and num_inference_steps > num_train_timesteps:
+        return (
+            f"sampling.num_inference_steps: {num_inference_steps} steps do not fit into "
+            f"{num_train_timesteps} training timesteps"
+        )
+    if sampler == "ddim" and num_inference_steps and num_train_timesteps % num_inference_steps:
+        return (
+            f"sampling.num_inference_steps: 'ddim' visits T // n, and {num_inference_steps} does not divide "
+            f"{num_train_timesteps}; use a divisor or dpmpp_2m"
         )
     return None

@@ -266,6 +266,8 @@ class Settings(Section):
             beta_start=self.diffusion.beta_start,
             beta_end=self.diffusion.beta_end,
             sampler=self.sampling.sampler,
+            num_inference_steps=self.sampling.num_inference_steps,
+            num_train_timesteps=self.diffusion.num_train_timesteps,
         )
         if pair:
             problems.append(pair)

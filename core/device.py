@@ -1,0 +1,62 @@
+"""Which device to use, in which precision, with how many threads."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from core.errors import UsageError
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """'auto', 'cpu', 'cuda' or 'cuda:N' → a device that exists; auto takes the GPU with the most free memory.
+
+    Raises UsageError when the named GPU does not exist.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UsageError(f"machine.device: '{name}' was asked for, but PyTorch sees no GPU", "use cpu or auto")
+    count = torch.cuda.device_count()
+    if name in ("auto", "cuda"):
+        free = [torch.cuda.mem_get_info(index)[0] for index in range(count)]
+        return torch.device("cuda", free.index(max(free)))
+    index = int(name.partition(":")[2])
+    if index >= count:
+        raise UsageError(f"machine.device: '{name}' does not exist, this machine has {count} GPU(s)")
+    return torch.device("cuda", index)
+
+
+def supports_bf16(device: torch.device) -> bool:
+    """True where bfloat16 arithmetic is native: Ampere GPUs and later, CPUs with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return bool(torch.cuda.get_device_capability(device)[0] >= 8)
+    try:
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123 - a kernel file, read line by line
+            flags = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def mixed_precision(setting: str, device: torch.device) -> str:
+    """'auto', 'no' or 'bf16' → what Accelerate is told: 'no' or 'bf16'."""
+    if setting == "auto":
+        return "bf16" if supports_bf16(device) else "no"
+    return setting
+
+
+def set_threads(count: int) -> int:
+    """Use `count` CPU threads (0: one a core this process may use, at most 8). Returns the number in use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    wanted = count or min(available, 8, int(os.environ.get("OMP_NUM_THREADS") or 8))
+    torch.set_num_threads(wanted)
+    return wanted
+
+
+def device_label(device: torch.device) -> str:
+    """The device in words a person knows: 'NVIDIA H200 (cuda:0)', 'CPU, 2 threads'."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} ({device})"
+    return f"CPU, {torch.get_num_threads()} threads"

@@ -1,0 +1,125 @@
+"""The one factory of diffusers samplers.
+
+Every sampler is built from the training schedule's own betas with every setting spelled out, because
+`from_config` drops defaults and silently changes the noise schedule; alpha_bar is then checked to be training's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+
+from core.config.pairs import pair_problem
+from core.diffusion.schedule import NoiseSchedule
+from core.errors import UsageError
+
+ALPHA_BAR_TOLERANCE = 1e-6
+
+
+def build_sampler(name: str, schedule: NoiseSchedule, num_inference_steps: int) -> Any:
+    """A diffusers scheduler whose timesteps are set (trailing spacing, no clipping), on the CPU.
+
+    Raises UsageError, with the reason, for a pair that is known to be wrong.
+    """
+    problem = pair_problem(
+        schedule=schedule.name,
+        prediction_type=schedule.prediction_type,
+        rescale_betas_zero_snr=bool(schedule.signal_scale[-1] == 0) and not schedule.is_flow,
+        sampler=name,
+        num_inference_steps=num_inference_steps,
+        num_train_timesteps=schedule.num_train_timesteps,
+    )
+    if problem:
+        raise UsageError(problem)
+    return _flow(name, schedule, num_inference_steps) if schedule.is_flow else _vp(name, schedule, num_inference_steps)
+
+
+def is_stochastic(name: str) -> bool:
+    """True for samplers that draw noise at every step."""
+    return name in ("ddpm", "euler_ancestral", "dpmpp_2m_sde")
+
+
+def _vp(name: str, schedule: NoiseSchedule, num_inference_steps: int) -> Any:
+    assert schedule.betas is not None
+    common: dict[str, Any] = {
+        "num_train_timesteps": schedule.num_train_timesteps,
+        "trained_betas": schedule.betas.tolist(),
+        "prediction_type": schedule.prediction_type,
+        "timestep_spacing": "trailing",
+    }
+    multistep = {"solver_order": 2, "lower_order_final": True, "use_karras_sigmas": False}
+    builders: dict[str, tuple[str, dict[str, Any]]] = {
+        "ddpm": ("DDPMScheduler", {"clip_sample": False, "variance_type": "fixed_small"}),
+        "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": True}),
+        "euler": ("EulerDiscreteScheduler", {"use_karras_sigmas": False}),
+        "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
+        "heun": ("HeunDiscreteScheduler", {"use_karras_sigmas": False, "clip_sample": False}),
+        "lms": ("LMSDiscreteScheduler", {"use_karras_sigmas": False}),
+        "dpmpp_2m": (
+            "DPMSolverMultistepScheduler",
+            {**multistep, "algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"},
+        ),
+        "dpmpp_2m_sde": (
+            "DPMSolverMultistepScheduler",
+            {**multistep, "algorithm_type": "sde-dpmsolver++", "final_sigmas_type": "zero"},
+        ),
+        "unipc": ("UniPCMultistepScheduler", {**multistep, "final_sigmas_type": "zero"}),
+        "deis": ("DEISMultistepScheduler", multistep),
+    }
+    class_name, extra = builders[name]
+    sampler = getattr(diffusers, class_name)(**common, **extra)
+    difference = (sampler.alphas_cumprod - schedule.alphas_cumprod).abs().max().item()
+    if difference > ALPHA_BAR_TOLERANCE:
+        raise RuntimeError(f"{class_name}: alpha_bar differs from training's by {difference:.2e}")
+    sampler.set_timesteps(num_inference_steps)
+    return sampler
+
+
+def _flow(name: str, schedule: NoiseSchedule, num_inference_steps: int) -> Any:
+    count = schedule.num_train_timesteps
+    if name == "euler":
+        sampler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=count, shift=1.0)
+        # trailing spacing: without its own sigmas it spends the last step between σ = 1/T and 0
+        sampler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps))
+        return sampler
+    if name == "heun":
+        sampler = diffusers.FlowMatchHeunDiscreteScheduler(num_train_timesteps=count, shift=1.0)
+        sampler.set_timesteps(num_inference_steps)
+        return sampler
+    settings: dict[str, Any] = {
+        "num_train_timesteps": count,
+        "prediction_type": "flow_prediction",
+        "use_flow_sigmas": True,
+        "flow_shift": 1.0,
+        "solver_order": 2,
+        "lower_order_final": True,
+        "final_sigmas_type": "zero",
+    }
+    if name == "dpmpp_2m":
+        sampler = diffusers.DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", **settings)
+    else:
+        sampler = diffusers.UniPCMultistepScheduler(**settings)
+    sampler.set_timesteps(num_inference_steps)
+    return sampler
+
+
+def scales_at(schedule: NoiseSchedule, sampler: Any, index: int) -> tuple[float, float]:
+    """(signal_scale, noise_scale) of the latents that enter step `index` of a built sampler."""
+    if schedule.is_flow:
+        sigma = float(sampler.sigmas[index])
+        return 1.0 - sigma, sigma
+    t = round(float(sampler.timesteps[index]))
+    return float(schedule.signal_scale[t]), float(schedule.noise_scale[t])
+
+
+def initial_latents(schedule: NoiseSchedule, sampler: Any, noise: torch.Tensor) -> torch.Tensor:
+    """Where sampling starts: unit noise (N, c, h, w) in the sampler's own scale."""
+    return noise if schedule.is_flow else noise * sampler.init_noise_sigma
+
+
+def network_input(schedule: NoiseSchedule, sampler: Any, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    """The sampler's state in the scale that the U-Net was trained on (N, c, h, w)."""
+    return latents if schedule.is_flow else sampler.scale_model_input(latents, timestep)

@@ -1,0 +1,119 @@
+"""The VAE's posterior of the whole training set, encoded once, kept on disk and memory-mapped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from core import atomic
+from core.data.batches import images_to_model
+from core.latent.codec import LatentScaling, split_moments
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSet:
+    """moments (N, 2c, h, w) float32, memory-mapped, and the scaling computed over them."""
+
+    moments: np.ndarray
+    scaling: LatentScaling
+
+
+def cached_latents(
+    vae: AutoencoderKL,
+    images: np.ndarray,
+    *,
+    key: str,
+    cache_dir: Path,
+    batch_size: int = 256,
+    progress: Callable[[str, float], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> LatentSet | None:
+    """The posterior moments of `images` (N, H, W, C) uint8, from the cache or encoded now.
+
+    key: must name both the pictures and the VAE's weights. Returns None when `should_stop` said so meanwhile;
+    nothing is kept then. A cache entry appears whole or not at all.
+    """
+    folder = cache_dir / "latents" / key
+    found = _open(folder, len(images))
+    if found:
+        return found
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir()
+    try:
+        device = next(vae.parameters()).device
+        moments: np.ndarray | None = None
+        for start in range(0, len(images), batch_size):
+            if should_stop():
+                return None
+            part = _encode(vae, images[start : start + batch_size], device)
+            if moments is None:
+                shape = (len(images), *part.shape[1:])
+                moments = np.lib.format.open_memmap(temporary / "moments.npy", mode="w+", dtype=np.float32, shape=shape)
+            moments[start : start + len(part)] = part
+            if progress:
+                progress("encoding latents", min(1.0, (start + batch_size) / len(images)))
+        assert moments is not None
+        scaling = measure_scaling(moments)
+        moments.flush()
+        del moments
+        atomic.write_json(
+            temporary / "latents.json", {"count": len(images), "shift": scaling.shift, "scale": scaling.scale}
+        )
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            if _open(folder, len(images)) is None:  # not another process that was quicker, but a damaged entry
+                shutil.rmtree(folder, ignore_errors=True)
+                os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return _open(folder, len(images))
+
+
+def measure_scaling(moments: np.ndarray, *, chunk: int = 4096) -> LatentScaling:
+    """shift and scale (c,) that give the sampled latents zero mean and unit variance a channel.
+
+    The variance is that of a posterior sample: variance of the means plus the mean of the variances.
+    """
+    channels = moments.shape[1] // 2
+    total = np.zeros(channels)
+    squares = np.zeros(channels)
+    count = 0
+    for start in range(0, len(moments), chunk):
+        mean, std = split_moments(torch.from_numpy(np.array(moments[start : start + chunk])))
+        mean, std = mean.double(), std.double()
+        total += mean.sum(dim=(0, 2, 3)).numpy()
+        squares += (mean**2 + std**2).sum(dim=(0, 2, 3)).numpy()
+        count += mean.numel() // channels
+    average = total / count
+    deviation = np.sqrt(np.maximum(squares / count - average**2, 1e-12))
+    return LatentScaling(shift=tuple(average.tolist()), scale=tuple((1.0 / deviation).tolist()))
+
+
+@torch.no_grad()
+def _encode(vae: AutoencoderKL, images: np.ndarray, device: torch.device) -> np.ndarray:
+    batch = images_to_model(torch.from_numpy(np.array(images)).to(device))
+    return vae.encode(batch).latent_dist.parameters.float().cpu().numpy()
+
+
+def _open(folder: Path, count: int) -> LatentSet | None:
+    try:
+        facts = json.loads((folder / "latents.json").read_text())
+        moments = np.load(folder / "moments.npy", mmap_mode="r", allow_pickle=False)
+        if facts["count"] != count or len(moments) != count:
+            return None
+        return LatentSet(
+            moments=moments, scaling=LatentScaling(shift=tuple(facts["shift"]), scale=tuple(facts["scale"]))
+        )
+    except (OSError, ValueError, KeyError):
+        return None
