@@ -45,3 +45,7 @@ class CheckpointError(LabError):
 
 class NonFiniteError(LabError):
     """The loss or the gradient was NaN or infinite for too many steps in a row."""
+
+
+class StorageFull(LabError):
+    """The disk or the quota is full."""

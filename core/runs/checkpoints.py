@@ -59,26 +59,13 @@ def save_checkpoint(root: Path, step: int, files: Mapping[str, bytes], *, keep: 
         if _problem(target) is None:
             return target
         _remove(target)
-    temporary = root / f".tmp-{target.name}-{uuid.uuid4().hex[:8]}"
-    try:
-        temporary.mkdir()
-        manifest = {}
-        folders = {temporary}
-        for name, data in files.items():
-            path = temporary / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            folders.add(path.parent)
-            _write_flushed(path, data)
-            manifest[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        text = json.dumps({"step": step, "files": manifest}, indent=1)
-        _write_flushed(temporary / "manifest.json", text.encode())
-        for folder in folders:
-            atomic.fsync_dir(folder)
-        os.rename(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    atomic.fsync_dir(root)
+    manifest = {
+        "step": step,
+        "files": {
+            name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+        },
+    }
+    atomic.write_folder(target, {**files, "manifest.json": json.dumps(manifest, indent=1).encode()})
     _prune(root, keep)
     return target
 
@@ -175,9 +162,3 @@ def _remove(folder: Path) -> None:
     os.rename(folder, trash)
     shutil.rmtree(trash, ignore_errors=True)
 
-
-def _write_flushed(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

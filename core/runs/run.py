@@ -137,6 +137,11 @@ class Run:
         return self.folder / "evaluations"
 
     @property
+    def data_path(self) -> Path:
+        """data.json: the data set as training saw it (name, fingerprint, class names, sizes)."""
+        return self.folder / "data.json"
+
+    @property
     def vae_dir(self) -> Path:
         """A U-Net run's own copy of its VAE (diffusers layout) and codec.json, so that it stands alone."""
         return self.folder / "vae"

@@ -1,0 +1,104 @@
+"""From a trained run to something that samples: U-Net, codec, schedule and the names of the classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import AutoencoderKL, UNet2DModel
+from safetensors.torch import load as load_safetensors
+
+from core.config.schema import Settings
+from core.device import resolve_device
+from core.diffusion.schedule import NoiseSchedule, build_schedule
+from core.errors import CheckpointError, UsageError
+from core.latent.codec import LatentCodec, LatentScaling
+from core.runs.checkpoints import WEIGHTS_FILE, load_newest
+from core.runs.run import Run
+
+Weights = Literal["ema", "raw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A denoiser ready to sample, in evaluation mode, on one device."""
+
+    unet: UNet2DModel
+    codec: LatentCodec
+    schedule: NoiseSchedule
+    settings: Settings
+    class_names: tuple[str, ...]
+    image_set_fingerprint: str
+    run_id: str
+    step: int
+    device: torch.device
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @property
+    def unconditional_label(self) -> int:
+        """The null class, K."""
+        return self.num_classes
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(c, h, w)."""
+        side = self.settings.data.image_size // self.settings.vae.downsample_factor
+        return (self.settings.vae.latent_channels, side, side)
+
+
+def load_model(
+    run: Run, *, device: str = "auto", weights: Weights = "ema", step: int | None = None
+) -> LoadedModel:
+    """A U-Net run's newest checkpoint that verifies (or `step`), with the run's own copy of its VAE.
+
+    Raises UsageError for a VAE run, CheckpointError when nothing was saved yet or nothing verifies.
+    """
+    if run.info.kind != "unet":
+        raise UsageError(f"{run.id}: is a {run.info.kind.upper()} run; pictures are sampled from a U-Net run")
+    checkpoint = load_newest(run.checkpoints_dir, step=step)
+    if checkpoint is None:
+        raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
+    target = resolve_device(device)
+    unet = build_from_files(UNet2DModel, checkpoint.files, "unet_ema" if weights == "ema" else "unet")
+    data = json.loads(run.data_path.read_text())
+    return LoadedModel(
+        unet=unet.to(target).eval(),
+        codec=load_codec(run.vae_dir, target),
+        schedule=build_schedule(run.settings.diffusion),
+        settings=run.settings,
+        class_names=tuple(data["class_names"]),
+        image_set_fingerprint=data["fingerprint"],
+        run_id=run.id,
+        step=checkpoint.step,
+        device=target,
+    )
+
+
+def load_codec(folder: Path, device: torch.device) -> LatentCodec:
+    """The VAE and its scaling as a U-Net run keeps them. Raises CheckpointError when damaged."""
+    try:
+        facts = json.loads((folder / "codec.json").read_text())
+        files = {f"vae/{name}": (folder / name).read_bytes() for name in ("config.json", WEIGHTS_FILE)}
+        scaling = LatentScaling(shift=tuple(facts["shift"]), scale=tuple(facts["scale"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder.parent.name}: its copy of the VAE cannot be read: {error}") from None
+    vae = build_from_files(AutoencoderKL, files, "vae").to(device).eval().requires_grad_(False)
+    return LatentCodec(vae=vae, scaling=scaling)
+
+
+def build_from_files(network_class: Any, files: Mapping[str, bytes], name: str) -> Any:
+    """A diffusers network from `name/config.json` and its safetensors. Raises CheckpointError when they do not fit."""
+    try:
+        network = network_class.from_config(json.loads(files[f"{name}/config.json"]))
+        network.load_state_dict(load_safetensors(files[f"{name}/{WEIGHTS_FILE}"]))
+    except (KeyError, ValueError, RuntimeError, OSError) as error:
+        raise CheckpointError(f"{name}: the weights do not fit the network: {str(error).splitlines()[0]}") from None
+    return network

@@ -1,0 +1,60 @@
+"""What the U-Net minimises: the weighted squared error of its prediction (arXiv 2006.11239, eq. 14)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import UNet2DModel
+from torch import nn
+
+from core.diffusion.schedule import NoiseSchedule
+from core.seeding import generator
+
+
+class DiffusionObjective(nn.Module):
+    """Wraps the U-Net so that one forward pass gives the loss (and so that Accelerate can wrap it)."""
+
+    def __init__(self, unet: UNet2DModel) -> None:
+        super().__init__()
+        self.network = unet
+
+    def forward(
+        self,
+        noisy_latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        labels: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """noisy_latents, target (B, c, h, w), timesteps, labels, weight (B,) → scalar `loss`."""
+        model_output = self.network(noisy_latents, timesteps, class_labels=labels).sample
+        error = (model_output.float() - target) ** 2
+        return {"loss": (weight * error.mean(dim=(1, 2, 3))).mean()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionDraw:
+    """Turns clean latents into training inputs; everything random derives from (seed, purpose, step)."""
+
+    schedule: NoiseSchedule
+    unconditional_label: int
+    cond_drop_prob: float
+    seed: int
+
+    def inputs(
+        self, latents: torch.Tensor, labels: torch.Tensor, step: int, *, purpose: str = "diffusion"
+    ) -> dict[str, torch.Tensor]:
+        """latents (B, c, h, w), labels (B,) → the keyword arguments of `DiffusionObjective.forward`."""
+        device, count = latents.device, len(latents)
+        source = generator(self.seed, purpose, step, device=device)
+        t = torch.randint(0, self.schedule.num_train_timesteps, (count,), generator=source, device=device)
+        noise = torch.randn(latents.shape, generator=source, device=device)
+        dropped = torch.rand(count, generator=source, device=device) < self.cond_drop_prob
+        return {
+            "noisy_latents": self.schedule.add_noise(latents, noise, t),
+            "timesteps": self.schedule.timesteps[t],
+            "labels": torch.where(dropped, self.unconditional_label, labels),
+            "target": self.schedule.target(latents, noise, t),
+            "weight": self.schedule.loss_weight(t),
+        }

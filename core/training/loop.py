@@ -1,0 +1,134 @@
+"""The training loop both objectives share: a generator of frozen records; its caller logs, saves and stops.
+
+A step depends on weights, optimizer state and step number only. The whole global batch of a step is drawn at once and
+then cut into processes and micro-batches, so one process equals two and one micro-batch equals four, up to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch import nn
+
+from core.config.schema import TrainSettings
+from core.errors import NonFiniteError
+from core.training.learning_rate import learning_rate_at
+
+MAX_NONFINITE_IN_A_ROW = 5
+
+Draw = Callable[[int], dict[str, torch.Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What one optimizer step did. step: steps done, this one included. grad_norm: before clipping."""
+
+    step: int
+    losses: dict[str, float]
+    grad_norm: float
+    learning_rate: float
+    is_finite: bool
+
+
+def train_steps(
+    objective: nn.Module,
+    *,
+    draw: Draw,
+    accelerator: Accelerator,
+    optimizer: torch.optim.Optimizer,
+    ema: EMAModel,
+    settings: TrainSettings,
+    first_step: int,
+) -> Iterator[StepResult]:
+    """Train from `first_step` steps done to `settings.steps`.
+
+    draw(step): the global batch of that step, as keyword arguments of the objective with a leading batch dimension.
+    A step whose loss or gradient is not finite changes neither weights nor optimizer nor EMA. Raises NonFiniteError
+    after MAX_NONFINITE_IN_A_ROW of them in a row.
+    """
+    parameters = list(accelerator.unwrap_model(objective).parameters())
+    nonfinite_in_a_row = 0
+    for step in range(first_step, settings.steps):
+        learning_rate = learning_rate_at(step, settings)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        parts = micro_batches(
+            draw(step),
+            count=settings.gradient_accumulation_steps,
+            process_index=accelerator.process_index,
+            num_processes=accelerator.num_processes,
+        )
+        totals: dict[str, torch.Tensor] = {}
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
+            with _sync_only(accelerator, objective, last):
+                losses = objective(**part)
+                accelerator.backward(losses["loss"] / len(parts))
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() / len(parts)
+        norm = accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
+        figures = torch.stack([*totals.values(), torch.as_tensor(norm, device=accelerator.device)])
+        *values, grad_norm = accelerator.reduce(figures, reduction="mean").tolist()  # the step's one device sync
+        is_finite = all(map(math.isfinite, [*values, grad_norm]))
+        if is_finite:
+            optimizer.step()
+            ema.step(parameters)
+        optimizer.zero_grad(set_to_none=True)
+        nonfinite_in_a_row = 0 if is_finite else nonfinite_in_a_row + 1
+        yield StepResult(
+            step=step + 1,
+            losses=dict(zip(totals, values, strict=True)),
+            grad_norm=grad_norm,
+            learning_rate=learning_rate,
+            is_finite=is_finite,
+        )
+        if nonfinite_in_a_row >= MAX_NONFINITE_IN_A_ROW:
+            raise NonFiniteError(
+                f"the loss or its gradient was not finite for {nonfinite_in_a_row} steps in a row, last at step "
+                f"{step + 1}",
+                "lower the learning rate, or set machine.mixed_precision to no; the last good checkpoint stands",
+            )
+
+
+def micro_batches(
+    batch: dict[str, torch.Tensor], *, count: int, process_index: int = 0, num_processes: int = 1
+) -> list[dict[str, torch.Tensor]]:
+    """This process's share of a global batch, in `count` equal parts. The batch must divide evenly."""
+    shares = {name: value.chunk(num_processes)[process_index] for name, value in batch.items()}
+    chunks = {name: value.chunk(count) for name, value in shares.items()}
+    return [{name: chunks[name][index] for name in chunks} for index in range(count)]
+
+
+def build_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW (arXiv 1711.05101); the learning rate is set before every step."""
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=settings.learning_rate,
+        betas=(settings.adam_beta1, settings.adam_beta2),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def build_ema(network: nn.Module, settings: TrainSettings) -> EMAModel:
+    """Averaged weights with warm-up: decay = min(ema_decay, 1 - (1 + t)^-ema_power)."""
+    return EMAModel(
+        network.parameters(),
+        decay=settings.ema_decay,
+        use_ema_warmup=True,
+        inv_gamma=1.0,
+        power=settings.ema_power,
+        foreach=True,
+    )
+
+
+def _sync_only(accelerator: Accelerator, objective: nn.Module, sync: bool):  # type: ignore[no-untyped-def]
+    """Gradients travel between processes with the last micro-batch only."""
+    from contextlib import nullcontext
+
+    return nullcontext() if sync else accelerator.no_sync(objective)

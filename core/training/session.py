@@ -1,0 +1,404 @@
+"""The recipe of a training run: resume, step, log, validate, preview, save, stop. Both kinds of run share it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from diffusers.training_utils import EMAModel
+from safetensors.torch import save as save_safetensors
+from torch import nn
+
+from core import atomic
+from core.config.load import resolve_path
+from core.config.schema import Settings, TrainSettings
+from core.device import device_label, mixed_precision, resolve_device, set_threads
+from core.errors import CheckpointError, NonFiniteError, StorageFull
+from core.runs.checkpoints import Checkpoint, clean_leftovers, load_newest, network_files, save_checkpoint
+from core.runs.metrics import MetricsWriter
+from core.runs.run import Run, RunState
+from core.seeding import derive
+from core.training.loop import Draw, StepResult, build_ema, build_optimizer, train_steps
+
+logger = logging.getLogger(__name__)
+
+STATUS_EVERY_S = 1.0
+ShouldStop = Callable[[], bool]
+OnStep = Callable[[StepResult], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a training ended: FINISHED or STOPPED, at which step, and why in words."""
+
+    state: RunState
+    step: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What differs between a VAE and a U-Net run.
+
+    objective: module whose `.network` is trained. draw(step): that step's global batch. validate and preview get the
+    averaged network in evaluation mode; preview returns the arrays of one previews/*.npz.
+    """
+
+    objective: nn.Module
+    draw: Draw
+    validate: Callable[[nn.Module], dict[str, float]]
+    preview: Callable[[nn.Module], dict[str, np.ndarray]]
+
+
+def open_accelerator(settings: Settings) -> Accelerator:
+    """The Accelerator for these settings: device, precision and processes. One a process, made anew for each run."""
+    device = resolve_device(settings.machine.device)
+    set_threads(settings.machine.num_threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    AcceleratorState._reset_state(True)
+    return Accelerator(
+        cpu=device.type == "cpu", mixed_precision=mixed_precision(settings.machine.mixed_precision, device)
+    )
+
+
+class StatusKeeper:
+    """Writes status.json at most once a second, and measures speed and the time that is left."""
+
+    def __init__(self, run: Run, device: torch.device, *, elapsed_before_s: float = 0.0) -> None:
+        self.run = run
+        self.steps_total = run.train_settings.steps
+        self.batch_size = run.train_settings.batch_size
+        self.device = device_label(device)
+        self.elapsed_before_s = elapsed_before_s
+        self.started = time.monotonic()
+        self.last_write = -math.inf
+        self.marks: list[tuple[float, int]] = []
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of training, those of earlier attempts included."""
+        return self.elapsed_before_s + time.monotonic() - self.started
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Speed over about the last ten seconds, everything included."""
+        if len(self.marks) < 2:
+            return None
+        (first_time, first_step), (last_time, last_step) = self.marks[0], self.marks[-1]
+        seconds = last_time - first_time
+        return (last_step - first_step) * self.batch_size / seconds if seconds > 0 else None
+
+    def write(self, state: RunState, step: int, *, stage: str = "", reason: str = "", force: bool = False) -> None:
+        """Replace status.json, unless it was written less than a second ago and `force` is not given."""
+        now = time.monotonic()
+        if not force and now - self.last_write < STATUS_EVERY_S:
+            return
+        if stage == "training":
+            self.marks = [*self.marks[-10:], (now, step)]
+        speed = self.images_per_s
+        self.last_write = now
+        self.run.write_status(
+            replace(
+                self.run.status(),
+                state=state,
+                step=step,
+                steps_total=self.steps_total,
+                images_per_s=speed,
+                eta_s=(self.steps_total - step) * self.batch_size / speed if speed else None,
+                elapsed_s=self.elapsed_s,
+                stage=stage,
+                reason=reason,
+                device=self.device,
+            )
+        )
+
+
+def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Path) -> None:
+    """Everything that can be known to be wrong before a run folder exists. Raises a LabError with one sentence."""
+    from core.data.arrays import prepare
+    from core.models.summary import summarize
+
+    resolve_device(settings.machine.device)
+    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir, seed=settings.seed)
+    for part in ("vae", "unet") if kind == "all" else (kind,):
+        summarize(settings, part, channels=images.channels, num_classes=images.num_classes)
+
+
+def run_training(
+    run: Run,
+    recipe: Recipe,
+    *,
+    network_name: str,
+    accelerator: Accelerator,
+    status: StatusKeeper,
+    should_stop: ShouldStop,
+    on_step: OnStep | None,
+) -> Outcome:
+    """Train a run from its newest good checkpoint to its end, to a stop request, or to an error.
+
+    Raises NonFiniteError, CheckpointError, StorageFull; the last good checkpoint stands in every case.
+    """
+    settings, train = run.settings, run.train_settings
+    session = _Session(run, recipe, network_name, accelerator, train)
+    checkpoint = session.resume()
+    first_step = checkpoint.step if checkpoint else 0
+    status.elapsed_before_s = session.elapsed_before_s
+    status.started = time.monotonic()
+    writer = MetricsWriter(run.metrics_path)
+    writer.truncate_after(first_step)
+    previews = set(preview_steps(train.steps, settings.logging.num_previews))
+    if first_step == 0 and 0 in previews:
+        session.write_preview(0)
+    interval = _Interval(train.batch_size)
+
+    def draw(step: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(derive(settings.seed, "dropout", step, accelerator.process_index))
+        return recipe.draw(step)
+
+    def log_line(result: StepResult, validation: dict[str, float]) -> None:
+        line = interval.line(result, status.elapsed_s)
+        if accelerator.is_main_process:
+            writer.append({**line, **validation})
+
+    status.write(RunState.RUNNING, first_step, stage="training", force=True)
+    result: StepResult | None = None
+    try:
+        for result in train_steps(
+            session.objective,
+            draw=draw,
+            accelerator=accelerator,
+            optimizer=session.optimizer,
+            ema=session.ema,
+            settings=train,
+            first_step=first_step,
+        ):
+            step = result.step
+            interval.add(result)
+            last = step == train.steps
+            stopping = not last and _any_process(accelerator, should_stop())
+            saves = last or stopping or step % settings.logging.save_every_steps == 0
+            validates = last or step % settings.logging.validate_every_steps == 0
+            validation = session.validate() if validates else {}
+            if saves or validates or step % settings.logging.log_every_steps == 0:
+                log_line(result, validation)
+            if step in previews:
+                session.write_preview(step)
+            if stopping:
+                status.write(RunState.STOPPING, step, stage="saving a checkpoint", force=True)
+            if saves:
+                session.save(step, status.elapsed_s)
+            status.write(RunState.RUNNING, step, stage="training", force=last)
+            if on_step:
+                on_step(result)
+            if stopping:
+                return Outcome(state=RunState.STOPPED, step=step, reason=f"stopped; checkpoint of step {step:,} saved")
+    except NonFiniteError:
+        if result:
+            log_line(result, {})
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            step = result.step if result else first_step
+            raise StorageFull(
+                f"disk full at step {step:,} while writing to {run.folder}",
+                f"{_last_checkpoint_in_words(run)}; free some space and resume",
+            ) from error
+        raise
+    return Outcome(state=RunState.FINISHED, step=train.steps)
+
+
+def preview_steps(total: int, count: int) -> list[int]:
+    """At most `count` log-spaced steps from 0 to `total`, both included: early learning changes fastest."""
+    if count <= 0:
+        return []
+    if count == 1:
+        return [total]
+    spaced = np.logspace(0, math.log10(max(total, 1)), count - 1)
+    return sorted({0, total, *(round(step) for step in spaced)})
+
+
+class _Session:
+    """Networks, optimizer and average of one run, and how they go to disk and come back."""
+
+    def __init__(
+        self, run: Run, recipe: Recipe, network_name: str, accelerator: Accelerator, train: TrainSettings
+    ) -> None:
+        self.run, self.recipe, self.name, self.accelerator = run, recipe, network_name, accelerator
+        self.network: Any = recipe.objective.network.to(accelerator.device)
+        self.averaged: Any = deepcopy(self.network).eval().requires_grad_(False)
+        self.ema: EMAModel = build_ema(self.network, train)
+        self.optimizer = build_optimizer(self.network, train)
+        self.objective: nn.Module = recipe.objective
+        self.elapsed_before_s = 0.0
+
+    def resume(self) -> Checkpoint | None:
+        """Load the newest checkpoint that verifies; tells the log and the events when newer ones were damaged."""
+        clean_leftovers(self.run.checkpoints_dir)
+        checkpoint = load_newest(self.run.checkpoints_dir)
+        if checkpoint:
+            for sentence in checkpoint.skipped:
+                message = f"{sentence}; falling back to step {checkpoint.step}"
+                logger.warning(message)
+                self.run.add_event("checkpoint damaged", reason=message)
+            self._restore(checkpoint)
+            logger.info("resumed from step %s", f"{checkpoint.step:,}")
+        # Accelerate wraps what is already on the device and restored; its own state is never saved
+        self.objective, self.optimizer = self.accelerator.prepare(self.objective, self.optimizer)
+        self.objective.train()
+        return checkpoint
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        try:
+            self.network.load_state_dict(checkpoint.tensors(f"{self.name}/diffusion_pytorch_model.safetensors"))
+            averaged = checkpoint.tensors(f"{self.name}_ema/diffusion_pytorch_model.safetensors")
+            names = [name for name, _ in self.network.named_parameters()]
+            self.ema.shadow_params = [averaged[name].to(self.accelerator.device) for name in names]
+            facts = checkpoint.json("state.json")
+            self.ema.optimization_step = facts["ema_updates"]
+            self.elapsed_before_s = facts["elapsed_s"]
+            moments = checkpoint.tensors("optimizer.safetensors")
+            for name, parameter in self.network.named_parameters():
+                state = {key: moments[f"{name}/{key}"].to(parameter.device) for key in facts["optimizer_keys"]}
+                if state:
+                    self.optimizer.state[parameter] = state
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.run.id}: checkpoint {checkpoint.folder.name} does not fit this network: "
+                f"{str(error).splitlines()[0]}"
+            ) from None
+
+    def save(self, step: int, elapsed_s: float) -> None:
+        """Write a durable checkpoint (main process only)."""
+        if not self.accelerator.is_main_process:
+            return
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        states = {name: optimizer.state.get(parameter, {}) for name, parameter in self.network.named_parameters()}
+        keys = sorted({key for state in states.values() for key in state})
+        moments = {
+            f"{name}/{key}": value.detach().cpu().contiguous()
+            for name, state in states.items()
+            for key, value in state.items()
+        }
+        averaged = dict(zip((name for name, _ in self.network.named_parameters()), self.ema.shadow_params, strict=True))
+        facts = {
+            "step": step,
+            "ema_updates": self.ema.optimization_step,
+            "elapsed_s": elapsed_s,
+            "optimizer_keys": keys,
+            "torch": torch.__version__,
+        }
+        files = {
+            **network_files(self.name, self.network.config, self.network.state_dict()),
+            **network_files(f"{self.name}_ema", self.network.config, {**self.network.state_dict(), **averaged}),
+            "optimizer.safetensors": save_safetensors(moments),
+            "state.json": json.dumps(facts, indent=1).encode(),
+        }
+        save_checkpoint(self.run.checkpoints_dir, step, files, keep=self.run.settings.logging.keep_checkpoints)
+
+    def _average(self) -> Any:
+        self.ema.copy_to(self.averaged.parameters())
+        return self.averaged
+
+    def validate(self) -> dict[str, float]:
+        """Held-out figures with the averaged weights."""
+        return {f"val_{name}": value for name, value in self.recipe.validate(self._average()).items()}
+
+    def write_preview(self, step: int) -> None:
+        """previews/step-%08d.npz, with the averaged weights (the fresh ones at step 0)."""
+        if not self.accelerator.is_main_process:
+            return
+        arrays = self.recipe.preview(self._average())
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, step=np.int64(step), **arrays)  # type: ignore[arg-type]
+        self.run.previews_dir.mkdir(exist_ok=True)
+        atomic.write_bytes(self.run.previews_dir / f"step-{step:08d}.npz", buffer.getvalue())
+
+
+class _Interval:
+    """Averages steps into one line of metrics; a line always closes at a checkpoint, so resume repeats none."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.results: list[StepResult] = []
+        self.started_s = math.nan
+
+    def add(self, result: StepResult) -> None:
+        self.results.append(result)
+
+    def line(self, last: StepResult, elapsed_s: float) -> dict[str, Any]:
+        count = max(1, len(self.results))
+        means = {name: sum(item.losses[name] for item in self.results) / count for name in last.losses}
+        seconds = elapsed_s - self.started_s
+        images = count * self.batch_size
+        line = {
+            "step": last.step,
+            "images_seen": last.step * self.batch_size,
+            "elapsed_s": round(elapsed_s, 3),
+            **means,
+            "learning_rate": last.learning_rate,
+            "grad_norm": sum(item.grad_norm for item in self.results) / count,
+            **({"images_per_s": round(images / seconds, 1)} if seconds > 0 else {}),
+        }
+        self.results = []
+        self.started_s = elapsed_s
+        return line
+
+
+def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """True when any process saw the stop request: all of them must leave at the same step."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum").item() > 0)
+
+
+def _last_checkpoint_in_words(run: Run) -> str:
+    try:
+        checkpoint = load_newest(run.checkpoints_dir)
+    except CheckpointError:
+        checkpoint = None
+    return f"the checkpoint of step {checkpoint.step:,} stands" if checkpoint else "nothing was saved yet"
+
+
+def data_facts(run: Run, images: Any) -> None:
+    """Record the data set in the run folder at its first start; at a resume, refuse one that has changed."""
+    from core.errors import DataUnavailable
+
+    facts = {
+        "name": images.name,
+        "title": images.title,
+        "fingerprint": images.fingerprint,
+        "class_names": list(images.class_names),
+        "train_count": len(images.train.labels),
+        "heldout_count": len(images.heldout.labels),
+        "channels": images.channels,
+        "image_size": images.image_size,
+    }
+    if run.data_path.exists():
+        before = json.loads(run.data_path.read_text())
+        if before["fingerprint"] != images.fingerprint:
+            raise DataUnavailable(
+                f"{run.id}: the data set '{images.name}' has changed since this run began "
+                f"({before['fingerprint'][:12]} then, {images.fingerprint[:12]} now)",
+                "start a new run on it",
+            )
+        return
+    atomic.write_json(run.data_path, facts)
+
+
+def folders_of(settings: Settings) -> tuple[Path, Path]:
+    """(data_dir, cache_dir) of these settings."""
+    return resolve_path(settings.paths.data), resolve_path(settings.paths.cache)

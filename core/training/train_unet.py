@@ -1,0 +1,226 @@
+"""A U-Net run: takes its VAE, encodes the data set once, trains on the cached latents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from core import atomic
+from core.data.arrays import ImageSet, prepare
+from core.data.batches import Batches, on_device
+from core.diffusion.schedule import build_schedule
+from core.errors import CheckpointError
+from core.latent.cache import LatentSet, cached_latents
+from core.latent.codec import LatentCodec, LatentScaling, split_moments
+from core.models.unet import build_unet
+from core.runs.checkpoints import WEIGHTS_FILE, load_newest
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+from core.sampling.load import LoadedModel, build_from_files, load_codec
+from core.sampling.steps import SampleRequest
+from core.sampling.trajectory import record
+from core.seeding import derive, generator
+from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
+from core.training.session import (
+    OnStep,
+    Outcome,
+    Recipe,
+    ShouldStop,
+    StatusKeeper,
+    data_facts,
+    open_accelerator,
+    run_training,
+)
+
+
+def train(
+    run: Run,
+    *,
+    data_dir: Path,
+    cache_dir: Path,
+    store_root: Path,
+    should_stop: ShouldStop,
+    on_step: OnStep | None = None,
+) -> Outcome:
+    """Train (or resume) a U-Net run on its VAE's latents. Raises a LabError in one sentence when it cannot go on."""
+    settings = run.settings
+    accelerator = open_accelerator(settings)
+    device = accelerator.device
+    status = StatusKeeper(run, device)
+    step = run.status().step
+
+    def progress(stage: str, fraction: float) -> None:
+        status.write(RunState.RUNNING, step, stage=f"{stage} {fraction:.0%}")
+
+    status.write(RunState.RUNNING, step, stage="preparing the data set", force=True)
+    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir, seed=settings.seed, progress=progress)
+    data_facts(run, images)
+    with accelerator.main_process_first():
+        latents, codec = _latents(run, images, device, cache_dir, store_root, progress, should_stop)
+    if latents is None:
+        return Outcome(state=RunState.STOPPED, step=step, reason="stopped while encoding latents; nothing to save yet")
+
+    shape = (settings.vae.latent_channels, *latents.moments.shape[2:])
+    torch.manual_seed(derive(settings.seed, "weights", 1))
+    unet = build_unet(
+        settings.unet, latent_channels=shape[0], latent_size=shape[1], num_classes=images.num_classes
+    ).to(device)
+    objective = DiffusionObjective(unet)
+    schedule = build_schedule(settings.diffusion)
+    batches = Batches(images.train, batch_size=settings.train_unet.batch_size, seed=settings.seed)
+    gather = _MomentsGather(latents, images.train.labels, device)
+    drawing = DiffusionDraw(
+        schedule=schedule.to(device),
+        unconditional_label=images.num_classes,
+        cond_drop_prob=settings.diffusion.cond_drop_prob,
+        seed=settings.seed,
+    )
+
+    def draw(step: int) -> dict[str, torch.Tensor]:
+        clean, labels = gather(batches.indices(step), generator(settings.seed, "posterior", step, device=device))
+        return drawing.inputs(clean, labels, step)
+
+    validate = _validation(run, images, codec, drawing, device)
+    count = settings.logging.preview_images
+    request = SampleRequest(
+        labels=tuple(index % images.num_classes for index in range(count)),
+        sampler=settings.sampling.sampler,
+        num_inference_steps=settings.logging.preview_inference_steps,
+        guidance_scale=settings.sampling.guidance_scale,
+        seed=settings.sampling.seed,
+        batch_size=count,
+    )
+
+    def preview(network: Any) -> dict[str, np.ndarray]:
+        model = LoadedModel(
+            unet=network,
+            codec=codec,
+            schedule=schedule,
+            settings=settings,
+            class_names=images.class_names,
+            image_set_fingerprint=images.fingerprint,
+            run_id=run.id,
+            step=0,
+            device=device,
+        )
+        path = record(model, request)
+        return {
+            "images": path.images,
+            "labels": np.array(path.labels, dtype=np.int64),
+            "timesteps": path.timesteps,
+            "noisy_images": path.noisy_images,
+            "predicted_images": path.predicted_images,
+        }
+
+    return run_training(
+        run,
+        Recipe(objective=objective, draw=draw, validate=validate, preview=preview),
+        network_name="unet",
+        accelerator=accelerator,
+        status=status,
+        should_stop=should_stop,
+        on_step=on_step,
+    )
+
+
+class _MomentsGather:
+    """Clean, normalised latents of chosen pictures: a posterior sample each, drawn from the given generator."""
+
+    def __init__(self, latents: LatentSet, labels: np.ndarray, device: torch.device) -> None:
+        self.device = device
+        self.scaling = latents.scaling
+        self.labels = torch.from_numpy(np.array(labels)).to(device)
+        size = latents.moments.nbytes
+        fits = device.type == "cuda" and size < torch.cuda.mem_get_info(device)[0] // 4
+        self.resident = torch.from_numpy(np.array(latents.moments)).to(device) if fits else None
+        self.moments = latents.moments
+
+    def __call__(self, indices: np.ndarray, source: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """indices (B,) → latents (B, c, h, w), labels (B,)."""
+        if self.resident is not None:
+            moments = self.resident[torch.from_numpy(indices).to(self.device)]
+        else:
+            moments = torch.from_numpy(self.moments[indices]).to(self.device)
+        mean, std = split_moments(moments)
+        noise = torch.randn(mean.shape, generator=source, device=self.device)
+        labels = self.labels[torch.from_numpy(indices).to(self.device)]
+        return self.scaling.normalize(mean + std * noise), labels
+
+
+def _latents(
+    run: Run,
+    images: ImageSet,
+    device: torch.device,
+    cache_dir: Path,
+    store_root: Path,
+    progress: Any,
+    should_stop: ShouldStop,
+) -> tuple[LatentSet | None, LatentCodec]:
+    """The data set's latents and the codec; at the first start the VAE is copied into the run folder."""
+    if (run.vae_dir / "codec.json").exists():
+        files = {name: (run.vae_dir / name).read_bytes() for name in ("config.json", WEIGHTS_FILE)}
+        origin = json.loads((run.vae_dir / "codec.json").read_text())
+    else:
+        parent = RunStore(store_root).get(run.info.parents[0])
+        checkpoint = load_newest(parent.checkpoints_dir)
+        if checkpoint is None:
+            raise CheckpointError(f"{parent.id}: this VAE run has no checkpoint yet", "train it first")
+        files = {name: checkpoint.files[f"vae_ema/{name}"] for name in ("config.json", WEIGHTS_FILE)}
+        origin = {"vae_run": parent.id, "vae_step": checkpoint.step}
+    weights_hash = hashlib.sha256(files[WEIGHTS_FILE]).hexdigest()
+    from diffusers import AutoencoderKL
+
+    vae = build_from_files(AutoencoderKL, {f"vae/{name}": data for name, data in files.items()}, "vae")
+    vae = vae.to(device).eval().requires_grad_(False)
+    if vae.config.in_channels != images.channels:
+        raise CheckpointError(
+            f"{run.id}: its VAE is for {vae.config.in_channels}-channel pictures, '{images.name}' has {images.channels}"
+        )
+    found = cached_latents(
+        vae,
+        images.train.images,
+        key=f"{images.name}-{images.fingerprint[:12]}-{weights_hash[:12]}",
+        cache_dir=cache_dir,
+        progress=progress,
+        should_stop=should_stop,
+    )
+    if found is None:
+        return None, LatentCodec(vae=vae, scaling=LatentScaling(shift=(0.0,), scale=(1.0,)))
+    if not (run.vae_dir / "codec.json").exists():
+        facts = {**origin, "sha256": weights_hash, "shift": found.scaling.shift, "scale": found.scaling.scale}
+        atomic.write_folder(run.vae_dir, {**files, "codec.json": json.dumps(facts, indent=1).encode()})
+    return found, load_codec(run.vae_dir, device)
+
+
+def _validation(run: Run, images: ImageSet, codec: LatentCodec, drawing: DiffusionDraw, device: torch.device) -> Any:
+    """Held-out loss on fixed pictures, fixed noise, fixed timesteps, all labels kept."""
+    settings = run.settings
+    count = min(settings.logging.validation_images, len(images.heldout.labels))
+    chosen = np.random.default_rng(derive(settings.seed, "validation")).permutation(len(images.heldout.labels))[:count]
+    heldout = on_device(images.heldout, device)
+    pairs = [heldout.gather(chosen[start : start + 256]) for start in range(0, count, 256)]
+    clean = torch.cat([codec.encode(pictures) for pictures, _ in pairs])
+    labels = torch.cat([part for _, part in pairs])
+    fixed = DiffusionDraw(
+        schedule=drawing.schedule,
+        unconditional_label=drawing.unconditional_label,
+        cond_drop_prob=0.0,
+        seed=settings.seed,
+    ).inputs(clean, labels, 0, purpose="validation")
+
+    @torch.no_grad()
+    def validate(network: nn.Module) -> dict[str, float]:
+        objective = DiffusionObjective(network)  # type: ignore[arg-type]
+        total = 0.0
+        for start in range(0, count, 256):
+            part = {name: value[start : start + 256] for name, value in fixed.items()}
+            total += float(objective(**part)["loss"]) * len(part["labels"]) / count
+        return {"loss": total}
+
+    return validate
