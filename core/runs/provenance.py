@@ -1,0 +1,49 @@
+"""Where a run comes from: who started it, which code, which library versions. Never fails, never imports torch."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import subprocess
+from importlib import metadata
+
+from core.config.schema import project_root
+
+PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "numpy")
+
+
+def current_user() -> str:
+    """LAB_USER, else the login name, else 'unknown'."""
+    try:
+        return os.environ.get("LAB_USER", "").strip() or getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def code_revision() -> str:
+    """The commit of this checkout, with '-dirty' when tracked files were changed; empty without git."""
+    commit = _git("rev-parse", "HEAD")
+    if not commit:
+        return ""
+    return f"{commit}-dirty" if _git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result; 'missing' when not installed."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "missing"
+    return versions
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(project_root()), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

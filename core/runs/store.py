@@ -1,0 +1,234 @@
+"""The runs folder: create, find, list and delete run folders."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from core import atomic
+from core.config.load import dump_settings
+from core.config.schema import Settings
+from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError
+from core.runs.lock import try_lock
+from core.runs.provenance import code_revision, current_user, package_versions
+from core.runs.run import Run, RunInfo, RunKind, Status, now_iso
+
+MAX_NAME_LENGTH = 120
+Runs = list[Run]
+
+
+class RunStore:
+    """All runs under one folder, which need not exist yet."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(
+        self,
+        kind: RunKind,
+        settings: Settings,
+        *,
+        name: str = "",
+        owner: str = "",
+        parents: Sequence[str] = (),
+        preset: str = "",
+        dataset: dict[str, Any] | None = None,
+    ) -> Run:
+        """A new queued run with frozen settings; the folder appears whole or not at all.
+
+        Raises UsageError for an unusable name, StorageFull or LabError when the folder cannot be written.
+        """
+        title = check_name(name)
+        section = settings.train_vae if kind == "vae" else settings.train_unet
+        owner = owner or current_user()
+        revision, versions = code_revision(), package_versions()
+        for _ in range(100):
+            run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{kind}-{uuid.uuid4().hex[:4]}"
+            if (self.root / run_id).exists():
+                continue
+            created_at = now_iso()
+            info = RunInfo(
+                id=run_id,
+                kind=kind,
+                name=title,
+                owner=owner,
+                created_at=created_at,
+                parents=tuple(parents),
+                preset=preset,
+                dataset=dataset or {"name": settings.data.name},
+                revision=revision,
+                versions=versions,
+            )
+            status = Status(steps_total=section.steps, heartbeat_at=created_at)
+            event = {"at": created_at, "event": "created", "by": owner}
+            files = {
+                "config.yaml": dump_settings(settings).encode(),
+                "run.json": _json_bytes(asdict(info)),
+                "status.json": _json_bytes(asdict(status)),
+                "events.jsonl": (json.dumps(event) + "\n").encode(),
+            }
+            self._write_new(run_id, files)
+            return Run(self.root / run_id)
+        raise LabError(f"{self.root}: no free run id was found", "try again")
+
+    def get(self, text: str) -> Run:
+        """The run of that id; a prefix, a suffix or a name is accepted when it fits one run only.
+
+        `text` is compared with the folders that exist and never becomes part of a path. Raises RunNotFound.
+        """
+        text = text.strip().rstrip("/")
+        folders = self._folders()
+        for folder in folders:
+            if folder.name == text:
+                run = Run(folder)
+                run_info(run)
+                return run
+        runs = self.list()
+        exact = [run for run in runs if run.info.name and run.info.name == text]
+        matches = exact or [run for run in runs if len(text) >= 3 and _fits(run.id, text)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            some = ", ".join(run.id for run in matches[:4])
+            raise RunNotFound(f"run '{_short(text)}' fits {len(matches)} runs: {some}", "give more of the id")
+        raise RunNotFound(f"run '{_short(text)}' does not exist", self._tip(text, runs))
+
+    def list(self) -> Runs:
+        """All readable runs, newest first. Never raises for a broken folder: see `broken`."""
+        runs = [Run(folder) for folder in self._folders()]
+        return sorted(
+            (run for run in runs if _problem(run) is None), key=lambda run: (run.info.created_at, run.id), reverse=True
+        )
+
+    def broken(self) -> Sequence[tuple[Path, str]]:
+        """Folders that are no readable run, with the reason."""
+        pairs = [(folder, _problem(Run(folder))) for folder in self._folders()]
+        return [(folder, problem) for folder, problem in pairs if problem is not None]
+
+    def children(self, run_id: str) -> Runs:
+        """Runs that name `run_id` as a parent, newest first."""
+        return [run for run in self.list() if run_id in run.info.parents]
+
+    def rename(self, run_id: str, name: str) -> Run:
+        """Give a run another name; the id stays. Raises UsageError for an unusable name."""
+        run = self.get(run_id)
+        values = {**asdict(run.info), "name": check_name(name)}
+        atomic.write_json(run.folder / "run.json", values)
+        return Run(run.folder)
+
+    def delete(self, run_id: str, *, is_active: Callable[[Run], bool] | None = None) -> None:
+        """Remove a run for good: renamed out of sight in one step, then removed.
+
+        is_active: says whether a run is being worked on, beyond its lock; the default believes status.json.
+        Raises RunBusy while the run is alive or an active U-Net run needs it.
+        """
+        run = self.get(run_id)
+        active = is_active or (lambda other: other.status().state.is_active)
+        needed_by = [child.id for child in self.children(run.id) if active(child)]
+        if needed_by:
+            raise RunBusy(f"run {run.id} is needed by {needed_by[0]}, which is not done", "stop that run first")
+        if active(run):
+            raise RunBusy(f"run {run.id} is {run.status().state}", "stop it first")
+        if run.folder.is_symlink():
+            run.folder.unlink()
+            return
+        lock = try_lock(lock_path(run), patience_s=0.5)
+        if lock is None:
+            raise RunBusy(f"run {run.id} is being worked on by a process", "stop it first")
+        try:
+            trash = self.root / f".trash-{run.id}-{uuid.uuid4().hex[:8]}"
+            run.folder.rename(trash)
+            atomic.fsync_dir(self.root)
+        finally:
+            lock.release()
+        shutil.rmtree(trash, ignore_errors=True)
+
+    def clean_leftovers(self) -> None:
+        """Remove what interrupted deletions left behind."""
+        if self.root.is_dir():
+            for path in self.root.glob(".trash-*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _folders(self) -> Sequence[Path]:
+        try:
+            return sorted(path for path in self.root.iterdir() if not path.name.startswith(".") and path.is_dir())
+        except OSError:
+            return []
+
+    def _write_new(self, run_id: str, files: dict[str, bytes]) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            atomic.write_folder(self.root / run_id, files)
+        except OSError as error:
+            raise storage_error(error, self.root) from None
+
+    def _tip(self, text: str, runs: Runs) -> str:
+        names = [run.id for run in runs] + [run.info.name for run in runs if run.info.name]
+        close = difflib.get_close_matches(text, names, n=1, cutoff=0.6)
+        if close:
+            return f"did you mean {close[0]}?"
+        return f"the newest is {runs[0].id}" if runs else f"there are no runs in {self.root}"
+
+
+def lock_path(run: Run) -> Path:
+    """The file whose lock a worker holds for as long as it works on the run."""
+    return run.folder / "lock"
+
+
+def run_info(run: Run) -> RunInfo:
+    """run.json, checked. Raises RunNotFound when it is missing, damaged or no run's."""
+    problem = _problem(run)
+    if problem:
+        raise RunNotFound(f"run {run.id} cannot be read: {problem}")
+    return run.info
+
+
+def check_name(name: str) -> str:
+    """A run's name without outer blanks. Raises UsageError when it is too long or has control characters."""
+    title = name.strip()
+    if len(title) > MAX_NAME_LENGTH:
+        raise UsageError(f"name: longer than {MAX_NAME_LENGTH} characters, got {len(title)}")
+    if not title.isprintable():
+        raise UsageError("name: has characters that cannot be printed")
+    return title
+
+
+def storage_error(error: OSError, where: Path) -> LabError:
+    """An OSError while writing as one sentence: StorageFull when the disk or the quota is full."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull(f"{where}: the disk or the quota is full", "free some space")
+    return LabError(f"{where}: cannot be written: {error.strerror or error}", "set paths.runs or LAB_RUNS")
+
+
+def _problem(run: Run) -> str | None:
+    if not (run.folder / "run.json").is_file():
+        return "no run.json"
+    try:
+        info = run.info
+    except RunNotFound as error:
+        return error.message.partition(": ")[2]
+    texts = (info.name, info.owner, info.created_at, info.preset, *info.parents)
+    if info.kind not in get_args(RunKind) or not all(isinstance(text, str) for text in texts):
+        return f"run.json does not describe a run (kind {info.kind!r})"
+    return None
+
+
+def _fits(run_id: str, text: str) -> bool:
+    return run_id.startswith(text) or run_id.endswith(text)
+
+
+def _short(text: str) -> str:
+    printable = "".join(character if character.isprintable() else "?" for character in text)
+    return printable if len(printable) <= 80 else printable[:79] + "…"
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
