@@ -62,6 +62,8 @@ def pair_problem(
         return f"sampling.sampler: '{sampler}' cannot sample flow matching; use one of {', '.join(FLOW_SAMPLERS)}"
     if schedule == "cosine" and sampler == "heun":
         return "sampling.sampler: 'heun' diverges on the cosine schedule; use unipc or dpmpp_2m"
+    if sampler == "euler_ancestral" and prediction_type == "sample":
+        return "sampling.sampler: 'euler_ancestral' does not know prediction type sample; use dpmpp_2m_sde or ddpm"
     if rescale_betas_zero_snr and sampler not in ZERO_SNR_SAMPLERS:
         return (
             f"sampling.sampler: '{sampler}' does not support zero terminal SNR; use one of "

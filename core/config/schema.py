@@ -130,6 +130,7 @@ class TrainSettings(Section):
 class TrainVaeSettings(TrainSettings):
     """Training of the VAE."""
 
+    steps: int = Field(500, ge=1, le=10_000_000, description="Optimizer steps in all.")
     learning_rate: float = Field(3e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
     reconstruction_loss: Literal["mse", "l1"] = Field("mse", description="Distance of picture and reconstruction.")
     kl_weight: float = Field(
@@ -140,6 +141,7 @@ class TrainVaeSettings(TrainSettings):
 class TrainUnetSettings(TrainSettings):
     """Training of the U-Net."""
 
+    steps: int = Field(1400, ge=1, le=10_000_000, description="Optimizer steps in all.")
     batch_size: int = Field(128, ge=1, le=65536, description="Pictures an optimizer step, over all processes.")
     learning_rate: float = Field(2e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
 
@@ -289,5 +291,3 @@ def field_rows(section: type[BaseModel] = Settings, prefix: str = "") -> list[tu
         else:
             rows.append((f"{prefix}{name}", info))
     return rows
-
-

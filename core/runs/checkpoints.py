@@ -161,4 +161,3 @@ def _remove(folder: Path) -> None:
     trash = folder.with_name(f".trash-{folder.name}-{uuid.uuid4().hex[:8]}")
     os.rename(folder, trash)
     shutil.rmtree(trash, ignore_errors=True)
-

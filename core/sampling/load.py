@@ -54,9 +54,7 @@ class LoadedModel:
         return (self.settings.vae.latent_channels, side, side)
 
 
-def load_model(
-    run: Run, *, device: str = "auto", weights: Weights = "ema", step: int | None = None
-) -> LoadedModel:
+def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step: int | None = None) -> LoadedModel:
     """A U-Net run's newest checkpoint that verifies (or `step`), with the run's own copy of its VAE.
 
     Raises UsageError for a VAE run, CheckpointError when nothing was saved yet or nothing verifies.

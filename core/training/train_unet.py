@@ -68,9 +68,9 @@ def train(
 
     shape = (settings.vae.latent_channels, *latents.moments.shape[2:])
     torch.manual_seed(derive(settings.seed, "weights", 1))
-    unet = build_unet(
-        settings.unet, latent_channels=shape[0], latent_size=shape[1], num_classes=images.num_classes
-    ).to(device)
+    unet = build_unet(settings.unet, latent_channels=shape[0], latent_size=shape[1], num_classes=images.num_classes).to(
+        device
+    )
     objective = DiffusionObjective(unet)
     schedule = build_schedule(settings.diffusion)
     batches = Batches(images.train, batch_size=settings.train_unet.batch_size, seed=settings.seed)

@@ -1,0 +1,142 @@
+"""Reading settings: what is refused, in which words, and that nothing is repaired silently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.config.load import (
+    differences,
+    dump_settings,
+    load_config,
+    load_preset,
+    parse_yaml,
+    preset_names,
+    read_frozen,
+    settings_from,
+)
+from core.config.schema import Settings, field_rows, project_root
+from core.errors import ConfigError
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text("")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("train_unet.learning_rte=1", "train_unet.learning_rte: no such setting; did you mean learning_rate?"),
+        ("learning_rate=1", "learning_rate: no such setting; did you mean train_vae.learning_rate?"),
+        ("trian_unet.steps=1", "trian_unet: no such setting; did you mean train_unet?"),
+        ("train_unet.learning_rate=5", "train_unet.learning_rate: should be less than or equal to 1, got 5"),
+        ("train_vae.steps=0", "train_vae.steps: should be greater than or equal to 1, got 0"),
+        ("train_vae.steps=1.5", "train_vae.steps: should be a valid integer, got 1.5"),
+        ("seed=true", "seed: should be a valid integer, got True"),
+        ("train_vae.learning_rate=.inf", "train_vae.learning_rate: should be a finite number, got inf"),
+        ("train_vae.learning_rate=.nan", "train_vae.learning_rate: should be a finite number, got nan"),
+        ("data=3", "data: expected a section with settings, got 3"),
+        ("data.image_size=30", "data.image_size: should be a multiple of 8, got 30"),
+        ("machine.device=tpu", "machine.device: string should match pattern"),
+        ("data.name=image_folder", "data.path: the data set 'image_folder' needs a path"),
+        ("diffusion.schedule=cosine", "'flow' with schedule 'cosine' is impossible"),
+        ("sampling.sampler=ddpm", "'ddpm' cannot sample flow matching"),
+        ("unet.attention_levels=[2]", "level 2 does not exist"),
+        ("unet.norm_num_groups=7", "7 does not divide the width 32"),
+        ("vae.block_out_channels=[8, 8, 8, 8, 8]", "levels need a latent side divisible by"),
+        ("train_unet.gradient_accumulation_steps=3", "3 does not divide batch_size 128"),
+        ("nonsense", "expected section.key=value"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(empty: Path, override: str, sentence: str) -> None:
+    if "[8, 8, 8, 8, 8]" in override:
+        override_list = [override, "vae.norm_num_groups=4"]
+    else:
+        override_list = [override]
+    with pytest.raises(ConfigError) as caught:
+        load_config(empty, overrides=override_list, environment={})
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: &x 1\nb: *x", "anchors and aliases"),
+        ("a: *x", "anchors and aliases"),
+        ("a: 1\na: 2", "'a' is given twice"),
+        ("<<: {a: 1}", "not valid YAML"),
+        ("a: " + "[" * 9 + "]" * 9, "nested deeper than 8"),
+        ("a: " + "[" * 5000, "nested deeper than 8"),
+        ("a: [", "not valid YAML"),
+        ("1: 2", "must be text"),
+        ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
+        ("a: " + "x" * 300_000, "larger than 256 KiB"),
+    ],
+)
+def test_hostile_yaml_is_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_yaml(text)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("1.0e-4", 1e-4), ("-2E3", -2e3), ("3", 3), ("e4", "e4")])
+def test_numbers_in_exponent_notation_are_numbers(text: str, value: object) -> None:
+    assert parse_yaml(f"a: {text}") == {"a": value}
+
+
+def test_config_yaml_holds_every_setting_with_its_default() -> None:
+    values = parse_yaml((project_root() / "config.yaml").read_text())
+    assert settings_from(values) == Settings()
+    for name, _ in field_rows():
+        section = values
+        for part in name.split("."):
+            assert part in section, f"{name} is missing from config.yaml"
+            section = section[part]
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, info in field_rows() if not info.description] == []
+
+
+@pytest.mark.parametrize("preset", ["quick", "standard", "reference"])
+def test_presets_load(preset: str) -> None:
+    assert preset in preset_names()
+    assert load_config(preset=preset, environment={}) != Settings() or preset == "quick"
+
+
+def test_the_default_experiment_is_the_quick_preset() -> None:
+    assert load_config(preset="quick", environment={}) == load_config(environment={})
+
+
+def test_an_unknown_preset_names_the_likely_one() -> None:
+    with pytest.raises(ConfigError, match="did you mean quick"):
+        load_preset("quik")
+
+
+def test_later_wins_file_preset_override_environment(empty: Path) -> None:
+    empty.write_text("train_unet: {steps: 7}\nseed: 3\n")
+    settings = load_config(empty, preset="quick", overrides=["seed=5"], environment={"LAB_RUNS": "elsewhere"})
+    assert (settings.train_unet.steps, settings.seed, settings.paths.runs) == (1400, 5, "elsewhere")
+
+
+def test_frozen_settings_read_back_the_same(tmp_path: Path) -> None:
+    settings = load_config(preset="standard", overrides=["data.path=null"], environment={})
+    (tmp_path / "config.yaml").write_text(dump_settings(settings))
+    assert read_frozen(tmp_path / "config.yaml") == settings
+    assert differences(settings, settings) == []
+
+
+def test_differences_are_named(empty: Path) -> None:
+    changed = load_config(empty, overrides=["seed=4", "data.name=digits"], environment={})
+    assert differences(Settings(), changed) == [("seed", 0, 4), ("data.name", "mnist", "digits")]
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "absent.yaml")
