@@ -45,14 +45,24 @@ def try_lock(path: Path, *, patience_s: float = 0.0) -> FileLock | None:
         time.sleep(0.05)
 
 
+def adopt_lock(path: Path, descriptor: int) -> FileLock:
+    """The lock that the launcher took and handed down; it was never free in between."""
+    os.set_inheritable(descriptor, False)
+    return FileLock(path, descriptor)
+
+
 def is_locked(path: Path) -> bool:
-    """True while a process holds the lock on `path`; a missing file is not locked."""
-    if not path.exists():
+    """True while a process holds the lock on `path`; a missing file is not locked. Many may ask at once."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return False
-    lock = try_lock(path)
-    if lock is None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
         return True
-    lock.release()
+    finally:
+        os.close(descriptor)
     return False
 
 

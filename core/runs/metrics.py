@@ -121,7 +121,7 @@ def bucket_min_max(x: np.ndarray, y: np.ndarray, points: int = 1500) -> tuple[np
     for value in (np.where(missing, np.inf, y), np.where(missing, np.inf, -y)):
         parts.append(value[:whole].reshape(-1, width).argmin(axis=1) + np.arange(0, whole, width))
         if whole < len(x):
-            parts.append(value[whole:].argmin(keepdims=True) + whole)
+            parts.append(np.array([value[whole:].argmin() + whole]))
     keep = np.unique(np.concatenate(parts))
     return x[keep], y[keep]
 

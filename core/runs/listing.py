@@ -1,0 +1,100 @@
+"""What is said about a run in lists, pages and JSON: its row, its last metrics, its checkpoints. Opens no weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.runs.metrics import MetricsReader
+from core.runs.run import Run, Status
+
+_STEP_FOLDER = re.compile(r"^step-(\d{8,})$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """A checkpoint folder with a readable manifest; its contents are verified when it is loaded."""
+
+    step: int
+    path: Path
+    size_bytes: int
+
+
+def list_checkpoints(run: Run) -> list[CheckpointInfo]:
+    """Checkpoints, oldest first; folders without a readable manifest or with a missing file are left out."""
+    found = []
+    for folder in _entries(run.checkpoints_dir):
+        match = _STEP_FOLDER.match(folder.name)
+        if not match:
+            continue
+        try:
+            sizes = json.loads((folder / "manifest.json").read_text())["files"]
+            expected = sum(int(facts["size"]) for facts in sizes.values())
+            actual = sum((folder / name).stat().st_size for name in sizes)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if actual == expected:
+            found.append(CheckpointInfo(step=int(match.group(1)), path=folder, size_bytes=expected))
+    return sorted(found, key=lambda info: info.step)
+
+
+def last_checkpoint_in_words(run: Run) -> str:
+    """'the last checkpoint is of step 5,000' or 'no checkpoint was saved'."""
+    checkpoints = list_checkpoints(run)
+    return f"the last checkpoint is of step {checkpoints[-1].step:,}" if checkpoints else "no checkpoint was saved"
+
+
+def last_metrics(run: Run) -> dict[str, Any]:
+    """The newest value of every key in metrics.jsonl."""
+    values: dict[str, Any] = {}
+    for record in MetricsReader(run.metrics_path).read_new():
+        values.update(record)
+    values.pop("nonfinite", None)
+    return values
+
+
+def run_row(run: Run, status: Status) -> dict[str, Any]:
+    """One element of `runs --json`. `status` is the observed one, not what status.json claims."""
+    info = run.info
+    return {
+        "id": run.id,
+        "kind": info.kind,
+        "name": info.name,
+        "state": str(status.state),
+        "step": status.step,
+        "steps_total": status.steps_total,
+        "owner": info.owner,
+        "created_at": info.created_at,
+        "parents": list(info.parents),
+    }
+
+
+def run_details(run: Run, status: Status) -> dict[str, Any]:
+    """`show --json`: the row, and status, settings, last metrics, checkpoints and evaluations."""
+    return {
+        **run_row(run, status),
+        "reason": status.reason,
+        "stage": status.stage,
+        "device": status.device,
+        "images_per_s": status.images_per_s,
+        "eta_s": status.eta_s,
+        "elapsed_s": status.elapsed_s,
+        "preset": run.info.preset,
+        "dataset": run.info.dataset,
+        "revision": run.info.revision,
+        "versions": run.info.versions,
+        "settings": run.settings.model_dump(mode="json"),
+        "metrics": last_metrics(run),
+        "checkpoints": [
+            {"step": info.step, "path": str(info.path), "size_bytes": info.size_bytes} for info in list_checkpoints(run)
+        ],
+        "evaluations": [path.name for path in _entries(run.evaluations_dir) if path.suffix == ".json"],
+        "folder": str(run.folder),
+    }
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
