@@ -33,7 +33,7 @@ def supports_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.get_device_capability(device)[0] >= 8)
     try:
-        with open("/proc/cpuinfo") as file:  # noqa: PTH123 - a kernel file, read line by line
+        with open("/proc/cpuinfo") as file:
             flags = next((line for line in file if line.startswith("flags")), "")
     except OSError:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -108,11 +109,8 @@ def sample(model: LoadedModel, request: SampleRequest, on_progress: OnProgress |
     check_request(model, request)
     pictures = []
     for part in batches_of(request):
-        step = None
-        for step in sample_steps(model, part):
-            pass
-        assert step is not None
-        pictures.append(model.codec.decode_to_uint8(step.next_latents))
+        last = deque(sample_steps(model, part), maxlen=1).pop()
+        pictures.append(model.codec.decode_to_uint8(last.next_latents))
         if on_progress:
             on_progress(part.first_index - request.first_index + len(part.labels), len(request.labels))
     return np.concatenate(pictures)

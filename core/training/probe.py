@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -81,7 +82,7 @@ def probe(
         ):
             marks.append(time.perf_counter())
     torch.set_num_threads(threads)
-    durations = sorted(after - before for before, after in zip(marks, marks[1:], strict=False))
+    durations = sorted(after - before for before, after in pairwise(marks))
     median = durations[len(durations) // 2]
     return Probe(
         parameters=sum(parameter.numel() for parameter in network.parameters()),  # type: ignore[union-attr]

@@ -104,13 +104,13 @@ def test_a_step_that_is_not_finite_reaches_neither_weights_nor_optimizer_nor_ave
 
 
 def test_five_in_a_row_end_the_run_with_the_reason() -> None:
-    _, _, steps = start(TrainSettings(steps=20, batch_size=8), {step: math.nan for step in range(4, 20)})
+    _, _, steps = start(TrainSettings(steps=20, batch_size=8), dict.fromkeys(range(4, 20), math.nan))
     with pytest.raises(NonFiniteError, match="5 steps in a row, last at step 9"):
         list(steps)
 
 
 def test_four_in_a_row_do_not() -> None:
-    _, _, steps = start(TrainSettings(steps=20, batch_size=8), {step: math.nan for step in range(4, 8)})
+    _, _, steps = start(TrainSettings(steps=20, batch_size=8), dict.fromkeys(range(4, 8), math.nan))
     assert len(list(steps)) == 20
 
 
