@@ -10,33 +10,40 @@ from pathlib import Path
 from core.runs.lock import FileLock, is_locked, try_lock
 
 _GPU_NODE = re.compile(r"^nvidia(\d+)$")
+_UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 
 
-def gpu_count(environment: Mapping[str, str] | None = None, nodes: Path = Path("/dev")) -> int:
-    """GPUs this process may use: those of CUDA_VISIBLE_DEVICES when set, else the machine's."""
+def visible_gpus(environment: Mapping[str, str] | None = None, nodes: Path = Path("/dev")) -> tuple[str, ...]:
+    """The machine's names ('0', '1', a UUID) of the GPUs this process may use: CUDA_VISIBLE_DEVICES, else all."""
     visible = (os.environ if environment is None else environment).get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         entries = [entry.strip() for entry in visible.split(",")]
         usable = entries.index("-1") if "-1" in entries else len(entries)
-        return len([entry for entry in entries[:usable] if entry])
+        return tuple(entry for entry in entries[:usable] if entry)
     try:
-        return sum(1 for path in nodes.iterdir() if _GPU_NODE.match(path.name))
+        numbers = [match.group(1) for path in nodes.iterdir() if (match := _GPU_NODE.match(path.name))]
     except OSError:
-        return 0
+        return ()
+    return tuple(sorted(numbers, key=int))
 
 
 def candidate_devices(setting: str) -> tuple[str, ...]:
-    """machine.device → the devices that may serve it, best first: 'auto' takes any GPU, else the CPU."""
-    if setting == "cuda":
-        return ("cuda:0",)
-    if setting != "auto":
-        return (setting,)
-    return tuple(f"cuda:{index}" for index in range(gpu_count())) or ("cpu",)
+    """machine.device → the devices that may serve it, best first: 'auto' takes any GPU, else the CPU.
+
+    GPUs carry the machine's number, whatever CUDA_VISIBLE_DEVICES makes of it inside a process.
+    """
+    if setting == "cpu":
+        return ("cpu",)
+    gpus = visible_gpus()
+    if setting == "auto":
+        return tuple(f"cuda:{name}" for name in gpus) or ("cpu",)
+    index = int(setting.partition(":")[2] or 0)
+    return (f"cuda:{gpus[index] if index < len(gpus) else index}",)
 
 
 def device_lock_path(store_root: Path, device: str) -> Path:
     """`<runs>/.locks/<device>.lock`."""
-    return store_root / ".locks" / f"{device.replace(':', '-')}.lock"
+    return store_root / ".locks" / f"{_UNSAFE.sub('-', device)}.lock"
 
 
 def try_device(store_root: Path, setting: str) -> tuple[str, FileLock] | None:
