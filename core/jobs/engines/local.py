@@ -17,7 +17,9 @@ from core.jobs.devices import candidate_devices, is_busy
 from core.jobs.engines.protocol import JobHandle, JobSpec, Slot
 from core.jobs.observed import forget_job, job_process, job_run_ids, observed_status, settle, write_job
 from core.jobs.processes import identity_of, kill_group, terminate
+from core.jobs.requests import RESUME_REQUESTED
 from core.runs.lock import FileLock, try_lock
+from core.runs.provenance import current_user
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, lock_path, storage_error
 
@@ -49,6 +51,10 @@ class LocalEngine:
                 locks.append(_take(run))
                 held.callback(locks[-1].release)
             for run in runs:
+                _refuse_finished(run)
+            for run in runs:
+                if spec.resumed_by:
+                    run.add_event(RESUME_REQUESTED, by=spec.resumed_by)
                 forget_job(run)
                 run.write_status(
                     replace(run.status(), state=RunState.QUEUED, stage="", reason="", eta_s=None, process=None)
@@ -78,7 +84,7 @@ class LocalEngine:
     def requeue(self, handle: JobHandle) -> JobHandle:
         """Submit the runs of the job that are not finished."""
         unfinished = [run.id for run in self._runs(handle) if run.status().state != RunState.FINISHED]
-        return self.submit(JobSpec(run_ids=tuple(unfinished)))
+        return self.submit(JobSpec(run_ids=tuple(unfinished), resumed_by=current_user()))
 
     def logs(self, handle: JobHandle) -> list[Path]:
         """log.txt of each run."""
@@ -136,6 +142,12 @@ def _take(run: Run) -> FileLock:
     if lock is None:
         raise RunBusy(f"run {run.id} is being worked on by another process", "wait for it, or stop it first")
     return lock
+
+
+def _refuse_finished(run: Run) -> None:
+    status = run.status()
+    if status.state is RunState.FINISHED:
+        raise LabError(f"run {run.id} is finished at step {status.step:,}: there is nothing to resume")
 
 
 @contextmanager

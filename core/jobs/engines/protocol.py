@@ -12,9 +12,13 @@ from core.runs.run import ProcessIdentity, Run, Status
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """Runs to be worked on one after the other by one process, for example a VAE and the U-Net that needs it."""
+    """Runs to be worked on one after the other by one process, for example a VAE and the U-Net that needs it.
+
+    resumed_by: who asked to go on with runs that were started before; empty for new ones.
+    """
 
     run_ids: tuple[str, ...]
+    resumed_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

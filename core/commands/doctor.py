@@ -1,0 +1,115 @@
+"""`doctor`: what works on this machine and what does not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from core.commands.options import add_settings_options, read_settings
+from core.commands.tables import plain, size
+from core.config.load import resolve_path
+from core.config.schema import Settings
+
+PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "torchmetrics", "streamlit", "plotly")
+LOW_DISK_BYTES = 5e9
+
+
+class Finding(NamedTuple):
+    """One line: what was looked at, whether it works (None = for information), and the facts."""
+
+    subject: str
+    works: bool | None
+    words: str
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("doctor", help="what works on this machine and what does not")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every finding; exit 1 when something needed does not work."""
+    settings = read_settings(arguments)
+    failed = []
+    for finding in findings(settings):
+        mark = {True: "ok  ", False: "FAIL", None: "    "}[finding.works]
+        print(f"{mark}  {finding.subject:<14} {plain(finding.words)}", flush=True)
+        if finding.works is False:
+            failed.append(finding.subject)
+    if failed:
+        print(f"does not work: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Everything that is looked at, one after the other."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", sys.version_info >= (3, 11), version)
+    for name in PACKAGES:
+        try:
+            yield Finding(name, True, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(name, False, "not installed; pip install -r requirements.txt")
+    yield from _devices()
+    for name, needs_writing in (("runs", True), ("cache", True), ("data", False)):
+        yield _folder(name, resolve_path(getattr(settings.paths, name)), needs_writing)
+    yield _disk(resolve_path(settings.paths.runs))
+    yield from _data_sets(resolve_path(settings.paths.data))
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        import torch
+
+        from core.device import supports_bf16
+    except (ImportError, RuntimeError, OSError) as error:
+        yield Finding("torch import", False, str(error).splitlines()[0])
+        return
+    cpu = torch.device("cpu")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("cpu", True, f"{cores} cores, bf16 {'native' if supports_bf16(cpu) else 'not native'}")
+    if not torch.cuda.is_available():
+        yield Finding("gpu", None, "PyTorch sees none: training runs on the CPU")
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        device = torch.device("cuda", index)
+        free, total = torch.cuda.mem_get_info(device)
+        words = f"{torch.cuda.get_device_name(device)}, {size(free)} of {size(total)} free"
+        yield Finding(f"gpu {index}", True, f"{words}, bf16 {'native' if supports_bf16(device) else 'not native'}")
+    try:
+        import torchvision
+
+        yield Finding("torch pair", True, f"torch {torch.__version__} with torchvision {torchvision.__version__}")
+    except (ImportError, RuntimeError) as error:
+        yield Finding("torch pair", False, f"torchvision does not import beside torch: {str(error).splitlines()[0]}")
+
+
+def _folder(name: str, path: Path, needs_writing: bool) -> Finding:
+    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK)
+    state = "" if path.exists() else ", not there yet"
+    words = f"{path} ({'writable' if writable else 'read-only'}{state})"
+    return Finding(f"paths.{name}", writable if needs_writing else None, words)
+
+
+def _disk(path: Path) -> Finding:
+    usage = shutil.disk_usage(next(parent for parent in (path, *path.parents) if parent.exists()))
+    words = f"{size(usage.free)} of {size(usage.total)} free"
+    return Finding("disk", usage.free > LOW_DISK_BYTES, words)
+
+
+def _data_sets(data_dir: Path) -> Iterator[Finding]:
+    from core.data import catalog
+
+    present = [name for name in catalog.names() if catalog.is_present(name, data_dir)]
+    absent = [name for name in catalog.names() if name not in present]
+    yield Finding("data sets", bool(present), f"here: {', '.join(present) or 'none'}")
+    if absent:
+        yield Finding("", None, f"to be fetched when asked for: {', '.join(absent)}")

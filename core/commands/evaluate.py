@@ -1,0 +1,53 @@
+"""`evaluate RUN [--samples N]`: class accuracy, FD-judge, precision and recall, with their uncertainty."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from core.commands.options import add_settings_options, settings_of_run
+from core.commands.sources import class_names_of, find_source
+from core.jobs.worker import place
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("evaluate", help="measure the quality of a trained run")
+    parser.add_argument("run", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run folder")
+    parser.add_argument("--samples", type=int, metavar="N", help="pictures to generate (default: the run's setting)")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report as a table and write it into the run."""
+    source = find_source(arguments, arguments.run)
+    class_names_of(source)
+    if arguments.samples is not None:
+        arguments.overrides.append(f"evaluation.num_samples={arguments.samples}")
+    settings = settings_of_run(arguments, source, ("sampling", "evaluation", "machine"))
+
+    from tqdm import tqdm
+
+    from core.data.arrays import prepare
+    from core.evaluation.evaluate import evaluate, write_report
+    from core.sampling.load import load_model
+
+    model = load_model(source, device=settings.machine.device)
+    data_dir, cache_dir = place(source, "data"), place(source, "cache")
+    image_set = prepare(source.settings.data, data_dir=data_dir, cache_dir=cache_dir, seed=source.settings.seed)
+    with tqdm(total=settings.evaluation.num_samples, unit="picture", file=sys.stderr) as bar:
+        report = evaluate(
+            model,
+            image_set,
+            num_samples=settings.evaluation.num_samples,
+            sampling=settings.sampling,
+            evaluation=settings.evaluation,
+            cache_dir=cache_dir,
+            seed=settings.sampling.seed,
+        )
+        bar.update(bar.total - bar.n)
+    path = write_report(source, report)
+    print(path)
+    return 0

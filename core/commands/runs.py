@@ -1,0 +1,48 @@
+"""`runs [--json]`: all runs, newest first."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from core.commands.options import add_settings_options, store_of
+from core.commands.tables import age, plain, table
+from core.jobs.observed import observed_status
+from core.runs.listing import run_row
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("runs", help="list the runs, newest first")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print them; broken folders are told on stderr."""
+    store = store_of(arguments)
+    rows = [run_row(each, observed_status(each)) for each in store.list()]
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+    elif rows:
+        lines = [
+            (
+                row["id"],
+                row["kind"],
+                row["state"],
+                f"{row['step']:,}/{row['steps_total']:,}",
+                row["name"] or "-",
+                row["owner"],
+                age(row["created_at"]),
+            )
+            for row in rows
+        ]
+        print(table(["id", "kind", "state", "step", "name", "owner", "created"], lines))
+    else:
+        print(f"No runs in {store.root}. Start one: python -m core train all --preset quick")
+    for folder, problem in store.broken():
+        print(f"{plain(folder.name)}: not a readable run: {plain(problem)}", file=sys.stderr)
+    return 0

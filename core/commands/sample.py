@@ -1,0 +1,153 @@
+"""`sample RUN --labels 0-9 --per-label 100 --out DIR`: pictures as npz, a grid as PNG, and what was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import atomic
+from core.commands.labels import parse_labels
+from core.commands.options import add_settings_options, settings_of_run
+from core.commands.sources import class_names_of, find_source
+from core.errors import UsageError
+from core.runs.provenance import package_versions
+from core.runs.run import now_iso
+from core.runs.store import storage_error
+
+GRID_COLUMNS = 20
+GRID_TILE = 64
+
+
+def add_parser(commands: Any) -> None:
+    """Its options; what is left out comes from the run's own `sampling` settings."""
+    parser = commands.add_parser("sample", help="generate pictures with a trained run")
+    parser.add_argument("run", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run folder")
+    parser.add_argument("--labels", default="", help="0-9, 3,5,7 or class names; default: all classes")
+    parser.add_argument("--per-label", type=_positive, default=10, metavar="N", help="pictures a label")
+    parser.add_argument("--steps", type=_positive, metavar="N", help="sampler steps")
+    parser.add_argument("--sampler", metavar="NAME", help="unipc, dpmpp_2m, ddim, ...")
+    parser.add_argument("--guidance-scale", type=float, metavar="X", help="1 = no guidance")
+    parser.add_argument("--seed", type=int, metavar="N", help="picture i depends on the seed and i alone")
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or last weights")
+    parser.add_argument("--checkpoint", type=int, metavar="STEP", help="an earlier checkpoint than the newest")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: samples/<time> in the run folder")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Sample, then write DIR/samples.npz, DIR/grid.png and DIR/request.json."""
+    source = find_source(arguments, arguments.run)
+    names = class_names_of(source)
+    labels = parse_labels(arguments.labels, names) if arguments.labels else tuple(range(len(names)))
+    options = {
+        "sampler": arguments.sampler,
+        "num_inference_steps": arguments.steps,
+        "guidance_scale": arguments.guidance_scale,
+        "seed": arguments.seed,
+    }
+    arguments.overrides += [f"sampling.{key}={value}" for key, value in options.items() if value is not None]
+    settings = settings_of_run(arguments, source, ("sampling", "machine"))
+    out = arguments.out or source.folder / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    _check_folder(out)
+
+    from tqdm import tqdm
+
+    from core.sampling.load import load_model
+    from core.sampling.steps import SampleRequest, sample
+
+    model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
+    wanted = settings.sampling
+    request = SampleRequest(
+        labels=tuple(label for label in labels for _ in range(arguments.per_label)),
+        sampler=wanted.sampler,
+        num_inference_steps=wanted.num_inference_steps,
+        guidance_scale=wanted.guidance_scale,
+        seed=wanted.seed,
+        batch_size=wanted.batch_size,
+    )
+    started = time.monotonic()
+    with tqdm(total=len(request.labels), unit="picture", file=sys.stderr) as bar:
+        images = sample(model, request, lambda done, total: bar.update(done - bar.n))
+    facts = {
+        "run": model.run_id,
+        "step": model.step,
+        "weights": arguments.weights,
+        "labels": list(labels),
+        "class_names": [names[label] for label in labels],
+        "per_label": arguments.per_label,
+        "sampler": request.sampler,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "seed": request.seed,
+        "batch_size": request.batch_size,
+        "device": str(model.device),
+        "elapsed_s": round(time.monotonic() - started, 3),
+        "created_at": now_iso(),
+        "versions": package_versions(),
+    }
+    try:
+        write_samples(out, images, np.array(request.labels, dtype=np.int64), facts)
+    except OSError as error:
+        raise storage_error(error, out) from None
+    print(f"{len(images):,} pictures in {out}")
+    return 0
+
+
+def write_samples(out: Path, images: np.ndarray, labels: np.ndarray, facts: dict[str, Any]) -> None:
+    """samples.npz, grid.png and request.json. images: (N, H, W, C) uint8, labels: (N,) int64."""
+    from PIL import Image
+
+    arrays, picture = io.BytesIO(), io.BytesIO()
+    np.savez_compressed(arrays, images=images, labels=labels)
+    grid = label_grid(images, labels)
+    Image.fromarray(grid[:, :, 0] if grid.shape[2] == 1 else grid).save(picture, format="PNG")
+    out.mkdir(parents=True, exist_ok=True)
+    atomic.write_bytes(out / "samples.npz", arrays.getvalue())
+    atomic.write_bytes(out / "grid.png", picture.getvalue())
+    atomic.write_json(out / "request.json", facts)
+
+
+def label_grid(
+    images: np.ndarray, labels: np.ndarray, *, columns: int = GRID_COLUMNS, tile: int = GRID_TILE
+) -> np.ndarray:
+    """One row a label, up to `columns` pictures, enlarged to about `tile` pixels by repetition, 1-pixel gaps.
+
+    images: (N, H, W, C) uint8. Returns (rows, width, C) uint8; gaps and missing pictures are mid-grey.
+    """
+    _, height, width, channels = images.shape
+    zoom = max(1, tile // max(height, width))
+    height, width = height * zoom, width * zoom
+    rows = list(dict.fromkeys(labels.tolist()))
+    across = min(columns, max(int((labels == label).sum()) for label in rows))
+    grid = np.full((len(rows) * (height + 1) - 1, across * (width + 1) - 1, channels), 128, np.uint8)
+    for row, label in enumerate(rows):
+        for column, image in enumerate(images[labels == label][:across]):
+            top, left = row * (height + 1), column * (width + 1)
+            grid[top : top + height, left : left + width] = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    return grid
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    nearest: Sequence[Path] = [path for path in (out, *out.absolute().parents) if path.exists()]
+    if not nearest[0].is_dir():
+        raise UsageError(f"--out {out}: {nearest[0]} is a file, not a folder")
+    if not os.access(nearest[0], os.W_OK):
+        raise UsageError(f"--out {out}: {nearest[0]} cannot be written to")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value

@@ -1,0 +1,65 @@
+"""`show RUN [--json]`: everything about one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from core.commands.options import add_settings_options, store_of
+from core.commands.tables import age, duration, plain, size, table
+from core.config.load import differences
+from core.config.schema import Settings
+from core.jobs.observed import observed_status
+from core.runs.listing import run_details
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("show", help="everything about one run")
+    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
+    parser.add_argument("--json", action="store_true", help="as JSON, with all settings")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it."""
+    found = store_of(arguments).get(arguments.run)
+    status = observed_status(found)
+    details = run_details(found, status)
+    if arguments.json:
+        print(json.dumps(details, indent=1))
+        return 0
+    speed = f"{status.images_per_s:,.0f} images/s" if status.images_per_s else "-"
+    facts = [
+        ("run", found.id),
+        ("name", details["name"] or "-"),
+        ("kind", details["kind"]),
+        ("state", details["state"] + (f": {status.reason}" if status.reason else "")),
+        ("stage", status.stage or "-"),
+        ("step", f"{status.step:,} of {status.steps_total:,}"),
+        ("speed", f"{speed}, {duration(status.eta_s)} left" if status.state.is_active else speed),
+        ("trained for", duration(status.elapsed_s)),
+        ("device", status.device or "-"),
+        ("data set", details["dataset"].get("name", "-")),
+        ("preset", details["preset"] or "-"),
+        ("parents", ", ".join(details["parents"]) or "-"),
+        ("owner", details["owner"]),
+        ("created", f"{age(details['created_at'])} ({details['created_at']})"),
+        ("revision", details["revision"] or "-"),
+        ("folder", details["folder"]),
+    ]
+    width = max(len(label) for label, _ in facts)
+    print("\n".join(f"{label.ljust(width)}  {plain(value)}" for label, value in facts))
+    if details["metrics"]:
+        print(
+            "\nLast values\n" + table(["metric", "value"], [[key, value] for key, value in details["metrics"].items()])
+        )
+    if details["checkpoints"]:
+        rows = [[item["step"], size(item["size_bytes"])] for item in details["checkpoints"]]
+        print("\nCheckpoints\n" + table(["step", "size"], rows))
+    changed = [[name, new, old] for name, old, new in differences(Settings(), found.settings)]
+    if changed:
+        print("\nSettings that differ from the defaults\n" + table(["setting", "value", "default"], changed))
+    return 0

@@ -1,0 +1,40 @@
+"""RUN|MODEL_DIR: a run of the store, or a run folder that lies anywhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from core.commands.options import store_of
+from core.errors import CheckpointError, RunNotFound, UsageError
+from core.runs.run import Run
+from core.runs.store import run_info
+
+
+def find_source(arguments: argparse.Namespace, text: str) -> Run:
+    """The U-Net run that `text` names. Raises RunNotFound, UsageError for a VAE run."""
+    folder = Path(text)
+    if (folder / "run.json").is_file():
+        found = Run(folder.resolve())
+        run_info(found)
+    else:
+        try:
+            found = store_of(arguments).get(text)
+        except RunNotFound:
+            if folder.is_dir():
+                raise RunNotFound(
+                    f"{text}: is a folder, but no run folder", "give a run id or a run's folder"
+                ) from None
+            raise
+    if found.info.kind != "unet":
+        raise UsageError(f"{found.id}: is a VAE run", "pictures come from a U-Net run")
+    return found
+
+
+def class_names_of(run: Run) -> tuple[str, ...]:
+    """The classes that the run was trained on. Raises CheckpointError before its training has begun."""
+    try:
+        return tuple(str(name) for name in json.loads(run.data_path.read_text())["class_names"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save") from None

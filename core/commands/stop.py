@@ -1,0 +1,33 @@
+"""`stop RUN`: save and stop; killed after `machine.stop_grace_s`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from core.commands.options import add_settings_options, store_of
+from core.jobs.service import in_words, stop_run
+from core.runs.run import RunState
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("stop", help="save and stop a run")
+    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
+    parser.add_argument("--force", action="store_true", help="kill it at once, without saving")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Stop it and wait until it has."""
+    store = store_of(arguments)
+    found = store.get(arguments.run)
+
+    def tell(stage: str) -> None:
+        print(f"{found.id}: {stage}", file=sys.stderr)
+
+    status = stop_run(store, found.id, force=arguments.force, on_stage=tell)
+    print(f"{found.id} is {in_words(status)}")
+    return 0 if status.state in (RunState.STOPPED, RunState.FINISHED) else 1

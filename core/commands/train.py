@@ -1,0 +1,63 @@
+"""`train vae|unet|all`: create runs and train them, here or detached. `resume RUN` shares its endings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from core.commands.options import add_settings_options, chosen_names, read_settings, store_of
+from core.jobs.service import in_words, inherited_values, start_training, wait_until_started
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("train", help="train a VAE, a U-Net on top of it, or both")
+    parser.add_argument("kind", choices=("vae", "unet", "all"), help="'all' trains a VAE, then its U-Net")
+    parser.add_argument("--vae", metavar="RUN", help="the finished VAE run a U-Net works with")
+    parser.add_argument("--name", default="", help="a name for people; the id is made here")
+    parser.add_argument("--detach", action="store_true", help="train in a process of its own and return")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the run ids, then train."""
+    inherited = None
+    if arguments.kind == "unet" and arguments.vae:
+        vae_run = store_of(arguments).get(arguments.vae)
+        inherited = inherited_values(vae_run) if vae_run.info.kind == "vae" else None
+    settings = read_settings(arguments, inherited)
+    runs = start_training(
+        arguments.kind,
+        settings,
+        vae_run=arguments.vae,
+        name=arguments.name,
+        preset=arguments.preset or "",
+        explicit=chosen_names(arguments),
+        detach=arguments.detach,
+    )
+    store = RunStore(runs[0].folder.parent)
+    return finish_launch(store, runs, detach=arguments.detach)
+
+
+def finish_launch(store: RunStore, runs: Sequence[Run], *, detach: bool) -> int:
+    """Print the ids; then wait for the worker to live (detached) or train in this process."""
+    for each in runs:
+        print(each.id, flush=True)
+    if detach:
+        wait_until_started(runs)
+        return 0
+    from core.jobs.foreground import run_in_foreground
+
+    result = run_in_foreground(store, runs)
+    unfinished = [each for each in runs if result.states[each.id] is not RunState.FINISHED]
+    for each in unfinished:
+        print(f"{each.id} is {in_words(each.status())}", file=sys.stderr)
+    if unfinished and result.was_interrupted:
+        print(f"go on with: python -m core resume {unfinished[-1].id}", file=sys.stderr)
+        return 130
+    return 1 if unfinished else 0
