@@ -33,8 +33,8 @@ class DataSettings(Section):
     image_size: int = Field(32, ge=8, le=512, multiple_of=8, description="Side of the square pictures, pixels.")
     fit: Literal["pad", "resize"] = Field(
         "pad",
-        description="How a smaller picture becomes image_size: 'pad' adds a border of the darkest value and keeps "
-        "every pixel (28 to 32: two pixels a side), 'resize' is antialiased. Larger pictures are always resized.",
+        description="How a slightly smaller picture (28 for 32) becomes image_size: 'pad' adds a dark border and keeps "
+        "every pixel, 'resize' is antialiased. Other sizes are always resized, antialiased.",
     )
     color: Literal["native", "grey", "rgb"] = Field(
         "native", description="Channels: as in the data set, one (grey), or three (rgb)."

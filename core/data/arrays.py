@@ -1,0 +1,325 @@
+"""Any data set as one uint8 array a split, on disk once, memory-mapped read-only, with a fingerprint of its contents."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import atomic
+from core.config.schema import DataSettings
+from core.data.catalog import CatalogEntry, entry, present_names
+from core.data.fit import fit_pictures
+from core.data.loaders import TorchvisionLoader
+from core.data.raw import RawSet, RawSplit
+from core.data.splits import check_labels, holdout_indices, limited_indices
+from core.errors import DataUnavailable, LabError, StorageFull
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1  # of the arrays; another number makes every cache entry anew
+FACTS = "image_set.json"
+PARTS = ("train", "heldout")
+STALE_S = 24 * 3600.0
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """images (N, H, W, C) uint8, memory-mapped; labels (N,) int64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """A data set ready for training. No held-out picture is in `train`.
+
+    fingerprint: sha256 over every pixel, label and class name, so two sets that differ in anything a model could see
+    have different ones, and a set that was merely copied or touched keeps its own.
+    """
+
+    name: str
+    title: str
+    train: Split
+    heldout: Split
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def num_classes(self) -> int:
+        """K; labels are 0..K-1."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return int(self.train.images.shape[3])
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures, pixels."""
+        return int(self.train.images.shape[1])
+
+
+def prepare(
+    settings: DataSettings, *, data_dir: Path, cache_dir: Path, seed: int = 0, progress: Progress | None = None
+) -> ImageSet:
+    """The data set that these settings describe, from the cache or built now.
+
+    data_dir may be read-only; something is downloaded into it only when the set is missing and settings.download is
+    on. progress(stage, fraction). Raises ConfigError, DataUnavailable or StorageFull, each one sentence.
+    """
+    found = entry(settings.name)
+    source = _source_files(found, settings, data_dir)
+    folder = cache_dir / "arrays" / f"{settings.name}-{_key(found, settings, source, seed)}"
+    if folder.exists():
+        try:
+            return open_image_set(folder)
+        except DataUnavailable as error:
+            logger.warning("%s; building it again", error.message)
+    report = progress or (lambda stage, fraction: None)
+    report(f"reading {settings.name}", 0.0)
+    raw = found.loader.load(settings, data_dir)
+    check_labels(raw, where=_where(settings))
+    try:
+        _build(folder, raw, found, settings, seed, report)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"disk full while writing the arrays of '{settings.name}' to {cache_dir}") from None
+        raise LabError(f"paths.cache: cannot write to {cache_dir} ({error.strerror or error})") from None
+    return open_image_set(folder)
+
+
+def open_image_set(folder: Path) -> ImageSet:
+    """A set that `prepare` left in the cache. Raises DataUnavailable when it is not whole.
+
+    Size and modification time of each array are compared with those at its making; when they differ (a copied
+    cache, or damage) the contents are hashed again.
+    """
+    try:
+        facts = json.loads((folder / FACTS).read_text())
+        if facts["format"] != FORMAT:
+            raise ValueError("another format")
+        splits = {part: _open_split(folder, part, facts["files"]) for part in PARTS}
+        opened = ImageSet(
+            name=facts["name"],
+            title=facts["title"],
+            train=splits["train"],
+            heldout=splits["heldout"],
+            class_names=tuple(facts["class_names"]),
+            fingerprint=facts["fingerprint"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise DataUnavailable(f"{folder}: damaged arrays ({type(error).__name__}: {error})") from None
+    if opened.fingerprint != _fingerprint(facts["files"], opened.class_names):
+        raise DataUnavailable(f"{folder}: damaged arrays (the fingerprint does not match)")
+    return opened
+
+
+def _source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) -> list[Path]:
+    files = found.loader.files(settings, data_dir)
+    if found.needs_path or all(path.is_file() for path in files):
+        return files
+    reason = f"data.name: '{settings.name}' is not in {data_dir}"
+    hint = f"there now: {', '.join(present_names(data_dir))}"
+    if not isinstance(found.loader, TorchvisionLoader) or not settings.download:
+        raise DataUnavailable(f"{reason} and data.download is off", hint)
+    try:
+        found.loader.fetch(data_dir)
+    except DataUnavailable as error:
+        raise DataUnavailable(f"{reason} and {error.message}", hint) from None
+    return files
+
+
+def _key(found: CatalogEntry, settings: DataSettings, files: list[Path], seed: int) -> str:
+    """Everything that the arrays are made from; what has no influence is left out, so that it rebuilds nothing."""
+    try:
+        stats = [(str(path), path.stat()) for path in files]
+    except OSError as error:
+        raise DataUnavailable(f"{_where(settings)}: {error.filename} cannot be read ({error.strerror})") from None
+    own_heldout = bool(found.test_count)
+    parts = {
+        "format": FORMAT,
+        "files": [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats],
+        "pixels": [settings.name, settings.image_size, settings.fit, settings.color],
+        "path": settings.path if found.needs_path else None,
+        "holdout_fraction": None if own_heldout else settings.holdout_fraction,
+        "train_limit": settings.train_limit,
+        "seed": None if own_heldout and settings.train_limit is None else seed,
+    }
+    return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _build(folder: Path, raw: RawSet, found: CatalogEntry, settings: DataSettings, seed: int, report: Progress) -> None:
+    everything = np.arange(len(raw.train.labels))
+    if raw.heldout is None:
+        train, heldout = holdout_indices(raw.train.labels, settings.holdout_fraction, seed, where=_where(settings))
+        parts = ((raw.train, train), (raw.train, heldout))
+    else:
+        parts = ((raw.train, everything), (raw.heldout, np.arange(len(raw.heldout.labels))))
+    parts = ((parts[0][0], limited_indices(parts[0][1], settings.train_limit, seed)), parts[1])
+    channels = {"native": raw.train.channels, "grey": 1, "rgb": 3}[settings.color]
+    total = sum(len(indices) for _, indices in parts)
+    _check_space(folder, total * settings.image_size**2 * channels)
+    with _TemporaryBeside(folder) as temporary:
+        files: dict[str, Any] = {}
+        done = 0
+        for part, (split, indices) in zip(PARTS, parts, strict=True):
+            shape = (len(indices), settings.image_size, settings.image_size, channels)
+            with _ArrayWriter(temporary / f"{part}_images.npy", shape, np.dtype(np.uint8)) as writer:
+                for block in split.blocks(indices):
+                    writer.write(
+                        fit_pictures(block, image_size=settings.image_size, fit=settings.fit, channels=channels)
+                    )
+                    done += len(block)
+                    report(f"preparing {settings.name}", done / total)
+            files[f"{part}_images.npy"] = writer.facts
+            with _ArrayWriter(temporary / f"{part}_labels.npy", (len(indices),), np.dtype(np.int64)) as writer:
+                writer.write(split.labels[indices])
+            files[f"{part}_labels.npy"] = writer.facts
+        facts = {
+            "format": FORMAT,
+            "name": settings.name,
+            "title": _title(found, settings),
+            "class_names": list(raw.class_names),
+            "fingerprint": _fingerprint(files, raw.class_names),
+            "files": files,
+        }
+        atomic.write_json(temporary / FACTS, facts)
+        _publish(temporary, folder)
+
+
+class _ArrayWriter:
+    """Writes a .npy file part by part and hashes it on the way. A memory map would die of SIGBUS on a full disk."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.path, self.dtype, self.shape = path, dtype, shape
+        self.hash = _new_hash(shape, dtype)
+        self.facts: dict[str, Any] = {}
+
+    def __enter__(self) -> _ArrayWriter:
+        self.file = open(self.path, "wb")  # noqa: SIM115 - closed in __exit__
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(self.file, header)
+        return self
+
+    def write(self, part: np.ndarray) -> None:
+        data = np.ascontiguousarray(part, dtype=self.dtype).data
+        self.file.write(data)
+        self.hash.update(data)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with self.file:
+            if kind is None:
+                self.file.flush()
+                os.fsync(self.file.fileno())
+        stat = self.path.stat()
+        self.facts = {"sha256": self.hash.hexdigest(), "size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+class _TemporaryBeside:
+    """A folder beside `target` that is gone at the end unless it was renamed; clears away what dead builders left."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __enter__(self) -> Path:
+        parent = self.target.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        for old in parent.glob(".tmp-*"):
+            if time.time() - old.stat().st_mtime > STALE_S:
+                shutil.rmtree(old, ignore_errors=True)
+        self.path = parent / f".tmp-{self.target.name}-{uuid.uuid4().hex[:8]}"
+        self.path.mkdir()
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _publish(temporary: Path, folder: Path) -> None:
+    """Rename into place. Of two builders the first wins; a damaged entry makes room."""
+    atomic.fsync_dir(temporary)
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        try:
+            open_image_set(folder)
+        except DataUnavailable:
+            aside = folder.with_name(f".tmp-damaged-{uuid.uuid4().hex[:8]}")
+            os.rename(folder, aside)
+            os.rename(temporary, folder)
+            shutil.rmtree(aside, ignore_errors=True)
+    atomic.fsync_dir(folder.parent)
+
+
+def _open_split(folder: Path, part: str, files: dict[str, Any]) -> Split:
+    arrays = {}
+    for kind, mode in (("images", "r"), ("labels", None)):
+        path = folder / f"{part}_{kind}.npy"
+        stat, facts = path.stat(), files[path.name]
+        if stat.st_size != facts["size_bytes"]:
+            raise ValueError(f"{path.name} has another size")
+        array = np.load(path, mmap_mode=mode, allow_pickle=False)  # type: ignore[arg-type]
+        if stat.st_mtime_ns != facts["mtime_ns"] and _hash_of(array) != facts["sha256"]:
+            raise ValueError(f"{path.name} was altered")
+        arrays[kind] = array
+    arrays["labels"].setflags(write=False)
+    if (
+        arrays["images"].dtype != np.uint8
+        or arrays["images"].ndim != 4
+        or len(arrays["images"]) != len(arrays["labels"])
+    ):
+        raise ValueError(f"{part} has the wrong shape")
+    return Split(images=arrays["images"], labels=arrays["labels"])
+
+
+def _new_hash(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    return hashlib.sha256(f"{dtype.str}{list(shape)}".encode())
+
+
+def _hash_of(array: np.ndarray, chunk: int = 4096) -> str:
+    digest = _new_hash(array.shape, array.dtype)
+    for start in range(0, len(array), chunk):
+        digest.update(np.ascontiguousarray(array[start : start + chunk]).data)
+    return str(digest.hexdigest())
+
+
+def _fingerprint(files: dict[str, Any], class_names: tuple[str, ...]) -> str:
+    contents = [[name, files[name]["sha256"]] for name in sorted(files)]
+    return hashlib.sha256(json.dumps([contents, list(class_names)]).encode()).hexdigest()
+
+
+def _check_space(folder: Path, size_bytes: int) -> None:
+    existing = next(path for path in folder.parents if path.exists())
+    free = shutil.disk_usage(existing).free
+    if size_bytes > free:
+        raise StorageFull(
+            f"paths.cache: the arrays need {size_bytes / 1e9:.1f} GB, {existing} has {free / 1e9:.1f} GB free",
+            "free some space, or lower data.image_size or data.train_limit",
+        )
+
+
+def _where(settings: DataSettings) -> str:
+    return (
+        f"data.path: {settings.path}"
+        if settings.path and entry(settings.name).needs_path
+        else f"data.name: {settings.name}"
+    )
+
+
+def _title(found: CatalogEntry, settings: DataSettings) -> str:
+    return Path(settings.path).name if found.needs_path and settings.path else found.title

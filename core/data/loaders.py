@@ -1,0 +1,206 @@
+"""Loaders of published sets (torchvision, scikit-learn) and of .npz files. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.config.load import resolve_path
+from core.config.schema import DataSettings
+from core.data.raw import RawSet, RawSplit, array_split
+from core.errors import DataUnavailable, StorageFull
+from core.runs.lock import try_lock
+
+DOWNLOAD_PATIENCE_S = 1800.0
+SOCKET_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchvisionLoader:
+    """A set of torchvision.datasets, read from the files that torchvision keeps; the folder may be read-only.
+
+    open(datasets, root, train, download): calls the constructor; `datasets` is the module. paths: the files, relative
+    to the data folder. class_names: None = the names inside the files.
+    """
+
+    open: Callable[[Any, str, bool, bool], Any]
+    paths: tuple[str, ...]
+    class_names: tuple[str, ...] | None
+    first_label: int = 0
+    transposed: bool = False
+    channels_first: bool = False
+
+    def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
+        """The files that must be in the data folder."""
+        return [data_dir / path for path in self.paths]
+
+    def fetch(self, data_dir: Path) -> None:
+        """Download into the data folder. Each file appears whole; another process that downloads is waited for.
+
+        Raises DataUnavailable or StorageFull.
+        """
+        temporary = data_dir / f".download-{Path(self.paths[0]).name}"
+        lock = None
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            lock = try_lock(temporary.with_suffix(".lock"), patience_s=DOWNLOAD_PATIENCE_S)
+            if lock is None:
+                raise DataUnavailable(f"another process has been downloading into {data_dir} for too long")
+            if all((data_dir / path).is_file() for path in self.paths):
+                return
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            self._download(temporary)
+            for path in self.paths:
+                (data_dir / path).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(temporary / path, data_dir / path)
+        except DataUnavailable:
+            raise
+        except Exception as error:  # network, archive and disk raise whatever they like
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull(f"disk full while downloading into {data_dir}") from None
+            raise DataUnavailable(f"could not be downloaded ({_in_words(error)})") from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if lock:
+                lock.path.unlink(missing_ok=True)
+                lock.release()
+
+    def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
+        """Both splits."""
+        try:
+            parts = [self.open(_datasets(), str(data_dir), train, False) for train in (True, False)]
+            names = self.class_names or tuple(str(name) for name in parts[0].classes)
+            train, heldout = (self._split(part) for part in parts)
+        except Exception as error:  # a damaged file raises whatever its parser meets
+            raise DataUnavailable(
+                f"data.name: '{settings.name}' in {data_dir} cannot be read ({_in_words(error)})",
+                "remove its files there and fetch it again",
+            ) from None
+        return RawSet(train=train, heldout=heldout, class_names=names)
+
+    def _split(self, part: Any) -> RawSplit:
+        images = np.asarray(part.data)
+        labels = np.asarray(part.targets if hasattr(part, "targets") else part.labels)
+        labels = labels[:, 0] if labels.ndim == 2 else labels  # QMNIST: class, then where the digit came from
+        if self.channels_first:
+            images = images.transpose(0, 2, 3, 1)
+        if self.transposed:
+            images = images.swapaxes(1, 2)
+        return array_split(images, labels.astype(np.int64) - self.first_label)
+
+    def _download(self, folder: Path) -> None:
+        import socket
+
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(SOCKET_TIMEOUT_S)  # torchvision offers no other way to give up on a silent network
+        try:
+            for train in (True, False):
+                self.open(_datasets(), str(folder), train, True)
+        finally:
+            socket.setdefaulttimeout(before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsLoader:
+    """scikit-learn's digits: inside the package, so always there. No test split."""
+
+    def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
+        """None: nothing to fetch."""
+        return []
+
+    def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
+        """1797 pictures 8×8; 17 grey values become 0 to 255."""
+        from sklearn.datasets import load_digits
+
+        source = load_digits()
+        images = np.rint(source.images * (255 / 16)).astype(np.uint8)
+        names = tuple(str(digit) for digit in range(10))
+        return RawSet(train=array_split(images, source.target), heldout=None, class_names=names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NpzLoader:
+    """An .npz file: images uint8 (N, h, w) or (N, h, w, C), labels integers (N,), class_names (K,) if wanted."""
+
+    def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
+        """The file of data.path."""
+        path = resolve_path(settings.path or "")
+        if not path.is_file():
+            raise DataUnavailable(f"data.path: there is no file {path}", "give an .npz file with 'images' and 'labels'")
+        return [path]
+
+    def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
+        """The arrays, checked."""
+        path = resolve_path(settings.path or "")
+        images, labels, names = _read_npz(path)
+        problem = _npz_problem(images, labels, names)
+        if problem:
+            raise DataUnavailable(f"data.path: {path}: {problem}")
+        if names is None:
+            names = tuple(str(label) for label in range(int(labels.max()) + 1))
+        return RawSet(train=array_split(images, labels), heldout=None, class_names=names)
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataUnavailable(f"data.path: {path} is a single array", "save it with numpy.savez(images=, labels=)")
+        with archive:
+            missing = [key for key in ("images", "labels") if key not in archive.files]
+            if missing:
+                raise DataUnavailable(
+                    f"data.path: {path} has no '{missing[0]}'", f"it holds: {', '.join(archive.files) or 'nothing'}"
+                )
+            names = archive["class_names"] if "class_names" in archive.files else None
+            images, labels = archive["images"], archive["labels"]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
+        raise DataUnavailable(f"data.path: {path} cannot be read as .npz ({_in_words(error)})") from None
+    if names is None:
+        return images, labels, None
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise DataUnavailable(f"data.path: {path}: 'class_names' must be a list of texts, got {names.dtype}")
+    return (
+        images,
+        labels,
+        tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names),
+    )
+
+
+def _npz_problem(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...] | None) -> str:
+    if images.dtype != np.uint8:
+        return f"'images' must be uint8 with values 0 to 255, got {images.dtype}"
+    if images.ndim not in (3, 4) or 0 in images.shape[1:] or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        return f"'images' must have the shape (N, height, width) or (N, height, width, 1 or 3), got {images.shape}"
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        return f"'labels' must be whole numbers of shape (N,), got {labels.dtype} {labels.shape}"
+    if len(labels) != len(images):
+        return f"{len(images)} images but {len(labels)} labels"
+    if not len(labels):
+        return "it holds no pictures"
+    top = len(names) - 1 if names is not None else len(labels) - 1
+    if int(labels.min()) < 0 or int(labels.max()) > top:
+        bad = int(labels.min()) if labels.min() < 0 else int(labels.max())
+        return f"'labels' must be 0 to {top}, got {bad}"
+    return ""
+
+
+def _datasets() -> Any:
+    return importlib.import_module("torchvision.datasets")
+
+
+def _in_words(error: BaseException) -> str:
+    """One line naming the kind of error and its first line of text."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -1,0 +1,49 @@
+"""Small data sets made on the spot, and real MNIST where LAB_DATA has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.config.schema import DataSettings
+from core.data.arrays import ImageSet, prepare
+
+
+@pytest.fixture
+def mnist_dir() -> Path:
+    folder = Path(os.environ.get("LAB_DATA", "data"))
+    if not (folder / "MNIST" / "raw").is_dir():
+        pytest.skip("real MNIST is not here (set LAB_DATA)")
+    return folder
+
+
+@pytest.fixture
+def color_folder(tmp_path: Path) -> Path:
+    """Three classes of 12 colour pictures each, of mixed sizes."""
+    root = tmp_path / "shapes"
+    source = np.random.default_rng(0)
+    for name, color in (("blue", 2), ("green", 1), ("red", 0)):
+        (root / name).mkdir(parents=True)
+        for index in range(12):
+            pixels = source.integers(0, 60, (24 + index * 3, 40, 3), dtype=np.uint8)
+            pixels[..., color] += 150
+            Image.fromarray(pixels).save(root / name / f"{index}.png")
+    return root
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., ImageSet]:
+    def _build(*, data_dir: Path | None = None, seed: int = 0, **settings: object) -> ImageSet:
+        return prepare(
+            DataSettings.model_validate(settings),
+            data_dir=data_dir or tmp_path / "data",
+            cache_dir=tmp_path / "cache",
+            seed=seed,
+        )
+
+    return _build
