@@ -1,0 +1,398 @@
+"""The judge: a small classifier trained once a data set, whose opinion and whose features every measure rests on.
+
+It is cached under its data set's fingerprint and its recipe, with the sha256 of its weights: figures compare only
+between reports of one hash. Four plain 3×3 convolutions (batch normalisation: arXiv 1502.03167), one-cycle learning
+rate to zero (arXiv 1708.07120), label smoothing (arXiv 1512.00567), random shifts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+from torch.nn import functional
+
+from core import atomic
+from core.data.arrays import ImageSet, Split
+from core.data.batches import Batches, images_to_model, on_device
+from core.device import resolve_device, supports_bf16
+from core.errors import DataUnavailable
+from core.runs.lock import try_lock
+from core.seeding import derive, generator
+
+OnProgress = Callable[[str, float], None]
+SplitName = Literal["train", "heldout"]
+
+ARCHITECTURE_VERSION = 1
+NUM_FEATURES = 128
+WEIGHTS_FILE = "model.safetensors"
+FACTS_FILE = "judge.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeRecipe:
+    """Everything that decides the weights besides the pictures; part of the judge's cache key."""
+
+    seed: int
+    epochs: int
+    min_steps: int = 300
+    batch_size: int = 256
+    small_batch_size: int = 64
+    small_set: int = 10_000
+    learning_rate: float = 0.3
+    warmup: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    max_shift: int = 2
+
+    def batch_for(self, count: int) -> int:
+        """Pictures a step: small sets take small batches, so that few pictures still make many steps."""
+        return min(self.batch_size if count >= self.small_set else self.small_batch_size, count)
+
+    def steps_for(self, count: int) -> int:
+        """Optimizer steps: `epochs` passes, and never fewer than `min_steps`."""
+        return max(self.epochs * count // self.batch_for(count), self.min_steps)
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """Linear up over the first `warmup` of the steps, then linear down to zero (arXiv 1708.07120)."""
+        position = step / steps
+        return self.learning_rate * min(position / self.warmup, (1.0 - position) / (1.0 - self.warmup))
+
+
+class JudgeNetwork(nn.Module):
+    """Pictures (B, C, H, W) in [-1, 1] → features (B, 128) and logits (B, K). H = W is a multiple of 8.
+
+    Patches first (2×2 at 32 pixels), so that every convolution works on small maps whatever the picture's size.
+    """
+
+    def __init__(self, *, channels: int, image_size: int, num_classes: int) -> None:
+        super().__init__()
+        patch = max(side for side in (1, 2, 4, 8) if side == 1 or image_size // side >= 12)
+        self.trunk = nn.Sequential(
+            nn.PixelUnshuffle(patch),
+            *_convolution(channels * patch**2, 32),
+            *_convolution(32, 64),
+            nn.MaxPool2d(2),
+            *_convolution(64, 96),
+            nn.MaxPool2d(2),
+            *_convolution(96, NUM_FEATURES),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(NUM_FEATURES, num_classes)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(features, logits)."""
+        features = self.trunk(images)
+        return features, self.head(features)
+
+
+def _convolution(channels_in: int, channels_out: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """A trained judge. `accuracy` (0 to 1) is over all `heldout_count` held-out pictures; `hash` is the sha256 of its
+    weights file; `folder` is its place in the cache, None when it could not be kept."""
+
+    network: JudgeNetwork
+    classes: tuple[str, ...]
+    accuracy: float
+    heldout_count: int
+    hash: str
+    seed: int
+    epochs: int
+    device: torch.device
+    folder: Path | None
+
+    @torch.no_grad()
+    def look(self, images: np.ndarray, *, batch_size: int = 500) -> tuple[torch.Tensor, np.ndarray]:
+        """uint8 (N, H, W, C) → features (N, 128) float32 on the CPU, probabilities (N, K) float32. In float32."""
+        features, probabilities = [], []
+        for start in range(0, len(images), batch_size):
+            pixels = torch.from_numpy(np.array(images[start : start + batch_size]))
+            inputs = images_to_model(pixels.to(self.device)).contiguous(memory_format=torch.channels_last)
+            found, logits = self.network(inputs)
+            features.append(found.cpu())
+            probabilities.append(logits.softmax(dim=1).cpu())
+        if not features:
+            return torch.empty(0, NUM_FEATURES), np.empty((0, len(self.classes)), dtype=np.float32)
+        return torch.cat(features), torch.cat(probabilities).numpy()
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W, C) → class probabilities (N, K) float32."""
+        return self.look(images)[1]
+
+    def features(self, images: np.ndarray) -> torch.Tensor:
+        """uint8 (N, H, W, C) → penultimate features (N, 128) float32 on the CPU."""
+        return self.look(images)[0]
+
+
+def load_or_train(
+    image_set: ImageSet,
+    *,
+    cache_dir: Path,
+    epochs: int,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    progress: OnProgress | None = None,
+) -> Judge:
+    """The data set's judge: from the cache when it is there and verifies, else trained and kept.
+
+    Of several processes that want the same judge at once one trains, the others wait for it. A cache that cannot be
+    written (read-only, full) costs the keeping, not the judge. progress(text, fraction 0 to 1).
+    """
+    target = resolve_device(device) if isinstance(device, str) else device
+    recipe = JudgeRecipe(seed=seed, epochs=epochs)
+    folder = cache_dir / "judges" / f"{image_set.fingerprint[:12]}-{_key(recipe)}"
+    judge = _load(folder, image_set, recipe, target)
+    if judge is not None:
+        return judge
+    with _training_lock(folder, progress):
+        judge = _load(folder, image_set, recipe, target)
+        if judge is not None:
+            return judge
+        return _keep(train_judge(image_set, recipe, device=target, progress=progress), folder, image_set, recipe)
+
+
+def train_judge(
+    image_set: ImageSet, recipe: JudgeRecipe, *, device: torch.device, progress: OnProgress | None = None
+) -> Judge:
+    """Train a judge on the training split and measure it on the whole held-out split; nothing is kept.
+
+    Order, shifts and first weights derive from (seed, purpose, step): on one CPU with one number of threads the same
+    pictures give the same hash. Raises DataUnavailable when the training split has fewer than two pictures.
+    """
+    count = len(image_set.train.labels)
+    if count < 2:
+        raise DataUnavailable(f"{image_set.name}: the judge needs at least 2 training pictures, got {count}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(recipe.seed, "judge-weights"))
+        network = JudgeNetwork(
+            channels=image_set.channels, image_size=image_set.image_size, num_classes=image_set.num_classes
+        )
+    network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    _fit(network, image_set, recipe, device, progress)
+    network.eval()
+    weights = _serialise(network)
+    draft = Judge(
+        network=network,
+        classes=image_set.class_names,
+        accuracy=0.0,
+        heldout_count=len(image_set.heldout.labels),
+        hash=hashlib.sha256(weights).hexdigest(),
+        seed=recipe.seed,
+        epochs=recipe.epochs,
+        device=device,
+        folder=None,
+    )
+    right = draft.classify(image_set.heldout.images).argmax(axis=1) == image_set.heldout.labels
+    return _replace(draft, accuracy=float(right.mean()))
+
+
+def split_features(
+    judge: Judge, image_set: ImageSet, name: SplitName, progress: OnProgress | None = None
+) -> torch.Tensor:
+    """The judge's features (N, 128) of a whole split of its data set, kept beside the judge.
+
+    The file's name carries the sha256 of its bytes, so an altered one is noticed and made again.
+    """
+    stem = f"{name}-features-"
+    if judge.folder is not None:
+        for path in sorted(judge.folder.glob(f"{stem}*.safetensors")):
+            kept = _load_features(path, path.stem.removeprefix(stem))
+            if kept is not None and len(kept) == len(_split(image_set, name).labels):
+                return kept
+            with contextlib.suppress(OSError):
+                path.unlink()
+    features = _features_of(judge, _split(image_set, name), f"Looking at the {name} pictures", progress)
+    if judge.folder is not None:
+        data = save_tensors({"features": features})
+        try:
+            atomic.write_bytes(judge.folder / f"{stem}{hashlib.sha256(data).hexdigest()[:32]}.safetensors", data)
+        except OSError as error:
+            log.warning("judge: its features could not be kept in %s: %s", judge.folder, error)
+    return features
+
+
+def _fit(
+    network: JudgeNetwork,
+    image_set: ImageSet,
+    recipe: JudgeRecipe,
+    device: torch.device,
+    progress: OnProgress | None,
+) -> None:
+    count = len(image_set.train.labels)
+    batch_size, steps = recipe.batch_for(count), recipe.steps_for(count)
+    batches = Batches(image_set.train, batch_size=batch_size, seed=recipe.seed, purpose="judge-order")
+    resident = on_device(image_set.train, device)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=True,
+        weight_decay=recipe.weight_decay,
+    )
+    use_bf16 = supports_bf16(device)
+    for step in range(steps):
+        images, labels = resident.gather(batches.indices(step))
+        images = shift_images(images, recipe.max_shift, generator(recipe.seed, "judge-shift", step))
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate_at(step, steps)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bf16):
+            _, logits = network(images.contiguous(memory_format=torch.channels_last))
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if progress and (step % 10 == 0 or step == steps - 1):
+            progress(f"Training the judge, step {step + 1} of {steps}", (step + 1) / steps)
+
+
+def shift_images(images: torch.Tensor, max_shift: int, source: torch.Generator) -> torch.Tensor:
+    """Each picture of (B, C, H, W) moved by up to ±max_shift pixels both ways; its border pixels are repeated."""
+    batch, _, height, width = images.shape
+    padded = functional.pad(images, (max_shift,) * 4, mode="replicate")
+    offsets = torch.randint(0, 2 * max_shift + 1, (2, batch), generator=source).to(images.device)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2m+1, 2m+1, H, W), a view
+    return windows[torch.arange(batch, device=images.device), :, offsets[0], offsets[1]]
+
+
+def _features_of(judge: Judge, split: Split, text: str, progress: OnProgress | None) -> torch.Tensor:
+    parts, count = [], len(split.labels)
+    for start in range(0, count, 5000):
+        parts.append(judge.features(split.images[start : start + 5000]))
+        if progress:
+            progress(text, min(start + 5000, count) / count)
+    return torch.cat(parts)
+
+
+def _split(image_set: ImageSet, name: SplitName) -> Split:
+    return image_set.train if name == "train" else image_set.heldout
+
+
+def _key(recipe: JudgeRecipe) -> str:
+    text = json.dumps({"architecture": ARCHITECTURE_VERSION, **asdict(recipe)}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _serialise(network: JudgeNetwork) -> bytes:
+    return save_tensors({name: value.cpu().contiguous() for name, value in network.state_dict().items()})
+
+
+def _replace(judge: Judge, **changes: Any) -> Judge:
+    return Judge(**{**judge.__dict__, **changes})
+
+
+def _load(folder: Path, image_set: ImageSet, recipe: JudgeRecipe, device: torch.device) -> Judge | None:
+    """The cached judge, or None when there is none or it is not, to the last bit, what was written."""
+    try:
+        facts = json.loads((folder / FACTS_FILE).read_text())
+        weights = (folder / WEIGHTS_FILE).read_bytes()
+        digest = hashlib.sha256(weights).hexdigest()
+        expected = (digest, image_set.fingerprint, ARCHITECTURE_VERSION, asdict(recipe))
+        if (facts["sha256"], facts["fingerprint"], facts["architecture_version"], facts["recipe"]) != expected:
+            raise ValueError("its facts do not belong to its weights and its data set")
+        network = JudgeNetwork(
+            channels=image_set.channels, image_size=image_set.image_size, num_classes=image_set.num_classes
+        )
+        network.load_state_dict(load_tensors(weights))
+        return Judge(
+            network=network.to(device, memory_format=torch.channels_last).eval(),  # type: ignore[call-overload]
+            classes=image_set.class_names,
+            accuracy=float(facts["accuracy"]),
+            heldout_count=int(facts["heldout_count"]),
+            hash=digest,
+            seed=recipe.seed,
+            epochs=recipe.epochs,
+            device=device,
+            folder=folder,
+        )
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # whatever a damaged file makes the readers raise: train again
+        log.warning("judge: %s is damaged and is trained again: %s", folder.name, error)
+        return None
+
+
+def _keep(judge: Judge, folder: Path, image_set: ImageSet, recipe: JudgeRecipe) -> Judge:
+    facts = {
+        "data_set": image_set.name,
+        "fingerprint": image_set.fingerprint,
+        "accuracy": judge.accuracy,
+        "heldout_count": judge.heldout_count,
+        "train_count": len(image_set.train.labels),
+        "num_classes": image_set.num_classes,
+        "seed": judge.seed,
+        "epochs": judge.epochs,
+        "sha256": judge.hash,
+        "architecture_version": ARCHITECTURE_VERSION,
+        "recipe": asdict(recipe),
+    }
+    files = {WEIGHTS_FILE: _serialise(judge.network), FACTS_FILE: (json.dumps(facts, indent=1) + "\n").encode()}
+    try:
+        _remove(folder)
+        atomic.write_folder(folder, files)
+    except OSError as error:
+        log.warning("judge: it could not be kept in %s: %s", folder, error)
+        return judge
+    return _replace(judge, folder=folder)
+
+
+def _remove(folder: Path) -> None:
+    """Move a damaged judge out of the way in one step, then delete it."""
+    if folder.exists():
+        aside = folder.with_name(f".damaged-{folder.name}-{uuid.uuid4().hex[:8]}")
+        os.replace(folder, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _load_features(path: Path, digest: str) -> torch.Tensor | None:
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest()[:32] != digest:
+            log.warning("judge: %s is damaged and is made again", path.name)
+            return None
+        return load_tensors(data)["features"]
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _training_lock(folder: Path, progress: OnProgress | None) -> Iterator[None]:
+    """Held while training, so that others wait. Without a cache that can be written nobody waits."""
+    path = folder.with_name(f".{folder.name}.lock")
+    lock = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = try_lock(path)
+        while lock is None:
+            if progress:
+                progress("Waiting for another process that trains this judge", 0.0)
+            lock = try_lock(path, patience_s=2.0)
+    except OSError as error:
+        log.warning("judge: the cache cannot be locked: %s", error)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()

@@ -1,0 +1,146 @@
+"""What an evaluation found, with all a reader needs to believe it; kept as JSON in the run. Never imports torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core import atomic
+from core.errors import UsageError
+from core.runs.run import Run
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """Of `count` pictures asked of one class, `correct` are that class for the judge; 95 % Wilson interval."""
+
+    name: str
+    count: int
+    correct: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One evaluation. Shares are 0 to 1; distances are in the units of the judge of `judge_hash` and compare only
+    between reports that name the same one."""
+
+    created_at: str
+    run_id: str
+    step: int
+    data_set: str
+    fingerprint: str
+    num_samples: int
+    sampler: str
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    judge_accuracy: float
+    judge_heldout_count: int
+    judge_hash: str
+    judge_seed: int
+    judge_epochs: int
+    class_accuracy: float
+    class_accuracy_low: float
+    class_accuracy_high: float
+    per_class: tuple[ClassScore, ...]
+    fd_judge: float
+    fd_reference_count: int
+    fd_floor: float
+    fd_floor_count: int
+    precision: float
+    recall: float
+    neighbours: int
+    precision_recall_count: int
+    real_precision: float | None
+    real_recall: float | None
+    copy_ratio: float
+    elapsed_s: float
+    device: str
+    format_version: int = FORMAT_VERSION
+
+
+def report_rows(report: Report) -> list[tuple[str, str, str]]:
+    """The report as (metric, value, note) for a table, the most telling first."""
+    of_classes = f"95 % interval {report.class_accuracy_low:.2%} to {report.class_accuracy_high:.2%}"
+    real = ""
+    if report.real_precision is not None and report.real_recall is not None:
+        real = f"; held-out real pictures {report.real_precision:.3f} / {report.real_recall:.3f}"
+    against = f"{report.precision_recall_count:,} against as many real, k = {report.neighbours}"
+    floor_count = f"{report.fd_floor_count:,} held-out real pictures"
+    if report.fd_floor_count != report.num_samples:
+        floor_count += " (fewer than N: the floor is biased upwards)"
+    rows = [
+        ("pictures (N)", f"{report.num_samples:,}", "labels balanced over the classes"),
+        ("class accuracy", f"{report.class_accuracy:.2%}", f"the judge sees what was asked; {of_classes}"),
+        ("FD-judge", f"{report.fd_judge:.3f}", f"lower is better; {report.fd_reference_count:,} training pictures"),
+        ("FD-judge floor", f"{report.fd_floor:.3f}", f"{floor_count} against the same training pictures"),
+        ("precision", f"{report.precision:.3f}", f"share that looks real; {against}{real}"),
+        ("recall", f"{report.recall:.3f}", f"share of real variety that is reached; {against}"),
+        (
+            "copy ratio",
+            f"{report.copy_ratio:.2f}",
+            "distance to the nearest training picture: 1 as new as real, 0 copies",
+        ),
+    ]
+    rows += [
+        (
+            f"class {score.name}",
+            f"{score.accuracy:.2%}",
+            f"{score.correct} of {score.count}; {score.low:.1%} to {score.high:.1%}",
+        )
+        for score in report.per_class
+    ]
+    sampling = f"{report.num_inference_steps} steps, guidance {report.guidance_scale:g}, seed {report.seed}"
+    judged = f"right on {report.judge_accuracy:.2%} of {report.judge_heldout_count:,} held-out pictures"
+    rows += [
+        ("sampling", report.sampler, sampling),
+        ("judge", report.judge_hash[:12], f"{judged}; {report.judge_epochs} epochs, seed {report.judge_seed}"),
+        ("model", report.run_id, f"step {report.step:,}, trained on {report.data_set} ({report.fingerprint[:12]})"),
+        ("time", f"{report.elapsed_s:.1f} s", report.device),
+    ]
+    return rows
+
+
+def write_report(run: Run, report: Report) -> Path:
+    """Keep the report durably as `evaluations/<UTC time>-<N>.json` of the run. Returns its path.
+
+    Raises UsageError for a VAE run.
+    """
+    require_unet_run(run)
+    run.evaluations_dir.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")
+    path = run.evaluations_dir / f"{stamp}-{report.num_samples}.json"
+    atomic.write_json(path, asdict(report))
+    return path
+
+
+def list_reports(run: Run) -> list[Report]:
+    """The run's reports, newest first; files that are no reports are left out."""
+    paths = sorted(run.evaluations_dir.glob("*.json"), reverse=True)
+    return [report for report in map(_read, paths) if report is not None]
+
+
+def require_unet_run(run: Run) -> None:
+    """Raises UsageError for a run that cannot generate pictures."""
+    if run.info.kind != "unet":
+        raise UsageError(
+            f"{run.id}: is a {run.info.kind.upper()} run and generates no pictures to evaluate",
+            "evaluate a U-Net run that was trained on it",
+        )
+
+
+def _read(path: Path) -> Report | None:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+        scores = tuple(ClassScore(**score) for score in values["per_class"])
+        return Report(**{**values, "per_class": scores})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
