@@ -1,4 +1,4 @@
-"""Any data set as one uint8 array a split, on disk once, memory-mapped read-only, with a fingerprint of its contents."""
+"""Any data set as one uint8 array a split: on disk once, memory-mapped read-only, with a fingerprint of its content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ import numpy as np
 
 from core import atomic
 from core.config.schema import DataSettings
+from core.data.array_files import ArrayWriter, TemporaryBeside, open_array
 from core.data.catalog import CatalogEntry, entry, present_names
 from core.data.fit import fit_pictures
 from core.data.loaders import TorchvisionLoader
-from core.data.raw import RawSet, RawSplit
+from core.data.raw import RawSet
 from core.data.splits import check_labels, holdout_indices, limited_indices
 from core.errors import DataUnavailable, LabError, StorageFull
 
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 FORMAT = 1  # of the arrays; another number makes every cache entry anew
 FACTS = "image_set.json"
 PARTS = ("train", "heldout")
-STALE_S = 24 * 3600.0
 Progress = Callable[[str, float], None]
 
 
@@ -174,12 +173,12 @@ def _build(folder: Path, raw: RawSet, found: CatalogEntry, settings: DataSetting
     channels = {"native": raw.train.channels, "grey": 1, "rgb": 3}[settings.color]
     total = sum(len(indices) for _, indices in parts)
     _check_space(folder, total * settings.image_size**2 * channels)
-    with _TemporaryBeside(folder) as temporary:
+    with TemporaryBeside(folder) as temporary:
         files: dict[str, Any] = {}
         done = 0
         for part, (split, indices) in zip(PARTS, parts, strict=True):
             shape = (len(indices), settings.image_size, settings.image_size, channels)
-            with _ArrayWriter(temporary / f"{part}_images.npy", shape, np.dtype(np.uint8)) as writer:
+            with ArrayWriter(temporary / f"{part}_images.npy", shape, np.dtype(np.uint8)) as writer:
                 for block in split.blocks(indices):
                     writer.write(
                         fit_pictures(block, image_size=settings.image_size, fit=settings.fit, channels=channels)
@@ -187,7 +186,7 @@ def _build(folder: Path, raw: RawSet, found: CatalogEntry, settings: DataSetting
                     done += len(block)
                     report(f"preparing {settings.name}", done / total)
             files[f"{part}_images.npy"] = writer.facts
-            with _ArrayWriter(temporary / f"{part}_labels.npy", (len(indices),), np.dtype(np.int64)) as writer:
+            with ArrayWriter(temporary / f"{part}_labels.npy", (len(indices),), np.dtype(np.int64)) as writer:
                 writer.write(split.labels[indices])
             files[f"{part}_labels.npy"] = writer.facts
         facts = {
@@ -200,54 +199,6 @@ def _build(folder: Path, raw: RawSet, found: CatalogEntry, settings: DataSetting
         }
         atomic.write_json(temporary / FACTS, facts)
         _publish(temporary, folder)
-
-
-class _ArrayWriter:
-    """Writes a .npy file part by part and hashes it on the way. A memory map would die of SIGBUS on a full disk."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.path, self.dtype, self.shape = path, dtype, shape
-        self.hash = _new_hash(shape, dtype)
-        self.facts: dict[str, Any] = {}
-
-    def __enter__(self) -> _ArrayWriter:
-        self.file = open(self.path, "wb")  # noqa: SIM115 - closed in __exit__
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
-        np.lib.format.write_array_header_1_0(self.file, header)
-        return self
-
-    def write(self, part: np.ndarray) -> None:
-        data = np.ascontiguousarray(part, dtype=self.dtype).data
-        self.file.write(data)
-        self.hash.update(data)
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        with self.file:
-            if kind is None:
-                self.file.flush()
-                os.fsync(self.file.fileno())
-        stat = self.path.stat()
-        self.facts = {"sha256": self.hash.hexdigest(), "size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-
-
-class _TemporaryBeside:
-    """A folder beside `target` that is gone at the end unless it was renamed; clears away what dead builders left."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __enter__(self) -> Path:
-        parent = self.target.parent
-        parent.mkdir(parents=True, exist_ok=True)
-        for old in parent.glob(".tmp-*"):
-            if time.time() - old.stat().st_mtime > STALE_S:
-                shutil.rmtree(old, ignore_errors=True)
-        self.path = parent / f".tmp-{self.target.name}-{uuid.uuid4().hex[:8]}"
-        self.path.mkdir()
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _publish(temporary: Path, folder: Path) -> None:
@@ -267,35 +218,11 @@ def _publish(temporary: Path, folder: Path) -> None:
 
 
 def _open_split(folder: Path, part: str, files: dict[str, Any]) -> Split:
-    arrays = {}
-    for kind, mode in (("images", "r"), ("labels", None)):
-        path = folder / f"{part}_{kind}.npy"
-        stat, facts = path.stat(), files[path.name]
-        if stat.st_size != facts["size_bytes"]:
-            raise ValueError(f"{path.name} has another size")
-        array = np.load(path, mmap_mode=mode, allow_pickle=False)  # type: ignore[arg-type]
-        if stat.st_mtime_ns != facts["mtime_ns"] and _hash_of(array) != facts["sha256"]:
-            raise ValueError(f"{path.name} was altered")
-        arrays[kind] = array
-    arrays["labels"].setflags(write=False)
-    if (
-        arrays["images"].dtype != np.uint8
-        or arrays["images"].ndim != 4
-        or len(arrays["images"]) != len(arrays["labels"])
-    ):
+    images = open_array(folder / f"{part}_images.npy", files[f"{part}_images.npy"], memory_mapped=True)
+    labels = open_array(folder / f"{part}_labels.npy", files[f"{part}_labels.npy"], memory_mapped=False)
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(labels):
         raise ValueError(f"{part} has the wrong shape")
-    return Split(images=arrays["images"], labels=arrays["labels"])
-
-
-def _new_hash(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    return hashlib.sha256(f"{dtype.str}{list(shape)}".encode())
-
-
-def _hash_of(array: np.ndarray, chunk: int = 4096) -> str:
-    digest = _new_hash(array.shape, array.dtype)
-    for start in range(0, len(array), chunk):
-        digest.update(np.ascontiguousarray(array[start : start + chunk]).data)
-    return str(digest.hexdigest())
+    return Split(images=images, labels=labels)
 
 
 def _fingerprint(files: dict[str, Any], class_names: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -47,8 +48,11 @@ class TorchvisionLoader:
     def fetch(self, data_dir: Path) -> None:
         """Download into the data folder. Each file appears whole; another process that downloads is waited for.
 
-        Raises DataUnavailable or StorageFull.
+        A folder that nobody may write to is left alone, also by root. Raises DataUnavailable or StorageFull.
         """
+        existed = data_dir.is_dir()
+        if existed and not data_dir.stat().st_mode & 0o222:
+            raise DataUnavailable("that folder is read-only, so nothing is downloaded into it")
         temporary = data_dir / f".download-{Path(self.paths[0]).name}"
         lock = None
         try:
@@ -75,6 +79,8 @@ class TorchvisionLoader:
             if lock:
                 lock.path.unlink(missing_ok=True)
                 lock.release()
+            if not existed:
+                _remove_if_empty(data_dir)
 
     def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
         """Both splits."""
@@ -194,6 +200,11 @@ def _npz_problem(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...] 
         bad = int(labels.min()) if labels.min() < 0 else int(labels.max())
         return f"'labels' must be 0 to {top}, got {bad}"
     return ""
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _datasets() -> Any:

@@ -1,0 +1,93 @@
+"""Array files that are written part by part, hashed on the way, and checked when they are opened."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STALE_S = 24 * 3600.0
+
+
+class ArrayWriter:
+    """Writes a .npy file of a known shape part by part and flushes it to disk. `facts` at the end: sha256 over type,
+    shape and contents, size_bytes, mtime_ns. (Writing through a memory map would die of SIGBUS on a full disk.)
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.path, self.dtype, self.shape = path, dtype, shape
+        self.hash = _new_hash(shape, dtype)
+        self.facts: dict[str, Any] = {}
+
+    def __enter__(self) -> ArrayWriter:
+        self.file = open(self.path, "wb")
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(self.file, header)
+        return self
+
+    def write(self, part: np.ndarray) -> None:
+        """Append rows."""
+        data = np.ascontiguousarray(part, dtype=self.dtype).data
+        self.file.write(data)
+        self.hash.update(data)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with self.file:
+            if kind is None:
+                self.file.flush()
+                os.fsync(self.file.fileno())
+        stat = self.path.stat()
+        self.facts = {"sha256": self.hash.hexdigest(), "size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+class TemporaryBeside:
+    """A folder beside `target` that is gone at the end unless it was renamed; clears away what dead builders left."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __enter__(self) -> Path:
+        parent = self.target.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        for old in parent.glob(".tmp-*"):
+            if time.time() - old.stat().st_mtime > STALE_S:
+                shutil.rmtree(old, ignore_errors=True)
+        self.path = parent / f".tmp-{self.target.name}-{uuid.uuid4().hex[:8]}"
+        self.path.mkdir()
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def open_array(path: Path, facts: dict[str, Any], *, memory_mapped: bool) -> np.ndarray:
+    """A read-only array that ArrayWriter wrote; `facts` are the writer's.
+
+    Contents are hashed again only when the modification time is another (a copied cache, or damage).
+    Raises OSError or ValueError when the file is not what was written.
+    """
+    stat = path.stat()
+    if stat.st_size != facts["size_bytes"]:
+        raise ValueError(f"{path.name} has another size")
+    array = np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)
+    if stat.st_mtime_ns != facts["mtime_ns"] and _hash_of(array) != facts["sha256"]:
+        raise ValueError(f"{path.name} was altered")
+    array.setflags(write=False)
+    return array
+
+
+def _new_hash(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    return hashlib.sha256(f"{dtype.str}{list(shape)}".encode())
+
+
+def _hash_of(array: np.ndarray, chunk: int = 4096) -> str:
+    digest = _new_hash(array.shape, array.dtype)
+    for start in range(0, len(array), chunk):
+        digest.update(np.ascontiguousarray(array[start : start + chunk]).data)
+    return str(digest.hexdigest())
