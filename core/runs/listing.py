@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,9 @@ def last_metrics(run: Run) -> dict[str, Any]:
     for record in MetricsReader(run.metrics_path).read_new():
         values.update(record)
     values.pop("nonfinite", None)
-    return values
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
+    }
 
 
 def run_row(run: Run, status: Status) -> dict[str, Any]:

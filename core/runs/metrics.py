@@ -128,7 +128,7 @@ def bucket_min_max(x: np.ndarray, y: np.ndarray, points: int = 1500) -> tuple[np
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(raw)
+        record = json.loads(raw, parse_constant=lambda name: None)
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
