@@ -108,8 +108,9 @@ def _disk(path: Path) -> Finding:
 def _data_sets(data_dir: Path) -> Iterator[Finding]:
     from core.data import catalog
 
-    present = [name for name in catalog.names() if catalog.is_present(name, data_dir)]
-    absent = [name for name in catalog.names() if name not in present]
-    yield Finding("data sets", bool(present), f"here: {', '.join(present) or 'none'}")
+    present = catalog.present_names(data_dir)
+    absent = [name for name in catalog.names() if name not in present and not catalog.entry(name).needs_path]
+    words = f"here: {', '.join(present) or 'none'}; your own: image_folder, npz"
+    yield Finding("data sets", bool(present), words)
     if absent:
         yield Finding("", None, f"to be fetched when asked for: {', '.join(absent)}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.commands.options import add_settings_options, settings_of_run
 from core.commands.sources import class_names_of, find_source
+from core.commands.tables import table
 from core.jobs.worker import place
 
 
@@ -31,13 +32,19 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from core.data.arrays import prepare
-    from core.evaluation.evaluate import evaluate, write_report
+    from core.evaluation.evaluate import evaluate, report_rows, write_report
     from core.sampling.load import load_model
 
     model = load_model(source, device=settings.machine.device)
-    data_dir, cache_dir = place(source, "data"), place(source, "cache")
-    image_set = prepare(source.settings.data, data_dir=data_dir, cache_dir=cache_dir, seed=source.settings.seed)
-    with tqdm(total=settings.evaluation.num_samples, unit="picture", file=sys.stderr) as bar:
+    trained = source.settings
+    cache_dir = place(source, "cache")
+    image_set = prepare(trained.data, data_dir=place(source, "data"), cache_dir=cache_dir, seed=trained.seed)
+    with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
+
+        def show(text: str, fraction: float) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(max(0, round(100 * fraction) - bar.n))
+
         report = evaluate(
             model,
             image_set,
@@ -46,8 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
             evaluation=settings.evaluation,
             cache_dir=cache_dir,
             seed=settings.sampling.seed,
+            progress=show,
         )
-        bar.update(bar.total - bar.n)
     path = write_report(source, report)
-    print(path)
+    print(table(["metric", "value", "note"], report_rows(report)))
+    print(f"\nkept in {path}")
     return 0

@@ -128,8 +128,7 @@ def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Pat
     """Refuse what cannot work before anything is created; unknown data sets are refused without loading PyTorch."""
     from core.data import catalog
 
-    if settings.data.name not in ("image_folder", "npz"):
-        catalog.entry(settings.data.name)
+    catalog.entry(settings.data.name)
     from core.training import session
 
     session.check_ready(settings, kind, data_dir=data_dir, cache_dir=cache_dir)
