@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 
@@ -66,8 +67,8 @@ def probe(
                 torch.zeros(train.batch_size, dtype=torch.long, device=device),
                 0,
             )
-        network = objective.to(device).network
-        ema, optimizer = build_ema(network, train), build_optimizer(network, train)  # type: ignore[arg-type]
+        network: Any = objective.to(device).network
+        ema, optimizer = build_ema(network, train), build_optimizer(network, train)
         prepared, prepared_optimizer = accelerator.prepare(objective, optimizer)
         count = min(train.steps, warmup + steps)
         marks = [time.perf_counter()]
@@ -85,7 +86,7 @@ def probe(
     durations = sorted(after - before for before, after in pairwise(marks))
     median = durations[len(durations) // 2]
     return Probe(
-        parameters=sum(parameter.numel() for parameter in network.parameters()),  # type: ignore[union-attr]
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
         seconds_per_step=median,
         images_per_s=train.batch_size / median,
         estimated_s=median * train.steps,

@@ -238,7 +238,8 @@ class _Session:
         self, run: Run, recipe: Recipe, network_name: str, accelerator: Accelerator, train: TrainSettings
     ) -> None:
         self.run, self.recipe, self.name, self.accelerator = run, recipe, network_name, accelerator
-        self.network: Any = recipe.objective.network.to(accelerator.device)
+        network: Any = recipe.objective.network
+        self.network: Any = network.to(accelerator.device)
         self.averaged: Any = deepcopy(self.network).eval().requires_grad_(False)
         self.ema: EMAModel = build_ema(self.network, train)
         self.optimizer = build_optimizer(self.network, train)

@@ -1,0 +1,32 @@
+"""The frame around every screen: navigation, title, and the imports' starting point. `streamlit run lab/Home.py`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core/ from any directory
+
+
+def main() -> None:
+    """Draw the navigation and the chosen screen."""
+    from lab.components.machine_line import machine_line
+    from lab.state import PAGES
+
+    st.set_page_config(page_title="Latent Diffusion Lab", page_icon=str(ROOT / "lab" / "icon.png"), layout="wide")
+    pages = [
+        st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
+        for name, (title, icon) in PAGES.items()
+    ]
+    chosen = st.navigation(pages)
+    machine_line()
+    chosen.run()
+
+
+main()

@@ -1,0 +1,100 @@
+"""Curves of a run: loss, learning rate, gradient norm. Raw values faint, the smoothed line in front, NaNs marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from core.runs.metrics import bucket_min_max
+
+POINTS = 1500
+TRAINING, HELD_OUT = "#2563EB", "#D97706"
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line: its name, colour, x and y (N,); smooth: draw the raw values faint behind a smoothed line."""
+
+    name: str
+    color: str
+    x: np.ndarray
+    y: np.ndarray
+    smooth: bool = False
+
+
+def curve_figure(
+    curves: Sequence[Curve],
+    *,
+    title: str,
+    y_title: str,
+    x_total: int,
+    x_range: Range | None = None,
+    log_y: bool = False,
+    height: int = 340,
+) -> go.Figure:
+    """Lines over the step. Only `x_range` is drawn when given, so that zooming in shows every point again."""
+    figure = go.Figure()
+    for curve in curves:
+        inside = np.ones(len(curve.x), dtype=bool)
+        if x_range is not None:
+            inside = (curve.x >= x_range[0]) & (curve.x <= x_range[1])
+        known = inside & np.isfinite(curve.y)
+        x, y = bucket_min_max(curve.x[known], curve.y[known], POINTS)
+        hover = "step %{x:,}<br>%{y:.4g}<extra>" + curve.name + "</extra>"
+        line = {"color": curve.color, "width": 2}
+        if curve.smooth and len(x) > 8:
+            figure.add_scatter(
+                x=x, y=y, mode="lines", line={"color": curve.color, "width": 1}, opacity=0.28, hoverinfo="skip"
+            )
+            y = smoothed(y)
+        mode = "lines+markers" if len(x) < 3 or (not curve.smooth and len(x) <= 60) else "lines"
+        figure.add_scatter(x=x, y=y, mode=mode, line=line, marker={"size": 5}, name=curve.name, hovertemplate=hover)
+        if len(x) and len(curves) > 1:
+            figure.add_annotation(
+                x=float(x[-1]),
+                y=float(np.log10(y[-1])) if log_y and y[-1] > 0 else float(y[-1]),
+                text=curve.name,
+                font={"color": curve.color, "size": 12},
+                showarrow=False,
+                xanchor="right",
+                yanchor="bottom",
+                yshift=4,
+            )
+        for step in curve.x[inside & ~np.isfinite(curve.y)] if curve.smooth else ():
+            figure.add_vline(x=float(step), line={"color": "#B91C1C", "width": 1, "dash": "dot"})
+    figure.update_layout(
+        title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
+        height=height,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        showlegend=False,
+        hovermode="x unified" if len(curves) > 1 else "x",
+        dragmode="select",
+        selectdirection="h",
+    )
+    figure.update_xaxes(title="step", range=list(x_range) if x_range else [0, max(1, x_total)], tickformat=",d")
+    figure.update_yaxes(title=y_title, type="log" if log_y else "linear", exponentformat="power")
+    return figure
+
+
+def smoothed(values: np.ndarray, weight: float = 0.8) -> np.ndarray:
+    """Exponential moving average, corrected for its start; values (N,) finite."""
+    result = np.empty_like(values)
+    total, norm = 0.0, 0.0
+    for index, value in enumerate(values):
+        total = weight * total + (1 - weight) * value
+        norm = weight * norm + (1 - weight)
+        result[index] = total / norm
+    return result
+
+
+def sparkline(y: np.ndarray, points: int = 40) -> list[float]:
+    """At most `points` finite values for a small line in a table."""
+    known = y[np.isfinite(y)]
+    if len(known) <= points:
+        return [float(value) for value in known]
+    picked = np.linspace(0, len(known) - 1, points).round().astype(int)
+    return [float(value) for value in known[picked]]

@@ -1,0 +1,141 @@
+"""The settings as a form, drawn from the schema: bounds, choices and meanings come from there alone."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import streamlit as st
+from pydantic.fields import FieldInfo
+
+from core.config.load import get_value, parse_yaml
+from core.config.schema import Settings, field_rows
+from core.data import catalog
+from core.errors import ConfigError
+
+SECTION_TITLES = {
+    "seed": "Seed",
+    "data": "Data",
+    "vae": "VAE: its network",
+    "unet": "U-Net: its network",
+    "diffusion": "Diffusion: noise and prediction",
+    "train_vae": "Training the VAE",
+    "train_unet": "Training the U-Net",
+    "sampling": "Sampling defaults",
+    "evaluation": "Evaluation",
+    "logging": "Logging, checkpoints, previews",
+    "machine": "Machine",
+}
+HIDDEN = ("paths", "sampling.seed")
+
+
+def setting_widget(name: str, info: FieldInfo, default: Any, *, key: str) -> Any:
+    """A widget for one setting; returns its value, or what was typed when it cannot be read (the schema refuses it)."""
+    label, hint = name.rsplit(".", 1)[-1], info.description or ""
+    annotation = _without_none(info.annotation)
+    lowest, highest, step = _bounds(info)
+    if name == "data.name":
+        return st.selectbox(label, catalog.names(), index=catalog.names().index(default), help=hint, key=key)
+    if typing.get_origin(annotation) is typing.Literal:
+        choices = list(typing.get_args(annotation))
+        return st.selectbox(label, choices, index=choices.index(default), help=hint, key=key)
+    if annotation is bool:
+        return st.toggle(label, value=default, help=hint, key=key)
+    if annotation is int and not _optional(info.annotation):
+        return st.number_input(
+            label, value=default, min_value=lowest, max_value=highest, step=step or 1, help=hint, key=key
+        )
+    if annotation is str and not _optional(info.annotation):
+        return st.text_input(label, value=default, help=hint, key=key)
+    typed = st.text_input(label, value=_typed(default), help=hint, key=key, placeholder="empty")
+    return _read(typed, annotation, default)
+
+
+def changed_settings(
+    base: Settings, *, key: str, only: Mapping[str, bool], skip: Collection[str] = ()
+) -> dict[str, Any]:
+    """Draw all sections folded, and return what differs from `base`, by dotted name.
+
+    only: section → whether it is shown; a section with changes says so in its title. skip: settings shown elsewhere.
+    """
+    changes: dict[str, Any] = {}
+    rows = [row for row in field_rows() if not row[0].startswith(HIDDEN) and row[0] not in skip]
+    for section, title in SECTION_TITLES.items():
+        if not only.get(section, True):
+            continue
+        mine = [row for row in rows if row[0] == section or row[0].startswith(f"{section}.")]
+        marked = [
+            name.rsplit(".", 1)[-1]
+            for name, _ in mine
+            if (state := f"{key}/{name}") in st.session_state and _differs(st.session_state[state], name, base)
+        ]
+        note = f" :blue-badge[{len(marked)} changed]" if marked else ""
+        with st.expander(f"{title}{note}"):
+            columns = st.columns(3)
+            for index, (name, info) in enumerate(mine):
+                with columns[index % 3]:
+                    default = get_value(base, name)
+                    value = setting_widget(name, info, default, key=f"{key}/{name}")
+                    if value != default:
+                        changes[name] = value
+    return changes
+
+
+def _differs(state: Any, name: str, base: Settings) -> bool:
+    default = get_value(base, name)
+    return bool(state != default and state != _typed(default))
+
+
+def _typed(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _read(text: str, annotation: Any, default: Any) -> Any:
+    text = text.strip()
+    if text == _typed(default):
+        return default
+    if typing.get_origin(annotation) is tuple:
+        items = parse_yaml(f"[{text.strip('[]()')}]")
+        return tuple(items) if isinstance(items, list) else text
+    if not text:
+        return None
+    if annotation is str:
+        return text
+    try:
+        return parse_yaml(text)
+    except ConfigError:
+        return text
+
+
+def _optional(annotation: Any) -> bool:
+    return type(None) in typing.get_args(annotation)
+
+
+def _without_none(annotation: Any) -> Any:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        kept = [item for item in typing.get_args(annotation) if item is not type(None)]
+        return kept[0] if len(kept) == 1 else annotation
+    return annotation
+
+
+def _bounds(info: FieldInfo) -> tuple[int | None, int | None, int | None]:
+    """Inclusive bounds and step of a whole number."""
+    lowest = highest = step = None
+    for rule in info.metadata:
+        if getattr(rule, "ge", None) is not None:
+            lowest = rule.ge
+        if getattr(rule, "gt", None) is not None:
+            lowest = rule.gt + 1
+        if getattr(rule, "le", None) is not None:
+            highest = rule.le
+        if getattr(rule, "lt", None) is not None:
+            highest = rule.lt - 1
+        if getattr(rule, "multiple_of", None) is not None:
+            step = rule.multiple_of
+    return lowest, highest, step

@@ -1,0 +1,60 @@
+"""A run in one card: state in words, progress, speed, the time that is left. The same on every page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lab.charts.curves import TRAINING, Curve, curve_figure
+from lab.components.pictures import show_pictures
+from lab.services.runs import RunView, curves, newest_preview
+from lab.text import KIND_NAMES, ago, count, duration, escaped, state_badge
+
+
+def headline(view: RunView) -> None:
+    """Badge, kind, owner and age in a line, and the reason in words below."""
+    info = view.run.info
+    parts = [state_badge(view.state), KIND_NAMES[info.kind], escaped(info.owner), ago(info.created_at)]
+    st.markdown(" · ".join(part for part in parts if part))
+    if view.status.reason:
+        st.markdown(f":{'red' if view.state == 'failed' else 'gray'}[{escaped(view.status.reason, 400)}]")
+
+
+def progress(view: RunView) -> None:
+    """The bar, and under it steps, speed and the time that is left."""
+    status = view.status
+    st.progress(view.progress)
+    words = [f"step {count(status.step)} of {count(status.steps_total)}"]
+    if view.is_active:
+        if status.stage and status.stage != "training":
+            words.append(status.stage)
+        if status.images_per_s:
+            words.append(f"{count(status.images_per_s)} pictures/s")
+        if status.eta_s is not None:
+            words.append(f"{duration(status.eta_s)} left")
+    elif status.elapsed_s:
+        words.append(f"trained {duration(status.elapsed_s)}")
+    if status.device:
+        words.append(status.device)
+    st.caption(escaped(" · ".join(words), 300))
+
+
+def live_card(view: RunView) -> None:
+    """Everything at a glance: headline, progress, loss curve and the newest pictures."""
+    st.markdown(f"#### {escaped(view.title)}")
+    headline(view)
+    progress(view)
+    left, right = st.columns([3, 2])
+    columns = curves(view.run)
+    with left:
+        if "loss" in columns and len(columns["step"]) > 1:
+            curve = Curve(name="loss", color=TRAINING, x=columns["step"], y=columns["loss"], smooth=True)
+            figure = curve_figure(
+                [curve], title="Training loss, lower is better", y_title="", x_total=view.status.steps_total, height=220
+            )
+            st.plotly_chart(figure, key=f"card-{view.id}", config={"displayModeBar": False})
+        else:
+            st.caption("The curve appears with the first logged steps.")
+    with right:
+        preview = newest_preview(view.run)
+        if preview is not None:
+            show_pictures(preview.images[:20], columns=5, width=260, caption=f"step {count(preview.step)}")

@@ -1,0 +1,117 @@
+"""Models ready to draw, shared by all sessions. PyTorch is imported inside the functions, at the first picture."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from core.config.pairs import SAMPLERS, pair_problem
+from core.errors import CheckpointError
+from core.runs.listing import list_checkpoints
+from core.runs.run import Run
+from lab.services.runs import open_store
+
+_ONE_AT_A_TIME = threading.Lock()  # load and inference together: a model must not be released under a session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """Pictures and their path. (F, N, H, W, C) uint8, timesteps and noise (F,); the last frame is the finished one."""
+
+    labels: tuple[int, ...]
+    class_names: tuple[str, ...]
+    timesteps: np.ndarray
+    noise_scale: np.ndarray
+    noisy_images: np.ndarray
+    predicted_images: np.ndarray
+    step: int
+
+    @property
+    def images(self) -> np.ndarray:
+        """The finished pictures (N, H, W, C)."""
+        return self.noisy_images[-1]
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _load(run_id: str, step: int):  # type: ignore[no-untyped-def]
+    from core.sampling.load import load_model
+
+    run = open_store().get(run_id)
+    return load_model(run, device=run.settings.machine.device)
+
+
+def newest_step(run: Run) -> int:
+    """Step of the newest checkpoint. Raises CheckpointError when there is none."""
+    found = list_checkpoints(run)
+    if not found:
+        raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
+    return found[-1].step
+
+
+def classes_of(run: Run) -> tuple[str, ...]:
+    """Names of the classes the run was trained on."""
+    import json
+
+    return tuple(json.loads(run.data_path.read_text())["class_names"])
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def draw(
+    run_id: str,
+    step: int,
+    labels: tuple[int, ...],
+    *,
+    sampler: str,
+    num_inference_steps: int,
+    guidance_scale: float,
+    seed: int,
+    _on_progress: Callable[[int, int], None] | None = None,
+) -> Drawing:
+    """Sample with a run's checkpoint and keep the whole path. Raises a LabError in one sentence."""
+    from core.sampling.steps import SampleRequest
+    from core.sampling.trajectory import record
+
+    with _ONE_AT_A_TIME:
+        model = _load(run_id, step)
+        path = record(
+            model,
+            SampleRequest(
+                labels=labels,
+                sampler=sampler,
+                num_inference_steps=num_inference_steps,
+                guidance_scale=guidance_scale,
+                seed=seed,
+                batch_size=len(labels),
+            ),
+            _on_progress,
+        )
+    return Drawing(
+        labels=labels,
+        class_names=model.class_names,
+        timesteps=path.timesteps,
+        noise_scale=path.noise_scale,
+        noisy_images=path.noisy_images,
+        predicted_images=path.predicted_images,
+        step=model.step,
+    )
+
+
+def sampler_choices(run: Run, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
+    """(samplers that work with this run, the others with the reason why not)."""
+    diffusion = run.settings.diffusion
+    problems = {
+        sampler: pair_problem(
+            schedule=diffusion.schedule,
+            prediction_type=diffusion.prediction_type,
+            rescale_betas_zero_snr=diffusion.rescale_betas_zero_snr,
+            sampler=sampler,
+            num_inference_steps=num_inference_steps,
+            num_train_timesteps=diffusion.num_train_timesteps,
+        )
+        for sampler in SAMPLERS
+    }
+    return [name for name, why in problems.items() if not why], {name: why for name, why in problems.items() if why}

@@ -1,0 +1,192 @@
+"""Runs as the screens see them: plain records, read again only when a file has changed. Never imports PyTorch."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core.config.load import load_config
+from core.errors import LabError
+from core.jobs import service
+from core.jobs.observed import settle
+from core.runs.listing import CheckpointInfo, list_checkpoints
+from core.runs.metrics import MetricsReader, columns_of
+from core.runs.run import Run, Status
+from core.runs.store import RunStore
+
+TAIL_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """One run as a list shows it; `status` is what is believed, not what the file claims."""
+
+    run: Run
+    status: Status
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    @property
+    def title(self) -> str:
+        """The name a person gave, or the id."""
+        return self.run.info.name or self.run.id
+
+    @property
+    def state(self) -> str:
+        """The state's word."""
+        return str(self.status.state)
+
+    @property
+    def is_active(self) -> bool:
+        """True while a process works on it."""
+        return self.status.state.is_active
+
+    @property
+    def progress(self) -> float:
+        """Share of steps done, 0 to 1."""
+        return min(1.0, self.status.step / self.status.steps_total) if self.status.steps_total else 0.0
+
+
+def open_store() -> RunStore:
+    """The runs folder that config.yaml and the environment name."""
+    return service.open_store(load_config())
+
+
+def list_views() -> list[RunView]:
+    """All readable runs, newest first."""
+    return [RunView(run=run, status=settle(run)) for run in open_store().list()]
+
+
+def view_of(run_id: str) -> RunView:
+    """One run. Raises RunNotFound."""
+    run = open_store().get(run_id)
+    return RunView(run=run, status=settle(run))
+
+
+def broken_folders() -> list[tuple[str, str]]:
+    """(folder name, what is wrong) of folders that are no readable runs."""
+    return [(path.name, reason) for path, reason in open_store().broken()]
+
+
+class _Curves:
+    """Metrics of one run, read on from the last byte offset."""
+
+    def __init__(self, path: Path) -> None:
+        self.reader = MetricsReader(path)
+        self.records: list[dict[str, Any]] = []
+        self.columns: dict[str, np.ndarray] = {}
+        self.lock = threading.Lock()
+
+    def read(self) -> dict[str, np.ndarray]:
+        with self.lock:
+            new = self.reader.read_new()
+            if self.reader.restarted:
+                self.records = []
+            if new or self.reader.restarted or not self.columns:
+                self.records = [*self.records, *new]
+                self.columns = columns_of(self.records)
+            return self.columns
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _curves_of(path: str) -> _Curves:
+    return _Curves(Path(path))
+
+
+def curves(run: Run) -> dict[str, np.ndarray]:
+    """Columns of metrics.jsonl, NaN where a line lacks a value; {} when nothing was logged yet."""
+    return _curves_of(str(run.metrics_path)).read()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """One previews/*.npz: what the run drew (U-Net) or reconstructed (VAE) at a step. (N, H, W, C) uint8 each."""
+
+    step: int
+    images: np.ndarray
+    inputs: np.ndarray | None
+
+
+def preview_steps(run: Run) -> list[int]:
+    """Steps that have a preview, oldest first."""
+    return sorted(int(path.stem.split("-")[1]) for path in run.previews_dir.glob("step-*.npz"))
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _read_preview(path: str, mtime_ns: int) -> Preview | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            inputs = file["inputs"] if "inputs" in file.files else None
+            images = file["reconstructions"] if inputs is not None else file["images"]
+            return Preview(step=int(file["step"]), images=images, inputs=inputs)
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def read_preview(run: Run, step: int) -> Preview | None:
+    """The preview of a step, or None when it is missing or damaged."""
+    path = run.previews_dir / f"step-{step:08d}.npz"
+    try:
+        return _read_preview(str(path), path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+def newest_preview(run: Run) -> Preview | None:
+    """The last preview that can be read."""
+    return next((found for step in reversed(preview_steps(run)) if (found := read_preview(run, step))), None)
+
+
+def log_tail(run: Run) -> str:
+    """The end of the run's log."""
+    try:
+        with run.log_path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            return file.read().decode(errors="replace").replace("\r", "\n")
+    except OSError:
+        return ""
+
+
+def checkpoints(run: Run) -> list[CheckpointInfo]:
+    """Checkpoints, oldest first."""
+    return list_checkpoints(run)
+
+
+def request_stop(run_id: str) -> None:
+    """Ask a run to save and stop; returns at once. Raises LabError when it is not active."""
+    service.request_stop(open_store(), run_id)
+
+
+def force_stop(run_id: str) -> None:
+    """Kill a run that does not stop."""
+    service.force_stop(open_store(), run_id)
+
+
+def resume(run_id: str) -> None:
+    """Go on from the last good checkpoint, in a process of its own."""
+    service.resume_run(open_store(), run_id)
+
+
+def delete(run_id: str) -> None:
+    """Remove a run and all it made."""
+    service.delete_run(open_store(), run_id)
+
+
+def trained_unets() -> list[RunView]:
+    """U-Net runs that can draw: they have a checkpoint. Newest first."""
+    return [view for view in list_views() if view.run.info.kind == "unet" and list_checkpoints(view.run)]
+
+
+def sentence(error: LabError) -> str:
+    """An error as the screen says it."""
+    text = str(error)
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,91 @@
+"""Words on the screen: one escaper for what people typed; numbers, times and states as people read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])")
+STATE_COLORS = {
+    "queued": "orange",
+    "starting": "blue",
+    "running": "blue",
+    "stopping": "orange",
+    "resuming": "blue",
+    "finished": "green",
+    "failed": "red",
+    "stopped": "gray",
+    "interrupted": "violet",
+}
+STATE_ICONS = {
+    "queued": "schedule",
+    "starting": "hourglass_top",
+    "running": "play_arrow",
+    "stopping": "hourglass_bottom",
+    "resuming": "hourglass_top",
+    "finished": "check",
+    "failed": "error",
+    "stopped": "stop",
+    "interrupted": "power_off",
+}
+KIND_NAMES = {"vae": "VAE", "unet": "U-Net"}
+
+
+def escaped(text: str, limit: int = 120) -> str:
+    """Text that a person typed, safe inside Markdown: no links, pictures, HTML, colours, mathematics or icons."""
+    flat = "".join(character if character.isprintable() else " " for character in text)
+    short = flat if len(flat) <= limit else flat[: limit - 1] + "…"
+    return _SPECIAL.sub(r"\\\1", short)
+
+
+def state_badge(state: str) -> str:
+    """A state as a Markdown badge: icon, word and colour."""
+    icon, color = STATE_ICONS.get(state, "help"), STATE_COLORS.get(state, "gray")
+    return f":{color}-badge[:material/{icon}: {state}]"
+
+
+def ago(iso: str, now: datetime | None = None) -> str:
+    """'2 min ago' for an ISO 8601 instant; '' when it is none."""
+    try:
+        seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(iso)).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    if seconds < 10:
+        return "just now"
+    return f"{duration(seconds)} ago"
+
+
+def duration(seconds: float | None) -> str:
+    """'45 s', '12 min', '3 h 20 min', '2 d 4 h'; '–' when unknown."""
+    if seconds is None or seconds != seconds or seconds < 0:
+        return "–"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def count(value: float | None) -> str:
+    """12,400; '–' when unknown."""
+    return "–" if value is None or value != value else f"{value:,.0f}"
+
+
+def size(num_bytes: float) -> str:
+    """'2.5 MB'."""
+    value = float(num_bytes)
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def significant(value: float | None) -> str:
+    """Four significant digits; '–' when unknown."""
+    return "–" if value is None or value != value else f"{value:.4g}"
