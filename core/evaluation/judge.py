@@ -327,7 +327,7 @@ def _load(folder: Path, image_set: ImageSet, recipe: JudgeRecipe, device: torch.
             device=device,
             folder=folder,
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # whatever a damaged file makes the readers raise: train again
         log.warning("judge: %s is damaged and is trained again: %s", folder.name, error)

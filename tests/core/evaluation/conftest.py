@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.config.schema import DataSettings
+from core.data.arrays import ImageSet, Split, prepare
+from core.evaluation.judge import Judge, JudgeRecipe, split_features, train_judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Real pictures and a briefly trained judge of them; `unseen` are for the planted faults, not for the floor."""
+
+    image_set: ImageSet
+    judge: Judge
+    unseen: Split
+
+
+def mnist_folder() -> Path | None:
+    folder = Path(os.environ.get("LAB_DATA", "")) if os.environ.get("LAB_DATA") else None
+    return folder if folder and (folder / "MNIST" / "raw").is_dir() else None
+
+
+def part_of(split: Split, indices: np.ndarray) -> Split:
+    return Split(images=np.array(split.images[indices]), labels=split.labels[indices])
+
+
+def toy_set(*, count: int = 60, size: int = 8, channels: int = 1, classes: int = 3, seed: int = 0) -> ImageSet:
+    """Noise with one bright row a class: small, and easy to tell apart."""
+    source = np.random.default_rng(seed)
+    splits = []
+    for number in (count, count // 2):
+        labels = np.arange(number) % classes
+        images = source.integers(0, 60, (number, size, size, channels), dtype=np.uint8)
+        images[np.arange(number), labels * (size // classes) + 1] = 250
+        splits.append(Split(images=images, labels=labels.astype(np.int64)))
+    return ImageSet(
+        name="toy",
+        title="Toy",
+        train=splits[0],
+        heldout=splits[1],
+        class_names=tuple(f"row {label}" for label in range(classes)),
+        fingerprint=f"{seed:08x}" * 8,
+    )
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    """Real MNIST where LAB_DATA has it, scikit-learn's digits otherwise."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("evaluation")
+    mnist = mnist_folder()
+    if mnist:
+        settings = DataSettings(name="mnist", train_limit=6000, download=False)
+    else:
+        settings = DataSettings(name="digits", holdout_fraction=0.4)
+    whole = prepare(settings, data_dir=mnist or folder, cache_dir=folder)
+    order = np.random.default_rng(0).permutation(len(whole.heldout.labels))[:2000]
+    half = len(order) // 2
+    image_set = replace(whole, heldout=part_of(whole.heldout, order[half:]))
+    judge = train_judge(image_set, JudgeRecipe(seed=0, epochs=1), device=torch.device("cpu"))
+    judge = replace(judge, folder=folder)
+    split_features(judge, image_set, "train")
+    return Judged(image_set=image_set, judge=judge, unseen=part_of(whole.heldout, order[:half]))

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+
+from core.config.schema import DiffusionSettings, EvaluationSettings, SamplingSettings, Settings, UnetSettings
+from core.config.schema import VaeSettings as VaeSection
+from core.diffusion.schedule import build_schedule
+from core.errors import UsageError
+from core.evaluation.evaluate import Measures, evaluate, measure
+from core.evaluation.judge import load_or_train
+from core.latent.codec import LatentCodec, LatentScaling
+from core.models.unet import build_unet
+from core.models.vae import build_vae
+from core.sampling.load import LoadedModel
+from tests.core.evaluation.conftest import Judged, toy_set
+
+TOY = toy_set()
+Planted = tuple[np.ndarray, np.ndarray]
+
+
+def tiny_model(fingerprint: str = TOY.fingerprint) -> LoadedModel:
+    torch.manual_seed(0)
+    vae = VaeSection(latent_channels=2, block_out_channels=(4, 8), norm_num_groups=2)
+    unet = UnetSettings(block_out_channels=(8,), norm_num_groups=4)
+    settings = Settings(vae=vae, unet=unet).model_copy(
+        update={"data": Settings().data.model_copy(update={"image_size": 8})}
+    )
+    return LoadedModel(
+        unet=build_unet(unet, latent_channels=2, latent_size=4, num_classes=3).eval(),
+        codec=LatentCodec(
+            vae=build_vae(vae, channels=1, image_size=8).eval(),
+            scaling=LatentScaling(shift=(0.0, 0.0), scale=(1.0, 1.0)),
+        ),
+        schedule=build_schedule(DiffusionSettings()),
+        settings=settings,
+        class_names=TOY.class_names,
+        image_set_fingerprint=fingerprint,
+        run_id="20260101-000000-unet-abcd",
+        step=40,
+        device=torch.device("cpu"),
+    )
+
+
+@pytest.fixture(scope="module")
+def toy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy-cache")
+    load_or_train(TOY, cache_dir=folder, epochs=1, device="cpu")
+    return folder
+
+
+def as_they_are(images: np.ndarray, labels: np.ndarray) -> Planted:
+    return images, labels
+
+
+def blurred(images: np.ndarray, labels: np.ndarray) -> Planted:
+    sigma = images.shape[1] / 32  # one pixel of MNIST
+    return scipy.ndimage.gaussian_filter(images.astype(np.float32), (0, sigma, sigma, 0)).astype(np.uint8), labels
+
+
+def without_a_class(images: np.ndarray, labels: np.ndarray) -> Planted:
+    kept = labels != 9
+    return images[kept], labels[kept]
+
+
+def with_shuffled_labels(images: np.ndarray, labels: np.ndarray) -> Planted:
+    return images, np.random.default_rng(0).permutation(labels)
+
+
+def one_picture_a_class(images: np.ndarray, labels: np.ndarray) -> Planted:
+    firsts = np.array([np.flatnonzero(labels == label)[0] for label in range(10)])
+    return images[firsts[labels]], labels
+
+
+def alarms(found: Measures) -> set[str]:
+    """The measures that are far from what held-out real pictures get."""
+    assert found.real_precision is not None
+    assert found.real_recall is not None
+    raised = {
+        "class accuracy": found.class_accuracy_high < 0.9,
+        "FD-judge": found.fd_judge > 2.0 * found.fd_floor,
+        "precision": found.precision < 0.75 * found.real_precision,
+        "recall": found.recall < 0.75 * found.real_recall,
+        "copy ratio": found.copy_ratio < 0.5,
+    }
+    return {name for name, is_raised in raised.items() if is_raised}
+
+
+@pytest.mark.parametrize(
+    ("fault", "caught_by"),
+    [
+        (as_they_are, set()),
+        (blurred, {"FD-judge"}),
+        (without_a_class, {"FD-judge"}),
+        (with_shuffled_labels, {"class accuracy"}),
+        (one_picture_a_class, {"FD-judge", "recall"}),
+    ],
+)
+def test_each_planted_fault_is_caught(
+    judged: Judged, fault: Callable[[np.ndarray, np.ndarray], Planted], caught_by: set[str]
+) -> None:
+    images, labels = fault(judged.unseen.images, judged.unseen.labels)
+    found = measure([images], labels, judge=judged.judge, image_set=judged.image_set, neighbours=3, seed=0)
+    assert alarms(found) >= caught_by
+    assert caught_by or not alarms(found)
+
+
+def test_copies_of_training_pictures_are_caught(judged: Judged) -> None:
+    train = judged.image_set.train
+    count = len(judged.unseen.labels)
+    found = measure(
+        [np.array(train.images[:count])],
+        train.labels[:count],
+        judge=judged.judge,
+        image_set=judged.image_set,
+        neighbours=3,
+        seed=0,
+    )
+    assert alarms(found) == {"copy ratio"}
+    assert found.copy_ratio < 0.05
+
+
+def test_shuffled_labels_are_invisible_to_the_frechet_distance(judged: Judged) -> None:
+    unseen = judged.unseen
+    plain, shuffled = (
+        measure([images], labels, judge=judged.judge, image_set=judged.image_set, neighbours=3, seed=0)
+        for images, labels in (
+            as_they_are(unseen.images, unseen.labels),
+            with_shuffled_labels(*unseen.__dict__.values()),
+        )
+    )
+    assert plain.fd_judge == shuffled.fd_judge
+    assert shuffled.class_accuracy < 0.2
+
+
+def test_measures_do_not_depend_on_how_the_pictures_are_cut_into_batches(judged: Judged) -> None:
+    images, labels = judged.unseen.images[:90], judged.unseen.labels[:90]
+    first, second = (
+        measure(parts, labels, judge=judged.judge, image_set=judged.image_set, neighbours=3, seed=0)
+        for parts in ([images], np.array_split(images, 4))
+    )
+    assert first.class_accuracy == second.class_accuracy
+    assert first.fd_judge == pytest.approx(second.fd_judge, rel=1e-3)
+
+
+def test_pictures_without_a_label_are_refused(judged: Judged) -> None:
+    with pytest.raises(UsageError, match="9 pictures but 8 labels"):
+        measure(
+            [judged.unseen.images[:9]],
+            judged.unseen.labels[:8],
+            judge=judged.judge,
+            image_set=judged.image_set,
+            neighbours=3,
+            seed=0,
+        )
+
+
+def test_a_report_says_all_that_a_reader_needs_to_believe_it(toy_cache: Path) -> None:
+    seen: list[tuple[str, float]] = []
+    report = evaluate(
+        tiny_model(),
+        TOY,
+        num_samples=40,
+        sampling=SamplingSettings(num_inference_steps=2, guidance_scale=1.0, batch_size=16),
+        evaluation=EvaluationSettings(judge_epochs=1),
+        cache_dir=toy_cache,
+        seed=3,
+        progress=lambda text, fraction: seen.append((text, fraction)),
+    )
+    judge = load_or_train(TOY, cache_dir=toy_cache, epochs=1, device="cpu")
+    assert (report.num_samples, report.sampler, report.num_inference_steps) == (40, "unipc", 2)
+    assert (report.guidance_scale, report.seed, report.step) == (1.0, 3, 40)
+    assert (report.judge_hash, report.judge_accuracy) == (judge.hash, judge.accuracy)
+    assert [score.count for score in report.per_class] == [14, 13, 13]
+    assert sum(score.correct for score in report.per_class) == round(report.class_accuracy * 40)
+    assert report.class_accuracy_low <= report.class_accuracy <= report.class_accuracy_high
+    assert (report.fd_floor_count, report.fd_reference_count, report.precision_recall_count) == (30, 60, 40)
+    fractions = [fraction for _, fraction in seen]
+    assert fractions == sorted(fractions)
+    assert any("Generating pictures, 40 of 40" in text for text, _ in seen)
+
+
+def test_a_seed_gives_the_same_report_whatever_the_batch_size(toy_cache: Path) -> None:
+    first, second = (
+        evaluate(
+            tiny_model(),
+            TOY,
+            num_samples=20,
+            sampling=SamplingSettings(num_inference_steps=2, batch_size=batch_size),
+            evaluation=EvaluationSettings(judge_epochs=1),
+            cache_dir=toy_cache,
+            seed=0,
+        )
+        for batch_size in (20, 7)
+    )
+    assert first.class_accuracy == second.class_accuracy
+    assert first.fd_judge == pytest.approx(second.fd_judge, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "samples", "neighbours", "sentence"),
+    [
+        ("f" * 64, 20, 3, "was trained on other pictures"),
+        (TOY.fingerprint, 12, 12, "needs more than 12 pictures, got 12"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_before_anything_is_trained(
+    tmp_path: Path, fingerprint: str, samples: int, neighbours: int, sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        evaluate(
+            tiny_model(fingerprint),
+            TOY,
+            num_samples=samples,
+            sampling=SamplingSettings(num_inference_steps=2),
+            evaluation=EvaluationSettings(judge_epochs=1, recall_neighbours=neighbours),
+            cache_dir=tmp_path,
+            seed=0,
+        )
+    assert list(tmp_path.iterdir()) == []

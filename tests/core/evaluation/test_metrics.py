@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from core.errors import UsageError
+from core.evaluation.metrics import (
+    copy_ratio,
+    frechet_distance,
+    nearest_distances,
+    precision_recall,
+    wilson_interval,
+)
+
+
+def normal(count: int, dimensions: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def with_exact_moments(mean: torch.Tensor, covariance: torch.Tensor, seed: int) -> torch.Tensor:
+    """Points whose sample mean and unbiased sample covariance are exactly these."""
+    raw = normal(400, len(mean), seed)
+    raw = raw - raw.mean(dim=0)
+    whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(torch.cov(raw.T)), raw.T, upper=False).T
+    return whitened @ torch.linalg.cholesky(covariance).T + mean
+
+
+# Newcombe 1998, doi 10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I, method 3
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_interval_agrees_with_the_published_table(successes: int, n: int, low: float, high: float) -> None:
+    assert wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_interval_is_symmetric_in_success_and_failure() -> None:
+    low, high = wilson_interval(3, 50, 0.9)
+    assert wilson_interval(47, 50, 0.9) == pytest.approx((1 - high, 1 - low))
+
+
+def test_wilson_interval_of_nothing_is_everything() -> None:
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("successes", "n", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1.0), (1, 2, 0.0)])
+def test_wilson_interval_refuses_what_is_no_proportion(successes: int, n: int, confidence: float) -> None:
+    with pytest.raises(ValueError, match="not a proportion"):
+        wilson_interval(successes, n, confidence)
+
+
+def test_frechet_distance_of_two_gaussians_is_the_closed_form() -> None:
+    zero, ones = torch.zeros(3).double(), torch.ones(3).double()
+    first = with_exact_moments(zero, torch.diag(torch.tensor([1.0, 4.0, 9.0]).double()), seed=1)
+    second = with_exact_moments(2 * ones, torch.diag(torch.tensor([4.0, 4.0, 1.0]).double()), seed=2)
+    expected = 3 * 2.0**2 + (1 - 2) ** 2 + (2 - 2) ** 2 + (3 - 1) ** 2
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_distance_agrees_with_a_direct_computation_by_scipy() -> None:
+    mixing = normal(32, 32, seed=5)
+    real, fake = (normal(900, 32, 3) @ mixing).float(), (normal(300, 32, 4) @ mixing + 0.3).float()
+    means = [points.double().mean(dim=0).numpy() for points in (real, fake)]
+    first, second = (np.cov(points.double().numpy().T) for points in (real, fake))
+    root = scipy.linalg.sqrtm(first @ second).real
+    expected = np.sum((means[0] - means[1]) ** 2) + np.trace(first + second - 2 * root)
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-7)
+
+
+def test_frechet_distance_to_itself_is_zero() -> None:
+    points = normal(500, 16).float()
+    assert frechet_distance(points, points.clone()) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_frechet_distance_does_not_depend_on_where_the_features_lie() -> None:
+    real, fake = normal(400, 8, 1), normal(400, 8, 2)
+    assert frechet_distance(real + 1e5, fake + 1e5) == pytest.approx(frechet_distance(real, fake), rel=1e-6)
+
+
+def test_frechet_distance_survives_fewer_pictures_than_features() -> None:
+    distance = frechet_distance(normal(500, 64, 1), normal(10, 64, 2))
+    assert np.isfinite(distance)
+    assert distance > 1.0
+
+
+def test_frechet_distance_needs_two_pictures_a_side() -> None:
+    with pytest.raises(UsageError, match="at least 2 pictures"):
+        frechet_distance(normal(5, 4), normal(1, 4))
+
+
+def naive_precision(real: np.ndarray, fake: np.ndarray, k: int) -> float:
+    """arXiv 1904.06991, eq. 1, written out."""
+    radii = [sorted(np.linalg.norm(point - real, axis=1))[k] for point in real]
+    inside = [
+        any(np.linalg.norm(point - centre) <= radius for centre, radius in zip(real, radii, strict=True))
+        for point in fake
+    ]
+    return float(np.mean(inside))
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("block_size", [7, 1024])
+def test_precision_recall_agrees_with_the_definition_in_any_block_size(k: int, block_size: int) -> None:
+    real, fake = normal(90, 4, 1), normal(60, 4, 2) + 1.0
+    expected = (naive_precision(real.numpy(), fake.numpy(), k), naive_precision(fake.numpy(), real.numpy(), k))
+    assert precision_recall(real, fake, k, block_size=block_size) == pytest.approx(expected)
+    assert 0.0 < min(expected) < max(expected) < 1.0
+
+
+def test_precision_recall_of_one_set_with_itself_is_perfect() -> None:
+    points = normal(300, 16).float()
+    assert precision_recall(points, points.clone(), 3) == (1.0, 1.0)
+
+
+def test_precision_recall_of_distant_sets_is_nothing() -> None:
+    assert precision_recall(normal(50, 4), normal(50, 4, 1) + 100.0, 3) == (0.0, 0.0)
+
+
+def test_fakes_of_one_kind_are_precise_but_recall_little() -> None:
+    real = torch.cat([normal(100, 8, 1), normal(100, 8, 2) + 50.0])
+    precision, recall = precision_recall(real, normal(200, 8, 3), 3)
+    assert precision > 0.8
+    assert recall <= 0.5
+
+
+@pytest.mark.parametrize("k", [0, 20])
+def test_precision_recall_refuses_more_neighbours_than_there_are(k: int) -> None:
+    with pytest.raises(UsageError, match=r"evaluation\.recall_neighbours"):
+        precision_recall(normal(40, 4), normal(20, 4), k)
+
+
+def test_nearest_distances_agree_with_cdist_in_any_block_size() -> None:
+    queries, references = normal(50, 6, 1), normal(80, 6, 2)
+    expected = torch.cdist(queries, references).amin(dim=1).float()
+    torch.testing.assert_close(nearest_distances(queries, references, block_size=9), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_copy_ratio_is_nought_for_copies_and_one_for_new_pictures() -> None:
+    train, heldout = normal(500, 8, 1), normal(200, 8, 2)
+    assert copy_ratio(train[:200], train, heldout) < 0.01
+    assert copy_ratio(normal(200, 8, 3), train, heldout) == pytest.approx(1.0, abs=0.15)

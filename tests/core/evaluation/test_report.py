@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.config.schema import Settings
+from core.errors import UsageError
+from core.evaluation.report import ClassScore, Report, list_reports, report_rows, write_report
+from core.runs.run import Run
+from core.runs.store import RunStore
+
+REPORT = Report(
+    created_at="2026-01-01T00:00:00.000+00:00",
+    run_id="20260101-000000-unet-abcd",
+    step=1400,
+    data_set="mnist",
+    fingerprint="a" * 64,
+    num_samples=1000,
+    sampler="unipc",
+    num_inference_steps=10,
+    guidance_scale=1.5,
+    seed=0,
+    judge_accuracy=0.9948,
+    judge_heldout_count=10_000,
+    judge_hash="b" * 64,
+    judge_seed=0,
+    judge_epochs=3,
+    class_accuracy=0.99,
+    class_accuracy_low=0.982,
+    class_accuracy_high=0.995,
+    per_class=(ClassScore(name="zero", count=500, correct=495, accuracy=0.99, low=0.977, high=0.996),),
+    fd_judge=1.25,
+    fd_reference_count=60_000,
+    fd_floor=0.25,
+    fd_floor_count=1000,
+    precision=0.9,
+    recall=0.75,
+    neighbours=3,
+    precision_recall_count=1000,
+    real_precision=0.93,
+    real_recall=0.94,
+    copy_ratio=0.95,
+    elapsed_s=12.3,
+    device="CPU, 1 threads",
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return RunStore(tmp_path).create("unet", Settings())
+
+
+def test_a_report_comes_back_as_it_was_written(run: Run) -> None:
+    path = write_report(run, REPORT)
+    assert path.parent == run.evaluations_dir
+    assert path.name.endswith("-1000.json")
+    assert list_reports(run) == [REPORT]
+
+
+def test_reports_are_listed_newest_first_and_broken_ones_left_out(run: Run) -> None:
+    write_report(run, REPORT)
+    write_report(run, replace(REPORT, num_samples=20))
+    (run.evaluations_dir / "99999999-000000-1.json").write_text("{")
+    (run.evaluations_dir / "99999999-000001-1.json").write_text(json.dumps({"per_class": []}))
+    assert [report.num_samples for report in list_reports(run)] == [20, 1000]
+
+
+def test_a_run_that_was_never_evaluated_has_no_reports(run: Run) -> None:
+    assert list_reports(run) == []
+
+
+def test_a_vae_run_has_nothing_to_evaluate(tmp_path: Path) -> None:
+    vae_run = RunStore(tmp_path).create("vae", Settings())
+    with pytest.raises(UsageError, match="VAE run and generates no pictures"):
+        write_report(vae_run, REPORT)
+    assert not vae_run.evaluations_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "note"),
+    [
+        ("class accuracy", "99.00%", "98.20% to 99.50%"),
+        ("FD-judge", "1.250", "60,000 training pictures"),
+        ("FD-judge floor", "0.250", "1,000 held-out real pictures"),
+        ("recall", "0.750", "k = 3"),
+        ("class zero", "99.00%", "495 of 500"),
+        ("sampling", "unipc", "10 steps, guidance 1.5, seed 0"),
+        ("judge", "b" * 12, "99.48% of 10,000"),
+    ],
+)
+def test_the_table_states_each_figure_with_what_it_rests_on(metric: str, value: str, note: str) -> None:
+    rows = {name: (text, remark) for name, text, remark in report_rows(REPORT)}
+    assert rows[metric][0] == value
+    assert note in rows[metric][1]
+
+
+def test_a_floor_of_fewer_pictures_says_so() -> None:
+    rows = {name: remark for name, _, remark in report_rows(replace(REPORT, fd_floor_count=180))}
+    assert "180 held-out real pictures (fewer than N" in rows["FD-judge floor"]
+
+
+def test_reports_are_read_without_torch() -> None:
+    program = "import core.evaluation.report, sys; assert 'torch' not in sys.modules"
+    root = Path(__file__).resolve().parents[3]
+    subprocess.run([sys.executable, "-c", program], cwd=root, check=True)
