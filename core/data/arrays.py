@@ -24,12 +24,12 @@ from core.data.fit import fit_pictures
 from core.data.loaders import TorchvisionLoader
 from core.data.raw import RawSet
 from core.data.splits import check_labels, holdout_indices, limited_indices
-from core.errors import DataUnavailable, LabError, StorageFull
+from core.errors import ConfigError, DataUnavailable, LabError, StorageFull
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1  # of the arrays; another number makes every cache entry anew
-FACTS = "image_set.json"
+FACTS = "set.json"
 PARTS = ("train", "heldout")
 Progress = Callable[[str, float], None]
 
@@ -129,12 +129,16 @@ def open_image_set(folder: Path) -> ImageSet:
 
 
 def _source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) -> list[Path]:
+    if found.needs_path and not settings.path:
+        raise ConfigError(f"data.path: the data set '{settings.name}' needs a path")
     files = found.loader.files(settings, data_dir)
     if found.needs_path or all(path.is_file() for path in files):
         return files
     reason = f"data.name: '{settings.name}' is not in {data_dir}"
     hint = f"there now: {', '.join(present_names(data_dir))}"
-    if not isinstance(found.loader, TorchvisionLoader) or not settings.download:
+    if not isinstance(found.loader, TorchvisionLoader):
+        raise DataUnavailable(reason, hint)
+    if not settings.download:
         raise DataUnavailable(f"{reason} and data.download is off", hint)
     try:
         found.loader.fetch(data_dir)

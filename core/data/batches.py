@@ -51,7 +51,10 @@ class ResidentSplit:
         if self.on_gpu is not None:
             pixels = self.on_gpu[chosen]
         else:
-            pixels = torch.from_numpy(self.images[indices]).to(self.device)
+            pixels = torch.from_numpy(np.asarray(self.images[indices]))
+            if self.device.type == "cuda":  # from pinned memory the copy does not hold up the host
+                pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+            pixels = pixels.to(self.device)
         return images_to_model(pixels), self.labels[chosen]
 
 

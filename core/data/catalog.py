@@ -158,7 +158,7 @@ _ENTRIES = {
                 class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
             ),
         ),
-        _emnist("letters", 124_800, 20_800, string.ascii_lowercase, first_label=1),
+        _emnist("letters", 124_800, 20_800, string.ascii_uppercase, first_label=1),
         _emnist("balanced", 112_800, 18_800, _MERGED),
         _emnist("digits", 240_000, 40_000, string.digits),
         _emnist("byclass", 697_932, 116_323, string.digits + string.ascii_uppercase + string.ascii_lowercase),

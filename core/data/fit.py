@@ -5,22 +5,20 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+SLIGHTLY_SMALLER = 0.75  # of image_size on the longer side; less would leave more border than picture
+
 
 def fit_pictures(pictures: np.ndarray, *, image_size: int, fit: str, channels: int) -> np.ndarray:
     """uint8 (n, h, w, 1 or 3) → uint8 (n, image_size, image_size, channels).
 
-    Pictures that are larger on any side are cropped to their central square and resized, antialiased. Smaller ones
-    are enlarged by the largest whole factor that fits and get a border of 0, the darkest value (`fit` = 'pad'; 28 to
-    32: factor 1 and two pixels a side), or are cropped and resized like the larger ones (`fit` = 'resize').
+    `fit` = 'pad': pictures that are slightly smaller (28 for 32) get a border of 0, the darkest value. All others,
+    and every picture with 'resize', are cropped to their central square and resized, antialiased.
     """
     pictures = convert_channels(pictures, channels)
     height, width = pictures.shape[1:3]
     if (height, width) == (image_size, image_size):
         return pictures
-    if fit == "pad" and max(height, width) > image_size > min(height, width):
-        pictures = _central_square(pictures)
-        height, width = pictures.shape[1:3]
-    if fit == "pad" and max(height, width) <= image_size:
+    if fit == "pad" and SLIGHTLY_SMALLER * image_size <= max(height, width) <= image_size:
         return _pad(pictures, image_size)
     return np.stack([_resize(picture, image_size) for picture in pictures])
 
@@ -36,9 +34,6 @@ def convert_channels(pictures: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _pad(pictures: np.ndarray, image_size: int) -> np.ndarray:
-    factor = image_size // max(pictures.shape[1:3])
-    if factor > 1:
-        pictures = pictures.repeat(factor, axis=1).repeat(factor, axis=2)
     count, height, width, channels = pictures.shape
     top, left = (image_size - height) // 2, (image_size - width) // 2
     padded = np.zeros((count, image_size, image_size, channels), dtype=np.uint8)
@@ -46,23 +41,13 @@ def _pad(pictures: np.ndarray, image_size: int) -> np.ndarray:
     return padded
 
 
-def _central_square(pictures: np.ndarray) -> np.ndarray:
-    height, width = pictures.shape[1:3]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return pictures[:, top : top + side, left : left + side]
-
-
 def _resize(picture: np.ndarray, image_size: int) -> np.ndarray:
     height, width, channels = picture.shape
-    image = Image.fromarray(np.ascontiguousarray(picture[..., 0] if channels == 1 else picture))
     side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
+    top, left = (height - side) // 2, (width - side) // 2
+    square = picture[top : top + side, left : left + side]
+    image = Image.fromarray(np.ascontiguousarray(square[..., 0] if channels == 1 else square))
     # Pillow's filters widen with the reduction, so nothing aliases; very large pictures are first averaged in blocks
-    resized = image.resize(
-        (image_size, image_size),
-        Image.Resampling.BICUBIC,
-        box=(left, top, left + side, top + side),
-        reducing_gap=3.0 if side > 4 * image_size else None,
-    )
+    gap = 3.0 if side > 4 * image_size else None
+    resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC, reducing_gap=gap)
     return np.asarray(resized).reshape(image_size, image_size, channels)

@@ -7,8 +7,6 @@ import errno
 import importlib
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,8 @@ from core.runs.lock import try_lock
 
 DOWNLOAD_PATIENCE_S = 1800.0
 SOCKET_TIMEOUT_S = 30.0
+ARCHIVES = (".gz", ".zip")
+NPZ_ARRAYS = ("images", "labels", "test_images", "test_labels", "class_names")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +65,10 @@ class TorchvisionLoader:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             self._download(temporary)
-            for path in self.paths:
-                (data_dir / path).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(temporary / path, data_dir / path)
+            for path in [path for path in temporary.rglob("*") if path.suffix not in ARCHIVES and path.is_file()]:
+                target = data_dir / path.relative_to(temporary)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, target)
         except DataUnavailable:
             raise
         except Exception as error:  # network, archive and disk raise whatever they like
@@ -137,7 +138,10 @@ class DigitsLoader:
 
 @dataclass(frozen=True, kw_only=True)
 class NpzLoader:
-    """An .npz file: images uint8 (N, h, w) or (N, h, w, C), labels integers (N,), class_names (K,) if wanted."""
+    """An .npz file: images uint8 (N, h, w) or (N, h, w, 1 or 3) and labels whole numbers (N,).
+
+    Optional: test_images and test_labels, held out as they are; class_names (K,), texts.
+    """
 
     def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
         """The file of data.path."""
@@ -149,57 +153,70 @@ class NpzLoader:
     def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
         """The arrays, checked."""
         path = resolve_path(settings.path or "")
-        images, labels, names = _read_npz(path)
-        problem = _npz_problem(images, labels, names)
+        arrays = _read_npz(path)
+        problem = _npz_problem(arrays)
         if problem:
             raise DataUnavailable(f"data.path: {path}: {problem}")
-        if names is None:
-            names = tuple(str(label) for label in range(int(labels.max()) + 1))
-        return RawSet(train=array_split(images, labels), heldout=None, class_names=names)
+        heldout = array_split(arrays["test_images"], arrays["test_labels"]) if "test_images" in arrays else None
+        return RawSet(
+            train=array_split(arrays["images"], arrays["labels"]), heldout=heldout, class_names=_npz_names(arrays)
+        )
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataUnavailable(f"data.path: {path} is a single array", "save it with numpy.savez(images=, labels=)")
         with archive:
-            missing = [key for key in ("images", "labels") if key not in archive.files]
-            if missing:
-                raise DataUnavailable(
-                    f"data.path: {path} has no '{missing[0]}'", f"it holds: {', '.join(archive.files) or 'nothing'}"
-                )
-            names = archive["class_names"] if "class_names" in archive.files else None
-            images, labels = archive["images"], archive["labels"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
+            return {name: archive[name] for name in NPZ_ARRAYS if name in archive.files}
+    except DataUnavailable:
+        raise
+    except Exception as error:  # damaged archives raise whatever their parsers meet
         raise DataUnavailable(f"data.path: {path} cannot be read as .npz ({_in_words(error)})") from None
-    if names is None:
-        return images, labels, None
-    if names.ndim != 1 or names.dtype.kind not in "US":
-        raise DataUnavailable(f"data.path: {path}: 'class_names' must be a list of texts, got {names.dtype}")
-    return (
-        images,
-        labels,
-        tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names),
-    )
 
 
-def _npz_problem(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...] | None) -> str:
-    if images.dtype != np.uint8:
-        return f"'images' must be uint8 with values 0 to 255, got {images.dtype}"
-    if images.ndim not in (3, 4) or 0 in images.shape[1:] or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        return f"'images' must have the shape (N, height, width) or (N, height, width, 1 or 3), got {images.shape}"
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        return f"'labels' must be whole numbers of shape (N,), got {labels.dtype} {labels.shape}"
-    if len(labels) != len(images):
-        return f"{len(images)} images but {len(labels)} labels"
-    if not len(labels):
-        return "it holds no pictures"
-    top = len(names) - 1 if names is not None else len(labels) - 1
-    if int(labels.min()) < 0 or int(labels.max()) > top:
-        bad = int(labels.min()) if labels.min() < 0 else int(labels.max())
-        return f"'labels' must be 0 to {top}, got {bad}"
+def _npz_problem(arrays: dict[str, np.ndarray]) -> str:
+    """What is wrong with the arrays, in words; '' when nothing is."""
+    missing = [name for name in ("images", "labels") if name not in arrays]
+    if "test_images" in arrays and "test_labels" not in arrays:
+        missing.append("test_labels")
+    if missing:
+        return f"there is no array '{missing[0]}'"
+    names = arrays.get("class_names")
+    if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
+        return f"'class_names' must be a list of texts, got {names.dtype} {names.shape}"
+    for prefix in ("", "test_") if "test_images" in arrays else ("",):
+        problem = _npz_split_problem(arrays[f"{prefix}images"], arrays[f"{prefix}labels"], prefix)
+        if problem:
+            return problem
+    top = len(arrays["labels"] if names is None else names) - 1
+    for name in ("labels", "test_labels"):
+        if name in arrays and int(arrays[name].max()) > top:
+            return f"'{name}' must be 0 to {top}, got {arrays[name].max()}"
     return ""
+
+
+def _npz_split_problem(images: np.ndarray, labels: np.ndarray, prefix: str) -> str:
+    if images.dtype != np.uint8:
+        return f"'{prefix}images' must be uint8 with values 0 to 255, got {images.dtype}"
+    if images.ndim not in (3, 4) or 0 in images.shape[1:] or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        return f"'{prefix}images' must be (N, height, width) or (N, height, width, 1 or 3), got {images.shape}"
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        return f"'{prefix}labels' must be whole numbers of shape (N,), got {labels.dtype} {labels.shape}"
+    if len(labels) != len(images):
+        return f"{len(images)} {prefix}images but {len(labels)} {prefix}labels"
+    if not len(labels):
+        return f"'{prefix}images' holds no pictures"
+    return f"'{prefix}labels' must be 0 or more, got {labels.min()}" if int(labels.min()) < 0 else ""
+
+
+def _npz_names(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
+    if "class_names" not in arrays:
+        return tuple(str(label) for label in range(int(arrays["labels"].max()) + 1))
+    return tuple(
+        name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in arrays["class_names"]
+    )
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -20,6 +20,7 @@ from core.errors import DataUnavailable
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 MAX_PIXELS = 64_000_000  # checked before decoding: a 10 kB PNG can claim gigabytes
+COLOR_PROBES = 64  # pictures looked at to tell colour from grey
 GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"))
 SPLIT_NAMES = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "eval"))
 
@@ -36,16 +37,17 @@ class ImageFolderLoader:
         """Reads every header now, the pixels when they are asked for."""
         classes = _classes(_folder(settings))
         files = [path for paths in classes.values() for path in paths]
+        # a name that is no UTF-8 could not be printed later
+        names = tuple(name.encode(errors="replace").decode() for name in classes)
         labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in classes.values()])
-        grey = [mode_of(path) in GREY_MODES for path in files]
-        channels = 1 if all(grey) else 3
+        channels = 3 if _has_color(files) else 1
 
         def blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
             for index in indices:
                 yield read_picture(files[index], at_least=settings.image_size)[None]
 
         train = RawSplit(labels=labels.astype(np.int64), channels=channels, blocks=blocks)
-        return RawSet(train=train, heldout=None, class_names=tuple(classes))
+        return RawSet(train=train, heldout=None, class_names=names)
 
 
 def mode_of(path: Path) -> str:
@@ -65,21 +67,28 @@ def read_picture(path: Path, *, at_least: int = 0) -> np.ndarray:
                 side = min(image.size)
                 wanted = min(1.0, 2 * at_least / side)
                 image.draft(None, (int(image.width * wanted) + 1, int(image.height * wanted) + 1))
-            return _pixels(ImageOps.exif_transpose(image))
+            return _pixels(ImageOps.exif_transpose(image), path)
         except DataUnavailable:
             raise
         except Exception as error:  # decoders fed with damaged files raise anything
             raise DataUnavailable(f"{path}: damaged picture ({_first_line(error)})", "repair or remove it") from None
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
+def _has_color(files: list[Path]) -> bool:
+    """Reads every header. Palettes and RGB files may hold nothing but grey: a spread of them is decoded to see."""
+    colored = [path for path in files if mode_of(path) not in GREY_MODES]
+    spread = colored[:: max(1, len(colored) // COLOR_PROBES)]
+    return any(bool((pixels != pixels[..., :1]).any()) for pixels in map(read_picture, spread))
+
+
+def _pixels(image: Image.Image, path: Path) -> np.ndarray:
     if image.mode.startswith("I"):  # 16-bit grey; convert("L") would clip it
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise DataUnavailable("its pixels have more than 16 bits")
+            raise DataUnavailable(f"{path}: its pixels have more than 16 bits", "save it with 8 or 16")
         return ((values * 255 + 32767) // 65535).astype(np.uint8)[..., None]
     if image.mode == "F":
-        raise DataUnavailable("its pixels are floating-point numbers, whose range is unknown")
+        raise DataUnavailable(f"{path}: its pixels are floating-point numbers", "save it with 8 or 16 bits")
     grey = image.mode in GREY_MODES
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -16,7 +16,7 @@ from core.data.arrays import ImageSet, prepare
 
 @pytest.fixture
 def mnist_dir() -> Path:
-    folder = Path(os.environ.get("LAB_DATA", "data"))
+    folder = Path(os.environ.get("LAB_DATA", "no LAB_DATA"))
     if not (folder / "MNIST" / "raw").is_dir():
         pytest.skip("real MNIST is not here (set LAB_DATA)")
     return folder
@@ -24,7 +24,7 @@ def mnist_dir() -> Path:
 
 @pytest.fixture
 def color_folder(tmp_path: Path) -> Path:
-    """Three classes of 12 colour pictures each, of mixed sizes."""
+    """Three classes of 12 colour pictures each, of mixed sizes, every picture unlike the others."""
     root = tmp_path / "shapes"
     source = np.random.default_rng(0)
     for name, color in (("blue", 2), ("green", 1), ("red", 0)):
@@ -38,12 +38,15 @@ def color_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., ImageSet]:
-    def _build(*, data_dir: Path | None = None, seed: int = 0, **settings: object) -> ImageSet:
+    """prepare() with the given data settings; nothing is ever downloaded unless the test says so."""
+
+    def _build(*, data_dir: Path | None = None, seed: int = 0, progress: object = None, **settings: object) -> ImageSet:
         return prepare(
-            DataSettings.model_validate(settings),
+            DataSettings.model_validate({"download": False, **settings}),
             data_dir=data_dir or tmp_path / "data",
             cache_dir=tmp_path / "cache",
             seed=seed,
+            progress=progress,  # type: ignore[arg-type]
         )
 
     return _build
