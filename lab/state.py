@@ -25,6 +25,11 @@ def select_run(run_id: str) -> None:
         del st.query_params["run"]
 
 
+def page_file(page: str) -> str:
+    """A page of PAGES as Streamlit names it: relative to lab/Home.py."""
+    return f"../pages/{page}.py"
+
+
 def go_to(page: str, run_id: str = "") -> None:
     """Switch to a page of PAGES, with a run selected."""
-    st.switch_page(f"../pages/{page}.py", query_params={"run": run_id} if run_id else {})
+    st.switch_page(page_file(page), query_params={"run": run_id} if run_id else {})

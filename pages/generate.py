@@ -13,7 +13,7 @@ from lab.components.pictures import mosaic, png
 from lab.components.scrubber import MAX_PICTURES, pack, scrubber
 from lab.services.models import Drawing, classes_of, draw, newest_step, sampler_choices
 from lab.services.runs import RunView, sentence, trained_unets
-from lab.state import select_run, selected_run
+from lab.state import page_file, select_run, selected_run
 from lab.text import ago, count, escaped
 
 
@@ -92,7 +92,7 @@ def show(drawing: Drawing, request: dict[str, object]) -> None:
         [labels[index] for index in keep],
         names=names,
         columns=columns,
-        zoom=max(1, round(460 / (columns * (drawing.images.shape[2] + 1)))),
+        zoom=max(1, round((720 if columns >= 8 else 400) / (columns * (drawing.images.shape[2] + 1)))),
     )
     scrubber(payload, key="scrubber")
     st.caption("Drag the slider, or use the arrow keys, Home, End and the space bar.")
@@ -112,7 +112,7 @@ def page() -> None:
     views = trained_unets()
     if not views:
         st.markdown("No trained U-Net yet. Train one: about three minutes on two CPU cores with the preset *quick*.")
-        st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
+        st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
     view = choose_run(views)
     request = controls(view)

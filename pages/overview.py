@@ -9,7 +9,7 @@ from lab.components.pictures import show_pictures
 from lab.components.run_card import live_card
 from lab.services.runs import list_views, newest_preview, sentence
 from lab.services.training import settings_for, start
-from lab.state import go_to
+from lab.state import go_to, page_file
 from lab.text import KIND_NAMES, ago, count, duration, escaped, state_badge
 
 
@@ -42,7 +42,7 @@ def empty_lab() -> None:
     right.caption(
         "The preset *quick*: about three minutes on two CPU cores, in the background. You may close this tab."
     )
-    st.page_link("pages/train.py", label="Choose the settings yourself", icon=":material/tune:")
+    st.page_link(page_file("train"), label="Choose the settings yourself", icon=":material/tune:")
 
 
 @st.fragment(run_every=2)
@@ -96,7 +96,7 @@ try:
         else:
             left, right = st.columns([4, 1], vertical_alignment="center")
             left.markdown("Nothing is running. The machine is yours.")
-            right.page_link("pages/train.py", label="Train something", icon=":material/model_training:")
+            right.page_link(page_file("train"), label="Train something", icon=":material/model_training:")
         results()
 except LabError as error:
     st.error(sentence(error))

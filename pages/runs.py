@@ -9,7 +9,7 @@ from core.errors import LabError
 from lab.charts.curves import sparkline
 from lab.components.run_detail import run_detail
 from lab.services.runs import broken_folders, curves, list_views, sentence
-from lab.state import select_run, selected_run
+from lab.state import page_file, select_run, selected_run
 from lab.text import KIND_NAMES, ago
 
 STATES_FIRST = ("all", "active", "finished", "ended early")
@@ -20,7 +20,7 @@ def table() -> None:
     views = list_views()
     if not views:
         st.markdown("No runs yet. Start one, and watch it here.")
-        st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
+        st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     shown = left.segmented_control("Show", STATES_FIRST, default="all", required=True, label_visibility="collapsed")

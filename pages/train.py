@@ -28,7 +28,7 @@ CHOICES: dict[str, tuple[TrainKind, str]] = {
     "VAE only": ("vae", "Learns the latents. Look at them before you spend time on a U-Net."),
     "U-Net only": ("unet", "Learns to denoise the latents of a VAE that is finished."),
 }
-FREQUENT = ("data.name", "train_vae.steps", "train_unet.steps")
+FREQUENT = {"data.name": "data set", "train_vae.steps": "VAE steps", "train_unet.steps": "U-Net steps"}
 
 
 def finished_vaes() -> list[RunView]:
@@ -101,7 +101,9 @@ def page() -> None:
     *cells, last = st.columns(len(frequent(kind)) + 1)
     for cell, (name, info) in zip(cells, frequent(kind), strict=True):
         with cell:
-            value = setting_widget(name, info, get_value(base, name), key=f"{preset}/frequent/{name}")
+            value = setting_widget(
+                name, info, get_value(base, name), key=f"{preset}/frequent/{name}", label=FREQUENT[name]
+            )
             if value != get_value(base, name):
                 changes[name] = value
     run_name = last.text_input("run name", placeholder="optional", max_chars=80)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ def cached_latents(
     temporary.mkdir()
     try:
         device = next(vae.parameters()).device
-        moments: np.ndarray | None = None
+        moments: Any = None
         for start in range(0, len(images), batch_size):
             if should_stop():
                 return None

@@ -205,7 +205,12 @@ def _validation(run: Run, images: ImageSet, codec: LatentCodec, drawing: Diffusi
     chosen = np.random.default_rng(derive(settings.seed, "validation")).permutation(len(images.heldout.labels))[:count]
     heldout = on_device(images.heldout, device)
     pairs = [heldout.gather(chosen[start : start + 256]) for start in range(0, count, 256)]
-    clean = torch.cat([codec.encode(pictures) for pictures, _ in pairs])
+    with torch.no_grad():
+        posteriors = [codec.vae.encode(pictures).latent_dist for pictures, _ in pairs]
+    mean, std = (torch.cat([getattr(item, name).float() for item in posteriors]) for name in ("mean", "std"))
+    source = generator(settings.seed, "validation posterior", device=device)
+    # a posterior sample, as in training: its noise is part of the loss, and the two curves can be compared
+    clean = codec.scaling.normalize(mean + std * torch.randn(mean.shape, generator=source, device=device))
     labels = torch.cat([part for _, part in pairs])
     fixed = DiffusionDraw(
         schedule=drawing.schedule,

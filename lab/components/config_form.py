@@ -18,22 +18,22 @@ from core.errors import ConfigError
 SECTION_TITLES = {
     "seed": "Seed",
     "data": "Data",
-    "vae": "VAE: its network",
-    "unet": "U-Net: its network",
-    "diffusion": "Diffusion: noise and prediction",
-    "train_vae": "Training the VAE",
-    "train_unet": "Training the U-Net",
-    "sampling": "Sampling defaults",
+    "vae": "VAE",
+    "unet": "U-Net",
+    "diffusion": "Diffusion",
+    "train_vae": "VAE training",
+    "train_unet": "U-Net training",
+    "sampling": "Sampling",
     "evaluation": "Evaluation",
-    "logging": "Logging, checkpoints, previews",
+    "logging": "Logging",
     "machine": "Machine",
 }
 HIDDEN = ("paths", "sampling.seed")
 
 
-def setting_widget(name: str, info: FieldInfo, default: Any, *, key: str) -> Any:
+def setting_widget(name: str, info: FieldInfo, default: Any, *, key: str, label: str = "") -> Any:
     """A widget for one setting; returns its value, or what was typed when it cannot be read (the schema refuses it)."""
-    label, hint = name.rsplit(".", 1)[-1], info.description or ""
+    label, hint = label or name.rsplit(".", 1)[-1].replace("_", " "), info.description or ""
     annotation = _without_none(info.annotation)
     lowest, highest, step = _bounds(info)
     if name == "data.name":
@@ -56,36 +56,38 @@ def setting_widget(name: str, info: FieldInfo, default: Any, *, key: str) -> Any
 def changed_settings(
     base: Settings, *, key: str, only: Mapping[str, bool], skip: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Draw all sections folded, and return what differs from `base`, by dotted name.
+    """Draw all sections behind one fold, a tab each, and return what differs from `base`, by dotted name.
 
-    only: section → whether it is shown; a section with changes says so in its title. skip: settings shown elsewhere.
+    only: section → whether it is shown; a section with changes says how many. skip: settings shown elsewhere.
     """
     changes: dict[str, Any] = {}
     rows = [row for row in field_rows() if not row[0].startswith(HIDDEN) and row[0] not in skip]
-    for section, title in SECTION_TITLES.items():
-        if not only.get(section, True):
-            continue
-        mine = [row for row in rows if row[0] == section or row[0].startswith(f"{section}.")]
-        marked = [
-            name.rsplit(".", 1)[-1]
-            for name, _ in mine
-            if (state := f"{key}/{name}") in st.session_state and _differs(st.session_state[state], name, base)
-        ]
-        note = f" :blue-badge[{len(marked)} changed]" if marked else ""
-        with st.expander(f"{title}{note}"):
-            columns = st.columns(3)
-            for index, (name, info) in enumerate(mine):
-                with columns[index % 3]:
-                    default = get_value(base, name)
-                    value = setting_widget(name, info, default, key=f"{key}/{name}")
-                    if value != default:
-                        changes[name] = value
+    sections = {
+        section: [row for row in rows if row[0] == section or row[0].startswith(f"{section}.")]
+        for section in SECTION_TITLES
+        if only.get(section, True)
+    }
+    marks = {
+        section: sum(_is_changed(f"{key}/{name}", get_value(base, name)) for name, _ in mine)
+        for section, mine in sections.items()
+    }
+    total = sum(marks.values())
+    with st.expander("All settings" + (f" :blue-badge[{total} changed]" if total else "")):
+        titles = [SECTION_TITLES[name] + (f" :blue-badge[{marks[name]}]" if marks[name] else "") for name in sections]
+        for tab, mine in zip(st.tabs(titles), sections.values(), strict=True):
+            with tab:
+                columns = st.columns(3)
+                for index, (name, info) in enumerate(mine):
+                    with columns[index % 3]:
+                        default = get_value(base, name)
+                        value = setting_widget(name, info, default, key=f"{key}/{name}")
+                        if value != default:
+                            changes[name] = value
     return changes
 
 
-def _differs(state: Any, name: str, base: Settings) -> bool:
-    default = get_value(base, name)
-    return bool(state != default and state != _typed(default))
+def _is_changed(key: str, default: Any) -> bool:
+    return key in st.session_state and st.session_state[key] not in (default, _typed(default))
 
 
 def _typed(value: Any) -> str:

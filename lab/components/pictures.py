@@ -33,4 +33,6 @@ def show_pictures(images: np.ndarray, *, columns: int, caption: str = "", width:
     unit = columns * (images.shape[2] + 1) - 1
     zoom = max(1, round((width or 640) / unit))
     sheet = mosaic(images, columns=columns, zoom=zoom)
-    st.image(png(sheet), width=sheet.shape[1], caption=caption or None)
+    st.image(png(sheet), width=sheet.shape[1])
+    if caption:
+        st.caption(caption)

@@ -51,29 +51,35 @@ def _head(run_id: str, was_active: bool) -> None:
 
 
 def _buttons(view: RunView) -> None:
-    cells = st.columns(3)
-    if view.is_active:
-        stopping = view.state == "stopping"
-        if cells[0].button("Stop", icon=":material/stop:", disabled=stopping, width="stretch"):
-            _act(lambda: runs.request_stop(view.id), "Asked it to save and stop")
-        if stopping and cells[1].button("Kill", icon=":material/bolt:", width="stretch", help="Without saving"):
-            _act(lambda: runs.force_stop(view.id), "Killed")
-        return
-    if view.state != "finished" and cells[0].button("Resume", icon=":material/play_arrow:", type="primary"):
-        _act(lambda: runs.resume(view.id), "Resumed")
-    can_draw = view.run.info.kind == "unet" and bool(runs.checkpoints(view.run))
-    if can_draw and cells[1].button("Generate", icon=":material/brush:", type="primary"):
-        go_to("generate", view.id)
-    with cells[2].popover("Delete", icon=":material/delete:"):
-        st.markdown(f"Delete **{escaped(view.title)}** with its checkpoints, previews and log? This cannot be undone.")
-        if st.button("Delete it for good", type="primary"):
-            try:
-                runs.delete(view.id)
-            except LabError as error:
-                st.error(runs.sentence(error))
-            else:
-                select_run("")
-                st.rerun()
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if view.is_active:
+            stopping = view.state == "stopping"
+            if st.button("Stop", icon=":material/stop:", disabled=stopping, help="Saves a checkpoint first"):
+                _act(lambda: runs.request_stop(view.id), "Asked it to save and stop")
+            if stopping and st.button("Kill", icon=":material/bolt:", help="Ends it at once, without saving"):
+                _act(lambda: runs.force_stop(view.id), "Killed")
+            return
+        if view.state != "finished" and st.button("Resume", icon=":material/play_arrow:", type="primary"):
+            _act(lambda: runs.resume(view.id), "Resumed")
+        can_draw = view.run.info.kind == "unet" and bool(runs.checkpoints(view.run))
+        if can_draw and st.button("Generate", icon=":material/brush:", type="primary"):
+            go_to("generate", view.id)
+        with st.popover("Delete", icon=":material/delete:"):
+            st.markdown(
+                f"Delete **{escaped(view.title)}** with its checkpoints, previews and log? It cannot be undone."
+            )
+            if st.button("Delete it for good", type="primary"):
+                _delete(view)
+
+
+def _delete(view: RunView) -> None:
+    try:
+        runs.delete(view.id)
+    except LabError as error:
+        st.error(runs.sentence(error))
+    else:
+        select_run("")
+        st.rerun()
 
 
 def _act(action, words: str) -> None:  # type: ignore[no-untyped-def]
