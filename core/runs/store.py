@@ -132,11 +132,11 @@ class RunStore:
         """
         run = self.get(run_id)
         active = is_active or (lambda other: other.status().state.is_active)
+        if active(run):
+            raise RunBusy(f"run {run.id} is {run.status().state}", "stop it first")
         needed_by = [child.id for child in self.children(run.id) if active(child)]
         if needed_by:
             raise RunBusy(f"run {run.id} is needed by {needed_by[0]}, which is not done", "stop that run first")
-        if active(run):
-            raise RunBusy(f"run {run.id} is {run.status().state}", "stop it first")
         if run.folder.is_symlink():
             run.folder.unlink()
             return

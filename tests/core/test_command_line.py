@@ -1,0 +1,354 @@
+"""`python -m core` as a person meets it: real processes, tiny models on the offline digits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.__main__ import main
+from core.config.schema import project_root
+from core.jobs.observed import job_process, observed_status
+from core.runs.run import Run, RunState, Status
+from core.runs.store import RunStore
+
+TINY = {
+    "data.name": "digits",
+    "data.image_size": 16,
+    "vae.block_out_channels": "[8, 16]",
+    "unet.block_out_channels": "[8, 16]",
+    "unet.norm_num_groups": 4,
+    "train_vae.steps": 12,
+    "train_unet.steps": 12,
+    "train_vae.batch_size": 16,
+    "train_unet.batch_size": 16,
+    "logging.save_every_steps": 4,
+    "logging.num_previews": 2,
+    "logging.preview_images": 4,
+    "logging.preview_inference_steps": 3,
+    "logging.validation_images": 32,
+    "machine.num_threads": 1,
+    "machine.device": "cpu",
+}
+TINY_OPTIONS = [text for name, value in TINY.items() for text in ("--set", f"{name}={value}")]
+
+
+class Lab:
+    """A lab in a folder of its own, driven by the command line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = RunStore(folder / "runs")
+        self.environment = {
+            **os.environ,
+            "LAB_RUNS": str(self.store.root),
+            "LAB_DATA": str(folder / "data"),
+            "LAB_CACHE": str(folder / "cache"),
+            "LAB_USER": "ana",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self, *words):
+        return subprocess.Popen(
+            [sys.executable, "-m", "core", *map(str, words)],
+            cwd=project_root(),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words):
+        process = self.start(*words)
+        output, errors = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(words, process.returncode, output, errors)
+
+    def wait_for(self, condition, timeout_s=60):
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, "it never happened"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path)
+    yield lab
+    for run in lab.store.list():
+        process = job_process(run)
+        if process and run.status().state.is_active:
+            os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A lab with a VAE and a U-Net run, both finished; tests only read it."""
+    lab = Lab(tmp_path_factory.mktemp("trained"))
+    done = lab("train", "all", "--name", "tiny", *TINY_OPTIONS)
+    assert done.returncode == 0, done.stderr
+    lab.ids = done.stdout.split()
+    return lab
+
+
+def one_sentence(done, code):
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["runs"], ["runs", "--json"], ["show", "x"]])
+def test_light_commands_never_load_torch(lab, words):
+    code = (
+        "import sys, runpy\nsys.argv = ['core', *sys.argv[1:]]\n"
+        "try:\n    runpy.run_module('core', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'torchvision', 'diffusers', 'accelerate', 'streamlit'} & sys.modules.keys()\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=project_root(), env=lab.environment)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("command", ["stop", "delete"])
+def test_stopping_and_deleting_never_load_torch(lab, command, monkeypatch):
+    from core.config.load import settings_from
+
+    run = lab.store.create("vae", settings_from({}))
+    run.write_status(Status(state=RunState.FINISHED))
+    code = (
+        f"import sys\nfrom core.__main__ import main\nmain([{command!r}, {run.id!r}])\nsys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project_root(), env=lab.environment)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "sample", "evaluate", "runs", "show", "stop", "resume", "delete", "doctor"]
+)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert "--set" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ("train unet", 2, "needs a finished VAE run"),
+        ("train unet --vae nope", 1, "run 'nope' does not exist"),
+        ("train all --set data.name=mnsit", 2, "did you mean mnist"),
+        ("train all --set data.name=mnist --set data.download=false", 1, "there now: digits"),
+        ("train all --set train_vae.stepz=3", 2, "did you mean steps"),
+        ("train all --set train_vae.steps=0", 2, "greater than or equal to 1"),
+        ("train all --set diffusion.prediction_type=epsilon", 2, "impossible"),
+        ("train vae --vae x", 2, "leave it out"),
+        ("train vae --preset quik", 2, "did you mean quick"),
+        ("train vae --config /nowhere.yaml", 2, "cannot be read"),
+        ("train vae --set data.name=digits --set machine.device=cuda:99", 2, "machine.device"),
+        ("show ../../etc", 1, "does not exist"),
+        ("stop nope", 1, "does not exist"),
+        ("resume nope", 1, "does not exist"),
+        ("delete nope", 1, "does not exist"),
+        ("sample nope", 1, "does not exist"),
+        ("evaluate nope", 1, "does not exist"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_creates_nothing(lab, words, code, sentence):
+    assert sentence in one_sentence(lab(*words.split()), code)
+    assert lab.store.list() == []
+
+
+def test_bad_usage_exits_2():
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "everything"])
+    assert caught.value.code == 2
+
+
+def test_training_prints_the_ids_first_and_finishes_both(trained):
+    vae, unet = (trained.store.get(run_id) for run_id in trained.ids)
+    assert (vae.info.kind, unet.info.kind) == ("vae", "unet")
+    assert unet.info.parents == (vae.id,)
+    assert {run.status().state for run in (vae, unet)} == {RunState.FINISHED}
+    assert "finished" in unet.log_path.read_text()
+
+
+def test_runs_as_json_is_the_documented_array(trained):
+    rows = json.loads(trained("runs", "--json").stdout)
+    assert [row["id"] for row in rows] == trained.ids[::-1]
+    keys = {"id", "kind", "name", "state", "step", "steps_total", "owner", "created_at", "parents"}
+    assert rows[0].keys() == keys
+    assert (rows[0]["name"], rows[0]["owner"], rows[0]["state"]) == ("tiny", "ana", "finished")
+
+
+def test_runs_and_show_are_readable(trained):
+    assert "12/12" in trained("runs").stdout
+    text = trained("show", "tiny").stdout
+    assert "Checkpoints" in text
+    assert "12 of 12" in text
+
+
+def test_show_as_json_adds_settings_metrics_and_checkpoints(trained):
+    details = json.loads(trained("show", "tiny", "--json").stdout)
+    assert details["settings"]["data"]["name"] == "digits"
+    assert details["metrics"]["step"] == 12
+    assert details["checkpoints"][-1]["step"] == 12
+
+
+def test_sampling_writes_pictures_a_grid_and_the_request(trained, tmp_path):
+    words = ["sample", "tiny", "--labels", "3,5-6", "--per-label", 4, "--steps", 3, "--seed", 7]
+    done = trained(*words, "--guidance-scale", 2.0, "--sampler", "euler", "--out", tmp_path / "a")
+    assert done.returncode == 0, done.stderr
+    arrays = np.load(tmp_path / "a" / "samples.npz")
+    assert (arrays["images"].shape, arrays["images"].dtype) == ((12, 16, 16, 1), np.uint8)
+    assert (arrays["labels"].tolist(), arrays["labels"].dtype) == ([3] * 4 + [5] * 4 + [6] * 4, np.int64)
+    request = json.loads((tmp_path / "a" / "request.json").read_text())
+    assert (request["sampler"], request["guidance_scale"], request["seed"], request["step"]) == ("euler", 2.0, 7, 12)
+    assert Image.open(tmp_path / "a" / "grid.png").size == (4 * 65 - 1, 3 * 65 - 1)
+
+
+def test_sampling_twice_with_one_seed_gives_identical_pictures(trained, tmp_path):
+    words = ["sample", "tiny", "--labels", "0-9", "--per-label", 2, "--steps", 3, "--seed", 1]
+    [trained(*words, "--out", tmp_path / name) for name in ("a", "b")]
+    first, second = (np.load(tmp_path / name / "samples.npz")["images"] for name in ("a", "b"))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--labels", "10"], "outside the classes 0 to 9"),
+        (["--labels", "cat"], "is no class"),
+        (["--sampler", "ddim"], "cannot sample flow matching"),
+        (["--sampler", "unipcc"], "sampling.sampler"),
+        (["--set", "unet.dropout=0.5"], "cannot be changed now"),
+        (["--seed", "-1"], "sampling.seed"),
+    ],
+)
+def test_a_wrong_sampling_request_makes_no_folder(trained, tmp_path, options, sentence):
+    assert sentence in one_sentence(trained("sample", "tiny", "--out", tmp_path / "out", *options), 2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_come_from_unet_runs_only(trained):
+    assert "is a VAE run" in one_sentence(trained("sample", trained.ids[0]), 2)
+
+
+def test_a_run_folder_is_sampled_wherever_it_lies(trained, tmp_path):
+    copy = tmp_path / "copied"
+    subprocess.run(["cp", "-r", trained.store.get("tiny").folder, copy], check=True)
+    done = trained("sample", copy, "--per-label", 1, "--steps", 2)
+    assert done.returncode == 0, done.stderr
+    assert len(list((copy / "samples").iterdir())) == 1
+
+
+def test_a_unet_takes_data_and_vae_from_its_vae_run(trained):
+    sizes = ["--set", "unet.block_out_channels=[8, 16]", "--set", "unet.norm_num_groups=4"]
+    words = ["train", "unet", "--vae", trained.ids[0], *sizes, "--set", "train_unet.steps=2"]
+    done = trained(*words, "--set", "logging.num_previews=0")
+    assert done.returncode == 0, done.stderr
+    settings = trained.store.get(done.stdout.strip()).settings
+    assert (settings.data.name, settings.vae.block_out_channels) == ("digits", (8, 16))
+    trained("delete", done.stdout.strip())
+
+
+@pytest.mark.parametrize("option", ["data.name=mnist", "vae.latent_channels=8"])
+def test_a_unet_that_contradicts_its_vae_run_is_refused(trained, option):
+    done = trained("train", "unet", "--vae", trained.ids[0], *TINY_OPTIONS, "--set", option)
+    assert "was trained with" in one_sentence(done, 2)
+
+
+def test_evaluation_prints_a_table_and_keeps_a_report(trained):
+    done = trained("evaluate", "tiny", "--samples", 20, "--set", "evaluation.judge_epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert "class accuracy" in done.stdout
+    reports = list(trained.store.get("tiny").evaluations_dir.glob("*.json"))
+    assert json.loads(reports[0].read_text())["num_samples"] == 20
+
+
+def test_doctor_says_what_works(lab):
+    done = lab("doctor")
+    assert "digits" in done.stdout
+    assert "ok    torch" in done.stdout
+
+
+def test_ctrl_c_saves_and_ends_stopped_and_resume_finishes(lab):
+    process = lab.start("train", "vae", *TINY_OPTIONS, "--set", "train_vae.steps=100000")
+    run = lab.store.get(process.stdout.readline().strip())
+    lab.wait_for(lambda: run.status().step > 5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    status = run.status()
+    assert status.state is RunState.STOPPED
+    assert f"{run.id} is stopped (stopped by ana (Ctrl-C) at step {status.step:,}" in errors
+    assert (run.checkpoints_dir / f"step-{status.step:08d}").is_dir()
+
+
+def test_detached_training_is_watched_stopped_resumed_and_deleted_from_outside(lab):
+    longer = ["--set", "train_vae.steps=400", "--set", "logging.save_every_steps=100"]
+    done = lab("train", "all", "--detach", *TINY_OPTIONS, *longer)
+    assert done.returncode == 0, done.stderr
+    vae, unet = (lab.store.get(run_id) for run_id in done.stdout.split())
+    lab.wait_for(lambda: vae.status().step > 5)
+    assert "is running; stop it first" in one_sentence(lab("delete", vae.id), 1)
+    assert "is already running" in one_sentence(lab("resume", unet.id, "--detach"), 1)
+    stopped = lab("stop", vae.id)
+    assert (stopped.returncode, vae.status().state) == (0, RunState.STOPPED)
+    assert "is stopped (stopped by ana at step" in stopped.stdout
+    lab.wait_for(lambda: unet.status().state is RunState.STOPPED)
+    step = vae.status().step
+    assert lab("resume", unet.id).returncode == 0
+    assert (vae.status().state, unet.status().state) == (RunState.FINISHED, RunState.FINISHED)
+    resumed = [event for event in vae.events() if event["event"] == "resumed"]
+    assert resumed[0]["from_step"] == step
+    assert lab("delete", unet.id).returncode == 0
+    assert lab("delete", vae.id).returncode == 0
+    assert json.loads(lab("runs", "--json").stdout) == []
+
+
+def weights_of(run: Run) -> dict[str, str]:
+    """sha256 of the last checkpoint's weights, averages and optimizer state."""
+    folder = max(run.checkpoints_dir.glob("step-*"))
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    return {name: facts["sha256"] for name, facts in files.items() if name.endswith(".safetensors")}
+
+
+@pytest.mark.parametrize(
+    "num_kills", [2, pytest.param(20, marks=pytest.mark.skipif(not os.environ.get("LAB_SLOW"), reason="LAB_SLOW=1"))]
+)
+def test_a_run_killed_again_and_again_ends_bit_equal_to_one_never_killed(lab, trained, num_kills):
+    """kill -9 at random moments of a VAE and its U-Net: at most one save interval is repeated, metrics only grow."""
+    steps = 12 if num_kills == 2 else 120
+    longer = [*TINY_OPTIONS, "--set", f"train_vae.steps={steps}", "--set", f"train_unet.steps={steps}"]
+    reference = trained.ids
+    if steps != 12:
+        reference = trained("train", "all", *longer).stdout.split()
+    vae, unet = (lab.store.get(run_id) for run_id in lab("train", "all", "--detach", *longer).stdout.split())
+    random = np.random.default_rng(0)
+    for _ in range(num_kills):
+        run = vae if vae.status().state is not RunState.FINISHED else unet
+        step = run.status().step
+        lab.wait_for(lambda run=run, step=step: run.status().step > step or not run.status().state.is_active)
+        time.sleep(random.uniform(0, 0.3))
+        if unet.status().state is RunState.FINISHED:
+            break
+        os.kill(job_process(unet).pid, signal.SIGKILL)
+        lab.wait_for(lambda: observed_status(unet).state is RunState.INTERRUPTED)
+        assert lab("resume", unet.id, "--detach").returncode == 0
+    lab.wait_for(lambda: unet.status().state is RunState.FINISHED, timeout_s=120)
+    for run, other in zip((vae, unet), reference, strict=True):
+        assert weights_of(run) == weights_of(trained.store.get(other))
+        logged = [json.loads(line)["step"] for line in run.metrics_path.read_text().splitlines()]
+        assert logged == sorted(set(logged))
+        repeated = [event["from_step"] for event in run.events() if event["event"] == "resumed"]
+        assert all(step % 4 == 0 for step in repeated)
