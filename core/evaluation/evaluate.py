@@ -29,6 +29,7 @@ __all__ = ["Measures", "Report", "evaluate", "list_reports", "measure", "report_
 
 JUDGE_SEED = 0
 MAX_NEIGHBOUR_PICTURES = 10_000
+MAX_COPY_PICTURES = 2_000  # a median needs no more, and each is compared with the whole training split
 
 OnProgress = Callable[[str, float], None]
 
@@ -142,7 +143,8 @@ def measure(
 
     Only features are kept, so N pictures need not fit into memory. FD-judge is against the whole training split, its
     floor is that of min(N, held-out count) held-out real pictures; precision and recall are between N generated and N
-    real training pictures (at most 10,000 a side, a seeded choice), the same for held-out real ones beside them.
+    real training pictures (at most 10,000 a side, a seeded choice), the same for held-out real ones beside them; the
+    copy ratio looks at 2,000 a side at most.
     """
     found = [judge.look(batch) for batch in pictures]
     features = torch.cat([batch for batch, _ in found])
@@ -181,7 +183,7 @@ def measure(
         precision_recall_count=pairs,
         real_precision=real_precision,
         real_recall=real_recall,
-        copy_ratio=copy_ratio(generated, train, real_sample[:real_pairs]),
+        copy_ratio=copy_ratio(generated[:MAX_COPY_PICTURES], train, real_sample[:MAX_COPY_PICTURES]),
     )
 
 

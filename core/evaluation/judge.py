@@ -179,8 +179,9 @@ def train_judge(
 ) -> Judge:
     """Train a judge on the training split and measure it on the whole held-out split; nothing is kept.
 
-    Order, shifts and first weights derive from (seed, purpose, step): on one CPU with one number of threads the same
-    pictures give the same hash. Raises DataUnavailable when the training split has fewer than two pictures.
+    Order, shifts and first weights derive from (seed, purpose, step). On a CPU one thread does it, whatever the
+    setting: the same pictures then give the same hash on the same kind of CPU, and other load on the machine cannot
+    make it burn minutes in barriers. Raises DataUnavailable when the training split has fewer than two pictures.
     """
     count = len(image_set.train.labels)
     if count < 2:
@@ -191,7 +192,8 @@ def train_judge(
             channels=image_set.channels, image_size=image_set.image_size, num_classes=image_set.num_classes
         )
     network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    _fit(network, image_set, recipe, device, progress)
+    with _one_thread():
+        _fit(network, image_set, recipe, device, progress)
     network.eval()
     weights = _serialise(network)
     draft = Judge(
@@ -266,6 +268,16 @@ def _fit(
         optimizer.step()
         if progress and (step % 10 == 0 or step == steps - 1):
             progress(f"Training the judge, step {step + 1} of {steps}", (step + 1) / steps)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def shift_images(images: torch.Tensor, max_shift: int, source: torch.Generator) -> torch.Tensor:

@@ -31,6 +31,9 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return low, high
 
 
+BLOCK_FLOATS = 2**24
+
+
 class _Features(nn.Module):
     """What torchmetrics calls instead of Inception: the features are computed already."""
 
@@ -58,11 +61,14 @@ def frechet_distance(real: torch.Tensor, fake: torch.Tensor) -> float:
     return max(0.0, float(metric.compute()))
 
 
-def precision_recall(real: torch.Tensor, fake: torch.Tensor, k: int, *, block_size: int = 1024) -> tuple[float, float]:
+def precision_recall(
+    real: torch.Tensor, fake: torch.Tensor, k: int, *, block_size: int | None = None
+) -> tuple[float, float]:
     """Improved precision and recall (0 to 1) of fake (M, D) against real (N, D) features.
 
     Precision: share of fake inside the union of balls around the real, each reaching to its k-th real neighbour (the
-    picture itself not counted); recall: the same with the sets exchanged. Needs block_size × max(N, M) floats.
+    picture itself not counted); recall: the same with the sets exchanged. Distances are computed block_size
+    rows at a time (default: as many as make 64 MiB), so that 10,000 a side and more fit into memory.
     Raises UsageError unless 1 <= k < min(N, M). Source: arXiv 1904.06991, eqs. 1 and 2 (there k = 3).
     """
     if not 1 <= k < min(len(real), len(fake)):
@@ -76,11 +82,15 @@ def precision_recall(real: torch.Tensor, fake: torch.Tensor, k: int, *, block_si
     return _share_covered(fake, real, real_radii, block_size), _share_covered(real, fake, fake_radii, block_size)
 
 
-def nearest_distances(queries: torch.Tensor, references: torch.Tensor, *, block_size: int = 1024) -> torch.Tensor:
+def nearest_distances(
+    queries: torch.Tensor, references: torch.Tensor, *, block_size: int | None = None
+) -> torch.Tensor:
     """(M,) Euclidean distance of each of queries (M, D) to its nearest of references (N, D)."""
     centre = references.mean(dim=0)
     queries, references = (queries - centre).float(), (references - centre).float()
-    parts = [_squared_distances(block, references).amin(dim=1) for block in queries.split(block_size)]
+    parts = [
+        _squared_distances(block, references).amin(dim=1) for block in queries.split(_rows(references, block_size))
+    ]
     return torch.cat(parts).sqrt()
 
 
@@ -100,18 +110,22 @@ def _squared_distances(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return products.add_(left.square().sum(dim=1, keepdim=True)).clamp_(min=0.0)
 
 
-def _squared_radii(points: torch.Tensor, k: int, block_size: int) -> torch.Tensor:
+def _squared_radii(points: torch.Tensor, k: int, block_size: int | None) -> torch.Tensor:
     parts = []
-    for start in range(0, len(points), block_size):
-        distances = _squared_distances(points[start : start + block_size], points)
+    rows_at_once = _rows(points, block_size)
+    for start in range(0, len(points), rows_at_once):
+        distances = _squared_distances(points[start : start + rows_at_once], points)
         rows = torch.arange(len(distances))
         distances[rows, start + rows] = torch.inf  # not its own neighbour
         parts.append(distances.topk(k, dim=1, largest=False).values[:, -1])
     return torch.cat(parts)
 
 
-def _share_covered(points: torch.Tensor, centres: torch.Tensor, radii: torch.Tensor, block_size: int) -> float:
-    covered = sum(
-        int((_squared_distances(block, centres) <= radii).any(dim=1).sum()) for block in points.split(block_size)
-    )
+def _share_covered(points: torch.Tensor, centres: torch.Tensor, radii: torch.Tensor, block_size: int | None) -> float:
+    blocks = points.split(_rows(centres, block_size))
+    covered = sum(int((_squared_distances(block, centres) <= radii).any(dim=1).sum()) for block in blocks)
     return covered / len(points)
+
+
+def _rows(columns: torch.Tensor, block_size: int | None) -> int:
+    return block_size or max(1, BLOCK_FLOATS // len(columns))

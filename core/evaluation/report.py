@@ -80,8 +80,8 @@ def report_rows(report: Report) -> list[tuple[str, str, str]]:
     rows = [
         ("pictures (N)", f"{report.num_samples:,}", "labels balanced over the classes"),
         ("class accuracy", f"{report.class_accuracy:.2%}", f"the judge sees what was asked; {of_classes}"),
-        ("FD-judge", f"{report.fd_judge:.3f}", f"lower is better; {report.fd_reference_count:,} training pictures"),
-        ("FD-judge floor", f"{report.fd_floor:.3f}", f"{floor_count} against the same training pictures"),
+        ("FD-judge", f"{report.fd_judge:.4g}", f"lower is better; {report.fd_reference_count:,} training pictures"),
+        ("FD-judge floor", f"{report.fd_floor:.4g}", f"{floor_count} against the same training pictures"),
         ("precision", f"{report.precision:.3f}", f"share that looks real; {against}{real}"),
         ("recall", f"{report.recall:.3f}", f"share of real variety that is reached; {against}"),
         (

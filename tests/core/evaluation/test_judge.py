@@ -83,6 +83,20 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_the_number_of_threads_changes_no_weights_and_is_left_alone() -> None:
+    before = torch.get_num_threads()
+    hashes = set()
+    try:
+        torch.set_num_threads(1)
+        hashes.add(train_judge(TOY, JudgeRecipe(seed=0, epochs=1, min_steps=3), device=CPU).hash)
+        torch.set_num_threads(2)
+        hashes.add(train_judge(TOY, JudgeRecipe(seed=0, epochs=1, min_steps=3), device=CPU).hash)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert len(hashes) == 1
+
+
 def test_training_leaves_the_global_random_state_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)

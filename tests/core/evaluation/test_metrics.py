@@ -101,8 +101,8 @@ def naive_precision(real: np.ndarray, fake: np.ndarray, k: int) -> float:
 
 
 @pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("block_size", [7, 1024])
-def test_precision_recall_agrees_with_the_definition_in_any_block_size(k: int, block_size: int) -> None:
+@pytest.mark.parametrize("block_size", [7, None])
+def test_precision_recall_agrees_with_the_definition_in_any_block_size(k: int, block_size: int | None) -> None:
     real, fake = normal(90, 4, 1), normal(60, 4, 2) + 1.0
     expected = (naive_precision(real.numpy(), fake.numpy(), k), naive_precision(fake.numpy(), real.numpy(), k))
     assert precision_recall(real, fake, k, block_size=block_size) == pytest.approx(expected)

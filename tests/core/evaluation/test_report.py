@@ -85,8 +85,8 @@ def test_a_vae_run_has_nothing_to_evaluate(tmp_path: Path) -> None:
     ("metric", "value", "note"),
     [
         ("class accuracy", "99.00%", "98.20% to 99.50%"),
-        ("FD-judge", "1.250", "60,000 training pictures"),
-        ("FD-judge floor", "0.250", "1,000 held-out real pictures"),
+        ("FD-judge", "1.25", "60,000 training pictures"),
+        ("FD-judge floor", "0.25", "1,000 held-out real pictures"),
         ("recall", "0.750", "k = 3"),
         ("class zero", "99.00%", "495 of 500"),
         ("sampling", "unipc", "10 steps, guidance 1.5, seed 0"),
