@@ -294,3 +294,33 @@ def test_a_damaged_npz_is_one_sentence(
         build(name="npz", path=path)
     assert sentence in str(caught.value) and path in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def idx(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    path.write_bytes(header + array.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "first_label"), [("mnist", 0), ("fashion_mnist", 0), ("kmnist", 0), ("emnist_letters", 1)]
+)
+def test_torchvision_itself_reads_files_of_a_read_only_folder(
+    build: Build, tmp_path: Path, name: str, first_label: int
+) -> None:
+    loader = entry(name).loader
+    assert isinstance(loader, TorchvisionLoader)
+    classes = entry(name).classes or 0
+    labels = (np.arange(2 * classes) % classes + first_label).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 28, 28), dtype=np.uint8)
+    for path in loader.paths:
+        idx(tmp_path / "data" / path, images if "images" in path else labels)
+    for path in [*(tmp_path / "data").rglob("*"), tmp_path / "data"]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = sorted(tmp_path.rglob("data/**/*"))
+    found = build(name=name, download=True)
+    expected = images.swapaxes(1, 2) if loader.transposed else images
+    assert np.array_equal(found.train.images[:, 2:30, 2:30, 0], expected)
+    assert found.heldout.labels.tolist() == (labels - first_label).tolist()
+    assert sorted(tmp_path.rglob("data/**/*")) == before
+    (tmp_path / "data").chmod(0o755)
