@@ -15,6 +15,7 @@ from PIL import Image
 from core.__main__ import main
 from core.config.schema import project_root
 from core.jobs.observed import job_process, observed_status
+from core.runs.listing import list_checkpoints
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
 
@@ -323,32 +324,33 @@ def weights_of(run: Run) -> dict[str, str]:
     return {name: facts["sha256"] for name, facts in files.items() if name.endswith(".safetensors")}
 
 
+def steps_saved(*runs: Run) -> int:
+    """Steps of the newest checkpoints, added up."""
+    return sum(max((info.step for info in list_checkpoints(run)), default=0) for run in runs)
+
+
 @pytest.mark.parametrize(
-    "num_kills", [2, pytest.param(20, marks=pytest.mark.skipif(not os.environ.get("LAB_SLOW"), reason="LAB_SLOW=1"))]
+    ("steps", "num_kills"),
+    [(12, 2), pytest.param(120, 20, marks=pytest.mark.skipif(not os.environ.get("LAB_SLOW"), reason="LAB_SLOW=1"))],
 )
-def test_a_run_killed_again_and_again_ends_bit_equal_to_one_never_killed(lab, trained, num_kills):
+def test_a_run_killed_again_and_again_ends_bit_equal_to_one_never_killed(lab, trained, steps, num_kills):
     """kill -9 at random moments of a VAE and its U-Net: at most one save interval is repeated, metrics only grow."""
-    steps = 12 if num_kills == 2 else 120
     longer = [*TINY_OPTIONS, "--set", f"train_vae.steps={steps}", "--set", f"train_unet.steps={steps}"]
-    reference = trained.ids
-    if steps != 12:
-        reference = trained("train", "all", *longer).stdout.split()
+    reference = trained.ids if steps == 12 else trained("train", "all", *longer).stdout.split()
     vae, unet = (lab.store.get(run_id) for run_id in lab("train", "all", "--detach", *longer).stdout.split())
     random = np.random.default_rng(0)
-    for _ in range(num_kills):
-        run = vae if vae.status().state is not RunState.FINISHED else unet
-        step = run.status().step
-        lab.wait_for(lambda run=run, step=step: run.status().step > step or not run.status().state.is_active)
-        time.sleep(random.uniform(0, 0.3))
-        if unet.status().state is RunState.FINISHED:
-            break
+    for target in np.sort(random.uniform(0, 2 * steps - 8, num_kills)):
+        lab.wait_for(lambda target=target: steps_saved(vae, unet) >= target - 4)
+        time.sleep(random.uniform(0, 0.1))  # also between saves, and while one is written
         os.kill(job_process(unet).pid, signal.SIGKILL)
         lab.wait_for(lambda: observed_status(unet).state is RunState.INTERRUPTED)
+        before = steps_saved(vae, unet)
         assert lab("resume", unet.id, "--detach").returncode == 0
+        assert steps_saved(vae, unet) >= before
     lab.wait_for(lambda: unet.status().state is RunState.FINISHED, timeout_s=120)
+    assert [event["event"] for event in unet.events()].count("resume requested") == num_kills
     for run, other in zip((vae, unet), reference, strict=True):
         assert weights_of(run) == weights_of(trained.store.get(other))
         logged = [json.loads(line)["step"] for line in run.metrics_path.read_text().splitlines()]
         assert logged == sorted(set(logged))
-        repeated = [event["from_step"] for event in run.events() if event["event"] == "resumed"]
-        assert all(step % 4 == 0 for step in repeated)
+        assert all(event["from_step"] % 4 == 0 for event in run.events() if event["event"] == "resumed")
