@@ -188,7 +188,13 @@ class MachineSettings(Section):
     mixed_precision: Literal["auto", "no", "bf16"] = Field(
         "auto", description="bf16 where the device has it natively; 'no' computes in float32."
     )
-    num_threads: int = Field(0, ge=0, le=256, description="CPU threads of PyTorch; 0 = one a core, at most 8.")
+    num_threads: int = Field(
+        1,
+        ge=0,
+        le=256,
+        description="CPU threads of PyTorch; small networks gain little from a second one, and lose much when the box "
+        "is busy. 0 = one a core, at most 8.",
+    )
     stop_grace_s: float = Field(60.0, ge=1.0, le=3600.0, description="Seconds a stopping run has to save itself.")
 
 

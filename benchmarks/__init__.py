@@ -1,0 +1,1 @@
+"""What we claim about speed and quality, as programs anyone can run."""
