@@ -39,6 +39,8 @@ TINY = {
 }
 TINY_OPTIONS = [text for name, value in TINY.items() for text in ("--set", f"{name}={value}")]
 
+NOT_SLOW = pytest.mark.skipif(not os.environ.get("LAB_SLOW"), reason="takes two minutes: set LAB_SLOW=1")
+
 
 class Lab:
     """A lab in a folder of its own, driven by the command line."""
@@ -331,7 +333,7 @@ def steps_saved(*runs: Run) -> int:
 
 @pytest.mark.parametrize(
     ("steps", "num_kills"),
-    [(12, 2), pytest.param(120, 20, marks=pytest.mark.skipif(not os.environ.get("LAB_SLOW"), reason="LAB_SLOW=1"))],
+    [(12, 2), pytest.param(120, 20, marks=[pytest.mark.slow, NOT_SLOW])],
 )
 def test_a_run_killed_again_and_again_ends_bit_equal_to_one_never_killed(lab, trained, steps, num_kills):
     """kill -9 at random moments of a VAE and its U-Net: at most one save interval is repeated, metrics only grow."""
