@@ -59,4 +59,5 @@ def device_label(device: torch.device) -> str:
     """The device in words a person knows: 'NVIDIA H200 (cuda:0)', 'CPU, 2 threads'."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} ({device})"
-    return f"CPU, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    return f"CPU, {count} thread{'s' if count > 1 else ''}"

@@ -48,7 +48,7 @@ def empty_lab() -> None:
 @st.fragment(run_every=2)
 def running_now() -> None:
     """Live cards; when the last run ends, the whole page is drawn again."""
-    active = [view for view in list_views() if view.is_active]
+    active = sorted((view for view in list_views() if view.is_active), key=lambda view: view.state == "queued")
     if not active:
         st.rerun()
     for view in active[:6]:

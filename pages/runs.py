@@ -50,17 +50,19 @@ def table() -> None:
         frame,
         hide_index=True,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode="single-cell",
         key="runs-table",
         column_config={
-            "progress": st.column_config.ProgressColumn("progress", min_value=0, max_value=1, format="percent"),
-            "loss": st.column_config.LineChartColumn("loss", help="Training loss, whole run"),
+            "progress": st.column_config.ProgressColumn(
+                "progress", min_value=0, max_value=1, format="percent", width=130
+            ),
+            "loss": st.column_config.LineChartColumn("loss", help="Training loss, whole run", width=110),
             "step": st.column_config.NumberColumn("step", format="localized"),
         },
     )
-    chosen = event["selection"]["rows"]
-    if chosen and chosen[0] < len(rows):
-        select_run(rows[chosen[0]].id)
+    chosen = event["selection"]["cells"]
+    if chosen and chosen[0][0] < len(rows):
+        select_run(rows[chosen[0][0]].id)
         st.rerun()
     st.caption("Click a row to open the run.")
 

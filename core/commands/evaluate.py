@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(source, device=settings.machine.device)
     trained = source.settings
     cache_dir = place(source, "cache")
-    image_set = prepare(trained.data, data_dir=place(source, "data"), cache_dir=cache_dir, seed=trained.seed)
+    image_set = prepare(trained.data, data_dir=place(source, "data"), cache_dir=cache_dir)
     with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
 
         def show(text: str, fraction: float) -> None:

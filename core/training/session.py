@@ -133,7 +133,7 @@ def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Pat
     from core.models.summary import summarize
 
     resolve_device(settings.machine.device)
-    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir, seed=settings.seed)
+    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir)
     for part in ("vae", "unet") if kind == "all" else (kind,):
         summarize(settings, part, channels=images.channels, num_classes=images.num_classes)
 

@@ -59,7 +59,7 @@ def train(
         status.write(RunState.RUNNING, step, stage=f"{stage} {fraction:.0%}")
 
     status.write(RunState.RUNNING, step, stage="preparing the data set", force=True)
-    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir, seed=settings.seed, progress=progress)
+    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
     data_facts(run, images)
     with accelerator.main_process_first():
         latents, codec = _latents(run, images, device, cache_dir, store_root, progress, should_stop)

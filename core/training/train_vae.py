@@ -48,7 +48,7 @@ def train(
         status.write(RunState.RUNNING, step, stage=f"{stage} {fraction:.0%}")
 
     status.write(RunState.RUNNING, step, stage="preparing the data set", force=True)
-    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir, seed=settings.seed, progress=progress)
+    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
     data_facts(run, images)
     torch.manual_seed(derive(settings.seed, "weights", 0))
     vae = build_vae(settings.vae, channels=images.channels, image_size=images.image_size)

@@ -17,13 +17,14 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One line: its name, colour, x and y (N,); smooth: draw the raw values faint behind a smoothed line."""
+    """One line: x and y (N,). smooth: raw values faint behind a smoothed line; markers: a dot a point."""
 
     name: str
     color: str
     x: np.ndarray
     y: np.ndarray
     smooth: bool = False
+    markers: bool = False
 
 
 def curve_figure(
@@ -51,7 +52,7 @@ def curve_figure(
                 x=x, y=y, mode="lines", line={"color": curve.color, "width": 1}, opacity=0.28, hoverinfo="skip"
             )
             y = smoothed(y)
-        mode = "lines+markers" if len(x) < 3 or (not curve.smooth and len(x) <= 60) else "lines"
+        mode = "lines+markers" if len(x) < 3 or (curve.markers and len(x) <= 60) else "lines"
         figure.add_scatter(x=x, y=y, mode=mode, line=line, marker={"size": 5}, name=curve.name, hovertemplate=hover)
         if len(x) and len(curves) > 1:
             figure.add_annotation(
@@ -61,8 +62,8 @@ def curve_figure(
                 font={"color": curve.color, "size": 12},
                 showarrow=False,
                 xanchor="right",
-                yanchor="bottom",
-                yshift=4,
+                yanchor="top" if curve.markers else "bottom",
+                yshift=-4 if curve.markers else 4,
             )
         for step in curve.x[inside & ~np.isfinite(curve.y)] if curve.smooth else ():
             figure.add_vline(x=float(step), line={"color": "#B91C1C", "width": 1, "dash": "dot"})
@@ -89,6 +90,12 @@ def smoothed(values: np.ndarray, weight: float = 0.8) -> np.ndarray:
         norm = weight * norm + (1 - weight)
         result[index] = total / norm
     return result
+
+
+def spans_decades(y: np.ndarray) -> bool:
+    """True when positive values span more than a factor of 20: a linear axis would show a flat line."""
+    known = y[np.isfinite(y)]
+    return bool(len(known) and known.min() > 0 and known.max() / known.min() > 20)
 
 
 def sparkline(y: np.ndarray, points: int = 40) -> list[float]:

@@ -43,6 +43,8 @@ def live_card(view: RunView) -> None:
     st.markdown(f"#### {escaped(view.title)}")
     headline(view)
     progress(view)
+    if view.state == "queued":
+        return
     left, right = st.columns([3, 2])
     columns = curves(view.run)
     with left:

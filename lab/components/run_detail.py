@@ -10,7 +10,7 @@ import yaml
 
 from core.config.load import dump_settings
 from core.errors import LabError
-from lab.charts.curves import HELD_OUT, TRAINING, Curve, Range, curve_figure
+from lab.charts.curves import HELD_OUT, TRAINING, Curve, Range, curve_figure, spans_decades
 from lab.components.pictures import show_pictures
 from lab.components.run_card import headline, progress
 from lab.services import runs
@@ -104,7 +104,7 @@ def _curves(run_id: str) -> None:
     zoom: Range | None = st.session_state.get(state)
     bar = st.columns([5, 1, 1], vertical_alignment="center")
     bar[0].caption("Draw a box over a curve to zoom in; the zoom stays while new steps arrive.")
-    log_y = bar[1].toggle("log scale", key=f"log-{run_id}")
+    log_y = bar[1].toggle("log scale", value=spans_decades(columns["loss"]), key=f"log-{run_id}")
     if zoom and bar[2].button("Whole run", icon=":material/zoom_out:"):
         st.session_state[state] = None
         st.rerun(scope="fragment")
@@ -112,7 +112,9 @@ def _curves(run_id: str) -> None:
     losses = [Curve(name="training", color=TRAINING, x=steps, y=columns["loss"], smooth=True)]
     if "val_loss" in columns:
         known = columns["val_loss"] == columns["val_loss"]
-        losses.append(Curve(name="held out", color=HELD_OUT, x=steps[known], y=columns["val_loss"][known]))
+        losses.append(
+            Curve(name="held out", color=HELD_OUT, x=steps[known], y=columns["val_loss"][known], markers=True)
+        )
     figure = curve_figure(
         losses, title="Loss, lower is better", y_title="loss", x_total=total, x_range=zoom, log_y=log_y
     )

@@ -36,8 +36,10 @@ class RunView:
 
     @property
     def title(self) -> str:
-        """The name a person gave, or the id."""
-        return self.run.info.name or self.run.id
+        """The name a person gave, or what it is and the end of its id."""
+        info = self.run.info
+        kind = "VAE" if info.kind == "vae" else "U-Net"
+        return info.name or f"{kind} on {info.dataset.get('name', 'pictures')}, {self.id[-4:]}"
 
     @property
     def state(self) -> str:
