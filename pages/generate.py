@@ -21,9 +21,7 @@ def choose_run(views: list[RunView]) -> RunView:
     """The U-Net run to draw with; the URL remembers it."""
     by_id = {view.id: view for view in views}
     names = {
-        view.id: f"{view.title} · {view.run.settings.data.name} · step {count(view.status.step)} · "
-        f"{ago(view.run.info.created_at)}"
-        for view in views
+        view.id: f"{view.title} · step {count(view.status.step)} · {ago(view.run.info.created_at)}" for view in views
     }
     wanted = selected_run() if selected_run() in by_id else views[0].id
     chosen = st.selectbox("Model", list(names), index=list(names).index(wanted), format_func=names.__getitem__)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from core.runs.metrics import bucket_min_max
@@ -77,19 +78,16 @@ def curve_figure(
         selectdirection="h",
     )
     figure.update_xaxes(title="step", range=list(x_range) if x_range else [0, max(1, x_total)], tickformat=",d")
-    figure.update_yaxes(title=y_title, type="log" if log_y else "linear", exponentformat="power")
+    figure.update_yaxes(title=y_title, type="log" if log_y else "linear", dtick="D2" if log_y else None)
     return figure
 
 
-def smoothed(values: np.ndarray, weight: float = 0.8) -> np.ndarray:
-    """Exponential moving average, corrected for its start; values (N,) finite."""
-    result = np.empty_like(values)
-    total, norm = 0.0, 0.0
-    for index, value in enumerate(values):
-        total = weight * total + (1 - weight) * value
-        norm = weight * norm + (1 - weight)
-        result[index] = total / norm
-    return result
+def smoothed(values: np.ndarray, points: int = 30) -> np.ndarray:
+    """Centred moving average over a `points`-th of the line, so that it neither lags nor leads; values (N,) finite."""
+    window = len(values) // points
+    if window < 2:
+        return values
+    return pd.Series(values).rolling(window | 1, center=True, min_periods=1).mean().to_numpy()
 
 
 def spans_decades(y: np.ndarray) -> bool:

@@ -102,12 +102,12 @@ def _curves(run_id: str) -> None:
         return
     state = f"range-{run_id}"
     zoom: Range | None = st.session_state.get(state)
-    bar = st.columns([5, 1, 1], vertical_alignment="center")
-    bar[0].caption("Draw a box over a curve to zoom in; the zoom stays while new steps arrive.")
-    log_y = bar[1].toggle("log scale", value=spans_decades(columns["loss"]), key=f"log-{run_id}")
-    if zoom and bar[2].button("Whole run", icon=":material/zoom_out:"):
-        st.session_state[state] = None
-        st.rerun(scope="fragment")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        log_y = st.toggle("log scale", value=spans_decades(columns["loss"]), key=f"log-{run_id}")
+        if zoom and st.button("Whole run", icon=":material/zoom_out:"):
+            st.session_state[state] = None
+            st.rerun(scope="fragment")
+        st.caption("Draw a box over a curve to zoom in; the zoom stays while new steps arrive.")
     steps, total = columns["step"], view.status.steps_total
     losses = [Curve(name="training", color=TRAINING, x=steps, y=columns["loss"], smooth=True)]
     if "val_loss" in columns:

@@ -76,7 +76,7 @@ export default function ({ data, parentElement }) {
     canvases.forEach((canvas) => {
       canvas.width = header.width * header.zoom
       canvas.height = header.height * header.zoom
-      canvas.style.maxWidth = `${header.width * header.zoom}px`
+      canvas.style.width = `${header.width * header.zoom}px`
     })
     names.textContent = header.names
     createImageBitmap(new Blob([image], { type: header.mime })).then((sheet) => {
