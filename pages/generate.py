@@ -120,7 +120,7 @@ def page() -> None:
         bar.progress(done / total, text=f"Denoising, {done} of {total}")
 
     with st.spinner("Drawing", show_time=True):
-        drawing = draw(view.id, newest_step(view.run), _on_progress=on_progress, **request)  # type: ignore[arg-type]
+        drawing = draw(view.id, newest_step(view.run), on_progress=on_progress, **request)  # type: ignore[arg-type]
     bar.empty()
     show(drawing, request)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -15,6 +17,7 @@ from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 from lab.services.runs import open_store
 
+MAX_DRAWINGS = 32
 _ONE_AT_A_TIME = threading.Lock()  # load and inference together: a model must not be released under a session
 
 
@@ -59,7 +62,12 @@ def classes_of(run: Run) -> tuple[str, ...]:
     return tuple(json.loads(run.data_path.read_text())["class_names"])
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_resource(show_spinner=False)
+def _drawings() -> OrderedDict[tuple[Any, ...], Drawing]:
+    """The newest drawings of all sessions; not st.cache_data, which cannot hold a function that shows progress."""
+    return OrderedDict()
+
+
 def draw(
     run_id: str,
     step: int,
@@ -69,13 +77,18 @@ def draw(
     num_inference_steps: int,
     guidance_scale: float,
     seed: int,
-    _on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Drawing:
     """Sample with a run's checkpoint and keep the whole path. Raises a LabError in one sentence."""
     from core.sampling.steps import SampleRequest
     from core.sampling.trajectory import record
 
+    key = (run_id, step, labels, sampler, num_inference_steps, guidance_scale, seed)
     with _ONE_AT_A_TIME:
+        kept = _drawings()
+        if key in kept:
+            kept.move_to_end(key)
+            return kept[key]
         model = _load(run_id, step)
         path = record(
             model,
@@ -87,17 +100,20 @@ def draw(
                 seed=seed,
                 batch_size=len(labels),
             ),
-            _on_progress,
+            on_progress,
         )
-    return Drawing(
-        labels=labels,
-        class_names=model.class_names,
-        timesteps=path.timesteps,
-        noise_scale=path.noise_scale,
-        noisy_images=path.noisy_images,
-        predicted_images=path.predicted_images,
-        step=model.step,
-    )
+        kept[key] = Drawing(
+            labels=labels,
+            class_names=model.class_names,
+            timesteps=path.timesteps,
+            noise_scale=path.noise_scale,
+            noisy_images=path.noisy_images,
+            predicted_images=path.predicted_images,
+            step=model.step,
+        )
+        while len(kept) > MAX_DRAWINGS:
+            kept.popitem(last=False)
+        return kept[key]
 
 
 def sampler_choices(run: Run, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
