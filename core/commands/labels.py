@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from core.errors import UsageError
 
+MAX_PART_LENGTH = 300
 _RANGE = re.compile(r"^(\d+)\s*-\s*(\d+)$")
 
 
@@ -31,6 +32,8 @@ def parse_labels(text: str, class_names: Sequence[str]) -> tuple[int, ...]:
 def _labels_of(part: str, by_name: dict[str, int], class_names: Sequence[str]) -> Sequence[int]:
     count = len(class_names)
     found = _RANGE.match(part)
+    if len(part) > MAX_PART_LENGTH:
+        raise UsageError(f"--labels: '{part[:20]}…' is no class")
     if part.isdecimal() and int(part) < count:
         return [int(part)]
     if part.casefold() in by_name:

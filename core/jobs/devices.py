@@ -28,7 +28,7 @@ def visible_gpus(environment: Mapping[str, str] | None = None, nodes: Path = Pat
 
 
 def candidate_devices(setting: str) -> tuple[str, ...]:
-    """machine.device → the devices that may serve it, best first: 'auto' takes any GPU, else the CPU.
+    """machine.device → the devices that may serve it, best first: 'auto' takes any GPU, else the CPU; 'cuda' any GPU.
 
     GPUs carry the machine's number, whatever CUDA_VISIBLE_DEVICES makes of it inside a process.
     """
@@ -37,7 +37,9 @@ def candidate_devices(setting: str) -> tuple[str, ...]:
     gpus = visible_gpus()
     if setting == "auto":
         return tuple(f"cuda:{name}" for name in gpus) or ("cpu",)
-    index = int(setting.partition(":")[2] or 0)
+    if setting == "cuda":
+        return tuple(f"cuda:{name}" for name in gpus) or ("cuda:0",)
+    index = int(setting.partition(":")[2])
     return (f"cuda:{gpus[index] if index < len(gpus) else index}",)
 
 

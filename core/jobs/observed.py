@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from core import atomic
 from core.jobs.processes import boot_id, is_alive
@@ -72,17 +73,24 @@ def forget_job(run: Run) -> None:
 def job_process(run: Run) -> ProcessIdentity | None:
     """The process that was started for the run, alive or not."""
     try:
-        return ProcessIdentity(**json.loads((run.folder / "job.json").read_text())["process"])
-    except (OSError, ValueError, TypeError, KeyError):
+        return ProcessIdentity(**_read_job(run)["process"])
+    except (TypeError, KeyError):
         return None
 
 
 def job_run_ids(run: Run) -> tuple[str, ...]:
     """The runs that the run's process works on, in order; the run alone when unknown."""
+    run_ids = _read_job(run).get("run_ids")
+    return tuple(str(item) for item in run_ids) if isinstance(run_ids, list) and run_ids else (run.id,)
+
+
+def _read_job(run: Run) -> dict[str, Any]:
+    """job.json; empty when missing or damaged."""
     try:
-        return tuple(str(item) for item in json.loads((run.folder / "job.json").read_text())["run_ids"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return (run.id,)
+        value = json.loads((run.folder / "job.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _ended(run: Run, status: Status) -> Status:

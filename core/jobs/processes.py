@@ -17,7 +17,7 @@ _DEAD_STATES = ("Z", "X", "x")
 
 def identity_of(pid: int) -> ProcessIdentity | None:
     """Who has this pid now; None when nobody or only a zombie has."""
-    if pid <= 0:
+    if not isinstance(pid, int) or pid <= 0:  # it may come from a damaged file
         return None
     start = _start_ticks(pid)
     return None if start is None else ProcessIdentity(boot_id=boot_id(), pid=pid, start_ticks=start)
@@ -104,7 +104,7 @@ def _send(identity: ProcessIdentity, number: signal.Signals) -> bool:
             os.kill(identity.pid, number)
         else:
             return False
-    except OSError:
+    except (OSError, OverflowError):  # no process has a pid that large
         return False
     return True
 

@@ -176,7 +176,7 @@ class Worker:
                 return False
         self.device_setting = setting
         gpus = devices.visible_gpus()
-        if setting == "auto" and len(gpus) > 1 and "torch" not in sys.modules:
+        if setting in ("auto", "cuda") and len(gpus) > 1 and "torch" not in sys.modules:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.device[0].partition(":")[2]
         return True
 

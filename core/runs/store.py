@@ -218,6 +218,8 @@ def _problem(run: Run) -> str | None:
     texts = (info.name, info.owner, info.created_at, info.preset, *info.parents)
     if info.kind not in get_args(RunKind) or not all(isinstance(text, str) for text in texts):
         return f"run.json does not describe a run (kind {info.kind!r})"
+    if not isinstance(info.dataset, dict) or not isinstance(info.versions, dict):
+        return "run.json does not describe a run (data set or versions)"
     return None
 
 

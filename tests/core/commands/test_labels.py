@@ -34,6 +34,8 @@ def test_labels_are_numbers_ranges_and_names(text, names, labels):
         ("", "names no class"),
         (",", "names no class"),
         ("³", "is no class"),
+        ("9" * 5000, "is no class"),
+        ("0-" + "9" * 5000, "is no class"),
     ],
 )
 def test_what_is_no_class_is_refused(text, sentence):

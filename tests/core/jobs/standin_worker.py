@@ -4,6 +4,7 @@ The run's name says what it does: 'fail', 'full', 'crash', 'deaf' (ignores every
 """
 
 import errno
+import os
 import signal
 import sys
 import time
@@ -29,6 +30,7 @@ def train(run, *, data_dir, cache_dir, store_root, should_stop, on_step=None):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         should_stop = bool
     print("hello from training", run.id)
+    print("GPUs to use:", os.environ.get("CUDA_VISIBLE_DEVICES"))
     atomic.append_line(store_root / "spans.txt", f"{run.id} {time.monotonic()}")
     done = run.status().step
     try:

@@ -28,7 +28,8 @@ def test_gpus_are_seen_without_torch(gpu_nodes, environment, gpus):
     [
         ("", "auto", ("cpu",)),
         ("2,3", "auto", ("cuda:2", "cuda:3")),
-        ("2,3", "cuda", ("cuda:2",)),
+        ("2,3", "cuda", ("cuda:2", "cuda:3")),
+        ("", "cuda", ("cuda:0",)),
         ("2,3", "cuda:1", ("cuda:3",)),
         ("2,3", "cpu", ("cpu",)),
     ],

@@ -66,6 +66,11 @@ def test_terminate_does_not_touch_another_process_with_the_pid(sleeper):
     assert sleeper.poll() is None
 
 
+@pytest.mark.parametrize("send", [terminate, kill_group])
+def test_a_pid_too_large_to_be_one_reaches_nobody(send):
+    assert not send(replace(own_identity(), pid=2**70))
+
+
 def test_terminate_reaches_the_process(sleeper):
     assert terminate(identity_of(sleeper.pid))
     assert sleeper.wait(10) == -signal.SIGTERM

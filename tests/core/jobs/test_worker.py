@@ -233,6 +233,19 @@ def test_a_run_waiting_for_the_device_says_so_and_can_be_stopped(start, store, w
     assert (status.state, status.reason) == (RunState.STOPPED, "stopped by bo before it began")
 
 
+@pytest.mark.parametrize("setting", ["auto", "cuda"])
+def test_of_two_gpus_each_run_sees_only_the_one_it_holds(
+    store, make_settings, engine, monkeypatch, wait_for_state, setting
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    runs = [store.create("vae", make_settings(LONG, device=setting)) for _ in range(2)]
+    for run in runs:
+        engine.submit(JobSpec(run_ids=(run.id,)))
+        wait_for_state(run, RunState.RUNNING)
+    used = [run.log_path.read_text().partition("GPUs to use: ")[2].split()[0] for run in runs]
+    assert used == ["4", "7"]
+
+
 def test_the_worker_outlives_a_killed_parent(store, make_settings, wait_for, wait_for_state, engine):
     run = store.create("vae", make_settings(LONG))
     code = (

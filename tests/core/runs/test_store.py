@@ -87,7 +87,7 @@ def test_a_misspelt_id_gets_a_suggestion(store):
 
 
 @pytest.mark.parametrize(
-    "contents", [None, "", "{", "[]", "{}", '{"id": 1}', "\x00\xff", "null", '{"parents": null}', "kind"]
+    "contents", [None, "", "{", "[]", "{}", '{"id": 1}', "\x00\xff", "null", '{"parents": null}', "kind", "dataset"]
 )
 def test_a_broken_folder_is_told_and_does_not_hide_the_others(store, contents):
     good, bad = store.create("vae", SETTINGS), store.create("vae", SETTINGS)
@@ -96,6 +96,8 @@ def test_a_broken_folder_is_told_and_does_not_hide_the_others(store, contents):
         path.unlink()
     elif contents == "kind":
         path.write_text(json.dumps({**json.loads(path.read_text()), "kind": "../evil"}))
+    elif contents == "dataset":
+        path.write_text(json.dumps({**json.loads(path.read_text()), "dataset": ["mnist"]}))
     else:
         path.write_text(contents)
     assert store.list() == [good]
