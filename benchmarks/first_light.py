@@ -59,7 +59,7 @@ def one_seed(seed: int, options: argparse.Namespace, environment: dict[str, str]
     )
     rows = []
     for guidance in options.guidance:
-        for number in (1000, options.samples):
+        for number in (1000, options.samples) if guidance == options.guidance[0] else (options.samples,):
             command(
                 ["evaluate", unet, "--samples", str(number), "--set", f"sampling.guidance_scale={guidance}"],
                 environment,

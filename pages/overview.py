@@ -74,9 +74,8 @@ def results() -> None:
         st.subheader("Ended lately")
         for view in ended[:6]:
             name, state, facts, button = st.columns([4, 2, 4, 1], vertical_alignment="center")
-            name.markdown(
-                f"**{escaped(view.title)}**  \n:gray[:small[{KIND_NAMES[view.run.info.kind]}, {view.run.settings.data.name}]]"
-            )
+            kind = f"{KIND_NAMES[view.run.info.kind]}, {view.run.settings.data.name}"
+            name.markdown(f"**{escaped(view.title)}**  \n:gray[:small[{kind}]]")
             state.markdown(state_badge(view.state))
             facts.caption(
                 f"step {count(view.status.step)} of {count(view.status.steps_total)} · "

@@ -141,7 +141,7 @@ class TrainVaeSettings(TrainSettings):
 class TrainUnetSettings(TrainSettings):
     """Training of the U-Net."""
 
-    steps: int = Field(1400, ge=1, le=10_000_000, description="Optimizer steps in all.")
+    steps: int = Field(1700, ge=1, le=10_000_000, description="Optimizer steps in all.")
     batch_size: int = Field(128, ge=1, le=65536, description="Pictures an optimizer step, over all processes.")
     learning_rate: float = Field(2e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
 

@@ -118,7 +118,7 @@ def test_an_unknown_preset_names_the_likely_one() -> None:
 def test_later_wins_file_preset_override_environment(empty: Path) -> None:
     empty.write_text("train_unet: {steps: 7}\nseed: 3\n")
     settings = load_config(empty, preset="quick", overrides=["seed=5"], environment={"LAB_RUNS": "elsewhere"})
-    assert (settings.train_unet.steps, settings.seed, settings.paths.runs) == (1400, 5, "elsewhere")
+    assert (settings.train_unet.steps, settings.seed, settings.paths.runs) == (1700, 5, "elsewhere")
 
 
 def test_frozen_settings_read_back_the_same(tmp_path: Path) -> None:
