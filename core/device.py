@@ -9,23 +9,29 @@ import torch
 from core.errors import UsageError
 
 
+def check_device(name: str) -> None:
+    """Raises UsageError when the named device does not exist. Starts nothing on a GPU: a screen may call it."""
+    if name in ("auto", "cpu"):
+        return
+    if not torch.cuda.is_available():
+        raise UsageError(f"machine.device: '{name}' was asked for, but PyTorch sees no GPU", "use cpu or auto")
+    count = torch.cuda.device_count()
+    if int(name.partition(":")[2] or 0) >= count:
+        raise UsageError(f"machine.device: '{name}' does not exist, this machine has {count} GPU(s)")
+
+
 def resolve_device(name: str = "auto") -> torch.device:
     """'auto', 'cpu', 'cuda' or 'cuda:N' → a device that exists; auto takes the GPU with the most free memory.
 
     Raises UsageError when the named GPU does not exist.
     """
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+    check_device(name)
+    if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise UsageError(f"machine.device: '{name}' was asked for, but PyTorch sees no GPU", "use cpu or auto")
-    count = torch.cuda.device_count()
     if name in ("auto", "cuda"):
-        free = [torch.cuda.mem_get_info(index)[0] for index in range(count)]
+        free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
         return torch.device("cuda", free.index(max(free)))
-    index = int(name.partition(":")[2])
-    if index >= count:
-        raise UsageError(f"machine.device: '{name}' does not exist, this machine has {count} GPU(s)")
-    return torch.device("cuda", index)
+    return torch.device("cuda", int(name.partition(":")[2]))
 
 
 def supports_bf16(device: torch.device) -> bool:

@@ -25,7 +25,7 @@ from torch import nn
 from core import atomic
 from core.config.load import resolve_path
 from core.config.schema import Settings, TrainSettings
-from core.device import device_label, mixed_precision, resolve_device, set_threads
+from core.device import check_device, device_label, mixed_precision, resolve_device, set_threads
 from core.errors import CheckpointError, NonFiniteError, StorageFull
 from core.runs.checkpoints import Checkpoint, clean_leftovers, load_newest, network_files, save_checkpoint
 from core.runs.metrics import MetricsWriter
@@ -132,7 +132,7 @@ def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Pat
     from core.data.arrays import prepare
     from core.models.summary import summarize
 
-    resolve_device(settings.machine.device)
+    check_device(settings.machine.device)
     images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir)
     for part in ("vae", "unet") if kind == "all" else (kind,):
         summarize(settings, part, channels=images.channels, num_classes=images.num_classes)
