@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -165,7 +165,8 @@ def request_stop(store: RunStore, run_id: str, *, by: str = "") -> Run:
 def force_stop(store: RunStore, run_id: str, *, by: str = "", why: str = "") -> Status:
     """Kill the run's process and everything it started, and write down that the run is stopped.
 
-    Runs that waited in the same process stop with it. Raises LabError when the process could not be killed.
+    Runs that waited in the same process stop with it; a run that itself only waits there is taken out, and the process
+    lives on for the run it works on. Raises LabError when the process could not be killed or did not let go of it.
     """
     run = store.get(run_id)
     if not observed_status(run).state.is_active:
@@ -174,6 +175,9 @@ def force_stop(store: RunStore, run_id: str, *, by: str = "", why: str = "") -> 
     engine = LocalEngine(store)
     handle = engine.handle_of(run)
     run.add_event(KILL_REQUESTED, by=by)
+    before = _active_before(engine.status([handle])[0], run)
+    if before:
+        return _take_out(run, before)
     engine.stop(handle, force=True)
     if handle.process is not None:
         wait_until_dead(handle.process, KILL_TIMEOUT_S)
@@ -272,6 +276,26 @@ def _unfinished_parents(store: RunStore, run: Run) -> list[Run]:
         return []
     parents = [store.get(parent) for parent in run.info.parents]
     return [parent for parent in parents if settle(parent).state is not RunState.FINISHED]
+
+
+def _active_before(statuses: Mapping[str, Status], run: Run) -> str:
+    """The run of the same process that is worked on before this one; empty when it is this one's turn."""
+    for run_id, status in statuses.items():
+        if run_id == run.id:
+            break
+        if status.state.is_active:
+            return run_id
+    return ""
+
+
+def _take_out(run: Run, before: str) -> Status:
+    """Wait until the worker, which has seen the request in the run's events, ends this waiting run."""
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    while (status := settle(run)).state.is_active:
+        if time.monotonic() >= deadline:
+            raise LabError(f"run {run.id} waits for {before}, whose process does not answer", f"stop {before} instead")
+        time.sleep(0.05)
+    return status
 
 
 def _stop_companion(other: Run, killed: Run) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from core.config.schema import project_root
 from core.errors import LabError, RunBusy
+from core.jobs import service
 from core.jobs.devices import device_lock_path
 from core.jobs.engines.protocol import JobSpec
 from core.jobs.observed import job_process, observed_status, settle
@@ -164,6 +165,29 @@ def test_killing_a_vae_stops_the_unet_that_waits_for_it(start, store, wait_for_s
     assert force_stop(store, vae.id, by="bo").state is RunState.STOPPED
     assert unet.status().state is RunState.STOPPED
     assert f"its VAE run {vae.id} was stopped" in unet.status().reason
+
+
+def test_forcing_a_waiting_unet_to_stop_leaves_the_vae_training(start, store, wait_for, wait_for_state):
+    vae, unet = start("all", steps=LONG)
+    step = wait_for_state(vae, RunState.RUNNING).step
+    assert force_stop(store, unet.id, by="bo").reason == "stopped by bo before it began"
+    wait_for(lambda: observed_status(vae).step > step + 5)
+
+
+def test_a_waiting_unet_is_no_reason_to_kill_a_vae_that_does_not_answer(start, store, wait_for_state, monkeypatch):
+    monkeypatch.setattr(service, "KILL_TIMEOUT_S", 1.0)
+    vae, unet = start("all", steps=LONG, name="deaf", grace_s=1.0)
+    wait_for_state(vae, RunState.RUNNING)
+    with pytest.raises(LabError, match=f"stop {vae.id} instead"):
+        stop_run(store, unet.id, by="bo")
+    assert observed_status(vae).state is RunState.RUNNING
+
+
+def test_a_unet_whose_turn_it_is_can_be_killed(start, store, wait_for_state):
+    vae, unet = start("all", steps=100)
+    wait_for_state(unet, RunState.RUNNING)
+    assert force_stop(store, unet.id, by="bo").reason.startswith("killed by bo")
+    assert vae.status().state is RunState.FINISHED
 
 
 def test_a_waiting_unet_can_be_stopped_alone(start, store, wait_for, wait_for_state):
