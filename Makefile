@@ -24,7 +24,7 @@ check: $(BIN)/.dev
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(BIN)/.dev
 	$(BIN)/python -m benchmarks.first_light

@@ -204,8 +204,8 @@ class Worker:
             process=None,
         )
         try:
-            run.write_status(final)
             run.add_event(str(state), step=final.step, reason=reason)
+            run.write_status(final)  # last: whoever sees the end sees its event too
         except OSError as error:
             logger.error("run %s: its end could not be written down: %s", run.id, error)
         self.stops.forget(run)

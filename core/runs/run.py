@@ -6,6 +6,7 @@ The folder is the truth about a run: it can be copied, archived and read without
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -152,7 +153,7 @@ class Run:
         try:
             values = json.loads((self.folder / "run.json").read_text())
             return RunInfo(**{**values, "parents": tuple(values["parents"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise RunNotFound(f"run {self.id}: run.json cannot be read: {error}") from None
 
     @cached_property
@@ -168,11 +169,13 @@ class Run:
     def status(self) -> Status:
         """status.json as it was last written; an unreadable one reads as a default Status with a reason."""
         try:
-            values = json.loads(self.status_path.read_text())
+            values = dict(json.loads(self.status_path.read_text()))
             process = values.pop("process", None)
             values["state"] = RunState(values["state"])
-            return Status(**values, process=ProcessIdentity(**process) if process else None)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            status = Status(**values, process=ProcessIdentity(**process) if process else None)
+            _check_types(status)
+            return status
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             return Status(state=RunState.INTERRUPTED, reason=f"status.json cannot be read: {error}")
 
     def write_status(self, status: Status) -> None:
@@ -195,11 +198,28 @@ class Run:
         for line in lines:
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict):
                 events.append(event)
         return events
+
+
+def _check_types(status: Status) -> None:
+    """Raises TypeError or ValueError for values that cannot be shown or written again."""
+    for name in ("step", "steps_total", "elapsed_s", "images_per_s", "eta_s"):
+        value = getattr(status, name)
+        if value is None and name in ("images_per_s", "eta_s"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} is no number")
+        if name in ("step", "steps_total") and not isinstance(value, int):
+            raise TypeError(f"{name} is no whole number")
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is not finite")
+    for name in ("stage", "heartbeat_at", "reason", "device"):
+        if not isinstance(getattr(status, name), str):
+            raise TypeError(f"{name} is no text")
 
 
 def now_iso() -> str:

@@ -19,7 +19,7 @@ from core.config.schema import Settings
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError
 from core.runs.lock import try_lock
 from core.runs.provenance import code_revision, current_user, package_versions
-from core.runs.run import Run, RunInfo, RunKind, Status, now_iso
+from core.runs.run import Run, RunInfo, RunKind, RunState, Status, now_iso
 
 MAX_NAME_LENGTH = 120
 Runs = list[Run]
@@ -128,7 +128,7 @@ class RunStore:
         """Remove a run for good: renamed out of sight in one step, then removed.
 
         is_active: says whether a run is being worked on, beyond its lock; the default believes status.json.
-        Raises RunBusy while the run is alive or an active U-Net run needs it.
+        Raises RunBusy while the run is alive or an unfinished U-Net run still needs it.
         """
         run = self.get(run_id)
         active = is_active or (lambda other: other.status().state.is_active)
@@ -137,6 +137,12 @@ class RunStore:
         needed_by = [child.id for child in self.children(run.id) if active(child)]
         if needed_by:
             raise RunBusy(f"run {run.id} is needed by {needed_by[0]}, which is not done", "stop that run first")
+        stranded = [child.id for child in self.children(run.id) if _lacks_its_vae(child)]
+        if stranded:
+            raise RunBusy(
+                f"run {run.id} is needed by {stranded[0]}, which is not finished and has no copy of its VAE yet",
+                "resume or delete that run first",
+            )
         if run.folder.is_symlink():
             run.folder.unlink()
             return
@@ -206,6 +212,12 @@ def storage_error(error: OSError, where: Path) -> LabError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(f"{where}: the disk or the quota is full", "free some space")
     return LabError(f"{where}: cannot be written: {error.strerror or error}", "set paths.runs or LAB_RUNS")
+
+
+def _lacks_its_vae(run: Run) -> bool:
+    """True for a U-Net run that could not go on without its VAE run."""
+    unfinished = run.status().state is not RunState.FINISHED
+    return run.info.kind == "unet" and unfinished and not (run.vae_dir / "codec.json").exists()
 
 
 def _problem(run: Run) -> str | None:
