@@ -203,11 +203,15 @@ class Worker:
             eta_s=None,
             process=None,
         )
-        try:
-            run.add_event(str(state), step=final.step, reason=reason)
-            run.write_status(final)  # last: whoever sees the end sees its event too
-        except OSError as error:
-            logger.error("run %s: its end could not be written down: %s", run.id, error)
+        # the state last: whoever sees the end sees its event too; on a full disk each is tried for itself
+        for write in (
+            lambda: run.add_event(str(state), step=final.step, reason=reason),
+            lambda: run.write_status(final),
+        ):
+            try:
+                write()
+            except OSError as error:
+                logger.error("run %s: its end could not be written down: %s", run.id, error)
         self.stops.forget(run)
         self.locks.pop(run.id).release()
 
