@@ -16,7 +16,7 @@ os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core
 
 def main() -> None:
     """Draw the navigation and the chosen screen."""
-    from lab.components.machine_line import machine_line
+    from lab.components.sidebar import sidebar
     from lab.state import PAGES
 
     st.set_page_config(page_title="Latent Diffusion Lab", page_icon=str(ROOT / "lab" / "icon.png"), layout="wide")
@@ -25,7 +25,7 @@ def main() -> None:
         for name, (title, icon) in PAGES.items()
     ]
     chosen = st.navigation(pages)
-    machine_line()
+    sidebar()
     chosen.run()
 
 

@@ -1,8 +1,13 @@
-"""What the person has chosen: it lives in the URL, so that a colleague who gets the link sees the same."""
+"""Who is here, and what is selected: that lives in the URL, so that a colleague who gets the link sees the same."""
 
 from __future__ import annotations
 
+import urllib.parse
+
 import streamlit as st
+
+from core.runs.provenance import current_user
+from lab.text import plain
 
 PAGES = {
     "overview": ("Overview", ":material/home:"),
@@ -10,6 +15,14 @@ PAGES = {
     "runs": ("Runs", ":material/monitoring:"),
     "generate": ("Generate", ":material/brush:"),
 }
+WHO_KEY = WHO_COOKIE = "lab-who"
+
+
+def who() -> str:
+    """Who starts and stops runs here: the login's name, else the one typed in the sidebar, else the server's user."""
+    login = st.user.get("email") or st.user.get("name")
+    typed = st.session_state.get(WHO_KEY) or urllib.parse.unquote(st.context.cookies.get(WHO_COOKIE, ""))
+    return plain(str(login or typed), 60).strip() or current_user()
 
 
 def selected_run() -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from core.errors import LabError
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])")
+# Streamlit turns addresses into links, `:material/x:` into icons and `->` into arrows after it has read the
+# backslashes; an invisible word joiner in the middle keeps them apart
+_AFTERTHOUGHTS = re.compile(r"(?<=[:@])(?=\S)|(?<=www)(?=\.)|(?<=[-<>=])(?=[-<>=])", re.IGNORECASE)
+_WORD_JOINER = "\u2060"
 STATE_COLORS = {
     "queued": "orange",
     "starting": "blue",
@@ -33,9 +39,19 @@ KIND_NAMES = {"vae": "VAE", "unet": "U-Net"}
 
 def escaped(text: str, limit: int = 120) -> str:
     """Text that a person typed, safe inside Markdown: no links, pictures, HTML, colours, mathematics or icons."""
+    return _SPECIAL.sub(r"\\\1", _AFTERTHOUGHTS.sub(_WORD_JOINER, plain(text, limit)))
+
+
+def plain(text: str, limit: int = 120) -> str:
+    """Text that a person typed, on one line and not endless, for places that do not read Markdown."""
     flat = "".join(character if character.isprintable() else " " for character in text)
-    short = flat if len(flat) <= limit else flat[: limit - 1] + "…"
-    return _SPECIAL.sub(r"\\\1", short)
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def sentence(error: LabError) -> str:
+    """An error as the screen says it, safe inside Markdown: it may quote what a person typed."""
+    text = str(error)
+    return escaped(text[:1].upper() + text[1:], 600)
 
 
 def state_badge(state: str) -> str:
@@ -53,6 +69,14 @@ def ago(iso: str, now: datetime | None = None) -> str:
     if seconds < 10:
         return "just now"
     return f"{duration(seconds)} ago"
+
+
+def exactly(iso: str) -> str:
+    """'2026-11-23 21:32:32 UTC' for an ISO 8601 instant; '' when it is none."""
+    try:
+        return f"{datetime.fromisoformat(iso).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, TypeError):
+        return ""
 
 
 def duration(seconds: float | None) -> str:

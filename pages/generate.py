@@ -4,104 +4,132 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import streamlit as st
 
-from core.errors import LabError
 from lab.components.pictures import mosaic, png
-from lab.components.scrubber import MAX_PICTURES, pack, scrubber
+from lab.components.problems import problems_shown
+from lab.components.scrubber import MAX_PICTURES, frames_that_fit, pack, scrubber
 from lab.services.models import Drawing, classes_of, draw, newest_step, sampler_choices
-from lab.services.runs import RunView, sentence, trained_unets
+from lab.services.runs import RunView, trained_unets
 from lab.state import page_file, select_run, selected_run
-from lab.text import ago, count, escaped
+from lab.text import ago, count, escaped, plain
+
+WIDE = 16  # classes side by side; more are wrapped
+MOST_FRAMES = 101
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Everything that decides the pictures, but for the model."""
+
+    labels: tuple[int, ...]
+    sampler: str
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
 
 
 def choose_run(views: list[RunView]) -> RunView:
     """The U-Net run to draw with; the URL remembers it."""
     by_id = {view.id: view for view in views}
     names = {
-        view.id: f"{view.title} · step {count(view.status.step)} · {ago(view.run.info.created_at)}" for view in views
+        view.id: plain(f"{view.title} · step {count(newest_step(view.run))} · {ago(view.run.info.created_at)}")
+        for view in views
     }
-    wanted = selected_run() if selected_run() in by_id else views[0].id
-    chosen = st.selectbox("Model", list(names), index=list(names).index(wanted), format_func=names.__getitem__)
-    if chosen != selected_run():
+    wanted = selected_run()
+    if wanted and wanted not in by_id:
+        st.warning(f"Run {escaped(wanted)} cannot draw: it is not a U-Net run with a checkpoint. Showing another.")
+    index = list(names).index(wanted) if wanted in by_id else 0
+    chosen = st.selectbox("Model", list(names), index=index, format_func=names.__getitem__)
+    if chosen != wanted:
         select_run(chosen)
     return by_id[chosen]
 
 
-def controls(view: RunView) -> dict[str, object]:
-    """Everything that decides the pictures."""
+def controls(view: RunView) -> Choice:
+    """Classes, number, steps, sampler, guidance and seed; all but the classes are in the URL."""
     defaults = view.run.settings.sampling
     classes = classes_of(view.run)
     left, right = st.columns([3, 2])
-    with left:
-        picked = st.pills(
-            "Classes", range(len(classes)), selection_mode="multi", default=range(min(len(classes), 10)),
-            format_func=lambda label: classes[label], key=f"classes-{view.id}",
-        )  # fmt: skip
-        labels = sorted(picked) or list(range(min(len(classes), 10)))
-    with right:
-        most = max(1, MAX_PICTURES // len(labels))
-        each = st.slider("Pictures a class", 1, max(2, min(16, most)), 1, help=f"At most {MAX_PICTURES} at once")
+    picked = left.pills(
+        "Classes", range(len(classes)), selection_mode="multi", default=range(min(len(classes), 10)),
+        format_func=lambda label: escaped(classes[label], 40), key=f"classes-{view.id}", persist_state="session",
+    )  # fmt: skip
+    chosen = sorted(picked) or list(range(min(len(classes), 10)))
+    most = max(2, min(16, MAX_PICTURES // len(chosen)))
+    each = right.slider("Pictures a class", 1, most, 1, help=f"At most {MAX_PICTURES} pictures at once")
     cells = st.columns([2, 2, 3, 2, 1], vertical_alignment="bottom")
-    steps = int(cells[0].number_input("Steps", 1, 1000, defaults.num_inference_steps, help="Sampler steps"))
+    steps = int(
+        cells[0].number_input(
+            "Steps", 1, 1000, defaults.num_inference_steps, help="Sampler steps", key="steps", bind="query-params"
+        )
+    )
     allowed, refused = sampler_choices(view.run, steps)
     index = allowed.index(defaults.sampler) if defaults.sampler in allowed else 0
-    sampler = cells[1].selectbox("Sampler", allowed, index=index)
+    sampler = cells[1].selectbox("Sampler", allowed, index=index, key="sampler", bind="query-params")
     guidance = cells[2].slider(
-        "Guidance", 1.0, 5.0, float(min(defaults.guidance_scale, 5.0)), 0.25,
-        help="1 = none. More makes the class clearer and the pictures more alike.",
+        "Guidance", 1.0, 5.0, float(min(max(defaults.guidance_scale, 1.0), 5.0)), 0.25, key="guidance",
+        bind="query-params", help="1 = none. More makes the class clearer and the pictures more alike.",
     )  # fmt: skip
-    state = "generate-seed"
-    st.session_state.setdefault(state, defaults.seed)
-    seed = int(cells[3].number_input("Seed", 0, 2**31 - 1, key=state))
-    cells[4].button(":material/casino:", help="Next seed", on_click=lambda: st.session_state.update({state: seed + 1}))
+    seed = int(cells[3].number_input("Seed", 0, 2**31 - 2, defaults.seed, key="seed", bind="query-params"))
+    cells[4].button(":material/casino:", help="Next seed", on_click=lambda: st.session_state.update(seed=seed + 1))
     if refused:
         with st.popover("Why not the other samplers?", type="tertiary"):
             for name, why in refused.items():
                 st.markdown(f"**{escaped(name)}** {escaped(why.split(': ', 1)[-1], 300)}")
-    return {
-        "labels": tuple(label for label in labels for _ in range(each))[:MAX_PICTURES],
-        "sampler": sampler,
-        "num_inference_steps": steps,
-        "guidance_scale": guidance,
-        "seed": seed,
-    }
+    labels = tuple(label for _ in range(each) for label in chosen)[:MAX_PICTURES]
+    return Choice(
+        labels=labels, sampler=sampler, num_inference_steps=steps, guidance_scale=guidance, seed=seed
+    )  # fmt: skip
 
 
-def show(drawing: Drawing, request: dict[str, object]) -> None:
+def by_rows(labels: tuple[int, ...]) -> tuple[list[int], int, list[int], list[int]]:
+    """(order of the pictures, columns, class of each column, class of each row) that show classes side by side.
+
+    Few classes with several pictures get a row each, up to 16 a column each, more are wrapped without names.
+    """
+    classes = sorted(set(labels))
+    each = len(labels) // len(classes)
+    if len(classes) < 5 and each > 1:
+        order = sorted(range(each * len(classes)), key=lambda place: (labels[place], place))
+        return order, each, [], classes
+    whole = len(classes) <= WIDE
+    return list(range(len(labels))), min(len(classes), WIDE), classes if whole else [], []
+
+
+def show(drawing: Drawing, choice: Choice) -> None:
     """The scrubber, and what can be taken home."""
-    total = len(drawing.timesteps) - 1
-    noise = drawing.noise_scale**2 / (drawing.noise_scale**2 + (1 - drawing.noise_scale) ** 2)
+    order, columns, heads, sides = by_rows(drawing.labels)
+    noisy, predicted = drawing.noisy_images[:, order], drawing.predicted_images[:, order]
+    total, size = len(drawing.timesteps) - 1, noisy.shape[3]
+    noise = drawing.noise_scale**2 / (drawing.noise_scale**2 + drawing.signal_scale**2)
     labels = [
         f"step {index} of {total} · t = {timestep:.0f} · {share:.0%} noise"
         for index, (timestep, share) in enumerate(zip(drawing.timesteps, noise, strict=True))
     ]
-    per_class = max(1, len(drawing.labels) // len(set(drawing.labels)))
-    columns = per_class if per_class > 1 else min(len(drawing.labels), 10)
-    columns = min(max(columns, 5), 16) if len(drawing.labels) > 5 else len(drawing.labels)
-    order = list(dict.fromkeys(drawing.class_names[label] for label in drawing.labels))
-    names = f"Classes, row by row: {', '.join(order)}" + (f", {per_class} of each" if per_class > 1 else "")
-    # at most this many frames, so that the sheet stays small with 1000-step samplers; the last is always there
-    keep = np.unique(np.linspace(0, total, min(total + 1, 101)).round().astype(int))
+    # fewer frames than steps for 1000-step samplers; the first and the last are always there
+    most = frames_that_fit(min(total + 1, MOST_FRAMES), layers=2, pictures=len(order), columns=columns, size=size)
+    keep = np.unique(np.linspace(0, total, most).round().astype(int))
     payload = pack(
-        [drawing.noisy_images[keep], drawing.predicted_images[keep]],
+        [noisy[keep], predicted[keep]],
         [labels[index] for index in keep],
-        names=names,
         columns=columns,
-        zoom=max(1, round((720 if columns >= 8 else 400) / (columns * (drawing.images.shape[2] + 1)))),
+        zoom=max(1, round((720 if columns >= 8 else 340) / (columns * (size + 1)))),
+        heads=[plain(drawing.class_names[label], 40) for label in heads],
+        sides=[plain(drawing.class_names[label], 40) for label in sides],
     )
     scrubber(payload, key="scrubber")
-    st.caption("Drag the slider, or use the arrow keys, Home, End and the space bar.")
+    st.caption("Drag the slider, or click into it and use the arrow keys, Home, End and the space bar.")
     arrays = io.BytesIO()
-    np.savez_compressed(
-        arrays, images=drawing.images, labels=np.array(drawing.labels, dtype=np.int64), request=json.dumps(request)
-    )
-    left, middle, _ = st.columns([1, 1, 3])
-    picture = png(mosaic(drawing.images, columns=columns, zoom=4))
-    left.download_button("Picture (PNG)", picture, "samples.png", "image/png", icon=":material/download:")
-    middle.download_button("Arrays (npz)", arrays.getvalue(), "samples.npz", icon=":material/download:")
+    np.savez_compressed(arrays, images=drawing.images, labels=np.array(drawing.labels, dtype=np.int64),
+                        request=json.dumps(asdict(choice)))  # fmt: skip
+    with st.container(horizontal=True):
+        picture = png(mosaic(drawing.images[order], columns=columns, zoom=4))
+        st.download_button("Picture (PNG)", picture, "samples.png", "image/png", icon=":material/download:")
+        st.download_button("Arrays (npz)", arrays.getvalue(), "samples.npz", icon=":material/download:")
 
 
 def page() -> None:
@@ -113,19 +141,17 @@ def page() -> None:
         st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
     view = choose_run(views)
-    request = controls(view)
+    choice = controls(view)
     bar = st.empty()
 
     def on_progress(done: int, total: int) -> None:
         bar.progress(done / total, text=f"Denoising, {done} of {total}")
 
     with st.spinner("Drawing", show_time=True):
-        drawing = draw(view.id, newest_step(view.run), on_progress=on_progress, **request)  # type: ignore[arg-type]
+        drawing = draw(view.id, newest_step(view.run), **asdict(choice), on_progress=on_progress)
     bar.empty()
-    show(drawing, request)
+    show(drawing, choice)
 
 
-try:
+with problems_shown():
     page()
-except LabError as error:
-    st.error(sentence(error), icon=":material/error:")

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 from pydantic.fields import FieldInfo
 
 from core.config.load import differences, get_value
 from core.config.schema import Settings, field_rows
 from core.errors import LabError
-from lab.components.config_form import changed_settings, setting_widget
-from lab.services.runs import RunView, list_views, sentence
-from lab.services.training import (
-    PRESET_WORDS,
-    TrainKind,
-    measure,
-    presets,
-    settings_for,
-    start,
-    steps_and_pictures,
-    with_vae_of,
-)
-from lab.state import go_to
-from lab.text import ago, count, duration, escaped
+from lab.components.config_form import changed_settings, setting_widget, shown_value
+from lab.components.problems import problems_shown
+from lab.services.runs import RunView, list_views
+from lab.services.training import PRESET_WORDS, Cost, TrainKind, measure, presets, settings_for, start, with_vae_of
+from lab.state import go_to, who
+from lab.text import ago, count, duration, escaped, plain, sentence
 
 CHOICES: dict[str, tuple[TrainKind, str]] = {
     "VAE, then U-Net": ("all", "Everything from nothing to digits, one after the other."),
     "VAE only": ("vae", "Learns the latents. Look at them before you spend time on a U-Net."),
-    "U-Net only": ("unet", "Learns to denoise the latents of a VAE that is finished."),
+    "U-Net only": ("unet", "Learns to denoise the latents of a VAE that is finished; data and VAE settings are its."),
 }
 FREQUENT = {"data.name": "data set", "train_vae.steps": "VAE steps", "train_unet.steps": "U-Net steps"}
+SECTIONS: dict[TrainKind, frozenset[str]] = {
+    "all": frozenset(),
+    "vae": frozenset({"train_unet", "unet", "diffusion", "sampling"}),
+    "unet": frozenset({"data", "vae", "train_vae"}),
+}
 
 
-def finished_vaes() -> list[RunView]:
-    """VAE runs a U-Net can use."""
-    return [view for view in list_views() if view.run.info.kind == "vae" and view.state == "finished"]
+def choose_vae() -> RunView | None:
+    """The finished VAE run that the U-Net shall use, or None when there is none."""
+    vaes = {view.id: view for view in list_views() if view.run.info.kind == "vae" and view.state == "finished"}
+    if not vaes:
+        st.info("No finished VAE yet. Choose *VAE, then U-Net* to train both.", icon=":material/info:")
+        return None
+    names = {
+        run_id: plain(f"{view.title} · {view.data_name} · {ago(view.run.info.created_at)}")
+        for run_id, view in vaes.items()
+    }
+    return vaes[st.selectbox("VAE", list(names), format_func=names.__getitem__, key="vae", bind="query-params")]
 
 
 def choose_preset() -> str:
@@ -41,112 +47,113 @@ def choose_preset() -> str:
     chosen = st.session_state.setdefault("preset", presets()[0])
     for column, preset in zip(st.columns(len(presets())), presets(), strict=True):
         title, words = PRESET_WORDS.get(preset, (preset.capitalize(), ""))
-        with column.container(border=True, height="stretch"):
-            st.markdown(f"##### {escaped(title)}")
-            st.caption(words)
+        with column.container(border=True, height="stretch", vertical_alignment="distribute"):
+            st.markdown(f"##### {escaped(title)}\n:gray[{words}]")
             if preset == chosen:
-                st.markdown(":blue-badge[:material/check: chosen]")
+                st.button("Chosen", key=f"preset-{preset}", icon=":material/check:", disabled=True)
             elif st.button("Choose", key=f"preset-{preset}"):
                 st.session_state["preset"] = preset
                 st.rerun()
     return str(chosen)
 
 
+def frequent_settings(kind: TrainKind, base: Settings, preset: str) -> tuple[dict[str, object], str]:
+    """(what differs from the preset among the settings most people change, the run's name)."""
+    rows: list[tuple[str, FieldInfo]] = [
+        (name, info) for name, info in field_rows() if name in FREQUENT and name.split(".")[0] not in SECTIONS[kind]
+    ]
+    changes = {}
+    *cells, last = st.columns(len(rows) + 1)
+    for cell, (name, info) in zip(cells, rows, strict=True):
+        default = get_value(base, name)
+        with cell:
+            value = setting_widget(name, info, default, key=f"{preset}/frequent/{name}", label=FREQUENT[name])
+        if value != default:
+            changes[name] = value
+    run_name = last.text_input("run name", placeholder="optional", max_chars=80, key="name", persist_state="session")
+    return changes, run_name
+
+
 def cost(settings: Settings, kind: TrainKind) -> None:
     """Steps and pictures at once; parameters and time from a few real steps on demand."""
-    st.subheader("What it will cost")
-    parts = steps_and_pictures(settings, kind)
-    key = f"cost/{hash(settings)}/{kind}"
-    if st.button("Measure on this machine", icon=":material/timer:", help="Runs a few real steps, about five seconds"):
-        try:
-            with st.spinner("Running a few real steps"):
-                st.session_state[key] = [measure(settings, "vae" if name == "VAE" else "unet") for name, _, _ in parts]
-        except LabError as error:
-            st.error(sentence(error))
-    found = st.session_state.get(key)
-    for index, (name, steps, pictures) in enumerate(parts):
-        cells = st.columns(4)
-        cells[0].metric(f"{name} steps", count(steps))
-        cells[1].metric("pictures seen", count(pictures))
-        if found:
-            parameters, speed, seconds, device = found[index]
-            cells[2].metric("parameters", f"{parameters / 1e6:.2f} M")
-            cells[3].metric("time here", duration(seconds), help=f"{count(speed)} pictures/s on {device}")
-    if found:
-        total = sum(item[2] for item in found)
-        st.caption(f"Together about {duration(total)} of training, and up to a minute for data, previews and checks.")
+    costs = st.session_state.setdefault("costs", {})
+    key = (hash(settings), kind)
+    parts = ["vae", "unet"] if kind == "all" else [kind]
+    rows = costs.get(key) or [Cost.planned(settings, part) for part in parts]
+    known = rows[0].seconds is not None
+    frame = pd.DataFrame(
+        {
+            "network": [row.network for row in rows],
+            "steps": [count(row.steps) for row in rows],
+            "pictures seen": [count(row.pictures) for row in rows],
+            **({"parameters": [f"{(row.parameters or 0) / 1e6:.2f} M" for row in rows]} if known else {}),
+            **({"pictures a second": [count(row.images_per_s) for row in rows]} if known else {}),
+            **({"time here": [duration(row.seconds) for row in rows]} if known else {}),
+        }
+    )
+    st.table(frame, border="horizontal", hide_index=True)
+    if known:
+        total = sum(row.seconds or 0 for row in rows)
+        st.caption(
+            f"About {duration(total)} of training on {rows[0].device}; preparing, previews and checks come on top."
+        )
+    elif st.button(
+        "Measure parameters and time", icon=":material/timer:", help="Runs a few real steps here, about five seconds"
+    ):
+        with problems_shown(), st.spinner("Running a few real steps", show_time=True):
+            costs[key] = [measure(settings, part) for part in parts]
+            st.rerun()
+
+
+def show_differences(base: Settings, settings: Settings, preset: str) -> None:
+    """What was changed, as a table of before and after."""
+    rows = differences(base, settings)
+    if rows:
+        st.subheader(f"Different from {preset}")
+        frame = pd.DataFrame(
+            {"setting": [name for name, _, _ in rows], preset: [plain(shown_value(old)) for _, old, _ in rows],
+             "here": [plain(shown_value(new)) for _, _, new in rows]}
+        )  # fmt: skip
+        st.dataframe(frame, hide_index=True)
 
 
 def page() -> None:
-    """The whole form."""
+    """The whole form; the cost and the start button stand above the fold of all settings."""
     st.title("Train")
-    choice = st.segmented_control("What", list(CHOICES), default=next(iter(CHOICES)), required=True, key="what")
+    choice = st.segmented_control("What", list(CHOICES), default=next(iter(CHOICES)), required=True, key="what",
+                                  bind="query-params", label_visibility="collapsed")  # fmt: skip
     kind, words = CHOICES[str(choice)]
     st.caption(words)
-    vae_run = None
-    if kind == "unet":
-        vaes = finished_vaes()
-        if not vaes:
-            st.info("No finished VAE yet. Choose *VAE, then U-Net* to train both.", icon=":material/info:")
-            return
-        names = {
-            view.id: f"{view.title} · {view.run.settings.data.name} · {ago(view.run.info.created_at)}" for view in vaes
-        }
-        vae_run = st.selectbox("VAE", list(names), format_func=names.__getitem__)
-
+    vae = choose_vae() if kind == "unet" else None
+    if kind == "unet" and vae is None:
+        return
     preset = choose_preset()
     base = settings_for(preset, {})
-    st.subheader("Settings")
-    changes = {}
-    *cells, last = st.columns(len(frequent(kind)) + 1)
-    for cell, (name, info) in zip(cells, frequent(kind), strict=True):
-        with cell:
-            value = setting_widget(
-                name, info, get_value(base, name), key=f"{preset}/frequent/{name}", label=FREQUENT[name]
-            )
-            if value != get_value(base, name):
-                changes[name] = value
-    run_name = last.text_input("run name", placeholder="optional", max_chars=80)
-    shown_sections = {
-        "vae": kind != "unet",
-        "data": kind != "unet",
-        "train_vae": kind != "unet",
-        "train_unet": kind != "vae",
-    }
-    problem = ""
-    settings = base
+    changes, run_name = frequent_settings(kind, base, preset)
+    summary = st.container()
+    changes |= changed_settings(base, key=preset, hidden=SECTIONS[kind], skip=FREQUENT)
+    problem, settings = "", base
     try:
-        changes = {**changed_settings(base, key=preset, only=shown_sections, skip=FREQUENT), **changes}
         settings = settings_for(preset, changes)
-        if vae_run:
-            settings = with_vae_of(settings, next(view.run for view in finished_vaes() if view.id == vae_run))
+        settings = with_vae_of(settings, vae.run) if vae else settings
     except LabError as error:
         problem = sentence(error)
-    if problem:
-        st.error(problem, icon=":material/error:")
-    else:
-        rows = differences(base, settings)
-        if rows:
-            st.markdown(f"**Different from *{preset}*:** " + ", ".join(f"`{n}` {escaped(str(v))}" for n, _, v in rows))
-        cost(settings, kind)
-    st.write("")
-    if st.button("Start", type="primary", disabled=bool(problem), icon=":material/play_arrow:"):
-        try:
-            with st.spinner("Checking the data set and starting"):
-                ids = start(kind, settings, preset=preset, name=run_name, vae_run=vae_run or "")
-        except LabError as error:
-            st.error(sentence(error), icon=":material/error:")
+    with summary:
+        if problem:
+            st.error(problem, icon=":material/error:")
         else:
-            go_to("runs", ids[0])
+            cost(settings, kind)
+        pressed = st.button("Start", type="primary", disabled=bool(problem), icon=":material/play_arrow:")
+        if pressed:
+            with problems_shown():
+                with st.spinner("Checking the data set and starting", show_time=True):
+                    ids = start(
+                        kind, settings, preset=preset, name=run_name, owner=who(), vae_run=vae.id if vae else ""
+                    )
+                go_to("runs", ids[0])
+    if not problem:
+        show_differences(base, settings, preset)
 
 
-def frequent(kind: TrainKind) -> list[tuple[str, FieldInfo]]:
-    """The settings that most people change, for this kind of training."""
-    unwanted = {"vae": ("train_unet.steps",), "unet": ("data.name", "train_vae.steps"), "all": ()}[kind]
-    return [(name, info) for name, info in field_rows() if name in FREQUENT and name not in unwanted]
-
-
-try:
+with problems_shown():
     page()
-except LabError as error:
-    st.error(sentence(error))

@@ -10,9 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.runs.metrics import bucket_min_max
+from lab.charts.palette import Ink
 
 POINTS = 1500
-TRAINING, HELD_OUT = "#2563EB", "#D97706"
 Range = tuple[float, float]
 
 
@@ -21,11 +21,20 @@ class Curve:
     """One line: x and y (N,). smooth: raw values faint behind a smoothed line; markers: a dot a point."""
 
     name: str
-    color: str
+    ink: Ink
     x: np.ndarray
     y: np.ndarray
     smooth: bool = False
     markers: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Something that happened at a step: a thin line, and a word on top when given."""
+
+    x: float
+    ink: Ink
+    text: str = ""
 
 
 def curve_figure(
@@ -37,37 +46,19 @@ def curve_figure(
     x_range: Range | None = None,
     log_y: bool = False,
     height: int = 340,
+    marks: Sequence[Mark] = (),
 ) -> go.Figure:
     """Lines over the step. Only `x_range` is drawn when given, so that zooming in shows every point again."""
     figure = go.Figure()
     for curve in curves:
-        inside = np.ones(len(curve.x), dtype=bool)
-        if x_range is not None:
-            inside = (curve.x >= x_range[0]) & (curve.x <= x_range[1])
-        known = inside & np.isfinite(curve.y)
-        x, y = bucket_min_max(curve.x[known], curve.y[known], POINTS)
-        hover = "step %{x:,}<br>%{y:.4g}<extra>" + curve.name + "</extra>"
-        line = {"color": curve.color, "width": 2}
-        if curve.smooth and len(x) > 8:
-            figure.add_scatter(
-                x=x, y=y, mode="lines", line={"color": curve.color, "width": 1}, opacity=0.28, hoverinfo="skip"
+        _add(figure, curve, x_range, log_y=log_y, labelled=len(curves) > 1)
+    for mark in marks:
+        if x_range is None or x_range[0] <= mark.x <= x_range[1]:
+            figure.add_vline(
+                x=mark.x,
+                line={"color": mark.ink.line, "width": 1, "dash": "dot"},
+                annotation={"text": mark.text, "font": {"color": mark.ink.text, "size": 11}} if mark.text else None,
             )
-            y = smoothed(y)
-        mode = "lines+markers" if len(x) < 3 or (curve.markers and len(x) <= 60) else "lines"
-        figure.add_scatter(x=x, y=y, mode=mode, line=line, marker={"size": 5}, name=curve.name, hovertemplate=hover)
-        if len(x) and len(curves) > 1:
-            figure.add_annotation(
-                x=float(x[-1]),
-                y=float(np.log10(y[-1])) if log_y and y[-1] > 0 else float(y[-1]),
-                text=curve.name,
-                font={"color": curve.color, "size": 12},
-                showarrow=False,
-                xanchor="right",
-                yanchor="top" if curve.markers else "bottom",
-                yshift=-4 if curve.markers else 4,
-            )
-        for step in curve.x[inside & ~np.isfinite(curve.y)] if curve.smooth else ():
-            figure.add_vline(x=float(step), line={"color": "#B91C1C", "width": 1, "dash": "dot"})
     figure.update_layout(
         title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
         height=height,
@@ -80,6 +71,38 @@ def curve_figure(
     figure.update_xaxes(title="step", range=list(x_range) if x_range else [0, max(1, x_total)], tickformat=",d")
     figure.update_yaxes(title=y_title, type="log" if log_y else "linear", dtick="D2" if log_y else None)
     return figure
+
+
+def _add(figure: go.Figure, curve: Curve, x_range: Range | None, *, log_y: bool, labelled: bool) -> None:
+    inside = np.isfinite(curve.y)
+    if x_range is not None:
+        inside &= (curve.x >= x_range[0]) & (curve.x <= x_range[1])
+    x, y = bucket_min_max(curve.x[inside], curve.y[inside], POINTS)
+    hover = "step %{x:,}<br>%{y:.4g}<extra>" + curve.name + "</extra>"
+    if curve.smooth and len(x) > 8:
+        faint = {"color": curve.ink.line, "width": 1}
+        figure.add_scatter(x=x, y=y, mode="lines", line=faint, opacity=0.28, hoverinfo="skip")
+        y = smoothed(y)
+    mode = "lines+markers" if len(x) < 3 or (curve.markers and len(x) <= 60) else "lines"
+    line = {"color": curve.ink.line, "width": 2}
+    figure.add_scatter(x=x, y=y, mode=mode, line=line, marker={"size": 5}, name=curve.name, hovertemplate=hover)
+    if len(x) and labelled:
+        figure.add_annotation(
+            x=float(x[-1]),
+            y=float(np.log10(y[-1])) if log_y and y[-1] > 0 else float(y[-1]),
+            text=curve.name,
+            font={"color": curve.ink.text, "size": 12},
+            showarrow=False,
+            xanchor="right" if len(x) > 8 else "left",
+            yanchor="top" if curve.markers else "bottom",
+            yshift=-4 if curve.markers else 4,
+        )
+
+
+def missing_values(x: np.ndarray, y: np.ndarray, ink: Ink, most: int = 20) -> list[Mark]:
+    """Marks at the first `most` steps whose value was NaN or infinite; only the first mark has the word."""
+    steps = x[~np.isfinite(y)][:most]
+    return [Mark(x=float(step), ink=ink, text="" if index else "not a number") for index, step in enumerate(steps)]
 
 
 def smoothed(values: np.ndarray, points: int = 30) -> np.ndarray:

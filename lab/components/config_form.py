@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import streamlit as st
@@ -29,61 +29,75 @@ SECTION_TITLES = {
     "machine": "Machine",
 }
 HIDDEN = ("paths", "sampling.seed")
+COLUMNS = 3
 
 
 def setting_widget(name: str, info: FieldInfo, default: Any, *, key: str, label: str = "") -> Any:
-    """A widget for one setting; returns its value, or what was typed when it cannot be read (the schema refuses it)."""
+    """A widget for one setting; returns its value, or what was typed when it cannot be read (the schema refuses it).
+
+    The value stays when the person looks at another page. A changed setting has a blue label.
+    """
     label, hint = label or name.rsplit(".", 1)[-1].replace("_", " "), info.description or ""
+    label = f":blue[{label} ●]" if _is_changed(key, default) else label
     annotation = _without_none(info.annotation)
     lowest, highest, step = _bounds(info)
+    choices = list(typing.get_args(annotation)) if typing.get_origin(annotation) is typing.Literal else []
     if name == "data.name":
-        return st.selectbox(label, catalog.names(), index=catalog.names().index(default), help=hint, key=key)
-    if typing.get_origin(annotation) is typing.Literal:
-        choices = list(typing.get_args(annotation))
-        return st.selectbox(label, choices, index=choices.index(default), help=hint, key=key)
+        choices = catalog.names()
+    if default in choices:
+        index = choices.index(default)
+        return st.selectbox(label, choices, index=index, help=hint, key=key, persist_state="session")
     if annotation is bool:
-        return st.toggle(label, value=default, help=hint, key=key)
+        return st.toggle(label, value=default, help=hint, key=key, persist_state="session")
     if annotation is int and not _optional(info.annotation):
         return st.number_input(
-            label, value=default, min_value=lowest, max_value=highest, step=step or 1, help=hint, key=key
-        )
+            label, lowest, highest, default, step or 1, help=hint, key=key, persist_state="session"
+        )  # fmt: skip
     if annotation is str and not _optional(info.annotation):
-        return st.text_input(label, value=default, help=hint, key=key)
-    typed = st.text_input(label, value=_typed(default), help=hint, key=key, placeholder="empty")
+        return st.text_input(label, value=default, help=hint, key=key, persist_state="session")
+    typed = st.text_input(
+        label, value=_typed(default), help=hint, key=key, placeholder="empty", persist_state="session"
+    )  # fmt: skip
     return _read(typed, annotation, default)
 
 
 def changed_settings(
-    base: Settings, *, key: str, only: Mapping[str, bool], skip: Collection[str] = ()
+    base: Settings, *, key: str, hidden: Collection[str] = (), skip: Collection[str] = ()
 ) -> dict[str, Any]:
     """Draw all sections behind one fold, a tab each, and return what differs from `base`, by dotted name.
 
-    only: section → whether it is shown; a section with changes says how many. skip: settings shown elsewhere.
+    hidden: sections not drawn. skip: settings shown elsewhere. Changed settings are marked, and counted on the way
+    to them.
     """
     changes: dict[str, Any] = {}
     rows = [row for row in field_rows() if not row[0].startswith(HIDDEN) and row[0] not in skip]
     sections = {
-        section: [row for row in rows if row[0] == section or row[0].startswith(f"{section}.")]
+        section: mine
         for section in SECTION_TITLES
-        if only.get(section, True)
+        if section not in hidden and (mine := [row for row in rows if row[0].split(".")[0] == section])
     }
     marks = {
         section: sum(_is_changed(f"{key}/{name}", get_value(base, name)) for name, _ in mine)
         for section, mine in sections.items()
     }
     total = sum(marks.values())
-    with st.expander("All settings" + (f" :blue-badge[{total} changed]" if total else "")):
+    with st.expander("All settings" + (f" :blue-badge[{total} changed]" if total else ""), icon=":material/tune:"):
         titles = [SECTION_TITLES[name] + (f" :blue-badge[{marks[name]}]" if marks[name] else "") for name in sections]
         for tab, mine in zip(st.tabs(titles), sections.values(), strict=True):
             with tab:
-                columns = st.columns(3)
-                for index, (name, info) in enumerate(mine):
-                    with columns[index % 3]:
+                for start in range(0, len(mine), COLUMNS):
+                    for cell, (name, info) in zip(st.columns(COLUMNS), mine[start : start + COLUMNS], strict=False):
                         default = get_value(base, name)
-                        value = setting_widget(name, info, default, key=f"{key}/{name}")
+                        with cell:
+                            value = setting_widget(name, info, default, key=f"{key}/{name}")
                         if value != default:
                             changes[name] = value
     return changes
+
+
+def shown_value(value: Any) -> str:
+    """A setting's value as the form writes it; 'none' for nothing."""
+    return _typed(value) or "none"
 
 
 def _is_changed(key: str, default: Any) -> bool:
@@ -102,15 +116,13 @@ def _read(text: str, annotation: Any, default: Any) -> Any:
     text = text.strip()
     if text == _typed(default):
         return default
-    if typing.get_origin(annotation) is tuple:
-        items = parse_yaml(f"[{text.strip('[]()')}]")
-        return tuple(items) if isinstance(items, list) else text
-    if not text:
-        return None
-    if annotation is str:
-        return text
     try:
-        return parse_yaml(text)
+        if typing.get_origin(annotation) is tuple:
+            items = parse_yaml(f"[{text.strip('[]()')}]")
+            return tuple(items) if isinstance(items, list) else text
+        if not text:
+            return None
+        return text if annotation is str else parse_yaml(text)
     except ConfigError:
         return text
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.charts.curves import TRAINING, Curve, curve_figure
+from lab.charts.curves import Curve, curve_figure
+from lab.charts.palette import palette
 from lab.components.pictures import show_pictures
 from lab.services.runs import RunView, curves, newest_preview
-from lab.text import KIND_NAMES, ago, count, duration, escaped, state_badge
+from lab.text import ago, count, duration, escaped, exactly, state_badge
 
 
 def headline(view: RunView) -> None:
     """Badge, kind, owner and age in a line, and the reason in words below."""
     info = view.run.info
-    parts = [state_badge(view.state), KIND_NAMES[info.kind], escaped(info.owner), ago(info.created_at)]
-    st.markdown(" · ".join(part for part in parts if part))
+    parts = [state_badge(view.state), view.kind, escaped(info.owner), ago(info.created_at)]
+    st.markdown(" · ".join(part for part in parts if part), help=f"Created {escaped(exactly(info.created_at))}")
     if view.status.reason:
-        st.markdown(f":{'red' if view.state == 'failed' else 'gray'}[{escaped(view.status.reason, 400)}]")
+        words = view.status.reason[:1].upper() + view.status.reason[1:]
+        st.markdown(f":{'red' if view.state == 'failed' else 'gray'}[{escaped(words, 400)}]")
 
 
 def progress(view: RunView) -> None:
-    """The bar, and under it steps, speed and the time that is left."""
+    """Steps, speed and the time that is left, with a bar while there is something left to do."""
     status = view.status
-    st.progress(view.progress)
+    if view.state != "finished":
+        st.progress(view.progress)
     words = [f"step {count(status.step)} of {count(status.steps_total)}"]
     if view.is_active:
         if status.stage and status.stage != "training":
@@ -49,7 +52,8 @@ def live_card(view: RunView) -> None:
     columns = curves(view.run)
     with left:
         if "loss" in columns and len(columns["step"]) > 1:
-            curve = Curve(name="loss", color=TRAINING, x=columns["step"], y=columns["loss"], smooth=True)
+            ink = palette(st.context.theme.type).training
+            curve = Curve(name="loss", ink=ink, x=columns["step"], y=columns["loss"], smooth=True)
             figure = curve_figure(
                 [curve], title="Training loss, lower is better", y_title="", x_total=view.status.steps_total, height=220
             )

@@ -9,11 +9,22 @@ function parse(data) {
   return { header, image: bytes.subarray(4 + length) }
 }
 
+function label(box, texts, direction, width) {
+  box.replaceChildren(...texts.map((text) => {
+    const item = document.createElement("span")
+    item.textContent = item.title = text
+    return item
+  }))
+  box.style.display = texts.length ? "grid" : "none"
+  box.style[direction === "column" ? "gridTemplateColumns" : "gridTemplateRows"] = `repeat(${texts.length}, minmax(0, 1fr))`
+  box.style.width = width
+}
+
 export default function ({ data, parentElement }) {
   const find = (selector) => parentElement.querySelector(selector)
   const { header, image } = parse(data)
   const root = find(".scrubber"), range = find("input[type=range]"), play = find(".play")
-  const readout = find("output"), speed = find("select"), names = find(".names")
+  const readout = find("output"), speed = find("select")
   const canvases = [find(".noisy"), find(".clean")]
   let state = kept.get(parentElement)
   if (!state) {
@@ -78,7 +89,9 @@ export default function ({ data, parentElement }) {
       canvas.height = header.height * header.zoom
       canvas.style.width = `${header.width * header.zoom}px`
     })
-    names.textContent = header.names
+    const width = `${header.width * header.zoom}px`
+    parentElement.querySelectorAll(".heads").forEach((box) => label(box, header.heads, "column", width))
+    parentElement.querySelectorAll(".sides").forEach((box) => label(box, header.sides, "row", ""))
     createImageBitmap(new Blob([image], { type: header.mime })).then((sheet) => {
       if (state.id !== header.id) return
       state.sheet = sheet

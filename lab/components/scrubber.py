@@ -7,6 +7,7 @@ import io
 import json
 import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ _HTML = """
 <div class="scrubber" data-testid="scrubber" data-ready="0" tabindex="0">
   <div class="layers">
     <figure><figcaption>What the sampler holds at this step</figcaption>
-      <canvas class="noisy" role="img" aria-label="Noisy latents, decoded"></canvas></figure>
+      <div class="sheet"><div class="heads"></div><div class="sides"></div>
+        <canvas class="noisy" role="img" aria-label="Noisy latents, decoded"></canvas></div></figure>
     <figure><figcaption>The clean picture it predicts from that</figcaption>
-      <canvas class="clean" role="img" aria-label="Predicted clean pictures"></canvas></figure>
+      <div class="sheet"><div class="heads"></div><div class="sides"></div>
+        <canvas class="clean" role="img" aria-label="Predicted clean pictures"></canvas></div></figure>
   </div>
-  <div class="names"></div>
   <div class="bar">
     <button class="play" type="button">Play</button>
     <input type="range" min="0" step="1" value="0" aria-label="Denoising step">
@@ -44,16 +46,33 @@ _component = st.components.v2.component(
 )
 
 
-def pack(layers: list[np.ndarray], labels: list[str], *, names: str, columns: int, zoom: int = 2) -> bytes:
+def frames_that_fit(frames: int, *, layers: int, pictures: int, columns: int, size: int) -> int:
+    """How many of `frames` a sheet can hold; every layer costs as many again. Fewer only for many large pictures."""
+    width, height = columns * (size + 1) - 1, math.ceil(pictures / columns) * (size + 1) - 1
+    return min(frames, (MAX_SIDE // width) * (MAX_SIDE // height) // layers)
+
+
+def pack(
+    layers: list[np.ndarray],
+    labels: list[str],
+    *,
+    columns: int,
+    zoom: int = 2,
+    heads: Sequence[str] = (),
+    sides: Sequence[str] = (),
+) -> bytes:
     """Layers (F, N, H, W, C) uint8 of equal shape, one text a frame → header and WebP sprite sheet.
 
+    heads: one text a column, above the pictures. sides: one text a row, on their left.
     Raises ValueError when the sheet would be larger than browsers decode.
     """
     frames = [mosaic(frame, columns=columns) for layer in layers for frame in layer]
     height, width, channels = frames[0].shape
     across = max(1, min(math.ceil(math.sqrt(len(frames) * height / width)), MAX_SIDE // width))
-    down = math.ceil(len(frames) / across)
-    if across * width > MAX_SIDE or down * height > MAX_SIDE:
+    if math.ceil(len(frames) / across) * height > MAX_SIDE:
+        across = MAX_SIDE // width
+    down = math.ceil(len(frames) / max(1, across))
+    if across < 1 or down * height > MAX_SIDE:
         raise ValueError(f"{len(frames)} frames of {width} x {height} pixels are too many for one sheet")
     sheet = np.zeros((down * height, across * width, channels), dtype=np.uint8)
     for index, frame in enumerate(frames):
@@ -62,7 +81,7 @@ def pack(layers: list[np.ndarray], labels: list[str], *, names: str, columns: in
     buffer = io.BytesIO()
     Image.fromarray(sheet.squeeze(-1) if channels == 1 else sheet).save(buffer, "WEBP", quality=88, method=2)
     header = {
-        "id": hashlib.sha256(buffer.getvalue()).hexdigest()[:16],
+        "id": hashlib.sha256(buffer.getvalue() + repr((labels, heads, sides)).encode()).hexdigest()[:16],
         "frames": len(layers[0]),
         "columns": across,
         "width": width,
@@ -70,7 +89,8 @@ def pack(layers: list[np.ndarray], labels: list[str], *, names: str, columns: in
         "zoom": zoom,
         "mime": "image/webp",
         "labels": labels,
-        "names": names,
+        "heads": list(heads),
+        "sides": list(sides),
     }
     text = json.dumps(header).encode()
     return struct.pack("<I", len(text)) + text + buffer.getvalue()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from core.config.load import load_config, resolve_path
+from core.config.load import resolve_path
 from core.jobs.devices import candidate_devices, is_busy, visible_gpus
 from lab.services.runs import list_views
+from lab.services.settings import current_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class MachineGlance:
 
 def glance() -> MachineGlance:
     """What the top of every page shows."""
-    settings = load_config()
+    settings = current_settings()
     root = resolve_path(settings.paths.runs)
     folder = next(path for path in (root, *root.parents) if path.exists())
     gpus = visible_gpus()

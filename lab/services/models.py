@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,11 +24,12 @@ _ONE_AT_A_TIME = threading.Lock()  # load and inference together: a model must n
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """Pictures and their path. (F, N, H, W, C) uint8, timesteps and noise (F,); the last frame is the finished one."""
+    """Pictures and their path. (F, N, H, W, C) uint8, timesteps and scales (F,); the last frame is the finished one."""
 
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
     timesteps: np.ndarray
+    signal_scale: np.ndarray
     noise_scale: np.ndarray
     noisy_images: np.ndarray
     predicted_images: np.ndarray
@@ -56,10 +58,12 @@ def newest_step(run: Run) -> int:
 
 
 def classes_of(run: Run) -> tuple[str, ...]:
-    """Names of the classes the run was trained on."""
-    import json
-
-    return tuple(json.loads(run.data_path.read_text())["class_names"])
+    """Names of the classes the run was trained on. Raises CheckpointError when its data.json cannot be read."""
+    try:
+        names = json.loads(run.data_path.read_text())["class_names"]
+        return tuple(str(name) for name in names)
+    except (OSError, ValueError, TypeError, KeyError):
+        raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
 
 
 @st.cache_resource(show_spinner=False)
@@ -106,6 +110,7 @@ def draw(
             labels=labels,
             class_names=model.class_names,
             timesteps=path.timesteps,
+            signal_scale=path.signal_scale,
             noise_scale=path.noise_scale,
             noisy_images=path.noisy_images,
             predicted_images=path.predicted_images,

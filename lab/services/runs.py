@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from core.config.load import load_config
-from core.errors import LabError
 from core.jobs import service
 from core.jobs.observed import settle
 from core.runs.listing import CheckpointInfo, list_checkpoints
 from core.runs.metrics import MetricsReader, columns_of
 from core.runs.run import Run, Status
 from core.runs.store import RunStore
+from lab.services.settings import current_settings
+from lab.text import KIND_NAMES, plain
 
 TAIL_BYTES = 64 * 1024
+_PREVIEW = re.compile(r"^step-(\d{8,12})\.npz$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +40,17 @@ class RunView:
     @property
     def title(self) -> str:
         """The name a person gave, or what it is and the end of its id."""
-        info = self.run.info
-        kind = "VAE" if info.kind == "vae" else "U-Net"
-        return info.name or f"{kind} on {info.dataset.get('name', 'pictures')}, {self.id[-4:]}"
+        return self.run.info.name or f"{self.kind} on {self.data_name}, {self.id[-4:]}"
+
+    @property
+    def kind(self) -> str:
+        """'VAE' or 'U-Net'."""
+        return KIND_NAMES[self.run.info.kind]
+
+    @property
+    def data_name(self) -> str:
+        """The data set; from run.json, because config.yaml costs milliseconds to read."""
+        return plain(str(self.run.info.dataset.get("name", "pictures")), 40)
 
     @property
     def state(self) -> str:
@@ -59,7 +70,7 @@ class RunView:
 
 def open_store() -> RunStore:
     """The runs folder that config.yaml and the environment name."""
-    return service.open_store(load_config())
+    return service.open_store(current_settings())
 
 
 def list_views() -> list[RunView]:
@@ -83,18 +94,19 @@ class _Curves:
 
     def __init__(self, path: Path) -> None:
         self.reader = MetricsReader(path)
-        self.records: list[dict[str, Any]] = []
         self.columns: dict[str, np.ndarray] = {}
         self.lock = threading.Lock()
 
     def read(self) -> dict[str, np.ndarray]:
         with self.lock:
-            new = self.reader.read_new()
-            if self.reader.restarted:
-                self.records = []
-            if new or self.reader.restarted or not self.columns:
-                self.records = [*self.records, *new]
-                self.columns = columns_of(self.records)
+            new = columns_of(self.reader.read_new())
+            old = {} if self.reader.restarted else self.columns
+            if new or self.reader.restarted:
+                before, added = (len(columns.get("step", ())) for columns in (old, new))
+                self.columns = {
+                    key: np.concatenate([old.get(key, np.full(before, np.nan)), new.get(key, np.full(added, np.nan))])
+                    for key in {**old, **new}
+                }
             return self.columns
 
 
@@ -119,7 +131,7 @@ class Preview:
 
 def preview_steps(run: Run) -> list[int]:
     """Steps that have a preview, oldest first."""
-    return sorted(int(path.stem.split("-")[1]) for path in run.previews_dir.glob("step-*.npz"))
+    return sorted(int(found[1]) for path in run.previews_dir.glob("step-*") if (found := _PREVIEW.match(path.name)))
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -128,9 +140,12 @@ def _read_preview(path: str, mtime_ns: int) -> Preview | None:
         with np.load(path, allow_pickle=False) as file:
             inputs = file["inputs"] if "inputs" in file.files else None
             images = file["reconstructions"] if inputs is not None else file["images"]
-            return Preview(step=int(file["step"]), images=images, inputs=inputs)
-    except (OSError, ValueError, KeyError, EOFError):
+            found = Preview(step=int(file["step"]), images=images, inputs=inputs)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
+    shown = [images] if inputs is None else [images, inputs]
+    good = all(array.ndim == 4 and array.dtype == np.uint8 and array.size for array in shown)
+    return found if good else None
 
 
 def read_preview(run: Run, step: int) -> Preview | None:
@@ -163,19 +178,19 @@ def checkpoints(run: Run) -> list[CheckpointInfo]:
     return list_checkpoints(run)
 
 
-def request_stop(run_id: str) -> None:
+def request_stop(run_id: str, by: str) -> None:
     """Ask a run to save and stop; returns at once. Raises LabError when it is not active."""
-    service.request_stop(open_store(), run_id)
+    service.request_stop(open_store(), run_id, by=by)
 
 
-def force_stop(run_id: str) -> None:
+def force_stop(run_id: str, by: str) -> None:
     """Kill a run that does not stop."""
-    service.force_stop(open_store(), run_id)
+    service.force_stop(open_store(), run_id, by=by)
 
 
-def resume(run_id: str) -> None:
+def resume(run_id: str, by: str) -> None:
     """Go on from the last good checkpoint, in a process of its own."""
-    service.resume_run(open_store(), run_id)
+    service.resume_run(open_store(), run_id, by=by)
 
 
 def delete(run_id: str) -> None:
@@ -183,12 +198,17 @@ def delete(run_id: str) -> None:
     service.delete_run(open_store(), run_id)
 
 
+def children(run_id: str) -> list[RunView]:
+    """Runs that were made from this one, newest first."""
+    return [view for view in list_views() if run_id in view.run.info.parents]
+
+
+def resumed_at(run: Run) -> list[int]:
+    """Steps from which the run went on after it had ended, oldest first."""
+    steps = [event.get("from_step") for event in run.events() if event.get("event") == "resumed"]
+    return [step for step in steps if isinstance(step, int) and step > 0]
+
+
 def trained_unets() -> list[RunView]:
     """U-Net runs that can draw: they have a checkpoint. Newest first."""
     return [view for view in list_views() if view.run.info.kind == "unet" and list_checkpoints(view.run)]
-
-
-def sentence(error: LabError) -> str:
-    """An error as the screen says it."""
-    text = str(error)
-    return text[:1].upper() + text[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import streamlit as st
@@ -12,6 +13,7 @@ from core.config.load import dump_settings, load_config, preset_names, settings_
 from core.config.schema import Settings
 from core.jobs import service
 from core.runs.run import Run
+from lab.text import KIND_NAMES
 
 TrainKind = Literal["vae", "unet", "all"]
 _MEASURING = threading.Lock()
@@ -41,32 +43,50 @@ def with_vae_of(settings: Settings, vae_run: Run) -> Settings:
     return service.inherit(settings, vae_run)
 
 
-def start(kind: TrainKind, settings: Settings, *, preset: str, name: str, vae_run: str = "") -> list[str]:
+def start(kind: TrainKind, settings: Settings, *, preset: str, name: str, owner: str, vae_run: str = "") -> list[str]:
     """Create the run or runs, start their process, and return the ids. Raises LabError; nothing is created then."""
-    runs = service.start_training(kind, settings, vae_run=vae_run or None, name=name, preset=preset, detach=True)
+    runs = service.start_training(
+        kind, settings, vae_run=vae_run or None, name=name, owner=owner, preset=preset, detach=True
+    )
     return [run.id for run in runs]
 
 
-def steps_and_pictures(settings: Settings, kind: TrainKind) -> list[tuple[str, int, int]]:
-    """(network, steps, pictures seen) of each part of a training."""
-    parts = []
-    if kind in ("vae", "all"):
-        parts.append(("VAE", settings.train_vae.steps, settings.train_vae.steps * settings.train_vae.batch_size))
-    if kind in ("unet", "all"):
-        parts.append(("U-Net", settings.train_unet.steps, settings.train_unet.steps * settings.train_unet.batch_size))
-    return parts
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What training one network takes; the last four are None until they were measured."""
+
+    network: str
+    steps: int
+    pictures: int
+    parameters: int | None = None
+    images_per_s: float | None = None
+    seconds: float | None = None
+    device: str = ""
+
+    @classmethod
+    def planned(cls, settings: Settings, part: str) -> Cost:
+        """What the settings alone say about 'vae' or 'unet'."""
+        train = settings.train_vae if part == "vae" else settings.train_unet
+        return cls(network=KIND_NAMES[part], steps=train.steps, pictures=train.steps * train.batch_size)
+
+
+def measure(settings: Settings, part: str) -> Cost:
+    """The cost of training 'vae' or 'unet' from a few real steps here, now; kept for the same settings."""
+    return _measure(dump_settings(settings), part)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _measure(frozen: str, kind: str) -> tuple[int, float, float, str]:
+def _measure(frozen: str, part: str) -> Cost:
     from core.config.load import parse_yaml
     from core.training.probe import probe
 
+    settings = settings_from(parse_yaml(frozen))
     with _MEASURING:
-        found = probe(settings_from(parse_yaml(frozen)), kind)
-    return found.parameters, found.images_per_s, found.estimated_s, found.device
-
-
-def measure(settings: Settings, part: str) -> tuple[int, float, float, str]:
-    """(parameters, pictures a second, seconds in all, device) from a few real steps of 'vae' or 'unet' here, now."""
-    return _measure(dump_settings(settings), part)
+        found = probe(settings, part)
+    return replace(
+        Cost.planned(settings, part),
+        parameters=found.parameters,
+        images_per_s=found.images_per_s,
+        seconds=found.estimated_s,
+        device=found.device.upper() if found.device == "cpu" else found.device,
+    )

@@ -1,0 +1,111 @@
+"""What a run left on record, in tabs: newest metrics, frozen settings, log, checkpoints, events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+import yaml
+
+from core.config.load import dump_settings
+from lab.components.problems import problems_shown
+from lab.services import runs
+from lab.services.runs import RunView
+from lab.text import ago, count, duration, escaped, exactly, plain, significant, size
+
+METRIC_NAMES = {
+    "step": "steps done",
+    "images_seen": "pictures seen",
+    "elapsed_s": "time in training",
+    "loss": "training loss",
+    "val_loss": "held-out loss",
+    "reconstruction": "reconstruction error",
+    "kl": "KL divergence",
+    "learning_rate": "learning rate",
+    "grad_norm": "gradient norm before clipping",
+    "images_per_s": "pictures a second",
+}
+
+
+def run_records(view: RunView) -> None:
+    """The tabs; each opens although another cannot be read."""
+    tabs = st.tabs(["Metrics", "Configuration", "Log", "Checkpoints", "Events"])
+    for tab, draw in zip(tabs, (_metrics, _configuration, _log, _checkpoints, _events), strict=True):
+        with tab, problems_shown():
+            draw(view)
+
+
+def _metrics(view: RunView) -> None:
+    columns = runs.curves(view.run)
+    if not columns:
+        st.caption("Nothing logged yet.")
+        return
+    last = {name: _last(values) for name, values in columns.items()}
+    frame = pd.DataFrame({"metric": [METRIC_NAMES.get(name, plain(name)) for name in last],
+                          "newest value": [_as_read(name, value) for name, value in last.items()]})  # fmt: skip
+    st.dataframe(frame, hide_index=True, width=460)
+    st.download_button(
+        "All lines (CSV)",
+        pd.DataFrame(columns).to_csv(index=False).encode(),
+        f"{view.id}.csv",
+        icon=":material/download:",
+        type="tertiary",
+    )
+
+
+def _last(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if len(known) else None
+
+
+def _as_read(name: str, value: float | None) -> str:
+    if name in ("step", "images_seen", "images_per_s"):
+        return count(value)
+    return duration(value) if name == "elapsed_s" else significant(value)
+
+
+def _configuration(view: RunView) -> None:
+    info = view.run.info
+    preset = f" from the preset {escaped(info.preset)}" if info.preset else ""
+    st.caption(f"Frozen when run {view.id} was created{preset}")
+    st.code(dump_settings(view.run.settings), language="yaml", height=420)
+    st.code(yaml.safe_dump({"revision": info.revision, "versions": dict(info.versions)}), language="yaml")
+
+
+def _log(view: RunView) -> None:
+    text = runs.log_tail(view.run)
+    if text:
+        st.code(text, language=None, height=360)
+    else:
+        st.caption("Nothing printed yet.")
+
+
+def _checkpoints(view: RunView) -> None:
+    found = list(reversed(runs.checkpoints(view.run)))
+    if not found:
+        st.caption("None yet.")
+        return
+    frame = pd.DataFrame({"step": [count(item.step) for item in found],
+                          "size": [size(item.size_bytes) for item in found],
+                          "folder": [f"checkpoints/{item.path.name}" for item in found]})  # fmt: skip
+    st.dataframe(frame, hide_index=True, width=460)
+
+
+def _events(view: RunView) -> None:
+    rows = [_event(event) for event in reversed(view.run.events())]
+    if not rows:
+        st.caption("None on record.")
+        return
+    st.dataframe(pd.DataFrame(rows, columns=["when", "exactly", "what", "by", "details"]), hide_index=True)
+
+
+def _event(event: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    at = str(event.get("at", ""))
+    known = {"at", "event", "by"}
+    details = ", ".join(
+        f"{key} {value}" for key, value in event.items() if key not in known and value not in ("", None)
+    )
+    what, by = plain(str(event.get("event", ""))), plain(str(event.get("by") or ""))
+    return ago(at), exactly(at), what, by, plain(details, 300)

@@ -1,0 +1,90 @@
+"""Every page in every state of the lab: nothing raises, and nothing that a person typed acts as Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.runs.store import RunStore
+from tests.pages.conftest import OpenPage
+from tests.pages.run_folders import HOSTILE_NAMES, LABS, hostile, make_run
+
+PAGES = ("overview", "train", "runs", "generate")
+
+
+@pytest.mark.parametrize("lab", LABS)
+@pytest.mark.parametrize("page", PAGES)
+def test_page_opens_in_every_state_of_the_lab(page: str, lab: str, store: RunStore, open_page: OpenPage) -> None:
+    LABS[lab](store)
+    app = open_page(page)
+    assert not app.exception
+    assert app.title
+
+
+SIZES = {"finished": 2, "running": 3, "ended badly": 3, "broken": 8, "hostile": len(HOSTILE_NAMES)}
+
+
+@pytest.mark.parametrize(("lab", "place"), [(lab, place) for lab, size in SIZES.items() for place in range(size)])
+def test_every_run_has_a_page(lab: str, place: int, store: RunStore, open_page: OpenPage) -> None:
+    app = open_page("runs", run=LABS[lab](store)[place].id)
+    assert not app.exception
+    assert app.title
+
+
+def markdown_of(app: AppTest) -> list[str]:
+    """Everything on the screen that Streamlit reads as Markdown."""
+    texts: list[str] = []
+    for kind in ("title", "header", "subheader", "markdown", "caption", "error", "info", "warning", "toast"):
+        texts += [element.value for element in app.get(kind)]
+    for kind in ("button", "toggle", "selectbox", "expander", "tab", "text_input", "number_input", "progress", "pills"):
+        for element in app.get(kind):
+            texts += [str(getattr(element, "label", "")), str(getattr(element, "text", ""))]
+    for group in app.get("pills"):
+        texts += [str(option) for option in _options(group)]
+    return texts
+
+
+def _options(group: Any) -> list[str]:
+    return [getattr(option, "content", option) for option in getattr(group, "options", [])]
+
+
+ACTIVE_MARKDOWN = (
+    "![pixel]", "<img", "[link](", r"$\href", ":violet[", ":material/skull", ":streamlit", ":smile", "~~gone",
+    "`hostile", "<b>", "http://", "www.", "@example", "->",
+)  # fmt: skip
+
+
+def active_markdown(app: AppTest) -> list[str]:
+    """Signs of the hostile names that reached the screen without a backslash before them."""
+    texts = "\n".join(markdown_of(app))
+    return [sign for sign in ACTIVE_MARKDOWN if re.search(r"(?<!\\)" + re.escape(sign), texts)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_that_people_typed_are_never_markdown(page: str, store: RunStore, open_page: OpenPage) -> None:
+    hostile(store)
+    assert active_markdown(open_page(page)) == []
+
+
+@pytest.mark.parametrize("place", range(len(HOSTILE_NAMES)))
+def test_the_page_of_a_run_shows_its_name_as_plain_text(place: int, store: RunStore, open_page: OpenPage) -> None:
+    assert active_markdown(open_page("runs", run=hostile(store)[place].id)) == []
+
+
+@pytest.mark.parametrize("page", ["runs", "generate"])
+@pytest.mark.parametrize("text", HOSTILE_NAMES)
+def test_a_link_with_a_hostile_run_id_is_refused_in_plain_words(
+    page: str, text: str, store: RunStore, open_page: OpenPage
+) -> None:
+    make_run(store)
+    app = open_page(page, run=text)
+    assert not app.exception
+    assert active_markdown(app) == []
+
+
+def test_planted_markdown_is_caught() -> None:
+    app = AppTest.from_string("import streamlit as st\nst.pills('x', ['![pixel](x)'])\nst.error('`hostile`')").run()
+    assert active_markdown(app) == ["![pixel]", "`hostile"]
