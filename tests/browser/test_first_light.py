@@ -1,0 +1,240 @@
+"""The whole path in real Chromium, from an empty lab to a digit under the scrubber, with the server killed in between.
+
+Screenshots go to test-artifacts/ for people to look at. Times are printed, never asserted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.jobs.observed import observed_status
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+try:
+    from playwright.sync_api import Page, expect, sync_playwright
+except ImportError:
+    CHROMIUM = None
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium) and playwright"),
+]
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS = ROOT / "test-artifacts"
+IDLE = '[data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+class Server:
+    """`streamlit run lab/Home.py`, from a directory that is not the project's."""
+
+    def __init__(self, folder: Path) -> None:
+        with contextlib.closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.folder, self.process = folder, None
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "LAB_RUNS": str(self.folder / "runs"),
+            "LAB_CACHE": str(self.folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+        }
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streamlit", "run", str(ROOT / "lab" / "Home.py"), "--server.headless", "true",
+                 "--server.port", str(self.port)],
+                cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.1)
+        raise AssertionError((self.folder / "server.log").read_text())
+
+    def kill(self) -> None:
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    found = Server(tmp_path)
+    found.start()
+    yield found
+    found.kill()
+    for run in RunStore(tmp_path / "runs").list():
+        process = observed_status(run).process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = browser.new_page(viewport={"width": 1280, "height": 900})
+        opened.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
+        yield opened
+        browser.close()
+
+
+def visit(page: Page, server: Server, path: str = "") -> float:
+    """Open a page and wait until it is drawn; seconds it took."""
+    started = time.monotonic()
+    page.goto(f"http://127.0.0.1:{server.port}/{path}")
+    page.wait_for_selector(IDLE)
+    return time.monotonic() - started
+
+
+def shot(page: Page, name: str) -> None:
+    """A picture of the page in light, dark and narrow."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
+
+
+def newest(server: Server, kind: str) -> Run:
+    return next(run for run in RunStore(server.folder / "runs").list() if run.info.kind == kind)
+
+
+def wait_for(condition: Any, words: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, words
+        time.sleep(0.1)
+
+
+def lines(run: Run) -> int:
+    return len(run.metrics_path.read_text().splitlines()) if run.metrics_path.exists() else 0
+
+
+def fill(page: Page, label: str, value: str) -> None:
+    field = page.get_by_label(label, exact=True).first
+    field.fill(value)
+    field.press("Enter")
+    page.wait_for_selector(IDLE)
+
+
+def choose(page: Page, label: str, value: str) -> None:
+    field = page.get_by_role("combobox", name=label).first
+    field.click()
+    field.fill(value)
+    page.get_by_role("option", name=value, exact=True).click()
+    page.wait_for_selector(IDLE)
+
+
+def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Server) -> None:
+    first_s, again_s = visit(page, server), visit(page, server)
+    print(f"\nstart page: first load {first_s:.2f} s, again {again_s:.2f} s")
+    expect(page.get_by_text("From nothing to digits")).to_be_visible()
+    shot(page, "1-empty-lab")
+
+    visit(page, server, "train")
+    choose(page, "data set", "digits")
+    fill(page, "VAE steps", "40")
+    fill(page, "U-Net steps", "160")
+    expect(page.get_by_text("Different from quick")).to_be_visible()
+    shot(page, "2-train")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text(re.compile("step [0-9,]+ of 40"))).to_be_visible(timeout=60_000)
+    vae = newest(server, "vae")
+    wait_for(lambda: lines(vae) >= 1, "the VAE logged nothing")
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    shot(page, "3-vae-running")
+
+    unet = newest(server, "unet")
+    wait_for(lambda: lines(unet) >= 2, "the U-Net did not begin by itself")
+    visit(page, server, f"runs?run={unet.id}")
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    drawn = "() => Math.max(0, ...(document.querySelector('.js-plotly-plot')?.calcdata ?? []).map((t) => t.length))"
+    wait_for(lambda: page.evaluate(drawn) > 0, "no curve is drawn")
+    before = page.evaluate(drawn)
+    wait_for(lambda: page.evaluate(drawn) > before, "the curve does not grow in the open page")
+    shot(page, "4-unet-running")
+
+    step = unet.status().step
+    server.kill()
+    wait_for(lambda: unet.status().step > step, "the run did not go on without its server")
+    server.start()
+    visit(page, server, f"runs?run={unet.id}")
+    expect(page.get_by_text(re.compile("running · U-Net")).first).to_be_visible()
+
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text(re.compile("stopped · U-Net")).first).to_be_visible(timeout=60_000)
+    assert observed_status(unet).state is RunState.STOPPED
+    assert 0 < unet.status().step < 160
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    shot(page, "5-stopped")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text(re.compile("finished · U-Net")).first).to_be_visible(timeout=120_000)
+    assert unet.status().step == 160
+    steps = [json.loads(line)["step"] for line in unet.metrics_path.read_text().splitlines()]
+    assert steps == sorted(set(steps))
+    shot(page, "6-finished")
+
+    page.get_by_role("button", name="Generate").click()
+    scrubber = page.get_by_test_id("scrubber")
+    expect(scrubber).to_have_attribute("data-ready", "1", timeout=60_000)
+    last = int(scrubber.get_attribute("data-frame"))
+    assert last == unet.settings.sampling.num_inference_steps
+    shadow = scrubber.locator("canvas.noisy")
+    clean = shadow.evaluate("(canvas) => canvas.toDataURL()")
+    scrubber.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(scrubber).to_have_attribute("data-frame", str(last - 1))
+    page.keyboard.press("Home")
+    expect(scrubber).to_have_attribute("data-frame", "0")
+    assert shadow.evaluate("(canvas) => canvas.toDataURL()") != clean, "noise and picture look the same"
+    shot(page, "7-generate-noise")
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(scrubber).to_have_attribute("data-frame", str(last), timeout=20_000)
+    assert shadow.evaluate("(canvas) => canvas.toDataURL()") == clean
+    shot(page, "8-generate")
+    times = scrubber.evaluate(MOVES)
+    print(f"scrubber: {statistics.median(times):.1f} ms a move, worst of {len(times)}: {max(times):.1f} ms")
+
+    page.emulate_media(color_scheme="dark")
+    for name, path in (("overview", ""), ("train", "train"), ("runs", f"runs?run={unet.id}"), ("generate", "generate")):
+        visit(page, server, path)
+        page.wait_for_timeout(700)
+        shot(page, f"dark-{name}")
+    page.set_viewport_size({"width": 900, "height": 900})
+    visit(page, server, f"runs?run={unet.id}")
+    page.wait_for_timeout(700)
+    shot(page, "narrow-run")
+
+
+MOVES = """async (root) => {
+  const range = root.querySelector('input[type=range]'), times = []
+  for (let move = 0; move < 200; move++) {
+    const started = performance.now()
+    range.value = move % (Number(range.max) + 1)
+    range.dispatchEvent(new Event('input'))
+    await new Promise(requestAnimationFrame)
+    times.push(performance.now() - started)
+  }
+  return times
+}"""
