@@ -74,10 +74,10 @@ def results(ended: list[RunView]) -> None:
         owner = escaped(view.run.info.owner, 40)
         name.markdown(f"**{escaped(view.title)}**  \n:gray[:small[{view.kind} · {escaped(view.data_name)} · {owner}]]")
         state.markdown(state_badge(view.state))
-        facts.caption(
-            f"step {count(view.status.step)} of {count(view.status.steps_total)} · "
-            f"trained {duration(view.status.elapsed_s)} · {ago(view.status.heartbeat_at)}"
-        )
+        steps = f"step {count(view.status.step)} of {count(view.status.steps_total)}"
+        parts = [steps, f"trained {duration(view.status.elapsed_s)}", ago(view.status.heartbeat_at)]
+        why = f"  \n{escaped(view.status.reason, 90)}" if view.state == "failed" else ""
+        facts.caption(" · ".join(part for part in parts if part) + why)
         if button.button("Open", key=f"ended-{view.id}"):
             go_to("runs", view.id)
 

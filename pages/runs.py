@@ -34,7 +34,8 @@ def thumbnail(view: RunView) -> str | None:
     preview = newest_preview(view.run)
     if preview is None:
         return None
-    return "data:image/png;base64," + base64.b64encode(png(mosaic(preview.images[:3], columns=3))).decode()
+    sheet = mosaic(preview.images[:3], columns=3, zoom=max(1, 64 // preview.images.shape[2]))
+    return "data:image/png;base64," + base64.b64encode(png(sheet)).decode()
 
 
 def table() -> None:
@@ -42,8 +43,13 @@ def table() -> None:
     with problems_shown():
         views = list_views()
         left, right = st.columns([3, 2], vertical_alignment="bottom")
-        shown = left.segmented_control("Show", FILTERS, default="all", required=True, key="show", bind="query-params")
-        search = right.text_input("Search", placeholder="name, id, owner, data set", key="search", bind="query-params")
+        shown = left.segmented_control(
+            "Show", FILTERS, default="all", required=True, key="show", bind="query-params", label_visibility="collapsed"
+        )
+        search = right.text_input(
+            "Search", placeholder="name, id, owner, data set", key="search", bind="query-params",
+            label_visibility="collapsed",
+        )  # fmt: skip
         rows = [view for view in views if wanted(view, str(shown), search or "")]
         if not rows:
             st.caption(f"None of the {len(views)} runs fits.")
@@ -57,7 +63,6 @@ def table() -> None:
                 "data": [view.data_name for view in rows],
                 "pictures": [thumbnail(view) if place < MOST_THUMBNAILS else None for place, view in enumerate(rows)],
                 "progress": [view.progress for view in rows],
-                "step": [view.status.step for view in rows],
                 "loss": [sparkline(curves(view.run).get("loss", none)) for view in rows],
                 "owner": [plain(view.run.info.owner, 60) for view in rows],
                 "started": [ago(view.run.info.created_at) for view in rows],
@@ -73,11 +78,11 @@ def table() -> None:
             key="runs-table",
             row_height=40,
             column_config={
+                "name": columns.TextColumn("name", width=170),
                 "state": columns.MultiselectColumn("state", options=states, color=list(STATE_COLORS.values())),
-                "pictures": columns.ImageColumn("pictures", help="The newest previews", width=110),
-                "progress": columns.ProgressColumn("progress", min_value=0, max_value=1, format="percent", width=120),
-                "loss": columns.LineChartColumn("loss", help="Training loss, whole run", width=100),
-                "step": columns.NumberColumn("step", format="localized"),
+                "pictures": columns.ImageColumn("pictures", help="The newest previews", width=96),
+                "progress": columns.ProgressColumn("progress", min_value=0, max_value=1, format="percent", width=110),
+                "loss": columns.LineChartColumn("loss", help="Training loss, whole run", width=88),
             },
         )
         chosen = event["selection"]["cells"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 from pydantic.fields import FieldInfo
@@ -50,7 +52,7 @@ def choose_preset() -> str:
         with column.container(border=True, height="stretch", vertical_alignment="distribute"):
             st.markdown(f"##### {escaped(title)}\n:gray[{words}]")
             if preset == chosen:
-                st.button("Chosen", key=f"preset-{preset}", icon=":material/check:", disabled=True)
+                st.markdown(":blue-badge[:material/check: Chosen]")
             elif st.button("Choose", key=f"preset-{preset}"):
                 st.session_state["preset"] = preset
                 st.rerun()
@@ -74,8 +76,8 @@ def frequent_settings(kind: TrainKind, base: Settings, preset: str) -> tuple[dic
     return changes, run_name
 
 
-def cost(settings: Settings, kind: TrainKind) -> None:
-    """Steps and pictures at once; parameters and time from a few real steps on demand."""
+def cost(settings: Settings, kind: TrainKind) -> Callable[[], None] | None:
+    """Steps and pictures at once; returns how to measure parameters and time, or None when that was done."""
     costs = st.session_state.setdefault("costs", {})
     key = (hash(settings), kind)
     parts = ["vae", "unet"] if kind == "all" else [kind]
@@ -97,12 +99,14 @@ def cost(settings: Settings, kind: TrainKind) -> None:
         st.caption(
             f"About {duration(total)} of training on {rows[0].device}; preparing, previews and checks come on top."
         )
-    elif st.button(
-        "Measure parameters and time", icon=":material/timer:", help="Runs a few real steps here, about five seconds"
-    ):
-        with problems_shown(), st.spinner("Running a few real steps", show_time=True):
+        return None
+
+    def measure_now() -> None:
+        with st.spinner("Running a few real steps", show_time=True):
             costs[key] = [measure(settings, part) for part in parts]
-            st.rerun()
+        st.rerun()
+
+    return measure_now
 
 
 def show_differences(base: Settings, settings: Settings, preset: str) -> None:
@@ -139,13 +143,19 @@ def page() -> None:
     except LabError as error:
         problem = sentence(error)
     with summary:
+        measure_now = None
         if problem:
             st.error(problem, icon=":material/error:")
         else:
-            cost(settings, kind)
-        pressed = st.button("Start", type="primary", disabled=bool(problem), icon=":material/play_arrow:")
-        if pressed:
-            with problems_shown():
+            measure_now = cost(settings, kind)
+        with st.container(horizontal=True):
+            pressed = st.button("Start", type="primary", disabled=bool(problem), icon=":material/play_arrow:")
+            words = "Runs a few real steps here, about five seconds"
+            wanted = measure_now and st.button("Measure parameters and time", icon=":material/timer:", help=words)
+        with problems_shown():
+            if wanted and measure_now:
+                measure_now()
+            if pressed:
                 with st.spinner("Checking the data set and starting", show_time=True):
                     ids = start(
                         kind, settings, preset=preset, name=run_name, owner=who(), vae_run=vae.id if vae else ""

@@ -51,7 +51,7 @@ def curve_figure(
     """Lines over the step. Only `x_range` is drawn when given, so that zooming in shows every point again."""
     figure = go.Figure()
     for curve in curves:
-        _add(figure, curve, x_range, log_y=log_y, labelled=len(curves) > 1)
+        _add(figure, curve, x_range, x_end=x_range[1] if x_range else x_total, log_y=log_y, labelled=len(curves) > 1)
     for mark in marks:
         if x_range is None or x_range[0] <= mark.x <= x_range[1]:
             figure.add_vline(
@@ -73,7 +73,7 @@ def curve_figure(
     return figure
 
 
-def _add(figure: go.Figure, curve: Curve, x_range: Range | None, *, log_y: bool, labelled: bool) -> None:
+def _add(figure: go.Figure, curve: Curve, x_range: Range | None, *, x_end: float, log_y: bool, labelled: bool) -> None:
     inside = np.isfinite(curve.y)
     if x_range is not None:
         inside &= (curve.x >= x_range[0]) & (curve.x <= x_range[1])
@@ -93,7 +93,7 @@ def _add(figure: go.Figure, curve: Curve, x_range: Range | None, *, log_y: bool,
             text=curve.name,
             font={"color": curve.ink.text, "size": 12},
             showarrow=False,
-            xanchor="right" if len(x) > 8 else "left",
+            xanchor="right" if x[-1] > x_end * 0.7 else "left",
             yanchor="top" if curve.markers else "bottom",
             yshift=-4 if curve.markers else 4,
         )

@@ -21,7 +21,7 @@ from lab.state import go_to, select_run, who
 from lab.text import count, escaped, sentence
 
 CHART_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
-MOST_PREVIEWS = 8
+MOST_PREVIEWS = 7
 
 
 def run_detail(run_id: str) -> None:
