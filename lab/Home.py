@@ -16,7 +16,7 @@ os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core
 
 def main() -> None:
     """Draw the navigation and the chosen screen."""
-    from lab.components.sidebar import sidebar
+    from lab.components.top_line import top_line
     from lab.state import PAGES
 
     st.set_page_config(page_title="Latent Diffusion Lab", page_icon=str(ROOT / "lab" / "icon.png"), layout="wide")
@@ -24,8 +24,8 @@ def main() -> None:
         st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
         for name, (title, icon) in PAGES.items()
     ]
-    chosen = st.navigation(pages)
-    sidebar()
+    chosen = st.navigation(pages, position="top")
+    top_line()
     chosen.run()
 
 

@@ -57,6 +57,7 @@ def controls(view: RunView) -> Choice:
     picked = left.pills(
         "Classes", range(len(classes)), selection_mode="multi", default=range(min(len(classes), 10)),
         format_func=lambda label: escaped(classes[label], 40), key=f"classes-{view.id}", persist_state="session",
+        wrap=True,
     )  # fmt: skip
     chosen = sorted(picked) or list(range(min(len(classes), 10)))
     most = max(2, min(16, MAX_PICTURES // len(chosen)))
@@ -137,7 +138,7 @@ def page() -> None:
     st.title("Generate")
     views = trained_unets()
     if not views:
-        st.markdown("No trained U-Net yet. Train one: about three minutes on two CPU cores with the preset *quick*.")
+        st.markdown("No trained U-Net yet. Train one: about four minutes on a CPU core with the preset *quick*.")
         st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
     view = choose_run(views)

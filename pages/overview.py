@@ -40,7 +40,7 @@ def empty_lab() -> None:
             st.error(sentence(error), icon=":material/error:")
         else:
             go_to("runs", ids[0])
-    st.caption("The preset *quick*: about three minutes on two CPU cores, in the background. You may close this tab.")
+    st.caption("The preset *quick*: about four minutes on a CPU core, in the background. You may close this tab.")
 
 
 @st.fragment(run_every=2)

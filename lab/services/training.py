@@ -19,8 +19,8 @@ TrainKind = Literal["vae", "unet", "all"]
 _MEASURING = threading.Lock()
 
 PRESET_WORDS = {
-    "quick": ("Quick", "Good digits in about three minutes on two CPU cores. Small networks, flow matching."),
-    "standard": ("Standard", "The best quality we know. Made for a GPU; hours on two CPU cores."),
+    "quick": ("Quick", "Good digits in about four minutes on a CPU core. Small networks, flow matching."),
+    "standard": ("Standard", "Larger networks, many more steps. Made for a GPU; hours on two CPU cores."),
     "reference": (
         "Reference",
         "The hyper-parameters of ldm-hf, to compare with. Made for a GPU; about a day on two cores.",

@@ -1,4 +1,4 @@
-"""What every page shows under the navigation: the machine in three figures, and who is here."""
+"""What stands above every page, on the right: the machine in three figures, and who is here."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ _remember = st.components.v2.component(
 )
 
 
-def sidebar() -> None:
+def top_line() -> None:
     """Device busy or free, runs that wait, free disk; the name under which things are started."""
-    with st.sidebar:
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         with problems_shown():
             seen = glance()
             state = ":blue-badge[:material/memory: busy]" if seen.busy else ":green-badge[:material/memory: free]"
-            waiting = f"{seen.waiting} waiting" if seen.waiting else "nobody waits"
-            st.markdown(f"{seen.device} {state}  \n:gray[:small[{waiting} · {size(seen.disk_free)} disk free]]")
+            waiting = f"{seen.waiting} waiting · " if seen.waiting else ""
+            words = f":small[{seen.device}] {state} :gray[:small[{waiting}{size(seen.disk_free)} free]]"
+            st.markdown(words, width="content", help="This machine, runs that wait for it, and disk space for runs")
         with st.popover(escaped(who(), 24), icon=":material/person:", type="tertiary"):
             st.text_input(
                 "Your name",
@@ -38,6 +39,6 @@ def sidebar() -> None:
                 persist_state="session",
                 help="Shown beside the runs you start and stop. This browser remembers it.",
             )
-        typed = urllib.parse.quote(st.session_state.get(WHO_KEY) or "", safe="")
-        if typed and typed not in (st.context.cookies.get(WHO_COOKIE), urllib.parse.quote(current_user(), safe="")):
-            _remember(data={"who": typed, "cookie": WHO_COOKIE}, key="remember-who", height=0)
+    typed = urllib.parse.quote(st.session_state.get(WHO_KEY) or "", safe="")
+    if typed and typed not in (st.context.cookies.get(WHO_COOKIE), urllib.parse.quote(current_user(), safe="")):
+        _remember(data={"who": typed, "cookie": WHO_COOKIE}, key="remember-who", height=0)
