@@ -53,7 +53,7 @@ def start_training(
     """Create the run (for 'all' the VAE's and the U-Net's) and, with `detach`, start its process.
 
     explicit: dotted names of settings the person chose; a U-Net takes the other `data` and `vae` settings from its VAE
-    run. check: the last look before anything is created, core.training.session.check_ready by default.
+    run. check: the last look before anything is created, core.training.start.check_ready by default.
     Raises UsageError, RunNotFound, DataUnavailable, ...; then nothing was created.
     """
     store = store or open_store(settings)
@@ -129,9 +129,9 @@ def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Pat
     from core.data import catalog
 
     catalog.entry(settings.data.name)
-    from core.training import session
+    from core.training import start
 
-    session.check_ready(settings, kind, data_dir=data_dir, cache_dir=cache_dir)
+    start.check_ready(settings, kind, data_dir=data_dir, cache_dir=cache_dir)
 
 
 def wait_until_started(runs: Sequence[Run], timeout_s: float = START_TIMEOUT_S) -> None:

@@ -16,7 +16,7 @@ from core.models.unet import build_unet
 from core.models.vae import build_vae
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 from core.training.loop import build_ema, build_optimizer, train_steps
-from core.training.session import open_accelerator
+from core.training.start import open_accelerator
 from core.training.vae_objective import VaeObjective
 
 

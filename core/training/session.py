@@ -7,35 +7,30 @@ import io
 import json
 import logging
 import math
-import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from diffusers.training_utils import EMAModel
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from core import atomic
-from core.config.load import resolve_path
-from core.config.schema import Settings, TrainSettings
-from core.device import check_device, device_label, mixed_precision, resolve_device, set_threads
+from core.config.schema import TrainSettings
 from core.errors import CheckpointError, NonFiniteError, StorageFull
 from core.runs.checkpoints import Checkpoint, clean_leftovers, load_newest, network_files, save_checkpoint
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState
 from core.seeding import derive
 from core.training.loop import Draw, StepResult, build_ema, build_optimizer, train_steps
+from core.training.start import StatusKeeper
 
 logger = logging.getLogger(__name__)
 
-STATUS_EVERY_S = 1.0
 ShouldStop = Callable[[], bool]
 OnStep = Callable[[StepResult], None]
 
@@ -63,81 +58,6 @@ class Recipe:
     preview: Callable[[nn.Module], dict[str, np.ndarray]]
 
 
-def open_accelerator(settings: Settings) -> Accelerator:
-    """The Accelerator for these settings: device, precision and processes. One a process, made anew for each run."""
-    device = resolve_device(settings.machine.device)
-    set_threads(settings.machine.num_threads)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    AcceleratorState._reset_state(True)
-    return Accelerator(
-        cpu=device.type == "cpu", mixed_precision=mixed_precision(settings.machine.mixed_precision, device)
-    )
-
-
-class StatusKeeper:
-    """Writes status.json at most once a second, and measures speed and the time that is left."""
-
-    def __init__(self, run: Run, device: torch.device, *, elapsed_before_s: float = 0.0) -> None:
-        self.run = run
-        self.steps_total = run.train_settings.steps
-        self.batch_size = run.train_settings.batch_size
-        self.device = device_label(device)
-        self.elapsed_before_s = elapsed_before_s
-        self.started = time.monotonic()
-        self.last_write = -math.inf
-        self.marks: list[tuple[float, int]] = []
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds of training, those of earlier attempts included."""
-        return self.elapsed_before_s + time.monotonic() - self.started
-
-    @property
-    def images_per_s(self) -> float | None:
-        """Speed over about the last ten seconds, everything included."""
-        if len(self.marks) < 2:
-            return None
-        (first_time, first_step), (last_time, last_step) = self.marks[0], self.marks[-1]
-        seconds = last_time - first_time
-        return (last_step - first_step) * self.batch_size / seconds if seconds > 0 else None
-
-    def write(self, state: RunState, step: int, *, stage: str = "", reason: str = "", force: bool = False) -> None:
-        """Replace status.json, unless it was written less than a second ago and `force` is not given."""
-        now = time.monotonic()
-        if not force and now - self.last_write < STATUS_EVERY_S:
-            return
-        if stage == "training":
-            self.marks = [*self.marks[-10:], (now, step)]
-        speed = self.images_per_s
-        self.last_write = now
-        self.run.write_status(
-            replace(
-                self.run.status(),
-                state=state,
-                step=step,
-                steps_total=self.steps_total,
-                images_per_s=speed,
-                eta_s=(self.steps_total - step) * self.batch_size / speed if speed else None,
-                elapsed_s=self.elapsed_s,
-                stage=stage,
-                reason=reason,
-                device=self.device,
-            )
-        )
-
-
-def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Path) -> None:
-    """Everything that can be known to be wrong before a run folder exists. Raises a LabError with one sentence."""
-    from core.data.arrays import prepare
-    from core.models.summary import summarize
-
-    check_device(settings.machine.device)
-    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir)
-    for part in ("vae", "unet") if kind == "all" else (kind,):
-        summarize(settings, part, channels=images.channels, num_classes=images.num_classes)
-
-
 def run_training(
     run: Run,
     recipe: Recipe,
@@ -156,8 +76,7 @@ def run_training(
     session = _Session(run, recipe, network_name, accelerator, train)
     checkpoint = session.resume()
     first_step = checkpoint.step if checkpoint else 0
-    status.elapsed_before_s = session.elapsed_before_s
-    status.started = time.monotonic()
+    status.begin(session.elapsed_before_s)
     writer = MetricsWriter(run.metrics_path)
     writer.truncate_after(first_step)
     previews = set(preview_steps(train.steps, settings.logging.num_previews))
@@ -372,34 +291,3 @@ def _last_checkpoint_in_words(run: Run) -> str:
     except CheckpointError:
         checkpoint = None
     return f"the checkpoint of step {checkpoint.step:,} stands" if checkpoint else "nothing was saved yet"
-
-
-def data_facts(run: Run, images: Any) -> None:
-    """Record the data set in the run folder at its first start; at a resume, refuse one that has changed."""
-    from core.errors import DataUnavailable
-
-    facts = {
-        "name": images.name,
-        "title": images.title,
-        "fingerprint": images.fingerprint,
-        "class_names": list(images.class_names),
-        "train_count": len(images.train.labels),
-        "heldout_count": len(images.heldout.labels),
-        "channels": images.channels,
-        "image_size": images.image_size,
-    }
-    if run.data_path.exists():
-        before = json.loads(run.data_path.read_text())
-        if before["fingerprint"] != images.fingerprint:
-            raise DataUnavailable(
-                f"{run.id}: the data set '{images.name}' has changed since this run began "
-                f"({before['fingerprint'][:12]} then, {images.fingerprint[:12]} now)",
-                "start a new run on it",
-            )
-        return
-    atomic.write_json(run.data_path, facts)
-
-
-def folders_of(settings: Settings) -> tuple[Path, Path]:
-    """(data_dir, cache_dir) of these settings."""
-    return resolve_path(settings.paths.data), resolve_path(settings.paths.cache)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from core import atomic
-from core.data.arrays import ImageSet, prepare
+from core.data.arrays import ImageSet
 from core.data.batches import Batches, on_device
 from core.diffusion.schedule import build_schedule
 from core.errors import CheckpointError
@@ -27,16 +27,8 @@ from core.sampling.steps import SampleRequest
 from core.sampling.trajectory import record
 from core.seeding import derive, generator
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
-from core.training.session import (
-    OnStep,
-    Outcome,
-    Recipe,
-    ShouldStop,
-    StatusKeeper,
-    data_facts,
-    open_accelerator,
-    run_training,
-)
+from core.training.session import OnStep, Outcome, Recipe, ShouldStop, run_training
+from core.training.start import start_run
 
 
 def train(
@@ -50,21 +42,14 @@ def train(
 ) -> Outcome:
     """Train (or resume) a U-Net run on its VAE's latents. Raises a LabError in one sentence when it cannot go on."""
     settings = run.settings
-    accelerator = open_accelerator(settings)
-    device = accelerator.device
-    status = StatusKeeper(run, device)
-    step = run.status().step
-
-    def progress(stage: str, fraction: float) -> None:
-        status.write(RunState.RUNNING, step, stage=f"{stage} {fraction:.0%}")
-
-    status.write(RunState.RUNNING, step, stage="preparing the data set", force=True)
-    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
-    data_facts(run, images)
-    with accelerator.main_process_first():
-        latents, codec = _latents(run, images, device, cache_dir, store_root, progress, should_stop)
+    start = start_run(run, data_dir=data_dir, cache_dir=cache_dir)
+    device, images = start.device, start.images
+    with start.accelerator.main_process_first():
+        latents, codec = _latents(run, images, device, cache_dir, store_root, start.progress, should_stop)
     if latents is None:
-        return Outcome(state=RunState.STOPPED, step=step, reason="stopped while encoding latents; nothing to save yet")
+        return Outcome(
+            state=RunState.STOPPED, step=start.step, reason="stopped while encoding latents; nothing to save yet"
+        )
 
     shape = (settings.vae.latent_channels, *latents.moments.shape[2:])
     torch.manual_seed(derive(settings.seed, "weights", 1))
@@ -122,8 +107,8 @@ def train(
         run,
         Recipe(objective=objective, draw=draw, validate=validate, preview=preview),
         network_name="unet",
-        accelerator=accelerator,
-        status=status,
+        accelerator=start.accelerator,
+        status=start.status,
         should_stop=should_stop,
         on_step=on_step,
     )

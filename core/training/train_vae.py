@@ -9,22 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.data.arrays import prepare
 from core.data.batches import Batches, on_device
 from core.latent.codec import to_uint8
 from core.models.vae import build_vae
-from core.runs.run import Run, RunState
+from core.runs.run import Run
 from core.seeding import derive, generator
-from core.training.session import (
-    OnStep,
-    Outcome,
-    Recipe,
-    ShouldStop,
-    StatusKeeper,
-    data_facts,
-    open_accelerator,
-    run_training,
-)
+from core.training.session import OnStep, Outcome, Recipe, ShouldStop, run_training
+from core.training.start import start_run
 from core.training.vae_objective import VaeObjective
 
 
@@ -39,17 +30,8 @@ def train(
 ) -> Outcome:
     """Train (or resume) a VAE run. Raises a LabError in one sentence when it cannot go on."""
     settings = run.settings
-    accelerator = open_accelerator(settings)
-    device = accelerator.device
-    status = StatusKeeper(run, device)
-    step = run.status().step
-
-    def progress(stage: str, fraction: float) -> None:
-        status.write(RunState.RUNNING, step, stage=f"{stage} {fraction:.0%}")
-
-    status.write(RunState.RUNNING, step, stage="preparing the data set", force=True)
-    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
-    data_facts(run, images)
+    start = start_run(run, data_dir=data_dir, cache_dir=cache_dir)
+    device, images = start.device, start.images
     torch.manual_seed(derive(settings.seed, "weights", 0))
     vae = build_vae(settings.vae, channels=images.channels, image_size=images.image_size)
     objective = VaeObjective(vae, settings.train_vae).to(device)
@@ -95,8 +77,8 @@ def train(
         run,
         Recipe(objective=objective, draw=draw, validate=validate, preview=preview),
         network_name="vae",
-        accelerator=accelerator,
-        status=status,
+        accelerator=start.accelerator,
+        status=start.status,
         should_stop=should_stop,
         on_step=on_step,
     )

@@ -1,0 +1,156 @@
+"""How a training starts: checks before a run exists, the device, the data set, and what status.json says."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from core import atomic
+from core.config.schema import Settings
+from core.data.arrays import ImageSet, prepare
+from core.device import check_device, device_label, mixed_precision, resolve_device, set_threads
+from core.errors import DataUnavailable
+from core.models.summary import summarize
+from core.runs.run import Run, RunState
+
+STATUS_EVERY_S = 1.0
+
+
+def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Path) -> None:
+    """Everything that can be known to be wrong before a run folder exists. Raises a LabError with one sentence."""
+    check_device(settings.machine.device)
+    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir)
+    for part in ("vae", "unet") if kind == "all" else (kind,):
+        summarize(settings, part, channels=images.channels, num_classes=images.num_classes)
+
+
+def open_accelerator(settings: Settings) -> Accelerator:
+    """The Accelerator for these settings: device, precision and processes. One a process, made anew for each run."""
+    device = resolve_device(settings.machine.device)
+    set_threads(settings.machine.num_threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    AcceleratorState._reset_state(True)
+    return Accelerator(
+        cpu=device.type == "cpu", mixed_precision=mixed_precision(settings.machine.mixed_precision, device)
+    )
+
+
+class StatusKeeper:
+    """Writes status.json at most once a second, and measures speed and the time that is left."""
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        self.run = run
+        self.steps_total = run.train_settings.steps
+        self.batch_size = run.train_settings.batch_size
+        self.device = device_label(device)
+        self.elapsed_before_s = run.status().elapsed_s
+        self.started = time.monotonic()
+        self.last_write = -math.inf
+        self.marks: list[tuple[float, int]] = []
+
+    def begin(self, elapsed_before_s: float) -> None:
+        """Start the clock of the training itself, on top of what the checkpoint had."""
+        self.elapsed_before_s = elapsed_before_s
+        self.started = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of training, those of earlier attempts included."""
+        return self.elapsed_before_s + time.monotonic() - self.started
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Speed over about the last ten seconds, everything included."""
+        if len(self.marks) < 2:
+            return None
+        (first_time, first_step), (last_time, last_step) = self.marks[0], self.marks[-1]
+        seconds = last_time - first_time
+        return (last_step - first_step) * self.batch_size / seconds if seconds > 0 else None
+
+    def write(self, state: RunState, step: int, *, stage: str = "", reason: str = "", force: bool = False) -> None:
+        """Replace status.json, unless it was written less than a second ago and `force` is not given."""
+        now = time.monotonic()
+        if not force and now - self.last_write < STATUS_EVERY_S:
+            return
+        if stage == "training":
+            self.marks = [*self.marks[-10:], (now, step)]
+        speed = self.images_per_s
+        self.last_write = now
+        self.run.write_status(
+            replace(
+                self.run.status(),
+                state=state,
+                step=step,
+                steps_total=self.steps_total,
+                images_per_s=speed,
+                eta_s=(self.steps_total - step) * self.batch_size / speed if speed else None,
+                elapsed_s=self.elapsed_s,
+                stage=stage,
+                reason=reason,
+                device=self.device,
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What both kinds of training begin with. progress(stage, fraction) shows in the run's status."""
+
+    accelerator: Accelerator
+    status: StatusKeeper
+    images: ImageSet
+    step: int
+    progress: Callable[[str, float], None]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks and the data live."""
+        return self.accelerator.device
+
+
+def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
+    """Open the device and the data set of a run. Raises DataUnavailable when the set is gone or has changed."""
+    accelerator = open_accelerator(run.settings)
+    status = StatusKeeper(run, accelerator.device)
+    step = run.status().step
+
+    def progress(stage: str, fraction: float) -> None:
+        status.write(RunState.RUNNING, step, stage=f"{stage} {fraction:.0%}")
+
+    status.write(RunState.RUNNING, step, stage="preparing the data set", force=True)
+    images = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
+    _note_data_set(run, images)
+    return Start(accelerator=accelerator, status=status, images=images, step=step, progress=progress)
+
+
+def _note_data_set(run: Run, images: ImageSet) -> None:
+    """Record the data set in the run folder at its first start; at a resume, refuse one that has changed."""
+    facts = {
+        "name": images.name,
+        "title": images.title,
+        "fingerprint": images.fingerprint,
+        "class_names": list(images.class_names),
+        "train_count": len(images.train.labels),
+        "heldout_count": len(images.heldout.labels),
+        "channels": images.channels,
+        "image_size": images.image_size,
+    }
+    if run.data_path.exists():
+        before = json.loads(run.data_path.read_text())
+        if before["fingerprint"] != images.fingerprint:
+            raise DataUnavailable(
+                f"{run.id}: the data set '{images.name}' has changed since this run began "
+                f"({before['fingerprint'][:12]} then, {images.fingerprint[:12]} now)",
+                "start a new run on it",
+            )
+        return
+    atomic.write_json(run.data_path, facts)
