@@ -32,7 +32,7 @@ class DataSettings(Section):
     )
     image_size: int = Field(32, ge=8, le=512, multiple_of=8, description="Side of the square pictures, pixels.")
     fit: Literal["pad", "resize"] = Field(
-        "pad",
+        "resize",
         description="How a slightly smaller picture (28 for 32) becomes image_size: 'pad' adds a dark border and keeps "
         "every pixel, 'resize' is antialiased. Other sizes are always resized, antialiased.",
     )
