@@ -42,7 +42,7 @@ def build(tmp_path: Path) -> Callable[..., ImageSet]:
 
     def _build(*, data_dir: Path | None = None, seed: int = 0, progress: object = None, **settings: object) -> ImageSet:
         return prepare(
-            DataSettings.model_validate({"download": False, **settings}),
+            DataSettings.model_validate({"download": False, "fit": "pad", **settings}),
             data_dir=data_dir or tmp_path / "data",
             cache_dir=tmp_path / "cache",
             seed=seed,
