@@ -24,8 +24,8 @@ def main() -> None:
         st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
         for name, (title, icon) in PAGES.items()
     ]
-    if st.context.theme.type == "dark":
-        st.html(ROOT / "lab" / "components" / "on_dark.css")
+    for style in ("app.css", "app_dark.css") if st.context.theme.type == "dark" else ("app.css",):
+        st.html(ROOT / "lab" / "components" / style)
     chosen = st.navigation(pages, position="top")
     top_line()
     chosen.run()

@@ -30,7 +30,7 @@ from core import atomic
 from core.data.arrays import ImageSet, Split
 from core.data.batches import Batches, images_to_model, on_device
 from core.device import resolve_device, supports_bf16
-from core.errors import DataUnavailable
+from core.errors import DataUnavailable, NonFiniteError
 from core.runs.lock import try_lock
 from core.seeding import derive, generator
 
@@ -181,7 +181,8 @@ def train_judge(
 
     Order, shifts and first weights derive from (seed, purpose, step). On a CPU one thread does it, whatever the
     setting: the same pictures then give the same hash on the same kind of CPU, and other load on the machine cannot
-    make it burn minutes in barriers. Raises DataUnavailable when the training split has fewer than two pictures.
+    make it burn minutes in barriers. Raises DataUnavailable when the training split has fewer than two pictures, and
+    NonFiniteError when the training diverged: such a judge is never kept.
     """
     count = len(image_set.train.labels)
     if count < 2:
@@ -195,6 +196,11 @@ def train_judge(
     with _one_thread():
         _fit(network, image_set, recipe, device, progress)
     network.eval()
+    if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+        raise NonFiniteError(
+            f"{image_set.name}: the judge's weights became NaN or infinite while it was trained",
+            "train it with another number of evaluation.judge_epochs",
+        )
     weights = _serialise(network)
     draft = Judge(
         network=network,

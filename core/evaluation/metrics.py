@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from core.errors import UsageError
+from core.errors import NonFiniteError, UsageError
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -50,10 +50,13 @@ def frechet_distance(real: torch.Tensor, fake: torch.Tensor) -> float:
 
     |mean difference|² + Tr(A + B - 2 (A B)^½) with unbiased covariances A, B; computed by torchmetrics. It is biased
     upwards by about 1/N, so it stands beside N and a floor. Called FD-judge on the judge's features, not FID.
-    Raises UsageError when a set has fewer than 2 pictures. Source: arXiv 1706.08500, eq. 6.
+    Raises UsageError when a set has fewer than 2 pictures, NonFiniteError when a feature is NaN or infinite (the
+    eigenvalue routine underneath would end the process). Source: arXiv 1706.08500, eq. 6.
     """
     if len(real) < 2 or len(fake) < 2:
         raise UsageError(f"FD-judge: needs at least 2 pictures a side, got {len(real)} and {len(fake)}")
+    if not (real.isfinite().all() and fake.isfinite().all()):
+        raise NonFiniteError("FD-judge: the judge gave features that are NaN or infinite")
     centre = real.double().mean(dim=0)  # the sums of squares stay small, so little is lost in their difference
     metric = FrechetInceptionDistance(feature=_Features(real.shape[1])).set_dtype(torch.float64)
     metric.update(real.double() - centre, real=True)

@@ -93,8 +93,10 @@ def report_rows(report: Report) -> list[tuple[str, str, str]]:
     rows += [
         (
             f"class {score.name}",
-            f"{score.accuracy:.2%}",
-            f"{score.correct} of {score.count}; {score.low:.1%} to {score.high:.1%}",
+            f"{score.accuracy:.2%}" if score.count else "–",
+            f"{score.correct} of {score.count}; {score.low:.1%} to {score.high:.1%}"
+            if score.count
+            else "no pictures asked",
         )
         for score in report.per_class
     ]

@@ -63,4 +63,4 @@ def live_card(view: RunView) -> None:
     with right:
         preview = newest_preview(view.run)
         if preview is not None:
-            show_pictures(preview.images[:20], columns=5, width=260, caption=f"step {count(preview.step)}")
+            show_pictures(preview.images[:10], columns=5, width=330, caption=f"step {count(preview.step)}")

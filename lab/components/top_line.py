@@ -21,6 +21,7 @@ _remember = st.components.v2.component(
 )
 
 
+@st.fragment(run_every=5)
 def top_line() -> None:
     """Device busy or free, runs that wait, free disk; the name under which things are started."""
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):

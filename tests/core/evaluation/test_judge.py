@@ -13,6 +13,7 @@ import torch
 
 import core.evaluation.judge as module
 from core.data.arrays import ImageSet
+from core.errors import NonFiniteError
 from core.evaluation.judge import (
     Judge,
     JudgeNetwork,
@@ -103,6 +104,22 @@ def test_training_leaves_the_global_random_state_alone() -> None:
     torch.manual_seed(5)
     train_judge(TOY, JudgeRecipe(seed=0, epochs=1, min_steps=1), device=CPU)
     torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_a_judge_that_diverges_is_refused() -> None:
+    recipe = JudgeRecipe(seed=0, epochs=1, min_steps=30, learning_rate=1e18)
+    with pytest.raises(NonFiniteError, match="NaN or infinite"):
+        train_judge(TOY, recipe, device=CPU)
+
+
+def test_a_judge_that_diverges_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wildly(image_set: ImageSet, recipe: JudgeRecipe, **others: Any) -> Judge:
+        return train_judge(image_set, replace(recipe, min_steps=30, learning_rate=1e18), **others)
+
+    monkeypatch.setattr(module, "train_judge", wildly)
+    with pytest.raises(NonFiniteError):
+        judge_of(tmp_path)
+    assert [path for path in (tmp_path / "judges").iterdir() if path.is_dir()] == []
 
 
 def test_training_reports_its_progress_up_to_the_end() -> None:

@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from core.errors import UsageError
+from core.errors import NonFiniteError, UsageError
 from core.evaluation.metrics import (
     copy_ratio,
     frechet_distance,
@@ -88,6 +88,15 @@ def test_frechet_distance_survives_fewer_pictures_than_features() -> None:
 def test_frechet_distance_needs_two_pictures_a_side() -> None:
     with pytest.raises(UsageError, match="at least 2 pictures"):
         frechet_distance(normal(5, 4), normal(1, 4))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("side", [0, 1])
+def test_frechet_distance_refuses_features_that_are_no_numbers(side: int, value: float) -> None:
+    sides = [normal(20, 4, 1), normal(20, 4, 2)]
+    sides[side][3, 1] = value
+    with pytest.raises(NonFiniteError, match="NaN or infinite"):
+        frechet_distance(*sides)
 
 
 def naive_precision(real: np.ndarray, fake: np.ndarray, k: int) -> float:

@@ -99,6 +99,12 @@ def test_the_table_states_each_figure_with_what_it_rests_on(metric: str, value: 
     assert note in rows[metric][1]
 
 
+def test_a_class_of_which_no_picture_was_asked_has_no_accuracy() -> None:
+    empty = ClassScore(name="one", count=0, correct=0, accuracy=0.0, low=0.0, high=1.0)
+    rows = {name: (text, remark) for name, text, remark in report_rows(replace(REPORT, per_class=(empty,)))}
+    assert rows["class one"] == ("–", "no pictures asked")
+
+
 def test_a_floor_of_fewer_pictures_says_so() -> None:
     rows = {name: remark for name, _, remark in report_rows(replace(REPORT, fd_floor_count=180))}
     assert "180 held-out real pictures (fewer than N" in rows["FD-judge floor"]
