@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 
@@ -81,7 +82,7 @@ def exactly(iso: str) -> str:
 
 def duration(seconds: float | None) -> str:
     """'45 s', '12 min', '3 h 20 min', '2 d 4 h'; '–' when unknown."""
-    if seconds is None or seconds != seconds or seconds < 0:
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
         return "–"
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -97,7 +98,7 @@ def duration(seconds: float | None) -> str:
 
 def count(value: float | None) -> str:
     """12,400; '–' when unknown."""
-    return "–" if value is None or value != value else f"{value:,.0f}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
 def size(num_bytes: float) -> str:
@@ -112,4 +113,4 @@ def size(num_bytes: float) -> str:
 
 def significant(value: float | None) -> str:
     """Four significant digits; '–' when unknown."""
-    return "–" if value is None or value != value else f"{value:.4g}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4g}"

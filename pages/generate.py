@@ -11,14 +11,13 @@ import streamlit as st
 
 from lab.components.pictures import mosaic, png
 from lab.components.problems import problems_shown
-from lab.components.scrubber import MAX_PICTURES, frames_that_fit, pack, scrubber
+from lab.components.scrubber import MAX_PICTURES, frames_that_fit, pack, scrubber, side_by_side
 from lab.services.models import Drawing, classes_of, draw, newest_step, sampler_choices
 from lab.services.runs import RunView, trained_unets
 from lab.state import page_file, select_run, selected_run
 from lab.text import ago, count, escaped, plain
 
-WIDE = 16  # classes side by side; more are wrapped
-MOST_FRAMES = 101
+ENOUGH_FRAMES = 11
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,33 +86,22 @@ def controls(view: RunView) -> Choice:
     )  # fmt: skip
 
 
-def by_rows(labels: tuple[int, ...]) -> tuple[list[int], int, list[int], list[int]]:
-    """(order of the pictures, columns, class of each column, class of each row) that show classes side by side.
-
-    Few classes with several pictures get a row each, up to 16 a column each, more are wrapped without names.
-    """
-    classes = sorted(set(labels))
-    each = len(labels) // len(classes)
-    if len(classes) < 5 and each > 1:
-        order = sorted(range(each * len(classes)), key=lambda place: (labels[place], place))
-        return order, each, [], classes
-    whole = len(classes) <= WIDE
-    return list(range(len(labels))), min(len(classes), WIDE), classes if whole else [], []
-
-
 def show(drawing: Drawing, choice: Choice) -> None:
     """The scrubber, and what can be taken home."""
-    order, columns, heads, sides = by_rows(drawing.labels)
+    order, columns, heads, sides = side_by_side(drawing.labels)
     noisy, predicted = drawing.noisy_images[:, order], drawing.predicted_images[:, order]
-    total, size = len(drawing.timesteps) - 1, noisy.shape[3]
+    total, size = int(drawing.steps[-1]), noisy.shape[3]
+    picture = png(mosaic(drawing.images[order], columns=columns, zoom=max(1, min(4, 2048 // (columns * (size + 1))))))
     noise = drawing.noise_scale**2 / (drawing.noise_scale**2 + drawing.signal_scale**2)
     labels = [
         f"step {index} of {total} · t = {timestep:.0f} · {share:.0%} noise"
-        for index, (timestep, share) in enumerate(zip(drawing.timesteps, noise, strict=True))
+        for index, timestep, share in zip(drawing.steps, drawing.timesteps, noise, strict=True)
     ]
-    # fewer frames than steps for 1000-step samplers; the first and the last are always there
-    most = frames_that_fit(min(total + 1, MOST_FRAMES), layers=2, pictures=len(order), columns=columns, size=size)
-    keep = np.unique(np.linspace(0, total, most).round().astype(int))
+    frames, every = len(noisy), 1  # many large pictures are sent with fewer frames, then with fewer pixels
+    while (most := frames_that_fit(frames, len(order), columns, -(-size // every))) < min(frames, ENOUGH_FRAMES):
+        every *= 2
+    noisy, predicted, size = noisy[:, :, ::every, ::every], predicted[:, :, ::every, ::every], -(-size // every)
+    keep = np.unique(np.linspace(0, frames - 1, most).round().astype(int))
     payload = pack(
         [noisy[keep], predicted[keep]],
         [labels[index] for index in keep],
@@ -128,7 +116,6 @@ def show(drawing: Drawing, choice: Choice) -> None:
     np.savez_compressed(arrays, images=drawing.images, labels=np.array(drawing.labels, dtype=np.int64),
                         request=json.dumps(asdict(choice)))  # fmt: skip
     with st.container(horizontal=True):
-        picture = png(mosaic(drawing.images[order], columns=columns, zoom=4))
         st.download_button("Picture (PNG)", picture, "samples.png", "image/png", icon=":material/download:")
         st.download_button("Arrays (npz)", arrays.getvalue(), "samples.npz", icon=":material/download:")
 

@@ -18,6 +18,8 @@ from lab.components.pictures import mosaic
 
 MAX_SIDE = 8192  # what every browser decodes
 MAX_PICTURES = 64
+LAYERS = 2
+WIDE = 16  # classes side by side; more are wrapped
 _HTML = """
 <div class="scrubber" data-testid="scrubber" data-ready="0" tabindex="0">
   <div class="layers">
@@ -46,10 +48,24 @@ _component = st.components.v2.component(
 )
 
 
-def frames_that_fit(frames: int, *, layers: int, pictures: int, columns: int, size: int) -> int:
-    """How many of `frames` a sheet can hold; every layer costs as many again. Fewer only for many large pictures."""
+def side_by_side(labels: tuple[int, ...]) -> tuple[list[int], int, list[int], list[int]]:
+    """(order of the pictures, columns, class of each column, class of each row) that show classes side by side.
+
+    Few classes with several pictures get a row each, up to 16 a column each, more are wrapped without names.
+    """
+    classes = sorted(set(labels))
+    each = len(labels) // len(classes)
+    if len(classes) < 5 and each > 1:
+        order = sorted(range(each * len(classes)), key=lambda place: (labels[place], place))
+        return order, each, [], classes
+    whole = len(classes) <= WIDE
+    return list(range(len(labels))), min(len(classes), WIDE), classes if whole else [], []
+
+
+def frames_that_fit(frames: int, pictures: int, columns: int, size: int) -> int:
+    """How many of `frames` a sheet can hold in each of its two layers of `pictures`, each `size` pixels wide."""
     width, height = columns * (size + 1) - 1, math.ceil(pictures / columns) * (size + 1) - 1
-    return min(frames, (MAX_SIDE // width) * (MAX_SIDE // height) // layers)
+    return min(frames, (MAX_SIDE // width) * (MAX_SIDE // height) // LAYERS)
 
 
 def pack(

@@ -18,16 +18,21 @@ from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 from lab.services.runs import open_store
 
-MAX_DRAWINGS = 32
+MAX_FRAMES = 101
+MAX_KEPT_BYTES = 256 * 2**20
 _ONE_AT_A_TIME = threading.Lock()  # load and inference together: a model must not be released under a session
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """Pictures and their path. (F, N, H, W, C) uint8, timesteps and scales (F,); the last frame is the finished one."""
+    """Pictures and their path. (F, N, H, W, C) uint8; steps, timesteps and scales (F,); the last frame is the end.
+
+    A path of more than 101 frames is thinned out, the first and the last frame stay. `steps` counts from 0.
+    """
 
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
+    steps: np.ndarray
     timesteps: np.ndarray
     signal_scale: np.ndarray
     noise_scale: np.ndarray
@@ -39,6 +44,11 @@ class Drawing:
     def images(self) -> np.ndarray:
         """The finished pictures (N, H, W, C)."""
         return self.noisy_images[-1]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the pictures."""
+        return self.noisy_images.nbytes + self.predicted_images.nbytes
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -106,17 +116,20 @@ def draw(
             ),
             on_progress,
         )
+        last = len(path.timesteps) - 1
+        keep = np.unique(np.linspace(0, last, min(last + 1, MAX_FRAMES)).round().astype(int))
         kept[key] = Drawing(
             labels=labels,
             class_names=model.class_names,
-            timesteps=path.timesteps,
-            signal_scale=path.signal_scale,
-            noise_scale=path.noise_scale,
-            noisy_images=path.noisy_images,
-            predicted_images=path.predicted_images,
+            steps=keep,
+            timesteps=path.timesteps[keep],
+            signal_scale=path.signal_scale[keep],
+            noise_scale=path.noise_scale[keep],
+            noisy_images=path.noisy_images[keep],
+            predicted_images=path.predicted_images[keep],
             step=model.step,
         )
-        while len(kept) > MAX_DRAWINGS:
+        while len(kept) > 1 and sum(drawing.num_bytes for drawing in kept.values()) > MAX_KEPT_BYTES:
             kept.popitem(last=False)
         return kept[key]
 

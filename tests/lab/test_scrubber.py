@@ -1,0 +1,91 @@
+"""What the scrubber sends to the browser, and how pictures are laid out."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lab.components.pictures import mosaic, png
+from lab.components.scrubber import MAX_PICTURES, MAX_SIDE, frames_that_fit, pack, side_by_side
+
+
+def unpack(payload: bytes) -> tuple[dict[str, Any], Image.Image]:
+    (length,) = struct.unpack("<I", payload[:4])
+    return json.loads(payload[4 : 4 + length]), Image.open(io.BytesIO(payload[4 + length :]))
+
+
+def frames(count: int, pictures: int, size: int = 8, channels: int = 1) -> np.ndarray:
+    """Frame k of every picture has the value 10 k."""
+    values = (np.arange(count) * 10).astype(np.uint8)[:, None, None, None, None]
+    return np.broadcast_to(values, (count, pictures, size, size, channels))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_frame_of_every_layer_lies_where_the_header_says(channels: int) -> None:
+    noisy, clean = frames(5, 4, channels=channels), 255 - frames(5, 4, channels=channels)
+    header, sheet = unpack(pack([noisy, clean], ["a", "b", "c", "d", "e"], columns=2))
+    pixels = np.asarray(sheet.convert("L")).astype(int)
+
+    def value(layer: int, frame: int) -> int:
+        cell = layer * header["frames"] + frame
+        top, left = cell // header["columns"] * header["height"], cell % header["columns"] * header["width"]
+        return int(pixels[top + 3, left + 3])
+
+    seen = [[value(layer, frame) for frame in range(5)] for layer in range(2)]
+    assert np.abs(np.array(seen) - [[0, 10, 20, 30, 40], [255, 245, 235, 225, 215]]).max() <= 6  # WebP is lossy
+
+
+def test_class_names_travel_as_text() -> None:
+    header, _ = unpack(pack([frames(2, 2)], ["x", "y"], columns=2, heads=["<b>cat</b>", "dog"], sides=[]))
+    assert header["heads"] == ["<b>cat</b>", "dog"]
+
+
+def test_other_names_make_another_drawing() -> None:
+    first, second = (unpack(pack([frames(2, 1)], ["x", "y"], columns=1, heads=[name]))[0] for name in ("cat", "dog"))
+    assert first["id"] != second["id"]
+
+
+@pytest.mark.parametrize("columns", [4, 8, 16])
+@pytest.mark.parametrize("size", [16, 32, 64, 128])
+def test_as_many_frames_as_are_said_to_fit_do_fit(columns: int, size: int) -> None:
+    count = frames_that_fit(101, MAX_PICTURES, columns, size)
+    small = np.zeros((count, MAX_PICTURES, size, size, 1), dtype=np.uint8)
+    _, sheet = unpack(pack([small, small], [""] * count, columns=columns))
+    assert max(sheet.size) <= MAX_SIDE
+
+
+def test_too_many_frames_for_one_sheet_are_refused() -> None:
+    with pytest.raises(ValueError, match="too many"):
+        pack([frames(300, 64, size=64)], [""] * 300, columns=8)
+
+
+@pytest.mark.parametrize(
+    ("labels", "order", "columns", "heads", "sides"),
+    [
+        ((3,), [0], 1, [3], []),
+        ((0, 1, 2), [0, 1, 2], 3, [0, 1, 2], []),
+        ((7, 7, 7, 7), [0, 1, 2, 3], 4, [], [7]),
+        ((0, 1, 0, 1), [0, 2, 1, 3], 2, [], [0, 1]),
+        (tuple(range(10)) * 2, list(range(20)), 10, list(range(10)), []),
+        (tuple(range(20)), list(range(20)), 16, [], []),
+    ],
+)
+def test_classes_stand_side_by_side_with_their_names(
+    labels: tuple[int, ...], order: list[int], columns: int, heads: list[int], sides: list[int]
+) -> None:
+    assert side_by_side(labels) == (order, columns, heads, sides)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_have_one_black_pixel_between_them(channels: int) -> None:
+    sheet = mosaic(np.full((3, 4, 4, channels), 200, dtype=np.uint8), columns=2, zoom=2)
+    assert sheet.shape == (18, 18, channels)
+    assert (sheet[:8, 8:10] == 0).all()
+    assert (sheet[10:, 10:] == 0).all()  # the fourth place is empty
+    assert Image.open(io.BytesIO(png(sheet))).size == (18, 18)

@@ -1,0 +1,122 @@
+"""The theme and the network defaults, read as Streamlit reads them."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lab.charts.palette import DARK, LIGHT, Palette
+
+CONFIG: dict[str, Any] = tomllib.loads(
+    (Path(__file__).resolve().parents[2] / "lab" / ".streamlit" / "config.toml").read_text()
+)
+THEMES = ("light", "dark")
+COLORS = ("blue", "orange", "violet", "green", "red", "gray")
+# Machado, Oliveira, Fernandes 2009, severity 1.0, on linear RGB
+VISION = {
+    "normal": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def linear(color: str) -> np.ndarray:
+    values = np.array([int(color[start : start + 2], 16) for start in (1, 3, 5)]) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(first: str, second: str) -> float:
+    dark, light = sorted(float(linear(color) @ [0.2126, 0.7152, 0.0722]) for color in (first, second))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def oklab(rgb: np.ndarray) -> np.ndarray:
+    """Björn Ottosson's OKLab: equal distances look equally different."""
+    to_lms = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+              [0.0883024619, 0.2817188376, 0.6299787005]]  # fmt: skip
+    to_lab = [[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099],
+              [0.0259040371, 0.7827717662, -0.8086757660]]  # fmt: skip
+    return np.array(to_lab) @ np.cbrt(np.array(to_lms) @ np.clip(rgb, 0, 1))
+
+
+def least_difference(colors: list[str], vision: str) -> float:
+    seen = [oklab(np.array(VISION[vision]) @ linear(color)) for color in colors]
+    return min(float(np.linalg.norm(first - second)) for first, second in itertools.combinations(seen, 2))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("ground", ["backgroundColor", "secondaryBackgroundColor"])
+@pytest.mark.parametrize("ink", ["textColor", "linkColor", *(f"{color}TextColor" for color in COLORS)])
+def test_words_are_readable(theme: str, ground: str, ink: str) -> None:
+    assert contrast(CONFIG["theme"][theme][ink], CONFIG["theme"][theme][ground]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("color", COLORS)
+def test_badges_are_readable(theme: str, color: str) -> None:
+    section = CONFIG["theme"][theme]
+    assert contrast(section[f"{color}TextColor"], section[f"{color}BackgroundColor"]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_white_words_on_the_accent_are_readable(theme: str) -> None:
+    assert contrast("#FFFFFF", CONFIG["theme"][theme]["primaryColor"]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_accent_stands_out_from_the_ground(theme: str) -> None:
+    assert contrast(CONFIG["theme"][theme]["backgroundColor"], CONFIG["theme"][theme]["primaryColor"]) >= 3
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("place", range(10))
+def test_lines_of_every_category_stand_out_from_the_ground(theme: str, place: int) -> None:
+    section = CONFIG["theme"][theme]
+    assert contrast(section["chartCategoricalColors"][place], section["backgroundColor"]) >= 3
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("vision", VISION)
+def test_ten_categories_differ_for_every_kind_of_vision(theme: str, vision: str) -> None:
+    colors = CONFIG["theme"][theme]["chartCategoricalColors"]
+    assert len(colors) == 10
+    assert least_difference(colors, vision) > 0.06
+
+
+def test_colours_that_look_the_same_to_some_are_caught() -> None:
+    assert (
+        least_difference(["#2563EB", "#7C3AED"], "protan") < 0.06 < least_difference(["#2563EB", "#7C3AED"], "normal")
+    )
+
+
+@pytest.mark.parametrize(("palette", "theme"), [(LIGHT, "light"), (DARK, "dark")])
+@pytest.mark.parametrize("meaning", ["training", "held_out", "trouble", "event"])
+def test_curves_and_their_labels_are_readable(palette: Palette, theme: str, meaning: str) -> None:
+    ink, ground = getattr(palette, meaning), CONFIG["theme"][theme]["backgroundColor"]
+    assert contrast(ink.text, ground) >= 4.5
+    assert contrast(ink.line, ground) >= (2 if meaning == "event" else 3)
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK])
+@pytest.mark.parametrize("vision", VISION)
+def test_training_and_held_out_differ_for_every_kind_of_vision(palette: Palette, vision: str) -> None:
+    assert least_difference([palette.training.line, palette.held_out.line], vision) > 0.06
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("server", "address", "127.0.0.1"),
+        ("browser", "gatherUsageStats", False),
+        ("runner", "magicEnabled", False),
+        ("client", "showErrorDetails", "none"),
+    ],
+)
+def test_the_server_is_private_and_quiet_by_default(section: str, name: str, value: object) -> None:
+    assert CONFIG[section][name] == value
