@@ -21,8 +21,14 @@ WHO_KEY = WHO_COOKIE = "lab-who"
 def who() -> str:
     """Who starts and stops runs here: the login's name, else the one typed in the sidebar, else the server's user."""
     login = st.user.get("email") or st.user.get("name")
-    typed = st.session_state.get(WHO_KEY) or urllib.parse.unquote(st.context.cookies.get(WHO_COOKIE, ""))
+    typed = st.session_state.get(WHO_KEY) or remembered_name()
     return plain(str(login or typed), 60).strip() or current_user()
+
+
+def remembered_name() -> str:
+    """The name this browser remembers, or ''."""
+    cookie = st.context.cookies.get(WHO_COOKIE, "")
+    return urllib.parse.unquote(cookie) if isinstance(cookie, str) else ""
 
 
 def selected_run() -> str:

@@ -52,7 +52,8 @@ def plain(text: str, limit: int = 120) -> str:
 def sentence(error: LabError) -> str:
     """An error as the screen says it, safe inside Markdown: it may quote what a person typed."""
     text = str(error)
-    return escaped(text[:1].upper() + text[1:], 600)
+    begins_with_a_word = text.split(maxsplit=1)[:1] and text.split(maxsplit=1)[0].isalpha()
+    return escaped(text[:1].upper() + text[1:] if begins_with_a_word else text, 600)
 
 
 def state_badge(state: str) -> str:

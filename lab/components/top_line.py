@@ -9,7 +9,7 @@ import streamlit as st
 from core.runs.provenance import current_user
 from lab.components.problems import problems_shown
 from lab.services.machine import glance
-from lab.state import WHO_COOKIE, WHO_KEY, who
+from lab.state import WHO_COOKIE, WHO_KEY, remembered_name, who
 from lab.text import escaped, size
 
 _remember = st.components.v2.component(
@@ -40,6 +40,6 @@ def top_line() -> None:
                 persist_state="session",
                 help="Shown beside the runs you start and stop. This browser remembers it.",
             )
-    typed = urllib.parse.quote(st.session_state.get(WHO_KEY) or "", safe="")
-    if typed and typed not in (st.context.cookies.get(WHO_COOKIE), urllib.parse.quote(current_user(), safe="")):
-        _remember(data={"who": typed, "cookie": WHO_COOKIE}, key="remember-who", height=0)
+    typed = st.session_state.get(WHO_KEY) or ""
+    if typed and typed not in (remembered_name(), current_user()):
+        _remember(data={"who": urllib.parse.quote(typed, safe=""), "cookie": WHO_COOKIE}, key="remember-who", height=0)

@@ -42,6 +42,11 @@ def test_an_error_is_a_sentence_with_what_to_do_and_no_markdown() -> None:
     assert sentence(error) == r"Run '\!\[x\]\(y\)' does not exist; did you mean z?"
 
 
+@pytest.mark.parametrize("text", ["train_unet.steps: should be a number", "20260101-x: is broken", ""])
+def test_a_setting_or_an_id_keeps_its_spelling_at_the_start(text: str) -> None:
+    assert sentence(LabError(text)) == escaped(text)
+
+
 @pytest.mark.parametrize(
     ("instant", "words"),
     [

@@ -33,6 +33,7 @@ def open_page(store: RunStore) -> OpenPage:
 
     def _open(page: str, **query: str) -> AppTest:
         app = AppTest.from_file(str(ROOT / "lab" / "Home.py"), default_timeout=30)
+        app.user = {}
         app.switch_page(f"../pages/{page}.py")
         for name, value in query.items():
             app.query_params[name] = value

@@ -1,0 +1,84 @@
+"""The Overview screen, and the line above every page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.jobs import service
+from core.runs.run import RunState
+from core.runs.store import RunStore
+from lab.state import WHO_KEY
+from tests.pages.conftest import OpenPage
+from tests.pages.run_folders import ended_badly, finished, make_run, running
+
+
+def test_an_empty_lab_offers_one_button_from_nothing_to_digits(
+    open_page: OpenPage, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def _start(kind: str, settings: Any, **facts: Any) -> list[Any]:
+        calls.append((kind, settings.data.name, facts["preset"], facts["owner"]))
+        return [make_run(store, "vae", state=RunState.QUEUED, step=0, logged=0)]
+
+    monkeypatch.setattr(service, "start_training", _start)
+    app = open_page("overview")
+    assert app.title[0].value == "From nothing to digits"
+    app.session_state[WHO_KEY] = "Ana"
+    next(button for button in app.button if button.label == "Train both on MNIST").click().run()
+    assert calls == [("all", "mnist", "quick", "Ana")]
+
+
+def test_a_lab_at_rest_shows_the_latest_pictures_and_what_ended(store: RunStore, open_page: OpenPage) -> None:
+    finished(store)
+    app = open_page("overview")
+    words = "\n".join(element.value for element in (*app.markdown, *app.subheader, *app.caption))
+    assert "Nothing is running" in words
+    assert "Latest pictures" in words
+    assert "First light, step 100" in words
+    assert len(app.get("image")) == 1
+
+
+def test_running_runs_have_live_cards_and_queued_ones_come_last(store: RunStore, open_page: OpenPage) -> None:
+    running(store)
+    app = open_page("overview")
+    cards = [element.value for element in app.markdown if element.value.startswith("#### ")]
+    assert cards == ["#### Live", "#### Next"]
+    assert len(app.get("plotly_chart")) == 1
+
+
+def test_a_failed_run_says_why(store: RunStore, open_page: OpenPage) -> None:
+    ended_badly(store)
+    assert "the loss was NaN" in "\n".join(caption.value for caption in open_page("overview").caption)
+
+
+def test_the_machine_is_in_one_line_on_every_page(store: RunStore, open_page: OpenPage) -> None:
+    make_run(store, state=RunState.QUEUED, logged=0)
+    line = open_page("train").markdown[0].value
+    assert "free" in line
+    assert "1 waiting" in line
+
+
+WHO = "import streamlit as st\nfrom lab.state import who\nst.text(who())"
+
+
+@pytest.mark.parametrize(
+    ("typed", "login", "expected"),
+    [
+        ("", {}, "service-account"),
+        ("Ana", {}, "Ana"),
+        ("Ana", {"is_logged_in": True, "email": "bea@example.com"}, "bea@example.com"),
+        ("two\nlines" + "x" * 100, {}, "two lines" + "x" * 50 + "…"),
+    ],
+)
+def test_people_are_who_they_say_until_a_login_says_it(
+    typed: str, login: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_USER", "service-account")
+    app = AppTest.from_string(WHO)
+    app.user = login
+    app.session_state[WHO_KEY] = typed
+    assert app.run().text[0].value == expected

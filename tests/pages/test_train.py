@@ -1,0 +1,164 @@
+"""The Train screen: what is chosen is what is started, and what cannot work is refused beside the form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.config.load import get_value
+from core.config.schema import field_rows
+from core.errors import DataUnavailable
+from core.jobs import service
+from core.runs.store import RunStore
+from lab.components.config_form import HIDDEN
+from lab.services import training
+from tests.pages.conftest import OpenPage
+from tests.pages.run_folders import make_run
+
+KEYS = [name for name, _ in field_rows() if not name.startswith(HIDDEN)]
+
+
+def start_button(app: AppTest) -> Any:
+    return next(button for button in app.button if button.label == "Start")
+
+
+def labelled(app: AppTest, kind: str, label: str) -> Any:
+    return next(widget for widget in app.get(kind) if widget.label.startswith(label))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> list[dict[str, Any]]:
+    """Launches that were asked for; nothing is launched."""
+    calls: list[dict[str, Any]] = []
+
+    def _start(kind: str, settings: Any, **facts: Any) -> list[Any]:
+        calls.append({"kind": kind, "settings": settings, **facts})
+        return [make_run(store, "vae")]
+
+    monkeypatch.setattr(service, "start_training", _start)
+    return calls
+
+
+def test_every_setting_has_a_widget(open_page: OpenPage) -> None:
+    app = open_page("train")
+    kinds = ("selectbox", "number_input", "text_input", "toggle")
+    drawn = {str(widget.key).rsplit("/", 1)[-1] for kind in kinds for widget in app.get(kind)}
+    assert [name for name in KEYS if name not in drawn] == []
+
+
+def test_the_preset_is_started_as_it_is(open_page: OpenPage, started: list[dict[str, Any]]) -> None:
+    start_button(open_page("train")).click().run()
+    (call,) = started
+    assert call["kind"] == "all"
+    assert call["preset"] == "quick"
+    assert call["settings"] == training.settings_for("quick", {})
+    assert call["detach"] is True
+
+
+def test_changed_settings_and_the_name_reach_the_run(open_page: OpenPage, started: list[dict[str, Any]]) -> None:
+    app = open_page("train")
+    app.get_by_key("quick/frequent/data.name").select("digits")
+    app.get_by_key("quick/frequent/train_vae.steps").set_value(40)
+    app.get_by_key("quick/train_unet.learning_rate").set_value("5e-4")
+    app.get_by_key("quick/vae.block_out_channels").set_value("8, 16")
+    app.get_by_key("name").set_value("My *run*")
+    app.run()
+    assert labelled(app, "number_input", ":blue[VAE steps ●]").value == 40
+    start_button(app).click().run()
+    (call,) = started
+    expected = {"data.name": "digits", "train_vae.steps": 40, "train_unet.learning_rate": 5e-4}
+    assert {name: get_value(call["settings"], name) for name in expected} == expected
+    assert call["settings"].vae.block_out_channels == (8, 16)
+    assert call["name"] == "My *run*"
+
+
+def test_the_difference_to_the_preset_is_listed(open_page: OpenPage) -> None:
+    app = open_page("train")
+    app.get_by_key("quick/frequent/train_vae.steps").set_value(40).run()
+    assert app.dataframe[0].value.to_dict("records") == [{"setting": "train_vae.steps", "quick": "500", "here": "40"}]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("quick/train_unet.learning_rate", "fast"),
+        ("quick/train_unet.learning_rate", "-1"),
+        ("quick/train_unet.learning_rate", "[1, 2"),
+        ("quick/vae.block_out_channels", "8, 16, &x"),
+        ("quick/vae.block_out_channels", "eight"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_in_a_sentence(
+    key: str, value: str, open_page: OpenPage, started: list[dict[str, Any]]
+) -> None:
+    app = open_page("train")
+    app.get_by_key(key).set_value(value).run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert key.rsplit("/", 1)[-1].split(".")[0] in app.error[0].value.replace("\\", "")
+    assert start_button(app).disabled
+    assert app.get_by_key("quick/machine.device") is not None, "the rest of the form stays"
+
+
+def test_an_impossible_pair_is_refused(open_page: OpenPage) -> None:
+    app = open_page("train")
+    app.get_by_key("quick/diffusion.schedule").select("linear").run()
+    assert len(app.error) == 1
+    assert start_button(app).disabled
+
+
+def test_a_missing_data_set_is_told_and_nothing_is_opened(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    def _missing(*args: Any, **facts: Any) -> list[Any]:
+        raise DataUnavailable("mnist is not here", "digits is")
+
+    monkeypatch.setattr(service, "start_training", _missing)
+    app = start_button(open_page("train")).click().run()
+    assert [error.value for error in app.error] == ["Mnist is not here; digits is"]
+    assert store.list() == []
+
+
+def test_another_preset_brings_its_own_values(open_page: OpenPage) -> None:
+    app = open_page("train")
+    app.button(key="preset-reference").click().run()
+    assert app.get_by_key("reference/frequent/train_unet.steps").value == 56280
+    assert not app.error
+
+
+def test_a_unet_needs_a_finished_vae(open_page: OpenPage) -> None:
+    app = open_page("train", what="U-Net only")
+    assert "No finished VAE yet" in app.info[0].value
+    assert not [button for button in app.button if button.label == "Start"]
+
+
+def test_a_unet_takes_data_and_vae_of_its_parent(
+    store: RunStore, open_page: OpenPage, started: list[dict[str, Any]]
+) -> None:
+    vae = make_run(store, "vae", name="![x](y)")
+    app = open_page("train", what="U-Net only")
+    start_button(app).click().run()
+    (call,) = started
+    assert (call["kind"], call["vae_run"]) == ("unet", vae.id)
+    assert call["settings"].data == vae.settings.data
+    assert call["settings"].data.name == "digits"
+
+
+def test_the_cost_is_measured_on_demand_and_kept(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def _measure(settings: Any, part: str) -> training.Cost:
+        calls.append(part)
+        planned = training.Cost.planned(settings, part)
+        return training.replace(planned, parameters=160_000, images_per_s=800.0, seconds=40.0, device="CPU")
+
+    monkeypatch.setattr(training, "measure", _measure)
+    app = open_page("train")
+    assert list(app.table[0].value.columns) == ["network", "steps", "pictures seen"]
+    next(button for button in app.button if button.label.startswith("Measure")).click().run()
+    assert list(app.table[0].value["time here"]) == ["40 s", "40 s"]
+    assert list(app.table[0].value["parameters"]) == ["0.16 M", "0.16 M"]
+    app.run()
+    assert calls == ["vae", "unet"]
