@@ -93,6 +93,27 @@ def processor() -> str:
         return platform.processor()
 
 
+def keep(seeds: list[dict[str, Any]], options: argparse.Namespace) -> Path:
+    """Write what is measured so far, and the first seed's sample grid."""
+    device = seeds[0]["status"]["device"]
+    name = f"first_light-{datetime.now(UTC):%Y-%m-%d}-{'gpu' if 'cuda' in device else 'cpu'}{options.label}"
+    RESULTS.mkdir(exist_ok=True)
+    shutil.copy(seeds[0]["grid"], RESULTS / f"{name}.png")
+    result = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "device": device,
+        "preset": options.preset,
+        "changes": options.set,
+        "seeds": [{key: value for key, value in seed.items() if key not in ("grid", "status")} for seed in seeds],
+    }
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
+
+
 def main() -> None:
     """Measure and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -107,23 +128,10 @@ def main() -> None:
     work = options.keep or Path(tempfile.mkdtemp(prefix="first-light-"))
     environment = {**os.environ, "LAB_RUNS": str(work / "runs"), "LAB_CACHE": str(work / "cache")}
     try:
-        seeds = [one_seed(seed, options, environment, work) for seed in options.seeds]
-        device = seeds[0]["status"]["device"]
-        name = f"first_light-{datetime.now(UTC):%Y-%m-%d}-{'gpu' if 'cuda' in device else 'cpu'}{options.label}"
-        RESULTS.mkdir(exist_ok=True)
-        shutil.copy(seeds[0].pop("grid"), RESULTS / f"{name}.png")
-        result = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "load_average": os.getloadavg(),
-            "device": device,
-            "preset": options.preset,
-            "changes": options.set,
-            "seeds": [{key: value for key, value in seed.items() if key not in ("grid", "status")} for seed in seeds],
-        }
-        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-        print(f"kept in benchmarks/results/{name}.json")
+        seeds: list[dict[str, Any]] = []
+        for seed in options.seeds:
+            seeds.append(one_seed(seed, options, environment, work))
+            print(f"kept in {keep(seeds, options)}", flush=True)
     finally:
         if options.keep is None:
             shutil.rmtree(work, ignore_errors=True)

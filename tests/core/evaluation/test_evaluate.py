@@ -10,6 +10,7 @@ import pytest
 import scipy.ndimage
 import torch
 
+import core.evaluation.evaluate as evaluate_module
 import core.evaluation.judge as judge_module
 from core.config.schema import DiffusionSettings, EvaluationSettings, SamplingSettings, Settings, UnetSettings
 from core.config.schema import VaeSettings as VaeSection
@@ -17,11 +18,13 @@ from core.data.arrays import ImageSet
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
 from core.evaluation.evaluate import Measures, evaluate, measure
-from core.evaluation.judge import Judge, JudgeRecipe, load_or_train, train_judge
+from core.evaluation.judge import Judge, JudgeRecipe, load_or_train, split_features, train_judge
+from core.evaluation.metrics import frechet_distance
 from core.latent.codec import LatentCodec, LatentScaling
 from core.models.unet import build_unet
 from core.models.vae import build_vae
 from core.sampling.load import LoadedModel
+from core.sampling.steps import SampleRequest, sample
 from tests.core.evaluation.conftest import Judged, toy_set
 
 TOY = toy_set()
@@ -148,6 +151,14 @@ def test_shuffled_labels_are_invisible_to_the_frechet_distance(judged: Judged) -
     assert shuffled.class_accuracy < 0.2
 
 
+def test_the_floor_is_that_of_heldout_pictures_against_the_training_split(judged: Judged) -> None:
+    drawn = judged.image_set.heldout
+    found = measure([drawn.images], drawn.labels, judge=judged.judge, image_set=judged.image_set, neighbours=3, seed=0)
+    train, heldout = (split_features(judged.judge, judged.image_set, name) for name in ("train", "heldout"))
+    assert found.fd_floor_count == len(heldout)
+    assert found.fd_floor == pytest.approx(frechet_distance(train, heldout), rel=1e-6)
+
+
 def test_measures_do_not_depend_on_how_the_pictures_are_cut_into_batches(judged: Judged) -> None:
     images, labels = judged.unseen.images[:90], judged.unseen.labels[:90]
     first, second = (
@@ -193,6 +204,26 @@ def test_a_report_says_all_that_a_reader_needs_to_believe_it(toy_cache: Path) ->
     fractions = [fraction for _, fraction in seen]
     assert fractions == sorted(fractions)
     assert any("Generating pictures, 40 of 40" in text for text, _ in seen)
+
+
+def test_picture_i_is_asked_of_class_i_mod_k(toy_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, tuple[int, ...]]] = []
+
+    def draw(model: LoadedModel, request: SampleRequest) -> np.ndarray:
+        asked.append((request.first_index, request.labels))
+        return sample(model, request)
+
+    monkeypatch.setattr(evaluate_module, "sample", draw)
+    evaluate(
+        tiny_model(),
+        TOY,
+        num_samples=10,
+        sampling=SamplingSettings(num_inference_steps=1, batch_size=4),
+        evaluation=EvaluationSettings(judge_epochs=1),
+        cache_dir=toy_cache,
+        seed=0,
+    )
+    assert asked == [(0, (0, 1, 2, 0)), (4, (1, 2, 0, 1)), (8, (2, 0))]
 
 
 def test_a_seed_gives_the_same_report_whatever_the_batch_size(toy_cache: Path) -> None:
