@@ -5,140 +5,35 @@ Screenshots go to test-artifacts/ for people to look at. Times are printed, neve
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from core.jobs.observed import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from tests.browser.conftest import IDLE, Server, expect, in_chromium, shot, visit, wait_for
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-try:
-    from playwright.sync_api import Page, expect, sync_playwright
-except ImportError:
-    CHROMIUM = None
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium) and playwright"),
-]
-ROOT = Path(__file__).resolve().parents[2]
-ARTIFACTS = ROOT / "test-artifacts"
-IDLE = '[data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-
-class Server:
-    """`streamlit run lab/Home.py`, from a directory that is not the project's."""
-
-    def __init__(self, folder: Path) -> None:
-        with contextlib.closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder, self.process = folder, None
-
-    def start(self) -> None:
-        environment = {
-            **os.environ,
-            "LAB_RUNS": str(self.folder / "runs"),
-            "LAB_CACHE": str(self.folder / "cache"),
-            "OMP_NUM_THREADS": "1",
-        }
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", str(ROOT / "lab" / "Home.py"), "--server.headless", "true",
-                 "--server.port", str(self.port)],
-                cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return
-            time.sleep(0.1)
-        raise AssertionError((self.folder / "server.log").read_text())
-
-    def kill(self) -> None:
-        assert self.process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    found = Server(tmp_path)
-    found.start()
-    yield found
-    found.kill()
-    for run in RunStore(tmp_path / "runs").list():
-        process = observed_status(run).process
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def page() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.set_default_timeout(30_000)
-        expect.set_options(timeout=30_000)
-        yield opened
-        browser.close()
-
-
-def visit(page: Page, server: Server, path: str = "") -> float:
-    """Open a page and wait until it is drawn; seconds it took."""
-    started = time.monotonic()
-    page.goto(f"http://127.0.0.1:{server.port}/{path}")
-    page.wait_for_selector(IDLE)
-    return time.monotonic() - started
-
-
-def shot(page: Page, name: str) -> None:
-    """A picture of the page in light, dark and narrow."""
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
+pytestmark = in_chromium
 
 
 def newest(server: Server, kind: str) -> Run:
     return next(run for run in RunStore(server.folder / "runs").list() if run.info.kind == kind)
 
 
-def wait_for(condition: Any, words: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, words
-        time.sleep(0.1)
-
-
 def lines(run: Run) -> int:
     return len(run.metrics_path.read_text().splitlines()) if run.metrics_path.exists() else 0
 
 
-def fill(page: Page, label: str, value: str) -> None:
+def fill(page: Any, label: str, value: str) -> None:
     field = page.get_by_label(label, exact=True).first
     field.fill(value)
     field.press("Enter")
     page.wait_for_selector(IDLE)
 
 
-def choose(page: Page, label: str, value: str) -> None:
+def choose(page: Any, label: str, value: str) -> None:
     field = page.get_by_role("combobox", name=label).first
     field.click()
     field.fill(value)

@@ -1,0 +1,85 @@
+"""What only a browser shows: where it sends requests, a zoom that survives new data, a name that is remembered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.runs.metrics import MetricsWriter
+from core.runs.run import RunState
+from core.runs.store import RunStore
+from tests.browser.conftest import Server, expect, in_chromium, shot, visit, wait_for
+from tests.pages.run_folders import hostile, make_run
+
+pytestmark = in_chromium
+POINTS = "() => Math.max(0, ...(document.querySelector('.js-plotly-plot')?.calcdata ?? []).map((t) => t.length))"
+RANGE = "() => document.querySelector('.js-plotly-plot')?.layout.xaxis.range"
+
+
+def outside(page: Any, server: Server) -> list[str]:
+    """Addresses other than the server's that the page asks for from now on."""
+    asked: list[str] = []
+    own = (f"http://127.0.0.1:{server.port}", f"ws://127.0.0.1:{server.port}", "data:", "blob:")
+    page.on("request", lambda request: None if request.url.startswith(own) else asked.append(request.url))
+    return asked
+
+
+def test_no_name_makes_the_browser_ask_another_machine(page: Any, server: Server) -> None:
+    runs = hostile(RunStore(server.folder / "runs"))
+    asked = outside(page, server)
+    for path in (
+        "",
+        "train",
+        "runs",
+        "generate",
+        *(f"runs?run={run.id}" for run in runs[:2]),
+        "runs?run=![x](http://x/)",
+    ):
+        visit(page, server, path)
+        page.wait_for_timeout(300)
+        assert page.locator("a[href*='198.51.100.7'], a[href*='javascript:'], img[src*='198.51.100.7']").count() == 0
+        assert page.locator("h1 .katex, h1 strong, h1 code, h1 img").count() == 0
+    assert asked == []
+    visit(page, server, "runs")
+    shot(page, "hostile-runs")
+
+
+def test_a_zoom_survives_new_steps_and_can_be_undone(page: Any, server: Server) -> None:
+    store = RunStore(server.folder / "runs")
+    run = make_run(store, state=RunState.RUNNING, step=400, steps_total=1000, logged=400)
+    visit(page, server, f"runs?run={run.id}")
+    plot = page.locator(".js-plotly-plot").first
+    expect(plot).to_be_visible()
+    wait_for(lambda: page.evaluate(POINTS) == 400, "the curve is not drawn")
+    box = plot.locator(".nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2, steps=8)
+    page.mouse.up()
+    expect(page.get_by_role("button", name="Whole run")).to_be_visible()
+    wait_for(lambda: page.evaluate(POINTS) < 250, "the zoom did not happen")
+    chosen, points = page.evaluate(RANGE), page.evaluate(POINTS)
+    assert chosen[0] == pytest.approx(100, abs=25)
+    assert chosen[1] == pytest.approx(300, abs=25)
+    writer = MetricsWriter(run.metrics_path)
+    for step in range(401, 500):
+        writer.append({"step": step, "loss": 0.05, "learning_rate": 1e-3, "grad_norm": 0.5})
+    page.wait_for_timeout(7000)  # two refreshes of the curves
+    assert page.evaluate(RANGE) == chosen
+    assert page.evaluate(POINTS) == points
+    shot(page, "zoomed")
+    page.get_by_role("button", name="Whole run").click()
+    wait_for(lambda: page.evaluate(POINTS) == 499, "the whole run is not shown again")
+
+
+def test_a_name_is_remembered_by_this_browser(page: Any, server: Server) -> None:
+    visit(page, server)
+    page.get_by_test_id("stPopover").get_by_role("button").click()
+    field = page.get_by_role("textbox", name="Your name")
+    field.fill("Ana Ünal; x=y")
+    field.press("Enter")
+    expect(page.get_by_test_id("stPopover").get_by_role("button")).to_contain_text("Ana Ünal; x=y")
+    wait_for(lambda: "lab-who" in page.evaluate("document.cookie"), "no cookie was set")
+    visit(page, server, "runs")
+    expect(page.get_by_test_id("stPopover").get_by_role("button").first).to_contain_text("Ana Ünal; x=y")
