@@ -109,7 +109,7 @@ def open_image_set(folder: Path) -> ImageSet:
     cache, or damage) the contents are hashed again.
     """
     try:
-        facts = json.loads((folder / FACTS).read_text())
+        facts = atomic.read_json(folder / FACTS)
         if facts["format"] != FORMAT:
             raise ValueError("another format")
         splits = {part: _open_split(folder, part, facts["files"]) for part in PARTS}

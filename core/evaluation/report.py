@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from core import atomic
 from core.errors import UsageError
@@ -141,7 +139,7 @@ def require_unet_run(run: Run) -> None:
 
 def _read(path: Path) -> Report | None:
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
+        values = atomic.read_json(path)
         scores = tuple(ClassScore(**score) for score in values["per_class"])
         return Report(**{**values, "per_class": scores})
     except (OSError, ValueError, TypeError, KeyError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -109,12 +108,12 @@ def _encode(vae: AutoencoderKL, images: np.ndarray, device: torch.device) -> np.
 
 def _open(folder: Path, count: int) -> LatentSet | None:
     try:
-        facts = json.loads((folder / "latents.json").read_text())
+        facts = atomic.read_json(folder / "latents.json")
         moments = np.load(folder / "moments.npy", mmap_mode="r", allow_pickle=False)
         if facts["count"] != count or len(moments) != count:
             return None
         return LatentSet(
             moments=moments, scaling=LatentScaling(shift=tuple(facts["shift"]), scale=tuple(facts["scale"]))
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -139,7 +139,7 @@ def _read(folder: Path) -> tuple[dict[str, bytes], str | None]:
             return {}, f"it holds step {manifest['step']}"
     except FileNotFoundError as error:
         return {}, f"{Path(str(error.filename)).name} is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return {}, f"manifest.json cannot be read: {error}"
     return files, None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core import atomic
 from core.runs.metrics import MetricsReader
 from core.runs.run import Run, Status
 
@@ -32,7 +32,7 @@ def list_checkpoints(run: Run) -> list[CheckpointInfo]:
         if not match:
             continue
         try:
-            sizes = json.loads((folder / "manifest.json").read_text())["files"]
+            sizes = atomic.read_json(folder / "manifest.json")["files"]
             expected = sum(int(facts["size"]) for facts in sizes.values())
             actual = sum((folder / name).stat().st_size for name in sizes)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DModel
 from safetensors.torch import load as load_safetensors
 
+from core import atomic
 from core.config.schema import Settings
 from core.device import resolve_device
 from core.diffusion.schedule import NoiseSchedule, build_schedule
@@ -66,14 +68,18 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
         raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
     target = resolve_device(device)
     unet = build_from_files(UNet2DModel, checkpoint.files, "unet_ema" if weights == "ema" else "unet")
-    data = json.loads(run.data_path.read_text())
+    try:
+        data = atomic.read_json(run.data_path)
+        class_names, fingerprint = tuple(map(str, data["class_names"])), str(data["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{run.id}: data.json cannot be read: {error}") from None
     return LoadedModel(
         unet=unet.to(target).eval(),
         codec=load_codec(run.vae_dir, target),
         schedule=build_schedule(run.settings.diffusion),
         settings=run.settings,
-        class_names=tuple(data["class_names"]),
-        image_set_fingerprint=data["fingerprint"],
+        class_names=class_names,
+        image_set_fingerprint=fingerprint,
         run_id=run.id,
         step=checkpoint.step,
         device=target,
@@ -83,10 +89,12 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
 def load_codec(folder: Path, device: torch.device) -> LatentCodec:
     """The VAE and its scaling as a U-Net run keeps them. Raises CheckpointError when damaged."""
     try:
-        facts = json.loads((folder / "codec.json").read_text())
+        facts = atomic.read_json(folder / "codec.json")
         files = {f"vae/{name}": (folder / name).read_bytes() for name in ("config.json", WEIGHTS_FILE)}
+        if hashlib.sha256(files[f"vae/{WEIGHTS_FILE}"]).hexdigest() != facts["sha256"]:
+            raise ValueError("its weights were altered")
         scaling = LatentScaling(shift=tuple(facts["shift"]), scale=tuple(facts["scale"]))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder.parent.name}: its copy of the VAE cannot be read: {error}") from None
     vae = build_from_files(AutoencoderKL, files, "vae").to(device).eval().requires_grad_(False)
     return LatentCodec(vae=vae, scaling=scaling)
@@ -97,6 +105,6 @@ def build_from_files(network_class: Any, files: Mapping[str, bytes], name: str) 
     try:
         network = network_class.from_config(json.loads(files[f"{name}/config.json"]))
         network.load_state_dict(load_safetensors(files[f"{name}/{WEIGHTS_FILE}"]))
-    except (KeyError, ValueError, RuntimeError, OSError) as error:
+    except (KeyError, ValueError, RuntimeError, OSError, TypeError) as error:
         raise CheckpointError(f"{name}: the weights do not fit the network: {str(error).splitlines()[0]}") from None
     return network

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -145,11 +144,14 @@ def _note_data_set(run: Run, images: ImageSet) -> None:
         "image_size": images.image_size,
     }
     if run.data_path.exists():
-        before = json.loads(run.data_path.read_text())
-        if before["fingerprint"] != images.fingerprint:
+        try:
+            before = atomic.read_json(run.data_path)
+        except ValueError as error:
+            raise DataUnavailable(f"{run.id}: data.json cannot be read: {error}") from None
+        if before.get("fingerprint") != images.fingerprint:
             raise DataUnavailable(
                 f"{run.id}: the data set '{images.name}' has changed since this run began "
-                f"({before['fingerprint'][:12]} then, {images.fingerprint[:12]} now)",
+                f"({str(before.get('fingerprint'))[:12]} then, {images.fingerprint[:12]} now)",
                 "start a new run on it",
             )
         return

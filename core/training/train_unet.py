@@ -150,7 +150,7 @@ def _latents(
     """The data set's latents and the codec; at the first start the VAE is copied into the run folder."""
     if (run.vae_dir / "codec.json").exists():
         files = {name: (run.vae_dir / name).read_bytes() for name in ("config.json", WEIGHTS_FILE)}
-        origin = json.loads((run.vae_dir / "codec.json").read_text())
+        origin = atomic.read_json(run.vae_dir / "codec.json")
     else:
         parent = RunStore(store_root).get(run.info.parents[0])
         checkpoint = load_newest(parent.checkpoints_dir)

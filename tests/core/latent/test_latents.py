@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +61,16 @@ def test_cached_moments_are_the_vaes(vae: object, tmp_path: Path) -> None:
     assert np.allclose(found.moments, expected.numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("file", ["moments.npy", "latents.json"])
-def test_a_damaged_entry_is_encoded_again(vae: object, tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("moments.npy", b"x"), ("latents.json", b"{"), ("latents.json", b"[]"), ("latents.json", b"[" * 100_000),
+     ("latents.json", b'{"count": 10, "shift": 3, "scale": 4}')],
+)  # fmt: skip
+def test_a_damaged_entry_is_encoded_again(vae: object, tmp_path: Path, file: str, content: bytes) -> None:
     first = cached_latents(vae, IMAGES, key="k", cache_dir=tmp_path)  # type: ignore[arg-type]
     expected = np.array(first.moments)  # type: ignore[union-attr]
     del first
-    os.truncate(tmp_path / "latents" / "k" / file, 20)
+    (tmp_path / "latents" / "k" / file).write_bytes(content)
     again = cached_latents(vae, IMAGES, key="k", cache_dir=tmp_path)  # type: ignore[arg-type]
     assert again is not None and np.array_equal(again.moments, expected)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +128,25 @@ def test_a_run_without_a_checkpoint_says_so(trained: Run, lab: Lab) -> None:
 def test_the_average_and_the_raw_weights_differ(trained: Run, model: LoadedModel) -> None:
     raw = load_model(trained, device="cpu", weights="raw")
     assert not torch.equal(raw.unet.conv_in.weight, model.unet.conv_in.weight)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("vae/codec.json", b"[]", "its copy of the VAE cannot be read"),
+        ("vae/codec.json", b"[" * 100_000, "its copy of the VAE cannot be read"),
+        ("vae/diffusion_pytorch_model.safetensors", None, "its weights were altered"),
+        ("data.json", b"{}", "data.json cannot be read"),
+        ("data.json", b"[" * 100_000, "data.json cannot be read"),
+    ],
+)
+def test_a_damaged_copy_of_the_vae_is_refused(
+    trained: Run, tmp_path: Path, file: str, content: bytes | None, sentence: str
+) -> None:
+    copy = Run(Path(shutil.copytree(trained.folder, tmp_path / trained.id)))
+    path = copy.folder / file
+    flipped = bytearray(path.read_bytes())
+    flipped[-1] ^= 1
+    path.write_bytes(bytes(flipped) if content is None else content)
+    with pytest.raises(CheckpointError, match=sentence):
+        load_model(copy, device="cpu")
