@@ -1,0 +1,106 @@
+"""Every page in the states it is designed for, light and dark, wide and narrow: nothing raises, nothing is cut off.
+
+The pictures go to test-artifacts/states/ for people to look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.runs.store import RunStore
+from tests.browser.conftest import ARTIFACTS, Server, in_chromium, visit, wait_for
+from tests.pages.run_folders import broken, ended_badly, finished, hostile, running
+
+pytestmark = in_chromium
+LOOKS = [(theme, width) for theme in ("light", "dark") for width in (1280, 900)]
+TOO_WIDE = """() => {
+  const main = document.querySelector('[data-testid="stMain"]')
+  return [document.documentElement, main].map((box) => box.scrollWidth - box.clientWidth)
+}"""
+# words that stick out of their own box to the right of the page
+CUT_OFF = """() => [...document.querySelectorAll('[data-testid="stMain"] :is(h1, h2, p, button, label, canvas, img)')]
+  .filter((box) => box.checkVisibility() && box.getBoundingClientRect().right > innerWidth + 1)
+  .map((box) => box.tagName + ' ' + box.textContent.slice(0, 40))"""
+
+
+def empty(store: RunStore) -> dict[str, str]:
+    return {"empty-overview": "", "empty-train": "train", "empty-runs": "runs", "empty-generate": "generate"}
+
+
+def quiet(store: RunStore) -> dict[str, str]:
+    vae, unet = finished(store)
+    return {"quiet-overview": "", "quiet-runs": "runs", "quiet-vae": f"runs?run={vae.id}",
+            "quiet-unet": f"runs?run={unet.id}"}  # fmt: skip
+
+
+def busy(store: RunStore) -> dict[str, str]:
+    failed, gone, stopped = ended_badly(store)
+    _, live, waiting = running(store)
+    return {"busy-overview": "", "busy-runs": "runs", "busy-live": f"runs?run={live.id}",
+            "busy-waiting": f"runs?run={waiting.id}", "busy-failed": f"runs?run={failed.id}",
+            "busy-interrupted": f"runs?run={gone.id}", "busy-stopped": f"runs?run={stopped.id}"}  # fmt: skip
+
+
+def damaged(store: RunStore) -> dict[str, str]:
+    _, configuration, status, *_ = broken(store)
+    names = hostile(store)
+    return {"damaged-overview": "", "damaged-runs": "runs", "damaged-configuration": f"runs?run={configuration.id}",
+            "damaged-status": f"runs?run={status.id}", "damaged-long-name": f"runs?run={names[-1].id}",
+            "damaged-unknown": "runs?run=20200101-000000-unet-none"}  # fmt: skip
+
+
+@pytest.fixture
+def shown(page: Any) -> Iterator[Any]:
+    (ARTIFACTS / "states").mkdir(parents=True, exist_ok=True)
+    yield page
+
+
+def faults(page: Any, folder: Path, name: str) -> list[str]:
+    """What is wrong with the open page in any look; takes a picture of each."""
+    found = []
+    for theme, width in LOOKS:
+        page.emulate_media(color_scheme=theme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(700)  # charts and colours follow the window and the theme
+        look = f"{name}-{theme}-{width}"
+        whole = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        page.set_viewport_size({"width": width, "height": max(900, min(whole + 60, 3000))})
+        page.wait_for_timeout(200)
+        page.screenshot(path=folder / f"{look}.png")
+        if page.get_by_test_id("stException").count():
+            found.append(f"{look}: an exception is shown")
+        found += [f"{look}: {pixels} px wider than the window" for pixels in page.evaluate(TOO_WIDE) if pixels > 1]
+        found += [f"{look}: {words} is cut off" for words in page.evaluate(CUT_OFF)]
+    return found
+
+
+@pytest.mark.parametrize("lab", [empty, quiet, busy, damaged], ids=lambda lab: lab.__name__)
+def test_nothing_is_cut_off_in_any_state(lab: Callable[[RunStore], dict[str, str]], shown: Any, server: Server) -> None:
+    wrong = []
+    for name, path in lab(RunStore(server.folder / "runs")).items():
+        visit(shown, server, path)
+        wrong += faults(shown, ARTIFACTS / "states", name)
+    assert wrong == []
+
+
+FIRST_LINE = "() => document.querySelector('.js-plotly-plot .js-line')?.style.stroke"
+
+
+def test_curves_change_their_colours_with_the_theme_of_the_browser(page: Any, server: Server) -> None:
+    failed, *_ = ended_badly(RunStore(server.folder / "runs"))
+    visit(page, server, f"runs?run={failed.id}")
+    for theme, red_green_blue in (("light", "rgb(37, 99, 235)"), ("dark", "rgb(110, 160, 255)")) * 2:
+        page.emulate_media(color_scheme=theme)
+        wait_for(lambda ink=red_green_blue: page.evaluate(FIRST_LINE) == ink, f"the curve is not {theme}", 15)
+
+
+@pytest.mark.parametrize(
+    "html", ["<p style='width:3000px'>wide</p>", "<button style='position:absolute;left:4000px'>away</button>"]
+)
+def test_what_sticks_out_is_caught(html: str, page: Any) -> None:
+    page.set_content(f"<div data-testid='stMain'>{html}</div>")
+    assert page.evaluate(CUT_OFF)
