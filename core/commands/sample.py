@@ -27,6 +27,9 @@ GRID_COLUMNS = 20
 GRID_TILE = 64
 
 
+MAX_PICTURES = 1_000_000
+
+
 def add_parser(commands: Any) -> None:
     """Its options; what is left out comes from the run's own `sampling` settings."""
     parser = commands.add_parser("sample", help="generate pictures with a trained run")
@@ -57,6 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     }
     arguments.overrides += [f"sampling.{key}={value}" for key, value in options.items() if value is not None]
     settings = settings_of_run(arguments, source, ("sampling", "machine"))
+    if len(labels) * arguments.per_label > MAX_PICTURES:
+        raise UsageError(
+            f"--per-label: {len(labels)} classes with {arguments.per_label} pictures each are more than {MAX_PICTURES:,}"
+        )
     out = arguments.out or source.folder / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     _check_folder(out)
 

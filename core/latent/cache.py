@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL
 
 from core import atomic
 from core.data.batches import images_to_model
+from core.errors import StorageFull
 from core.latent.codec import LatentScaling, split_moments
 
 
@@ -58,6 +59,11 @@ def cached_latents(
             part = _encode(vae, images[start : start + batch_size], device)
             if moments is None:
                 shape = (len(images), *part.shape[1:])
+                needed = int(np.prod(shape)) * 4
+                if shutil.disk_usage(temporary).free < needed:  # a memory map on a full disk ends in SIGBUS
+                    raise StorageFull(
+                        f"{cache_dir}: the latents need {needed / 1e6:,.0f} MB, more than is free", "free some space"
+                    )
                 moments = np.lib.format.open_memmap(temporary / "moments.npy", mode="w+", dtype=np.float32, shape=shape)
             moments[start : start + len(part)] = part
             if progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from core.latent.codec import LatentCodec, LatentScaling
 from core.runs.checkpoints import WEIGHTS_FILE, load_newest
 from core.runs.run import Run
 
+logger = logging.getLogger(__name__)
 Weights = Literal["ema", "raw"]
 
 
@@ -66,6 +68,8 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
     checkpoint = load_newest(run.checkpoints_dir, step=step)
     if checkpoint is None:
         raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
+    for sentence in checkpoint.skipped:
+        logger.warning("%s: %s; using step %s", run.id, sentence, f"{checkpoint.step:,}")
     target = resolve_device(device)
     unet = build_from_files(UNet2DModel, checkpoint.files, "unet_ema" if weights == "ema" else "unet")
     try:

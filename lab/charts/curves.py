@@ -50,8 +50,10 @@ def curve_figure(
 ) -> go.Figure:
     """Lines over the step. Only `x_range` is drawn when given, so that zooming in shows every point again."""
     figure = go.Figure()
-    for curve in curves:
-        _add(figure, curve, x_range, x_end=x_range[1] if x_range else x_total, log_y=log_y, labelled=len(curves) > 1)
+    x_end = x_range[1] if x_range else x_total
+    ends = [_add(figure, curve, x_range) for curve in curves]
+    if len(curves) > 1:
+        _name_lines(figure, curves, ends, x_end=x_end, log_y=log_y)
     for mark in marks:
         if x_range is None or x_range[0] <= mark.x <= x_range[1]:
             figure.add_vline(
@@ -69,11 +71,13 @@ def curve_figure(
         selectdirection="h",
     )
     figure.update_xaxes(title="step", range=list(x_range) if x_range else [0, max(1, x_total)], tickformat=",d")
-    figure.update_yaxes(title=y_title, type="log" if log_y else "linear", dtick="D2" if log_y else None)
+    figure.update_yaxes(title=y_title, type="log" if log_y else "linear", dtick="D2" if log_y else None,
+                        exponentformat="e")  # fmt: skip
     return figure
 
 
-def _add(figure: go.Figure, curve: Curve, x_range: Range | None, *, x_end: float, log_y: bool, labelled: bool) -> None:
+def _add(figure: go.Figure, curve: Curve, x_range: Range | None) -> Range | None:
+    """Draw one line; returns where it ends (x, y), or None when nothing of it is drawn."""
     inside = np.isfinite(curve.y)
     if x_range is not None:
         inside &= (curve.x >= x_range[0]) & (curve.x <= x_range[1])
@@ -86,16 +90,28 @@ def _add(figure: go.Figure, curve: Curve, x_range: Range | None, *, x_end: float
     mode = "lines+markers" if len(x) < 3 or (curve.markers and len(x) <= 60) else "lines"
     line = {"color": curve.ink.line, "width": 2}
     figure.add_scatter(x=x, y=y, mode=mode, line=line, marker={"size": 5}, name=curve.name, hovertemplate=hover)
-    if len(x) and labelled:
+    return (float(x[-1]), float(y[-1])) if len(x) else None
+
+
+def _name_lines(
+    figure: go.Figure, curves: Sequence[Curve], ends: Sequence[Range | None], *, x_end: float, log_y: bool
+) -> None:
+    """Names at the ends of the lines: above the line that ends highest, below the others."""
+    highest = max((end for end in ends if end), key=lambda end: end[1], default=None)
+    for curve, end in zip(curves, ends, strict=True):
+        if end is None:
+            continue
+        x, y = end
+        above = end is highest
         figure.add_annotation(
-            x=float(x[-1]),
-            y=float(np.log10(y[-1])) if log_y and y[-1] > 0 else float(y[-1]),
+            x=x,
+            y=float(np.log10(y)) if log_y and y > 0 else y,
             text=curve.name,
             font={"color": curve.ink.text, "size": 12},
             showarrow=False,
-            xanchor="right" if x[-1] > x_end * 0.7 else "left",
-            yanchor="top" if curve.markers else "bottom",
-            yshift=-4 if curve.markers else 4,
+            xanchor="right" if x > x_end * 0.7 else "left",
+            yanchor="bottom" if above else "top",
+            yshift=4 if above else -4,
         )
 
 

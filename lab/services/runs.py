@@ -65,7 +65,7 @@ class RunView:
     @property
     def progress(self) -> float:
         """Share of steps done, 0 to 1."""
-        return min(1.0, self.status.step / self.status.steps_total) if self.status.steps_total else 0.0
+        return max(0.0, min(1.0, self.status.step / self.status.steps_total)) if self.status.steps_total else 0.0
 
 
 def open_store() -> RunStore:

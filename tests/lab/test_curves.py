@@ -64,6 +64,27 @@ def test_two_lines_have_their_names_beside_them_in_readable_ink() -> None:
     assert figure.layout.showlegend is False
 
 
+@pytest.mark.parametrize("log_y", [False, True])
+@pytest.mark.parametrize(("held_out", "sides"), [(2.0, ("top", "bottom")), (0.5, ("bottom", "top"))])
+def test_the_higher_line_has_its_name_above_and_the_lower_below(
+    held_out: float, sides: tuple[str, str], log_y: bool
+) -> None:
+    x = np.arange(10.0)
+    curves = [
+        Curve(name="training", ink=INK, x=x, y=np.ones(10)),
+        Curve(name="held out", ink=LIGHT.held_out, x=x, y=np.full(10, held_out), markers=True),
+    ]
+    figure = curve_figure(curves, title="Loss", y_title="loss", x_total=10, log_y=log_y)
+    assert tuple(note.yanchor for note in figure.layout.annotations) == sides
+
+
+def test_a_line_without_values_has_no_name() -> None:
+    x = np.arange(10.0)
+    curves = [Curve(name="training", ink=INK, x=x, y=x), Curve(name="held out", ink=INK, x=x, y=np.full(10, np.nan))]
+    figure = curve_figure(curves, title="Loss", y_title="loss", x_total=10)
+    assert [note.text for note in figure.layout.annotations] == ["training"]
+
+
 def test_smoothing_neither_lags_nor_leads() -> None:
     line = np.linspace(0, 1, 900)
     assert np.allclose(smoothed(line)[50:-50], line[50:-50])

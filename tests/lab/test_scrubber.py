@@ -60,6 +60,16 @@ def test_as_many_frames_as_are_said_to_fit_do_fit(columns: int, size: int) -> No
     assert max(sheet.size) <= MAX_SIDE
 
 
+def test_ten_digits_over_fifty_steps_are_a_few_hundred_kilobytes() -> None:
+    from sklearn.datasets import load_digits
+
+    clean = load_digits().images[:10].repeat(4, axis=1).repeat(4, axis=2) * (255 / 16)  # (10, 32, 32)
+    noise = np.random.default_rng(0).normal(128, 60, (10, 8, 8)).repeat(4, axis=1).repeat(4, axis=2)  # decoded latents
+    share = np.linspace(1, 0, 50)[:, None, None, None]
+    film = (share * noise + (1 - share) * clean).clip(0, 255).astype(np.uint8)[..., None]
+    assert len(pack([film], [""] * 50, columns=10)) <= 400_000
+
+
 def test_too_many_frames_for_one_sheet_are_refused() -> None:
     with pytest.raises(ValueError, match="too many"):
         pack([frames(300, 64, size=64)], [""] * 300, columns=8)

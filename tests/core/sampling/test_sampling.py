@@ -150,3 +150,13 @@ def test_a_damaged_copy_of_the_vae_is_refused(
     path.write_bytes(bytes(flipped) if content is None else content)
     with pytest.raises(CheckpointError, match=sentence):
         load_model(copy, device="cpu")
+
+
+def test_a_damaged_checkpoint_is_skipped_and_said(
+    trained: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Run(Path(shutil.copytree(trained.folder, tmp_path / trained.id)))
+    newest = copy.checkpoints_dir / "step-00000030" / "unet_ema" / "diffusion_pytorch_model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert load_model(copy, device="cpu").step == 24
+    assert "step-00000030 is damaged" in caplog.text and "using step 24" in caplog.text
