@@ -78,7 +78,8 @@ def table() -> None:
             key="runs-table",
             row_height=40,
             column_config={
-                "name": columns.TextColumn("name", width=170),
+                "name": columns.TextColumn("name", width=160),
+                "owner": columns.TextColumn("owner", width=80),
                 "state": columns.MultiselectColumn("state", options=states, color=list(STATE_COLORS.values())),
                 "pictures": columns.ImageColumn("pictures", help="The newest previews", width=96),
                 "progress": columns.ProgressColumn("progress", min_value=0, max_value=1, format="percent", width=110),
