@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of_run(arguments, source, ("sampling", "machine"))
     if len(labels) * arguments.per_label > MAX_PICTURES:
         raise UsageError(
-            f"--per-label: {len(labels)} classes with {arguments.per_label} pictures each are more than {MAX_PICTURES:,}"
+            f"--per-label: {len(labels)} times {arguments.per_label} pictures are more than {MAX_PICTURES:,}"
         )
     out = arguments.out or source.folder / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     _check_folder(out)
