@@ -29,11 +29,11 @@ def wanted(view: RunView, shown: str, search: str) -> bool:
     return fits.get(shown, True) and search.strip().lower() in words
 
 
-def thumbnail(view: RunView) -> str | None:
-    """Three newest pictures as a data address."""
+def thumbnail(view: RunView) -> str:
+    """Three newest pictures as a data address; '' when there are none."""
     preview = newest_preview(view.run)
     if preview is None:
-        return None
+        return ""
     sheet = mosaic(preview.images[:3], columns=3, zoom=max(1, 64 // preview.images.shape[2]))
     return "data:image/png;base64," + base64.b64encode(png(sheet)).decode()
 
@@ -61,7 +61,7 @@ def table() -> None:
                 "name": [plain(view.title) for view in rows],
                 "kind": [view.kind for view in rows],
                 "data": [view.data_name for view in rows],
-                "pictures": [thumbnail(view) if place < MOST_THUMBNAILS else None for place, view in enumerate(rows)],
+                "pictures": [thumbnail(view) if place < MOST_THUMBNAILS else "" for place, view in enumerate(rows)],
                 "progress": [view.progress for view in rows],
                 "loss": [sparkline(curves(view.run).get("loss", none)) for view in rows],
                 "owner": [plain(view.run.info.owner, 60) for view in rows],

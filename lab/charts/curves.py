@@ -72,7 +72,7 @@ def curve_figure(
     )
     figure.update_xaxes(title="step", range=list(x_range) if x_range else [0, max(1, x_total)], tickformat=",d")
     figure.update_yaxes(title=y_title, type="log" if log_y else "linear", dtick="D2" if log_y else None,
-                        exponentformat="e")  # fmt: skip
+                        exponentformat="e", rangemode="nonnegative")  # fmt: skip
     return figure
 
 
