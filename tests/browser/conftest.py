@@ -89,8 +89,8 @@ def page() -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.set_default_timeout(30_000)
-        expect.set_options(timeout=30_000)
+        opened.set_default_timeout(90_000)
+        expect.set_options(timeout=90_000)
         yield opened
         browser.close()
 
@@ -111,7 +111,7 @@ def shot(page: Page, name: str) -> None:
     page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
 
 
-def wait_for(condition: Any, words: str, seconds: float = 60.0) -> None:
+def wait_for(condition: Any, words: str, seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, words

@@ -54,7 +54,7 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
     expect(page.get_by_text("Different from quick")).to_be_visible()
     shot(page, "2-train")
     page.get_by_role("button", name="Start").click()
-    expect(page.get_by_text(re.compile("step [0-9,]+ of 40"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("step [0-9,]+ of 40"))).to_be_visible(timeout=120_000)
     vae = newest(server, "vae")
     wait_for(lambda: lines(vae) >= 1, "the VAE logged nothing")
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
@@ -78,7 +78,7 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
     expect(page.get_by_text(re.compile("running · U-Net")).first).to_be_visible()
 
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text(re.compile("stopped · U-Net")).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("stopped · U-Net")).first).to_be_visible(timeout=120_000)
     assert observed_status(unet).state is RunState.STOPPED
     assert 0 < unet.status().step < 160
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
@@ -92,7 +92,7 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
 
     page.get_by_role("button", name="Generate").click()
     scrubber = page.get_by_test_id("scrubber")
-    expect(scrubber).to_have_attribute("data-ready", "1", timeout=60_000)
+    expect(scrubber).to_have_attribute("data-ready", "1", timeout=120_000)
     last = int(scrubber.get_attribute("data-frame"))
     assert last == unet.settings.sampling.num_inference_steps
     shadow = scrubber.locator("canvas.noisy")
@@ -100,6 +100,10 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
     scrubber.focus()
     page.keyboard.press("ArrowLeft")
     expect(scrubber).to_have_attribute("data-frame", str(last - 1))
+    assert shadow.evaluate("(canvas) => canvas.toDataURL()") != clean, "one step changes nothing"
+    page.keyboard.press("ArrowRight")
+    expect(scrubber).to_have_attribute("data-frame", str(last))
+    assert shadow.evaluate("(canvas) => canvas.toDataURL()") == clean
     page.keyboard.press("Home")
     expect(scrubber).to_have_attribute("data-frame", "0")
     assert shadow.evaluate("(canvas) => canvas.toDataURL()") != clean, "noise and picture look the same"
@@ -120,6 +124,9 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
     visit(page, server, f"runs?run={unet.id}")
     page.wait_for_timeout(700)
     shot(page, "narrow-run")
+    visit(page, server, "generate")
+    expect(scrubber).to_have_attribute("data-ready", "1")
+    shot(page, "narrow-generate")
 
 
 MOVES = """async (root) => {
