@@ -85,13 +85,23 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def page() -> Iterator[Any]:
+def page(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A window of 1280 × 900; what its console said is printed, and its last look kept, for a failed test."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         opened = browser.new_page(viewport={"width": 1280, "height": 900})
         opened.set_default_timeout(90_000)
         expect.set_options(timeout=90_000)
+        said: list[str] = []
+        opened.on("console", lambda message: said.append(f"{message.type}: {message.text[:400]}"))
+        opened.on("pageerror", lambda error: said.append(f"uncaught: {error}"))
+        opened.on("crash", lambda _: said.append("the page crashed"))
+        opened.on("framenavigated", lambda frame: said.append(f"at {frame.url}"))
         yield opened
+        print("\n".join(said))
+        with contextlib.suppress(Exception):
+            ARTIFACTS.mkdir(exist_ok=True)
+            opened.screenshot(path=ARTIFACTS / f"last-{request.node.name.split('[')[0]}.png")
         browser.close()
 
 
