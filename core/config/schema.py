@@ -177,6 +177,10 @@ class LoggingSettings(Section):
     num_previews: int = Field(12, ge=0, le=200, description="Previews over the run, at log-spaced steps.")
     preview_images: int = Field(20, ge=1, le=256, description="Pictures a preview; the same seeds throughout.")
     preview_inference_steps: int = Field(20, ge=1, le=250, description="Sampler steps of a U-Net preview.")
+    trackers: tuple[Literal["tensorboard", "wandb", "comet_ml", "aim", "mlflow", "clearml", "dvclive"], ...] = Field(
+        (),
+        description="Experiment trackers that get every logged line as well, through Accelerate; each must be installed.",
+    )
 
 
 class MachineSettings(Section):
@@ -195,7 +199,38 @@ class MachineSettings(Section):
         description="CPU threads of PyTorch; small networks gain little from a second one, and lose much when the box "
         "is busy. 0 = one a core, at most 8.",
     )
+    num_processes: int = Field(
+        1, ge=1, le=64, description="Processes that share a training, one a GPU; more than one is started by torchrun."
+    )
     stop_grace_s: float = Field(60.0, ge=1.0, le=3600.0, description="Seconds a stopping run has to save itself.")
+    auto_resume: bool = Field(
+        True, description="Queue the run again when its process or the machine dies; it goes on from its checkpoint."
+    )
+    slots_per_gpu: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Runs at a time on one GPU. Of the whole box: the supervisor reads it from config.yaml.",
+    )
+    cpu_slots: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Runs at a time on the CPU. Of the whole box: the supervisor reads it from config.yaml.",
+    )
+    foreign_memory_mb: float = Field(
+        1000.0,
+        ge=1.0,
+        description="A GPU on which others hold more megabytes than this is left alone. Of the whole box.",
+    )
+    trash_days: float = Field(
+        7.0, ge=0.0, le=3650.0, description="Days a deleted run can be brought back. Of the whole box."
+    )
+    webhook_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="Gets a JSON message when a run ends or diverges. Of the whole box.",
+    )
 
 
 class PathSettings(Section):
@@ -236,6 +271,11 @@ class Settings(Section):
                 problems.append(
                     f"{name}.gradient_accumulation_steps: {section.gradient_accumulation_steps} does not divide "
                     f"batch_size {section.batch_size}"
+                )
+            elif section.batch_size % (section.gradient_accumulation_steps * self.machine.num_processes):
+                problems.append(
+                    f"machine.num_processes: {self.machine.num_processes} does not divide {name}.batch_size "
+                    f"{section.batch_size} in {section.gradient_accumulation_steps} parts"
                 )
         factor = self.vae.downsample_factor
         if self.data.image_size % factor:

@@ -80,6 +80,8 @@ class RunInfo:
     owner: str
     created_at: str
     parents: tuple[str, ...] = ()
+    branched_from: str = ""
+    branched_step: int = 0
     preset: str = ""
     dataset: dict[str, Any] = field(default_factory=dict)
     revision: str = ""
