@@ -1,0 +1,100 @@
+"""One attempt at a run: its token, its processes, and the small files that tell how it began and ended.
+
+Every process of an attempt carries `LAB_ATTEMPT=<run id>.<number>` in its environment, so that none is ever overlooked,
+whoever its parent is. Standard library only: the shim, which lives as long as a training, stays small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core import atomic
+
+TOKEN_VARIABLE = "LAB_ATTEMPT"  # noqa: S105 - a name, no secret
+ATTEMPT_FILE = "attempt.json"
+EXIT_FILE = "exit.json"
+STOP_FILE = "stop.json"
+_PROC = Path("/proc")
+_DEAD = ("Z", "X", "x")
+
+
+def token_of(run_id: str, attempt: int) -> str:
+    """What the processes of this attempt carry."""
+    return f"{run_id}.{attempt}"
+
+
+def read_file(folder: Path, name: str, attempt: int) -> dict[str, Any] | None:
+    """attempt.json, exit.json or stop.json of a run folder, when it is about this attempt; else None."""
+    try:
+        value = atomic.read_json(folder / name)
+    except (OSError, ValueError):
+        return None
+    return value if value.get("attempt") == attempt else None
+
+
+def write_stop(folder: Path, attempt: int, level: int, by: str) -> None:
+    """Tell the shim: 1 save and stop, 2 kill. A lower level never replaces a higher one."""
+    before = read_file(folder, STOP_FILE, attempt) or {}
+    if before.get("level", 0) < level:
+        atomic.write_json(folder / STOP_FILE, {"attempt": attempt, "level": level, "by": by, "at": time.time()})
+
+
+def stop_level(folder: Path, attempt: int) -> int:
+    """0 nobody asked, 1 save and stop, 2 kill."""
+    level = (read_file(folder, STOP_FILE, attempt) or {}).get("level", 0)
+    return level if level in (1, 2) else 0
+
+
+@contextlib.contextmanager
+def living(token: str, *, leave_out: frozenset[int] = frozenset()) -> Iterator[list[tuple[int, int]]]:
+    """(pid, pidfd) of the living processes that carry the token, those of other users that hide it left out.
+
+    The pidfd is taken before the look, so that a pid used again is never hit.
+    """
+    wanted = f"{TOKEN_VARIABLE}={token}".encode()
+    found: list[tuple[int, int]] = []
+    try:
+        for name in (path.name for path in _PROC.iterdir()):
+            if not name.isdigit() or int(name) == os.getpid() or int(name) in leave_out:
+                continue
+            try:
+                descriptor = os.pidfd_open(int(name))
+            except OSError:
+                continue
+            try:
+                mine = wanted in (_PROC / name / "environ").read_bytes().split(b"\0") and _state(name) not in _DEAD
+            except OSError:
+                mine = False
+            if mine:
+                found.append((int(name), descriptor))
+            else:
+                os.close(descriptor)
+        yield found
+    finally:
+        for _, descriptor in found:
+            os.close(descriptor)
+
+
+def living_pids(token: str, *, leave_out: frozenset[int] = frozenset()) -> list[int]:
+    """Pids of the living processes that carry the token."""
+    with living(token, leave_out=leave_out) as found:
+        return [pid for pid, _ in found]
+
+
+def signal_all(token: str, number: signal.Signals, *, leave_out: frozenset[int] = frozenset()) -> int:
+    """Send a signal to every living process of the attempt; how many there were."""
+    with living(token, leave_out=leave_out) as found:
+        for _, descriptor in found:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(descriptor, number)
+        return len(found)
+
+
+def _state(pid: str) -> str:
+    return (_PROC / pid / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]

@@ -1,0 +1,435 @@
+"""The queue: which runs wait, in which order, which live, and who holds which slot. SQLite, one file a runs folder.
+
+Anybody may put a run in, ask for a stop or change the order; only the supervisor starts and ends. Every change that
+must not happen twice is one transaction. The run folders stay the truth: a lost queue is built again from them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from core.errors import LabError
+from core.runs.run import now_iso
+
+FOLDER = ".queue"
+BUSY_TIMEOUT_S = 30.0
+_SCHEMA = """
+create table if not exists jobs(
+  run_id text primary key,
+  place real not null,
+  state text not null,
+  priority integer not null default 0,
+  owner text not null default '',
+  device text not null default 'auto',
+  num_processes integer not null default 1,
+  depends_on text not null default '[]',
+  environment text not null default '{}',
+  code text not null default '',
+  attempt integer not null default 0,
+  slots text not null default '[]',
+  boot_id text not null default '',
+  stop_level integer not null default 0,
+  stop_by text not null default '',
+  pauses integer not null default 0,
+  fruitless integer not null default 0,
+  last_step integer not null default -1,
+  waits_for text not null default '',
+  queued_at text not null default '',
+  started_at text not null default '',
+  ended_at text not null default '');
+create index if not exists jobs_order on jobs(state, priority desc, place);
+create table if not exists leases(slot text primary key, run_id text not null);
+create table if not exists tokens(token text primary key, run_ids text not null default '', at text not null);
+create table if not exists speeds(signature text not null, s_per_step real not null, at text not null);
+create table if not exists notices(
+  id integer primary key autoincrement, body text not null, tries integer not null default 0, next_at real not null);
+"""
+
+
+class JobState(StrEnum):
+    """Where a job is: waiting its turn, held back with its place kept, given slots, or over."""
+
+    QUEUED = "queued"
+    PAUSED = "paused"
+    LIVE = "live"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run's row in the queue. place: order of arrival, changed by moving. pauses: the stop asked for is a pause.
+
+    environment: what the person's surroundings add to the training's. code: the frozen code it runs with.
+    fruitless: automatic resumes in a row without a new checkpoint. waits_for: why it is not started, in words.
+    """
+
+    run_id: str
+    place: float = 0.0
+    state: JobState = JobState.QUEUED
+    priority: int = 0
+    owner: str = ""
+    device: str = "auto"
+    num_processes: int = 1
+    depends_on: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
+    attempt: int = 0
+    slots: tuple[str, ...] = ()
+    boot_id: str = ""
+    stop_level: int = 0
+    stop_by: str = ""
+    pauses: bool = False
+    fruitless: int = 0
+    last_step: int = -1
+    waits_for: str = ""
+    queued_at: str = ""
+    started_at: str = ""
+    ended_at: str = ""
+
+
+class Queue:
+    """The queue of one runs folder. Each thread has a connection of its own; nothing is opened before it is needed."""
+
+    def __init__(self, store_root: Path) -> None:
+        self.folder = store_root / FOLDER
+        self.path = self.folder / "queue.db"
+        self._local = threading.local()
+
+    def exists(self) -> bool:
+        """False while nothing was ever queued here."""
+        return self.path.exists()
+
+    # -- what anybody may do
+
+    def put(self, job: Job) -> bool:
+        """Queue a run; False when it waits or lives already. A paused run goes on waiting at its old place.
+
+        Of many who put the same run in at once, exactly one gets True.
+        """
+        values = {
+            "run_id": job.run_id,
+            "priority": job.priority,
+            "owner": job.owner,
+            "device": job.device,
+            "num_processes": job.num_processes,
+            "depends_on": json.dumps(job.depends_on),
+            "environment": json.dumps(dict(job.environment)),
+            "code": job.code,
+            "now": now_iso(),
+        }
+        with self.transaction() as database:
+            row = database.execute(
+                """insert into jobs(run_id, place, state, priority, owner, device, num_processes, depends_on,
+                                    environment, code, queued_at)
+                   values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'queued', :priority, :owner, :device,
+                          :num_processes, :depends_on, :environment, :code, :now)
+                   on conflict(run_id) do update set
+                     place = case when state = 'paused' then place else excluded.place end,
+                     priority = case when state = 'paused' then priority else excluded.priority end,
+                     state = 'queued', device = excluded.device, num_processes = excluded.num_processes,
+                     depends_on = excluded.depends_on, environment = excluded.environment, code = excluded.code,
+                     stop_level = 0, stop_by = '', pauses = 0, fruitless = 0, last_step = -1, waits_for = '',
+                     queued_at = excluded.queued_at, started_at = '', ended_at = ''
+                   where state in ('ended', 'paused')
+                   returning run_id""",
+                values,
+            ).fetchone()
+        return row is not None
+
+    def job(self, run_id: str) -> Job | None:
+        """The run's row, if it was ever queued."""
+        if not self.exists():
+            return None
+        row = self._database().execute("select * from jobs where run_id = ?", (run_id,)).fetchone()
+        return _job(row) if row else None
+
+    def jobs(self, *states: JobState) -> list[Job]:
+        """Jobs in these states (all that are not over by default): live ones first, then in the order of their turn."""
+        if not self.exists():
+            return []
+        wanted = states or (JobState.LIVE, JobState.QUEUED, JobState.PAUSED)
+        marks = ",".join("?" * len(wanted))
+        rows = self._database().execute(
+            f"select * from jobs where state in ({marks}) order by state != 'live', priority desc, place",  # noqa: S608
+            [str(state) for state in wanted],
+        )
+        return [_job(row) for row in rows.fetchall()]
+
+    def leases(self) -> dict[str, str]:
+        """Slot → run that holds it."""
+        if not self.exists():
+            return {}
+        return {row["slot"]: row["run_id"] for row in self._database().execute("select * from leases").fetchall()}
+
+    def take_out(self, run_id: str, *, state: JobState = JobState.ENDED, by: str = "") -> bool:
+        """End or pause a job that only waits; False when it does not wait (any more)."""
+        with self.transaction() as database:
+            row = database.execute(
+                """update jobs set state = ?, stop_by = ?, waits_for = '', ended_at = ?
+                   where run_id = ? and state in ('queued', 'paused') and state != ? returning run_id""",
+                (str(state), by, now_iso() if state is JobState.ENDED else "", run_id, str(state)),
+            ).fetchone()
+        return row is not None
+
+    def ask_to_stop(self, run_id: str, *, level: int, by: str, pause: bool = False) -> Job | None:
+        """Raise the stop level of a live job (1 save and stop, 2 kill); None when it does not live."""
+        with self.transaction() as database:
+            row = database.execute(
+                """update jobs set stop_level = max(stop_level, :level),
+                          stop_by = case when stop_level < :level then :by else stop_by end,
+                          pauses = case when stop_level = 0 then :pause when :pause then pauses else 0 end
+                   where run_id = :run_id and state = 'live' returning *""",
+                {"level": level, "by": by, "pause": int(pause), "run_id": run_id},
+            ).fetchone()
+        return _job(row) if row else None
+
+    def set_priority(self, run_id: str, priority: int) -> bool:
+        """Change a waiting job's priority; False when it does not wait."""
+        return self._change(
+            "update jobs set priority = ? where run_id = ? and state in ('queued','paused')", priority, run_id
+        )
+
+    def move(self, run_id: str, to: str) -> bool:
+        """Move a waiting job among those of its priority: first, up, down, last. False when it does not wait."""
+        with self.transaction() as database:
+            row = database.execute(
+                "select priority from jobs where run_id = ? and state in ('queued','paused')", (run_id,)
+            ).fetchone()
+            if row is None:
+                return False
+            order = [
+                (other["run_id"], other["place"])
+                for other in database.execute(
+                    "select run_id, place from jobs where state in ('queued','paused') and priority = ? order by place",
+                    (row["priority"],),
+                ).fetchall()
+            ]
+            names = [name for name, _ in order]
+            places = [place for _, place in order]
+            here = names.index(run_id)
+            there = {"first": 0, "up": max(0, here - 1), "down": min(len(names) - 1, here + 1), "last": len(names) - 1}[
+                to
+            ]
+            names.insert(there, names.pop(here))
+            database.executemany("update jobs set place = ? where run_id = ?", list(zip(places, names, strict=True)))
+        return True
+
+    def once(self, token: str) -> list[str] | None:
+        """The first with a token gets None and calls `done`; the others get the run ids it made, [] until then."""
+        with self.transaction() as database:
+            database.execute("delete from tokens where at < datetime('now', '-1 day')")
+            row = database.execute("select run_ids from tokens where token = ?", (token,)).fetchone()
+            if row is None:
+                database.execute("insert into tokens(token, at) values(?, datetime('now'))", (token,))
+                return None
+        return [run_id for run_id in row["run_ids"].split(",") if run_id]
+
+    def done(self, token: str, run_ids: Sequence[str]) -> None:
+        """What the first with this token has made; nothing made frees the token again."""
+        with self.transaction() as database:
+            if run_ids:
+                database.execute("update tokens set run_ids = ? where token = ?", (",".join(run_ids), token))
+            else:
+                database.execute("delete from tokens where token = ?", (token,))
+
+    def forget(self, run_id: str) -> None:
+        """Remove the row of a run that was deleted."""
+        if self.exists():
+            self._change("delete from jobs where run_id = ? and state in ('ended','paused','queued')", run_id)
+
+    def seconds_per_step(self, signature: str) -> float | None:
+        """Median of the newest five runs of that signature; None when there was none."""
+        if not self.exists():
+            return None
+        rows = self._database().execute(
+            "select s_per_step from speeds where signature = ? order by at desc limit 5", (signature,)
+        )
+        known = sorted(float(row["s_per_step"]) for row in rows.fetchall())
+        return known[len(known) // 2] if known else None
+
+    # -- what the supervisor does
+
+    def claim(self, run_id: str, slots: Sequence[str], boot_id: str) -> int | None:
+        """Give a waiting job its slots and start its next attempt: the attempt's number.
+
+        None when it does not wait any more or one of the slots is taken; then nothing has changed.
+        """
+        with self.transaction() as database:
+            row = database.execute(
+                """update jobs set state = 'live', attempt = attempt + 1, slots = ?, boot_id = ?, waits_for = '',
+                          started_at = ? where run_id = ? and state = 'queued' returning attempt""",
+                (json.dumps(list(slots)), boot_id, now_iso(), run_id),
+            ).fetchone()
+            if row is None:
+                return None
+            try:
+                database.executemany("insert into leases values(?, ?)", [(slot, run_id) for slot in slots])
+            except sqlite3.IntegrityError:
+                database.execute("rollback")
+                return None
+            return int(row["attempt"])
+
+    def release(self, run_id: str, attempt: int, state: JobState, **changes: Any) -> bool:
+        """End an attempt and give its slots back, in one step. changes: other columns. False when it was not live."""
+        columns = "".join(f", {name} = :{name}" for name in changes)
+        with self.transaction() as database:
+            row = database.execute(
+                f"""update jobs set state = :state, slots = '[]', stop_level = 0, pauses = 0,
+                           ended_at = :ended_at{columns}
+                    where run_id = :run_id and attempt = :attempt and state = 'live' returning run_id""",  # noqa: S608
+                {
+                    "state": str(state),
+                    "ended_at": now_iso() if state is JobState.ENDED else "",
+                    "run_id": run_id,
+                    "attempt": attempt,
+                    **changes,
+                },
+            ).fetchone()
+            if row is not None:
+                database.execute("delete from leases where run_id = ?", (run_id,))
+        return row is not None
+
+    def restore_live(self, job: Job) -> None:
+        """Put back a live attempt that a lost queue forgot."""
+        with self.transaction() as database:
+            database.execute(
+                """insert or ignore into jobs(run_id, place, state, owner, device, num_processes, attempt, slots,
+                                              boot_id, depends_on, started_at)
+                   values(?, (select coalesce(max(place), 0) + 1 from jobs), 'live', ?, ?, ?, ?, ?, ?, ?, ?)""",
+                (
+                    job.run_id,
+                    job.owner,
+                    job.device,
+                    job.num_processes,
+                    job.attempt,
+                    json.dumps(job.slots),
+                    job.boot_id,
+                    json.dumps(job.depends_on),
+                    now_iso(),
+                ),
+            )
+            database.executemany(
+                "insert or ignore into leases values(?, ?)", [(slot, job.run_id) for slot in job.slots]
+            )
+
+    def say_why(self, run_id: str, words: str) -> None:
+        """Why a waiting job is not started."""
+        self._change("update jobs set waits_for = ? where run_id = ? and waits_for != ?", words, run_id, words)
+
+    def note_speed(self, signature: str, s_per_step: float) -> None:
+        """Remember how fast a run of that signature was; the newest twenty are kept."""
+        with self.transaction() as database:
+            database.execute("insert into speeds values(?, ?, ?)", (signature, s_per_step, now_iso()))
+            database.execute(
+                """delete from speeds where signature = ?1 and rowid not in
+                   (select rowid from speeds where signature = ?1 order by at desc limit 20)""",
+                (signature,),
+            )
+
+    def add_notice(self, body: Mapping[str, Any]) -> None:
+        """A message to be sent; it is kept until it was."""
+        self._change("insert into notices(body, next_at) values(?, 0)", json.dumps(dict(body)))
+
+    def due_notices(self, now: float) -> list[tuple[int, dict[str, Any], int]]:
+        """(id, message, tries so far) of messages whose time has come."""
+        rows = self._database().execute("select * from notices where next_at <= ? order by id limit 20", (now,))
+        return [(row["id"], json.loads(row["body"]), row["tries"]) for row in rows.fetchall()]
+
+    def notice_done(self, notice: int, *, again_at: float | None = None) -> None:
+        """Forget a message, or try it again at that time."""
+        if again_at is None:
+            self._change("delete from notices where id = ?", notice)
+        else:
+            self._change("update notices set tries = tries + 1, next_at = ? where id = ?", again_at, notice)
+
+    def is_sound(self) -> bool:
+        """False when the file is damaged."""
+        try:
+            return self._database().execute("pragma quick_check").fetchone()[0] == "ok"
+        except (sqlite3.DatabaseError, LabError):
+            return False
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        database = getattr(self._local, "database", None)
+        if database is not None:
+            database.close()
+            self._local.database = None
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Raises LabError when the queue cannot be written."""
+        database = self._database()
+        try:
+            database.execute("begin immediate")
+            try:
+                yield database
+            except BaseException:
+                if database.in_transaction:
+                    database.execute("rollback")
+                raise
+            if database.in_transaction:
+                database.execute("commit")
+        except sqlite3.OperationalError as error:
+            if database.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    database.execute("rollback")
+            raise _in_words(error, self.path) from None
+
+    def _change(self, statement: str, *values: Any) -> bool:
+        with self.transaction() as database:
+            return database.execute(statement, values).rowcount > 0
+
+    def _database(self) -> sqlite3.Connection:
+        database: sqlite3.Connection | None = getattr(self._local, "database", None)
+        if database is not None and _is_same_file(self.path, self._local.inode):
+            return database
+        self.close()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            database = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            database.row_factory = sqlite3.Row
+            database.execute("pragma journal_mode = wal")
+            database.execute("pragma synchronous = full")
+            database.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise _in_words(error, self.path) from None
+        except OSError as error:
+            raise LabError(
+                f"{self.folder}: cannot be written: {error.strerror}", "set paths.runs or LAB_RUNS"
+            ) from None
+        self._local.database, self._local.inode = database, self.path.stat().st_ino
+        return database
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - a Row iterates over values
+    for name in ("depends_on", "slots"):
+        values[name] = tuple(json.loads(values[name]))
+    values["environment"] = json.loads(values["environment"])
+    values["state"] = JobState(values["state"])
+    values["pauses"] = bool(values["pauses"])
+    return Job(**values)
+
+
+def _is_same_file(path: Path, inode: int) -> bool:
+    try:
+        return path.stat().st_ino == inode
+    except OSError:
+        return False
+
+
+def _in_words(error: sqlite3.Error, path: Path) -> LabError:
+    if "full" in str(error):
+        return LabError(f"{path}: the disk is full, so the queue cannot be changed", "free some space")
+    if "locked" in str(error):
+        return LabError(f"{path}: the queue was busy for {BUSY_TIMEOUT_S:.0f} s", "try again")
+    return LabError(f"{path}: the queue cannot be read: {error}", "its supervisor builds it again when it starts")

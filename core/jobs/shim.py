@@ -1,0 +1,205 @@
+"""The small process between supervisor and training: one an attempt. It holds the run's lock, outlives supervisor and
+server, passes stop requests on, leaves no process behind, and writes down how the attempt ended.
+
+`python -m core.jobs.shim --run FOLDER --attempt N --lock FD --grace S [--adopt] -- COMMAND…`. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from core import atomic
+from core.jobs import attempts
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.1
+LEFTOVER_GRACE_S = 5.0
+_SET_CHILD_SUBREAPER = 36
+
+
+class Shim:
+    """Watches the processes of one attempt until none is left.
+
+    adopt: the processes live already and their first shim is gone; they are found by their token.
+    """
+
+    def __init__(self, folder: Path, attempt: int, *, grace_s: float, adopt: bool = False) -> None:
+        self.folder, self.attempt, self.grace_s, self.adopt = folder, attempt, grace_s, adopt
+        self.token = attempts.token_of(folder.name, attempt)
+        self.child: subprocess.Popen[bytes] | None = None
+        self.exit_code: int | None = None
+        self.level = 0
+        self.asked_at: float | None = None
+        self.was_killed = False
+        self.left_at: float | None = None
+
+    def run(self, command: Sequence[str]) -> None:
+        """Start the command (or adopt), watch it, and write exit.json at the end."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        oom_before = _oom_kills()
+        problem = "" if self.adopt else self._start(command)
+        if not problem:
+            while self._is_watching():
+                time.sleep(TICK_S)
+        end = {
+            "attempt": self.attempt,
+            "exit_code": self.exit_code,
+            "problem": problem,
+            "stop_level": self.level,
+            "was_killed": self.was_killed,
+            "oom_kills": max(0, _oom_kills() - oom_before),
+            "left": len(attempts.living_pids(self.token)),
+            "at": time.time(),
+        }
+        while True:
+            try:
+                atomic.write_json(self.folder / attempts.EXIT_FILE, end)
+                return
+            except FileNotFoundError:  # the run was deleted under us
+                return
+            except OSError as error:  # a full disk: the outcome waits until there is room
+                logger.error("the end of %s cannot be written yet: %s", self.token, error)
+                time.sleep(1.0)
+
+    def _start(self, command: Sequence[str]) -> str:
+        """Start the training's process in a session of its own; what went wrong in words, else ''."""
+        environment = {**os.environ, attempts.TOKEN_VARIABLE: self.token}
+        try:
+            with (self.folder / "log.txt").open("ab", buffering=0) as log:
+                self.child = subprocess.Popen(
+                    command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            return f"its process did not start: {error.strerror or error}"
+        with contextlib.suppress(OSError):
+            facts = atomic.read_json(self.folder / attempts.ATTEMPT_FILE)
+            atomic.write_json(self.folder / attempts.ATTEMPT_FILE, {**facts, "worker_pid": self.child.pid})
+        return ""
+
+    def _is_watching(self) -> bool:
+        """One look: reap, pass requests on, end what is left. False once nothing of the attempt lives."""
+        self._reap()
+        self._look_for_requests()
+        main_lives = self.child is not None and self.exit_code is None
+        if main_lives:
+            self._enforce(time.time())
+            return True
+        left = len(attempts.living_pids(self.token))
+        if not left:
+            return False
+        if self.adopt:
+            self._enforce(time.time())
+            return True
+        now = time.time()
+        if self.left_at is None:  # ranks or data workers outlived their launcher
+            self.left_at = now
+            attempts.signal_all(self.token, signal.SIGTERM)
+        patience = self.grace_s if self.level == 0 else LEFTOVER_GRACE_S
+        if self.level == 2 or now - self.left_at > patience:
+            attempts.signal_all(self.token, signal.SIGKILL)
+        return True
+
+    def _reap(self) -> None:
+        """Collect every child that ended: the training, and orphans of it that came to us."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self.child is not None and pid == self.child.pid:
+                self.exit_code = os.waitstatus_to_exitcode(status)
+                self.child.returncode = self.exit_code
+
+    def _look_for_requests(self) -> None:
+        level = max(self.level, attempts.stop_level(self.folder, self.attempt))
+        if level > self.level:
+            self._ask(level)
+
+    def _ask(self, level: int) -> None:
+        if self.asked_at is None:
+            self.asked_at = time.time()
+            self._terminate()
+        self.level = level
+
+    def _enforce(self, now: float) -> None:
+        """Kill what was told to, or did not stop within its grace."""
+        if self.asked_at is None or (self.level < 2 and now - self.asked_at <= self.grace_s):
+            return
+        self.was_killed = True
+        if self.child is not None and self.exit_code is None:
+            with contextlib.suppress(OSError):
+                os.killpg(self.child.pid, signal.SIGKILL)
+        attempts.signal_all(self.token, signal.SIGKILL)
+
+    def _terminate(self) -> None:
+        """SIGTERM to the training; torchrun passes it on to its ranks."""
+        if self.child is not None and self.exit_code is None:
+            with contextlib.suppress(OSError):
+                os.kill(self.child.pid, signal.SIGTERM)
+        elif self.adopt:
+            attempts.signal_all(self.token, signal.SIGTERM)
+
+    def _on_term(self, number: int, frame: FrameType | None) -> None:
+        """The machine shuts down: the training may save itself. No request of a person, so the level stays."""
+        if self.asked_at is None:
+            self.asked_at = time.time()
+            self._terminate()
+
+
+def _oom_kills() -> int:
+    """How often the kernel's out-of-memory killer struck in this control group; 0 where that is not told."""
+    try:
+        group = Path("/proc/self/cgroup").read_text().strip().splitlines()[-1].rpartition("::")[2].lstrip("/")
+        for folder in (Path("/sys/fs/cgroup") / group, Path("/sys/fs/cgroup")):
+            events = folder / "memory.events"
+            if events.exists():
+                pairs = (line.split() for line in events.read_text().splitlines())
+                return int(dict(pair for pair in pairs if len(pair) == 2).get("oom_kill", 0))  # type: ignore[misc]
+        lines = Path("/proc/vmstat").read_text().splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Watch one attempt from its start to its end."""
+    parser = argparse.ArgumentParser(prog="python -m core.jobs.shim", description="Watch one attempt at a run.")
+    parser.add_argument("--run", type=Path, required=True, help="the run folder")
+    parser.add_argument("--attempt", type=int, required=True)
+    parser.add_argument("--lock", type=int, required=True, help="descriptor of the run's lock, taken by the supervisor")
+    parser.add_argument("--grace", type=float, required=True, help="seconds between SIGTERM and SIGKILL")
+    parser.add_argument("--adopt", action="store_true", help="the processes live already")
+    parser.add_argument("command", nargs="*")
+    arguments: Any = parser.parse_args(argv)
+    logging.basicConfig(format="%(asctime)s shim: %(message)s", stream=sys.stderr)
+    os.set_inheritable(arguments.lock, False)
+    Shim(arguments.run, arguments.attempt, grace_s=arguments.grace, adopt=arguments.adopt).run(arguments.command)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
