@@ -16,13 +16,41 @@ PAGES = {
     "generate": ("Generate", ":material/brush:"),
 }
 WHO_KEY = WHO_COOKIE = "lab-who"
+NAME_LIMIT = 60
 
 
 def who() -> str:
-    """Who starts and stops runs here: the login's name, else the one typed in the sidebar, else the server's user."""
-    login = st.user.get("email") or st.user.get("name")
-    typed = st.session_state.get(WHO_KEY) or remembered_name()
-    return plain(str(login or typed), 60).strip() or current_user()
+    """Who starts and stops runs here: the login's name, else the one typed above, else the server's user.
+
+    Where a login is configured but was not used, the name says so: it must not pass for somebody who did sign in.
+    """
+    if signed_in():
+        return signed_in()
+    name = typed_name() or current_user()
+    return f"{name} (not signed in)" if login_expected() else name
+
+
+def signed_in() -> str:
+    """The name by which st.login or a trusted proxy header knows this person, or ''."""
+    if st.user.get("is_logged_in") is False:
+        return ""
+    names = (st.user.get(key) for key in ("email", "name", "preferred_username", "user"))
+    return next((plain(name, NAME_LIMIT).strip() for name in names if isinstance(name, str) and name.strip()), "")
+
+
+def login_expected() -> bool:
+    """True where st.login or server.trustedUserHeaders is configured: a typed name is then second best."""
+    return "is_logged_in" in st.user or bool(st.get_option("server.trustedUserHeaders"))
+
+
+def typed_name() -> str:
+    """The name typed in this tab or remembered by this browser, or ''. Anyone can type any name."""
+    return plain(str(st.session_state.get(WHO_KEY) or remembered_name()), NAME_LIMIT).strip()
+
+
+def is_named() -> bool:
+    """True when this person signed in or typed a name, here or earlier in this browser."""
+    return bool(signed_in() or typed_name())
 
 
 def remembered_name() -> str:

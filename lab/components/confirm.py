@@ -7,28 +7,33 @@ from collections.abc import Callable
 import streamlit as st
 
 from lab.components.problems import problems_shown
-from lab.state import who
+from lab.state import NAME_LIMIT, WHO_KEY, is_named, login_expected, who
 from lab.text import escaped
 
 
-def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None]) -> None:
-    """Run `action` at once when `owner` is who() ; else open a dialog that names the owner and run it on a yes.
+def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, what: str = "a run of") -> None:
+    """Run `action` at once when `owner` is who(); else open a dialog that names the owner, and run it on a yes.
 
-    verb: what the button does, in plain words: 'stop', 'pause', 'move up'. A LabError of the action is told in one
-    sentence where it ran; after a yes the page is drawn again, which closes the dialog.
+    verb: what the button does, in plain words: 'stop', 'pause', 'move up'. what: the words between verb and owner, as
+    in 'Stop a run of Ana?'. Who has not said a name yet is asked for it in the dialog, so `action` must call who()
+    itself. A LabError of the action is told in one sentence where it ran; after a yes the page is drawn again, which
+    closes the dialog.
     """
     if owner == who():
         with problems_shown():
             action()
         return
-    st.dialog(f"{escaped(_sentence(verb), 60)} a run of {escaped(owner or 'somebody', 40)}?")(_ask)(owner, verb, action)
+    title = f"{_sentence(verb)} {what} {owner or 'somebody'}?"
+    st.dialog(escaped(title, 120))(_ask)(owner, verb, action)
 
 
 def _ask(owner: str, verb: str, action: Callable[[], None]) -> None:
     st.markdown(
-        f"It belongs to **{escaped(owner or 'somebody unknown', 60)}**; you are **{escaped(who(), 60)}**. "
-        "The run's events will say that it was you."
+        f"This touches what belongs to **{escaped(owner or 'somebody unknown', 120)}**. "
+        f"The events will say that **{escaped(who(), NAME_LIMIT)}** did it."
     )
+    if not is_named() and not login_expected():
+        st.text_input("Your name", key="confirm-who", max_chars=NAME_LIMIT, on_change=_remember_name)
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="confirm-no"):
             st.rerun()
@@ -37,6 +42,10 @@ def _ask(owner: str, verb: str, action: Callable[[], None]) -> None:
         with problems_shown():
             action()
             st.rerun()
+
+
+def _remember_name() -> None:
+    st.session_state[WHO_KEY] = st.session_state["confirm-who"]
 
 
 def _sentence(verb: str) -> str:
