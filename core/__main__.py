@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from core.commands import delete, doctor, evaluate, resume, runs, sample, show, stop, train
+from core.commands import delete, doctor, evaluate, note, resume, runs, sample, show, stop, train
 from core.errors import LabError
 
-COMMANDS = (train, sample, evaluate, runs, show, stop, resume, delete, doctor)
+COMMANDS = (train, sample, evaluate, runs, show, note, stop, resume, delete, doctor)
 
 
 def build_parser() -> argparse.ArgumentParser:
