@@ -6,6 +6,7 @@ them from YAML is in `load.py`, and pairs that cannot work together are refused 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -323,8 +324,9 @@ class Settings(Section):
 
 
 def project_root() -> Path:
-    """The folder that holds core/, lab/ and config.yaml."""
-    return Path(__file__).resolve().parents[2]
+    """The folder that holds core/, lab/ and config.yaml. LAB_PROJECT names it to a run that trains with frozen code."""
+    named = os.environ.get("LAB_PROJECT")
+    return Path(named) if named else Path(__file__).resolve().parents[2]
 
 
 def field_rows(section: type[BaseModel] = Settings, prefix: str = "") -> list[tuple[str, Any]]:

@@ -1,0 +1,62 @@
+"""The code a run was queued with, kept until it ends: an update of the checkout changes no run that waits or trains.
+
+A snapshot is a copy of core/ in `<runs>/.queue/code/<hash>/core`, named by the hash of its contents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Collection
+from pathlib import Path
+
+from core.config.schema import project_root
+
+KINDS = ("*.py", "*.yaml")
+
+
+def freeze(queue_folder: Path) -> str:
+    """Keep the code of this checkout; its name. Code that was kept already is not copied again.
+
+    Raises OSError when it cannot be written.
+    """
+    source = project_root() / "core"
+    contents = {path.relative_to(source): path.read_bytes() for kind in KINDS for path in sorted(source.rglob(kind))}
+    digest = hashlib.sha256()
+    for name in sorted(contents):
+        digest.update(str(name).encode() + b"\0" + hashlib.sha256(contents[name]).digest())
+    name = digest.hexdigest()[:16]
+    target = queue_folder / "code" / name
+    if (target / "core").is_dir():
+        os.utime(target)
+        return name
+    temporary = queue_folder / "code" / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+    for path, data in contents.items():
+        (temporary / "core" / path).parent.mkdir(parents=True, exist_ok=True)
+        (temporary / "core" / path).write_bytes(data)
+    try:
+        temporary.rename(target)
+    except OSError:  # another process was quicker
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not (target / "core").is_dir():
+            raise
+    return name
+
+
+def frozen_root(queue_folder: Path, name: str) -> Path:
+    """The folder to import core from: the snapshot's, or this checkout where it is gone."""
+    kept = queue_folder / "code" / name
+    return kept if name and (kept / "core").is_dir() else project_root()
+
+
+def sweep(queue_folder: Path, needed: Collection[str], *, older_than: float) -> None:
+    """Remove snapshots that no job needs and that were last asked for before `older_than` (seconds since 1970)."""
+    try:
+        kept = list((queue_folder / "code").iterdir())
+    except OSError:
+        return
+    for folder in kept:
+        if folder.name not in needed and folder.stat().st_mtime < older_than:
+            shutil.rmtree(folder, ignore_errors=True)
