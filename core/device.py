@@ -23,8 +23,10 @@ def check_device(name: str) -> None:
 def resolve_device(name: str = "auto") -> torch.device:
     """'auto', 'cpu', 'cuda' or 'cuda:N' → a device that exists; auto takes the GPU with the most free memory.
 
-    Raises UsageError when the named GPU does not exist.
+    LAB_DEVICE wins: the queue sets it, and shows the process only the GPUs it was given. Raises UsageError when the
+    named GPU does not exist.
     """
+    name = os.environ.get("LAB_DEVICE") or name
     check_device(name)
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")

@@ -6,21 +6,25 @@ import argparse
 from typing import Any
 
 from core.commands.options import add_settings_options, store_of
+from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.train import finish_launch
 from core.jobs.service import resume_run
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("resume", help="go on with a stopped, failed or interrupted run")
+    parser = commands.add_parser("resume", help="go on with a paused, stopped, failed or interrupted run")
     parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
-    parser.add_argument("--detach", action="store_true", help="train in a process of its own and return")
+    parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
+    add_yes_option(parser)
     add_settings_options(parser)
     parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the ids of the runs that go on, then train."""
+    """Print the ids of the runs that go on, then watch them."""
     store = store_of(arguments)
-    runs = resume_run(store, arguments.run, detach=arguments.detach)
+    found = store.get(arguments.run)
+    confirm_owner(found, "resume", yes=arguments.yes)
+    runs = resume_run(store, found.id)
     return finish_launch(store, runs, detach=arguments.detach)

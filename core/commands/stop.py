@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from core.commands.options import add_settings_options, store_of
+from core.commands.ownership import add_yes_option, confirm_owner
 from core.jobs.service import in_words, stop_run
 from core.runs.run import RunState
 
@@ -16,6 +17,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("stop", help="save and stop a run")
     parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
     parser.add_argument("--force", action="store_true", help="kill it at once, without saving")
+    add_yes_option(parser)
     add_settings_options(parser)
     parser.set_defaults(handler=run)
 
@@ -24,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Stop it and wait until it has."""
     store = store_of(arguments)
     found = store.get(arguments.run)
+    confirm_owner(found, "stop", yes=arguments.yes)
 
     def tell(stage: str) -> None:
         print(f"{found.id}: {stage}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`train vae|unet|all`: create runs and train them, here or detached. `resume RUN` shares its endings."""
+"""`train vae|unet|all`: create runs, queue them, and watch them. `resume RUN` shares its endings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.commands.options import add_settings_options, chosen_names, read_settings, store_of
-from core.jobs.service import in_words, inherited_values, start_training, wait_until_started
+from core.jobs.service import in_words, inherited_values, start_training, wait_until_taken
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 
@@ -19,13 +19,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("kind", choices=("vae", "unet", "all"), help="'all' trains a VAE, then its U-Net")
     parser.add_argument("--vae", metavar="RUN", help="the finished VAE run a U-Net works with")
     parser.add_argument("--name", default="", help="a name for people; the id is made here")
-    parser.add_argument("--detach", action="store_true", help="train in a process of its own and return")
+    parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first (default 0)")
+    parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
     add_settings_options(parser)
     parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the run ids, then train."""
+    """Print the run ids, then watch the training."""
     inherited = None
     if arguments.kind == "unet" and arguments.vae:
         vae_run = store_of(arguments).get(arguments.vae)
@@ -38,22 +39,22 @@ def run(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         preset=arguments.preset or "",
         explicit=chosen_names(arguments),
-        detach=arguments.detach,
+        priority=arguments.priority,
     )
     store = RunStore(runs[0].folder.parent)
     return finish_launch(store, runs, detach=arguments.detach)
 
 
 def finish_launch(store: RunStore, runs: Sequence[Run], *, detach: bool) -> int:
-    """Print the ids; then wait for the worker to live (detached) or train in this process."""
+    """Print the ids; then return (detached) or watch until the last run has ended."""
     for each in runs:
         print(each.id, flush=True)
+    wait_until_taken(store, runs)
     if detach:
-        wait_until_started(runs)
         return 0
-    from core.jobs.foreground import run_in_foreground
+    from core.jobs.attach import attach
 
-    result = run_in_foreground(store, runs)
+    result = attach(store, runs)
     unfinished = [each for each in runs if result.states[each.id] is not RunState.FINISHED]
     for each in unfinished:
         print(f"{each.id} is {in_words(each.status())}", file=sys.stderr)

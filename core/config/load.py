@@ -143,6 +143,14 @@ def load_config(
     return settings_from(values)
 
 
+def with_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain nested values with some changed, by dotted name."""
+    merged = dict(values)
+    for name, value in overrides.items():
+        merged = _merge(merged, _nested(name, value))
+    return merged
+
+
 def settings_from(values: Mapping[str, Any]) -> Settings:
     """Validate plain nested values. Raises ConfigError with one sentence naming the first wrong setting."""
     try:

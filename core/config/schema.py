@@ -180,7 +180,7 @@ class LoggingSettings(Section):
     preview_inference_steps: int = Field(20, ge=1, le=250, description="Sampler steps of a U-Net preview.")
     trackers: tuple[Literal["tensorboard", "wandb", "comet_ml", "aim", "mlflow", "clearml", "dvclive"], ...] = Field(
         (),
-        description="Experiment trackers that get every logged line as well, through Accelerate; each must be installed.",
+        description="Experiment trackers that get every logged line as well, through Accelerate.",
     )
 
 

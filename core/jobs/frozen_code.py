@@ -25,8 +25,8 @@ def freeze(queue_folder: Path) -> str:
     source = project_root() / "core"
     contents = {path.relative_to(source): path.read_bytes() for kind in KINDS for path in sorted(source.rglob(kind))}
     digest = hashlib.sha256()
-    for name in sorted(contents):
-        digest.update(str(name).encode() + b"\0" + hashlib.sha256(contents[name]).digest())
+    for path in sorted(contents):
+        digest.update(str(path).encode() + b"\0" + hashlib.sha256(contents[path]).digest())
     name = digest.hexdigest()[:16]
     target = queue_folder / "code" / name
     if (target / "core").is_dir():

@@ -10,25 +10,31 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from core.config.load import get_value, resolve_path, settings_from
+from core.config.load import get_value, resolve_path, settings_from, with_overrides
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, UsageError
-from core.jobs.engines.local import LocalEngine
+from core.jobs.endings import grace_s
+from core.jobs.engines.local import LocalEngine, waiting_job
 from core.jobs.engines.protocol import JobSpec
-from core.jobs.observed import forget_job, has_process, observed_status, settle
-from core.jobs.processes import is_alive, terminate, wait_until_dead
-from core.jobs.requests import KILL_REQUESTED, RESUME_REQUESTED, STOP_REQUESTED
-from core.runs.listing import last_checkpoint_in_words
-from core.runs.lock import try_lock
+from core.jobs.observed import observed_status
+from core.jobs.queue import JobState, Queue
+from core.jobs.requests import KILL_REQUESTED, PAUSE_REQUESTED, STOP_REQUESTED
+from core.jobs.stop_report import stop_stages
+from core.jobs.supervisor import LOCK_NAME, LOG_NAME, start_supervisor
+from core.runs.lock import is_locked
 from core.runs.provenance import current_user
 from core.runs.run import Run, RunState, Status
-from core.runs.store import RunStore, check_name, lock_path
+from core.runs.store import RunStore, check_name
 
 TrainKind = Literal["vae", "unet", "all"]
 Check = Callable[..., None]
 INHERITED_SECTIONS = ("data", "vae")
 START_TIMEOUT_S = 20.0
-KILL_TIMEOUT_S = 10.0
+KILL_TIMEOUT_S = 20.0
+STOP_SLACK_S = 20.0
+TOKEN_PATIENCE_S = 60.0
+MOVES = ("first", "up", "down", "last")
+MIN_PRIORITY, MAX_PRIORITY = -10, 10
 
 
 def open_store(settings: Settings) -> RunStore:
@@ -45,19 +51,63 @@ def start_training(
     owner: str = "",
     preset: str = "",
     explicit: Collection[str] = (),
-    detach: bool = True,
+    priority: int = 0,
+    token: str = "",
     store: RunStore | None = None,
     engine: LocalEngine | None = None,
     check: Check | None = None,
 ) -> list[Run]:
-    """Create the run (for 'all' the VAE's and the U-Net's) and, with `detach`, start its process.
+    """Create the run (for 'all' the VAE's and the U-Net's) and put it into the queue.
 
     explicit: dotted names of settings the person chose; a U-Net takes the other `data` and `vae` settings from its VAE
-    run. check: the last look before anything is created, core.training.start.check_ready by default.
+    run. token: names one press of a button; whoever comes with it again gets the runs that the first one made. check:
+    the last look before anything is created, core.training.start.check_ready by default.
     Raises UsageError, RunNotFound, DataUnavailable, ...; then nothing was created.
     """
     store = store or open_store(settings)
+    if not token:
+        return _create_and_submit(
+            kind, settings, vae_run, name, owner, preset, explicit, priority, store, engine, check
+        )
+    queue = Queue(store.root)
+    made = queue.once(token)
+    if made is not None:
+        deadline = time.monotonic() + TOKEN_PATIENCE_S
+        while not made and time.monotonic() < deadline:
+            time.sleep(0.1)
+            made = queue.once(token)
+            if made is None:  # the first one failed, and its failure freed the token, which is ours now
+                break
+    if made is not None:
+        if not made:
+            raise RunBusy("this training is being started already", "look at the runs before you start another")
+        return [store.get(run_id) for run_id in made]
+    runs: list[Run] = []
+    try:
+        runs = _create_and_submit(
+            kind, settings, vae_run, name, owner, preset, explicit, priority, store, engine, check
+        )
+    finally:
+        queue.done(token, [run.id for run in runs])
+    return runs
+
+
+def _create_and_submit(
+    kind: TrainKind,
+    settings: Settings,
+    vae_run: str | None,
+    name: str,
+    owner: str,
+    preset: str,
+    explicit: Collection[str],
+    priority: int,
+    store: RunStore,
+    engine: LocalEngine | None,
+    check: Check | None,
+) -> list[Run]:
     check_name(name)
+    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        raise UsageError(f"--priority: must be from {MIN_PRIORITY} to {MAX_PRIORITY}, got {priority}")
     parents: tuple[str, ...] = ()
     if kind == "unet":
         parent = vae_for(store, vae_run)
@@ -69,20 +119,19 @@ def start_training(
         settings, kind, data_dir=resolve_path(settings.paths.data), cache_dir=resolve_path(settings.paths.cache)
     )
     facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset}
-    runs = []
-    if kind in ("vae", "all"):
-        title = f"{name} (VAE)" if name and kind == "all" else name
-        runs.append(store.create("vae", settings, name=title, **facts))
-        parents = (runs[0].id,)
-    if kind in ("unet", "all"):
-        try:
+    runs: list[Run] = []
+    try:
+        if kind in ("vae", "all"):
+            title = f"{name} (VAE)" if name and kind == "all" else name
+            runs.append(store.create("vae", settings, name=title, **facts))
+            parents = (runs[0].id,)
+        if kind in ("unet", "all"):
             runs.append(store.create("unet", settings, name=name, parents=parents, **facts))
-        except LabError:
-            for run in runs:
-                store.delete(run.id, is_active=lambda other: False)
-            raise
-    if detach:
-        (engine or LocalEngine(store)).submit(JobSpec(run_ids=tuple(run.id for run in runs)))
+        (engine or LocalEngine(store)).submit(JobSpec(run_ids=tuple(run.id for run in runs), priority=priority))
+    except LabError:
+        for run in reversed(runs):
+            store.discard(run)
+        raise
     return runs
 
 
@@ -134,66 +183,45 @@ def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Pat
     start.check_ready(settings, kind, data_dir=data_dir, cache_dir=cache_dir)
 
 
-def wait_until_started(runs: Sequence[Run], timeout_s: float = START_TIMEOUT_S) -> None:
-    """Return once the worker is alive and has said so. Raises LabError when it ended before that."""
+def wait_until_taken(store: RunStore, runs: Sequence[Run], timeout_s: float = START_TIMEOUT_S) -> None:
+    """Return once a supervisor lives that will start the runs. Raises LabError when none stays alive."""
+    folder = Queue(store.root).folder
     deadline = time.monotonic() + timeout_s
-    first = runs[0]
-    while time.monotonic() < deadline:
-        if first.status().process is not None or not first.status().state.is_active:
-            return
-        if not has_process(first):
+    while not is_locked(folder / LOCK_NAME):
+        if time.monotonic() >= deadline or not any(run.status().state.is_active for run in runs):
             break
         time.sleep(0.05)
-    status = settle(first)
-    if not status.state.is_active:
-        raise LabError(f"run {first.id}: its process ended before it began", f"see {first.log_path}")
+    else:
+        return
+    if any(run.status().state.is_active for run in runs):
+        raise LabError(f"run {runs[0].id}: it waits, but no supervisor starts", f"see {folder / LOG_NAME}")
 
 
-def request_stop(store: RunStore, run_id: str, *, by: str = "") -> Run:
-    """Ask a run to save and stop; returns at once. Raises LabError when it is not active."""
-    run = store.get(run_id)
-    status = settle(run)
-    if not status.state.is_active:
-        raise LabError(f"run {run.id} is not running: it is {in_words(status)}")
-    run.add_event(STOP_REQUESTED, by=by or current_user())
-    process = LocalEngine(store).handle_of(run).process
-    if process is not None:
-        terminate(process)  # another person's process may refuse it; the event reaches it all the same
-    return run
+def request_stop(store: RunStore, run_id: str, *, by: str = "", engine: LocalEngine | None = None) -> Run:
+    """Ask a run to save and stop; returns at once. A run that only waits leaves the queue.
 
-
-def force_stop(store: RunStore, run_id: str, *, by: str = "", why: str = "") -> Status:
-    """Kill the run's process and everything it started, and write down that the run is stopped.
-
-    Runs that waited in the same process stop with it; a run that itself only waits there is taken out, and the process
-    lives on for the run it works on. Raises LabError when the process could not be killed or did not let go of it.
+    Raises LabError when it is not active.
     """
-    run = store.get(run_id)
-    if not observed_status(run).state.is_active:
-        return settle(run)
-    by = by or current_user()
-    engine = LocalEngine(store)
-    handle = engine.handle_of(run)
-    run.add_event(KILL_REQUESTED, by=by)
-    before = _active_before(engine.status([handle])[0], run)
-    if before:
-        return _take_out(run, before)
-    engine.stop(handle, force=True)
-    if handle.process is not None:
-        wait_until_dead(handle.process, KILL_TIMEOUT_S)
-    lock = try_lock(lock_path(run), patience_s=KILL_TIMEOUT_S)
-    if lock is None or is_alive(handle.process):
-        if lock is not None:
-            lock.release()
-        raise LabError(f"run {run.id}: its process could not be killed", "it may belong to another user or machine")
-    try:
-        _write_stopped(run, f"killed by {by}{why}; {last_checkpoint_in_words(run)}")
-    finally:
-        lock.release()
-    for other in engine.status([handle])[0]:
-        if other != run.id:
-            _stop_companion(store.get(other), run)
-    return run.status()
+    return _ask(store, run_id, by=by, level=1, event=STOP_REQUESTED, engine=engine)
+
+
+def pause_run(store: RunStore, run_id: str, *, by: str = "", engine: LocalEngine | None = None) -> Run:
+    """Free the run's place on the machine and keep its place in the queue; `resume_run` goes on. Returns at once.
+
+    Raises LabError when it is not active.
+    """
+    return _ask(store, run_id, by=by, level=1, event=PAUSE_REQUESTED, pause=True, engine=engine)
+
+
+def force_stop(
+    store: RunStore, run_id: str, *, by: str = "", engine: LocalEngine | None = None, timeout_s: float = KILL_TIMEOUT_S
+) -> Status:
+    """Kill every process of the run, without saving, and wait until they are seen to be gone.
+
+    Raises LabError when it is not active, or when they could not be killed.
+    """
+    run = _ask(store, run_id, by=by, level=2, event=KILL_REQUESTED, engine=engine)
+    return _wait_for_end(store, run, timeout_s)
 
 
 def stop_run(
@@ -202,68 +230,112 @@ def stop_run(
     *,
     by: str = "",
     force: bool = False,
-    grace_s: float | None = None,
     on_stage: Callable[[str], None] = lambda text: None,
+    engine: LocalEngine | None = None,
 ) -> Status:
-    """Stop a run and wait for it: ask, wait for `machine.stop_grace_s` (or grace_s), then kill. Says each stage."""
-    run = store.get(run_id)
-    by = by or current_user()
+    """Stop a run and wait for it; after `machine.stop_grace_s` its processes are killed. Says each stage when seen."""
     if force:
-        settled = settle(run)
-        if not settled.state.is_active:
-            raise LabError(f"run {run.id} is not running: it is {in_words(settled)}")
         on_stage("killing it")
-        return force_stop(store, run.id, by=by)
-    run = request_stop(store, run.id, by=by)
-    patience_s = run.settings.machine.stop_grace_s if grace_s is None else grace_s
-    deadline = time.monotonic() + patience_s
-    stage = "asked it to save and stop"
-    on_stage(stage)
-    while time.monotonic() < deadline:
-        status = settle(run)
-        if not status.state.is_active:
-            return status
-        if status.stage and status.stage != stage:
-            stage = status.stage
-            on_stage(stage)
-        time.sleep(0.1)
-    on_stage(f"it did not stop within {patience_s:g} s: killing it")
-    return force_stop(store, run.id, by=by, why=f" because it did not stop within {patience_s:g} s")
+        return force_stop(store, run_id, by=by, engine=engine)
+    run = request_stop(store, run_id, by=by, engine=engine)
+    told: set[str] = set()
+
+    def tell() -> None:
+        for stage in stop_stages(run):
+            if stage.done and stage.words not in told:
+                told.add(stage.words)
+                on_stage(stage.words)
+
+    return _wait_for_end(store, run, grace_s(run) + STOP_SLACK_S, tell)
 
 
-def resume_run(
-    store: RunStore, run_id: str, *, by: str = "", detach: bool = True, engine: LocalEngine | None = None
-) -> list[Run]:
-    """Go on with a run from its last good checkpoint; a U-Net whose VAE is not done takes its VAE run along.
+def resume_run(store: RunStore, run_id: str, *, by: str = "", engine: LocalEngine | None = None) -> list[Run]:
+    """Queue a run again; it goes on from its last good checkpoint. A paused one has kept its place.
 
-    Returns the runs in the order they are worked on. Raises RunBusy when one is active, LabError when it is finished.
+    A U-Net whose VAE is not done takes its VAE run along, unless that one waits or lives already. Returns the runs that
+    were queued, in order. Raises RunBusy when the run is active, LabError when it is finished.
     """
     run = store.get(run_id)
-    status = settle(run)
+    status = observed_status(run)
     if status.state is RunState.FINISHED:
         raise LabError(f"run {run.id} is finished at step {status.step:,}: there is nothing to resume")
-    runs = [*_unfinished_parents(store, run), run]
+    if status.state.is_active:
+        raise RunBusy(f"run {run.id} is already {status.state}", "watch it, or stop it first")
+    parents = [parent for parent in _unfinished_parents(store, run) if not observed_status(parent).state.is_active]
+    runs = [*parents, run]
     for each in runs:
-        state = settle(each).state
-        if state.is_active and has_process(each):
-            raise RunBusy(f"run {each.id} is already {state}", "watch it, or stop it first")
         each.settings  # noqa: B018 - unreadable settings raise here, before anything changes
-    by = by or current_user()
-    engine = engine or LocalEngine(store)
-    if detach:
-        engine.submit(JobSpec(run_ids=tuple(each.id for each in runs), resumed_by=by))
-    else:
-        for each in runs:
-            each.add_event(RESUME_REQUESTED, by=by)
-            forget_job(each)
+    spec = JobSpec(run_ids=tuple(each.id for each in runs), resumed_by=by or current_user())
+    (engine or LocalEngine(store)).submit(spec)
     return runs
 
 
-def delete_run(store: RunStore, run_id: str) -> None:
-    """Remove a run and all it made. Raises RunBusy while it is active, or an active U-Net run needs it."""
+def branch_run(
+    store: RunStore,
+    run_id: str,
+    step: int,
+    *,
+    owner: str = "",
+    name: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    engine: LocalEngine | None = None,
+) -> Run:
+    """A new run that goes on from a checkpoint of another, with other settings; created and queued.
+
+    Raises LabError when the checkpoint is not there or the settings do not fit it; then nothing was created.
+    """
+    from core.runs.branch import create_branch
+
+    origin = store.get(run_id)
+    values = origin.settings.model_dump(mode="json")
+    settings = settings_from(with_overrides(values, overrides or {}))
+    run = create_branch(store, origin, step, settings, owner=owner or current_user(), name=name)
+    (engine or LocalEngine(store)).submit(JobSpec(run_ids=(run.id,)))
+    return run
+
+
+def delete_run(store: RunStore, run_id: str, *, by: str = "") -> None:
+    """Move a run and all it made to the trash. Raises RunBusy while it is active, or an active U-Net run needs it."""
     run = store.get(run_id)
-    settle(run)
-    store.delete(run.id, is_active=lambda other: observed_status(other).state.is_active)
+    queue = Queue(store.root)
+    job = queue.job(run.id)
+    if job is not None and job.state is JobState.LIVE:
+        raise RunBusy(f"run {run.id} is being worked on", "stop it first")
+    store.delete(run.id, by=by or current_user(), is_active=lambda other: observed_status(other).state.is_active)
+    queue.forget(run.id)
+
+
+def restore_run(store: RunStore, run_id: str, *, by: str = "") -> Run:
+    """Bring a deleted run back from the trash. Raises LabError when it is not there."""
+    from core.runs.trash import restore
+
+    return restore(store, run_id, by=by or current_user())
+
+
+def move_run(store: RunStore, run_id: str, *, to: str, by: str = "") -> None:
+    """Move a waiting run among those of its priority: first, up, down, last. Raises LabError when it does not wait."""
+    if to not in MOVES:
+        raise UsageError(f"--to: must be one of {', '.join(MOVES)}, got '{to}'")
+    run = store.get(run_id)
+    if not Queue(store.root).move(run.id, to):
+        raise LabError(f"run {run.id} does not wait: it is {in_words(observed_status(run))}")
+    run.add_event("moved in the queue", by=by or current_user(), to=to)
+
+
+def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -> None:
+    """Change a waiting run's priority, -10 to 10; higher goes first. Raises LabError when it does not wait."""
+    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        raise UsageError(f"--priority: must be from {MIN_PRIORITY} to {MAX_PRIORITY}, got {priority}")
+    run = store.get(run_id)
+    if not Queue(store.root).set_priority(run.id, priority):
+        raise LabError(f"run {run.id} does not wait: it is {in_words(observed_status(run))}")
+    run.add_event("priority changed", by=by or current_user(), priority=priority)
+
+
+def ensure_supervisor(store: RunStore) -> None:
+    """Have a supervisor where there is something to supervise. Cheap: call it whenever somebody looks."""
+    if Queue(store.root).exists():
+        start_supervisor(store)
 
 
 def in_words(status: Status) -> str:
@@ -271,56 +343,74 @@ def in_words(status: Status) -> str:
     return f"{status.state} ({status.reason})" if status.reason else str(status.state)
 
 
+def _ask(
+    store: RunStore, run_id: str, *, by: str, level: int, event: str, pause: bool = False, engine: LocalEngine | None
+) -> Run:
+    """Write the request down and pass it on; a run that waits is taken out here, whoever lives."""
+    run = store.get(run_id)
+    by = by or current_user()
+    engine = engine or LocalEngine(store)
+    for _ in range(3):  # between two looks a waiting run may start, or a live one end
+        if waiting_job(engine.queue, run.id) is not None:
+            if pause and engine.queue.take_out(run.id, state=JobState.PAUSED, by=by):
+                _end_waiting(run, event, by, f"paused by {by} while it waited")
+                return run
+            if not pause and engine.queue.take_out(run.id, by=by):
+                _end_waiting(run, event, by, f"stopped by {by} before it {_began(run)}")
+                return run
+            if pause:
+                return run  # it is held already
+        status = observed_status(run)
+        if not status.state.is_active:
+            raise LabError(f"run {run.id} is not running: it is {in_words(status)}")
+        job = engine.queue.job(run.id)
+        if job is None or job.state is not JobState.LIVE:
+            if job is None:  # the queue has lost it: the supervisor finds it again, the worker reads the request
+                run.add_event(event, by=by)
+                start_supervisor(store)
+                return run
+            time.sleep(0.1)
+            continue
+        run.add_event(event, by=by)  # first: the worker tells a person's request from a bare signal by it
+        if engine.ask_to_stop(run, level=level, by=by, pause=pause):
+            return run
+    raise LabError(f"run {run.id} is not running: it is {in_words(observed_status(run))}")
+
+
+def _end_waiting(run: Run, event: str, by: str, reason: str) -> None:
+    run.add_event(event, by=by)
+    run.write_status(replace(run.status(), state=RunState.STOPPED, reason=reason, stage="", eta_s=None, process=None))
+    run.add_event(str(RunState.STOPPED), by=by, reason=reason)
+
+
+def _began(run: Run) -> str:
+    return "went on" if run.status().step else "began"
+
+
+def _wait_for_end(store: RunStore, run: Run, timeout_s: float, tell: Callable[[], None] = lambda: None) -> Status:
+    """Until the supervisor has judged the end of the run's attempt."""
+    queue = Queue(store.root)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        tell()
+        job = queue.job(run.id)
+        if job is None or job.state is not JobState.LIVE:
+            status = observed_status(run)
+            if not status.state.is_active:
+                tell()
+                return status
+        time.sleep(0.1)
+    raise LabError(
+        f"run {run.id}: its processes are not gone after {timeout_s:.0f} s",
+        f"see {queue.folder / LOG_NAME}; they may belong to another user or machine",
+    )
+
+
 def _unfinished_parents(store: RunStore, run: Run) -> list[Run]:
     if run.info.kind != "unet" or (run.vae_dir / "codec.json").exists():
         return []
     parents = [store.get(parent) for parent in run.info.parents]
-    return [parent for parent in parents if settle(parent).state is not RunState.FINISHED]
-
-
-def _active_before(statuses: Mapping[str, Status], run: Run) -> str:
-    """The run of the same process that is worked on before this one; empty when it is this one's turn."""
-    for run_id, status in statuses.items():
-        if run_id == run.id:
-            break
-        if status.state.is_active:
-            return run_id
-    return ""
-
-
-def _take_out(run: Run, before: str) -> Status:
-    """Wait until the worker, which has seen the request in the run's events, ends this waiting run."""
-    deadline = time.monotonic() + KILL_TIMEOUT_S
-    while (status := settle(run)).state.is_active:
-        if time.monotonic() >= deadline:
-            raise LabError(f"run {run.id} waits for {before}, whose process does not answer", f"stop {before} instead")
-        time.sleep(0.05)
-    return status
-
-
-def _stop_companion(other: Run, killed: Run) -> None:
-    """A run that shared the killed process."""
-    lock = try_lock(lock_path(other), patience_s=1.0)
-    if lock is None:
-        return
-    try:
-        if other.status().state.is_active:
-            waited = killed.id in other.info.parents
-            reason = f"its VAE run {killed.id} was stopped" if waited else f"its process was killed with {killed.id}"
-            _write_stopped(other, f"{reason}; {last_checkpoint_in_words(other)}")
-    finally:
-        lock.release()
-
-
-def _write_stopped(run: Run, reason: str) -> None:
-    status = run.status()
-    if status.state.is_active:
-        run.write_status(
-            replace(
-                status, state=RunState.STOPPED, reason=reason, stage="", eta_s=None, images_per_s=None, process=None
-            )
-        )
-        run.add_event(str(RunState.STOPPED), step=status.step, reason=reason)
+    return [parent for parent in parents if observed_status(parent).state is not RunState.FINISHED]
 
 
 def _plain(value: Any) -> str:

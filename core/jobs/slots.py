@@ -27,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Where a run would go. slots: empty while it must wait. wants: the places it may take, also those that are full."""
+    """Where a run would go. slots: empty while it must wait. wants: places it may take, full or not."""
 
     slots: tuple[str, ...] = ()
     wants: frozenset[str] = frozenset()

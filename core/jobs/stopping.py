@@ -14,19 +14,18 @@ POLL_S = 0.5
 
 
 class StopRequests:
-    """Who asked which of the worker's runs to stop.
+    """Who asked which of the runs to stop.
 
     A signal alone stops all of them; when a request for some of them lies in their events, it only announces that.
     """
 
-    def __init__(self, runs: Sequence[Run], *, interrupted_by: str = "Ctrl-C") -> None:
+    def __init__(self, runs: Sequence[Run]) -> None:
         self._runs = {run.id: run for run in runs}
         self._sizes: dict[str, int] = {}
         self._asked: dict[str, str] = {}
+        self._signalled: set[str] = set()
         self._signal: str | None = None
         self._polled_at = float("-inf")
-        self._interrupted_by = interrupted_by
-        self.was_interrupted = False
 
     def install(self) -> None:
         """Handle SIGTERM, SIGINT and SIGHUP (a closed terminal) as requests; main thread only."""
@@ -35,12 +34,8 @@ class StopRequests:
         unblock_signals()
 
     def on_signal(self, number: int, frame: FrameType | None = None) -> None:
-        """Remember it. A second Ctrl-C ends at once."""
-        if number == signal.SIGINT:
-            if self.was_interrupted:
-                raise KeyboardInterrupt
-            self.was_interrupted = True
-        self._signal = self._interrupted_by if number == signal.SIGINT else f"a signal ({signal.Signals(number).name})"
+        """Remember it; the loop looks between two steps."""
+        self._signal = f"a signal ({signal.Signals(number).name})"
 
     def asked_by(self, run: Run) -> str | None:
         """Who asked this run to stop; cheap enough for every training step."""
@@ -50,9 +45,9 @@ class StopRequests:
             self._poll()
         return self._asked.get(run.id)
 
-    def forget(self, run: Run) -> None:
-        """The run has ended; requests for it matter no longer."""
-        self._runs.pop(run.id, None)
+    def was_signalled(self, run: Run) -> bool:
+        """True when only a signal asked the run to stop, and no person."""
+        return run.id in self._signalled
 
     def _poll(self) -> None:
         for run in self._runs.values():
@@ -65,10 +60,12 @@ class StopRequests:
                 by = pending_stop(run)
                 if by:
                     self._asked[run.id] = by
+                    self._signalled.discard(run.id)
         if self._signal:
             by, self._signal = self._signal, None
             if not self._asked.keys() & self._runs.keys():
                 self._asked.update(dict.fromkeys(self._runs, by))
+                self._signalled.update(self._runs)
 
 
 def unblock_signals() -> None:

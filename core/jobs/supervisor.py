@@ -47,7 +47,7 @@ LOCK_NAME, FACTS_NAME, LOG_NAME, KNOCK_NAME = "supervisor.lock", "supervisor.jso
 
 
 class Supervisor:
-    """The loop. worker: the training's command line, to which `--runs FOLDER RUN` is appended; None for the real one."""
+    """The loop. worker: the training's command line, `--runs FOLDER RUN` is appended; None: the real one."""
 
     def __init__(self, store: RunStore, lock: FileLock, *, worker: Sequence[str] | None = None) -> None:
         self.store, self.lock = store, lock
@@ -385,7 +385,12 @@ class Supervisor:
             self._write_facts()
 
     def _write_facts(self) -> None:
-        facts = {"pid": os.getpid(), "started_at": now_iso(), "problem": self.problem, "process": own_identity().__dict__}
+        facts = {
+            "pid": os.getpid(),
+            "started_at": now_iso(),
+            "problem": self.problem,
+            "process": own_identity().__dict__,
+        }
         with contextlib.suppress(OSError):
             atomic.write_json(self.queue.folder / FACTS_NAME, facts)
 
@@ -404,7 +409,7 @@ class Supervisor:
             return False
 
     def _follow_upgrades(self, now: float) -> None:
-        """When the checkout was updated and still loads, go on as the new code, with the same pid, lock and children."""
+        """When the checkout was updated and still loads, go on as the new code, with the same pid and lock."""
         if now - self.upgrade_at < UPGRADE_EVERY_S:
             return
         self.upgrade_at = now

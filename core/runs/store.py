@@ -124,7 +124,7 @@ class RunStore:
         atomic.write_json(run.folder / "run.json", values)
         return Run(run.folder)
 
-    def delete(self, run_id: str, *, is_active: Callable[[Run], bool] | None = None) -> None:
+    def delete(self, run_id: str, *, by: str = "", is_active: Callable[[Run], bool] | None = None) -> None:
         """Remove a run for good: renamed out of sight in one step, then removed.
 
         is_active: says whether a run is being worked on, beyond its lock; the default believes status.json.
@@ -156,6 +156,10 @@ class RunStore:
         finally:
             lock.release()
         shutil.rmtree(trash, ignore_errors=True)
+
+    def discard(self, run: Run) -> None:
+        """Remove a run that was created a moment ago and never started."""
+        shutil.rmtree(run.folder, ignore_errors=True)
 
     def clean_leftovers(self) -> None:
         """Remove what interrupted deletions left behind."""

@@ -1,85 +1,89 @@
-"""The embedded engine: one process a job on this machine, one run at a time on a device."""
+"""The embedded engine: a queue, one supervisor a runs folder, a process of its own for every training."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import contextlib
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from core.config.schema import project_root
 from core.errors import LabError, RunBusy, RunNotFound
-from core.jobs.devices import candidate_devices, is_busy
+from core.jobs import frozen_code
+from core.jobs.attempts import write_stop
 from core.jobs.engines.protocol import JobHandle, JobSpec, Slot
-from core.jobs.observed import forget_job, job_process, job_run_ids, observed_status, settle, write_job
-from core.jobs.processes import identity_of, kill_group, terminate
+from core.jobs.observed import observed_status
+from core.jobs.queue import Job, JobState, Queue
 from core.jobs.requests import RESUME_REQUESTED
+from core.jobs.slots import find_places, place_of, slots_of
+from core.jobs.submit import job_for
+from core.jobs.supervisor import start_supervisor
 from core.runs.lock import FileLock, try_lock
 from core.runs.provenance import current_user
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, lock_path, storage_error
 
-WORKER_COMMAND = (sys.executable, "-m", "core.jobs.worker")
-_children: list[subprocess.Popen[bytes]] = []
-
 
 class LocalEngine:
-    """Starts workers that outlive whoever started them, and finds them again from the run folders.
+    """Puts runs into the queue of their folder and finds them again from there and from the run folders.
 
-    command: the worker's command line, to which the runs are appended.
+    worker: another training command line, for tests.
     """
 
-    def __init__(self, store: RunStore, command: Sequence[str] = WORKER_COMMAND) -> None:
+    def __init__(self, store: RunStore, worker: Sequence[str] | None = None) -> None:
         self.store = store
-        self.command = tuple(command)
+        self.worker = worker
+        self.queue = Queue(store.root)
 
     def submit(self, spec: JobSpec) -> JobHandle:
-        """Start a worker for the runs; it waits for the device by itself.
+        """Queue the runs, in this order, with the code as it is now. Of two submissions of a run one gets through.
 
-        The run locks are taken here and handed down, so that of two submissions of a run only one gets through.
-        Raises RunBusy for the other, LabError when the process cannot be started.
+        Raises RunBusy for the other, LabError for a finished run; then nothing was queued.
         """
-        _reap()
         runs = [self.store.get(run_id) for run_id in spec.run_ids]
         with ExitStack() as held:
-            locks = []
+            for run in runs:  # the supervisor and other submitters wait while we hold the locks
+                lock = _take(run)
+                held.callback(lock.release)
             for run in runs:
-                locks.append(_take(run))
-                held.callback(locks[-1].release)
-            for run in runs:
-                _refuse_finished(run)
+                self._refuse_unfit(run)
+            code = self._freeze()
             for run in runs:
                 if spec.resumed_by:
                     run.add_event(RESUME_REQUESTED, by=spec.resumed_by)
-                forget_job(run)
                 run.write_status(
-                    replace(run.status(), state=RunState.QUEUED, stage="", reason="", eta_s=None, process=None)
-                )
-            process = self._spawn(runs, locks)
-        identity = identity_of(process.pid)
-        if identity is not None:
-            for run in runs:
-                write_job(run, spec.run_ids, identity)
-        return JobHandle(engine="local", run_ids=spec.run_ids, process=identity)
+                    replace(run.status(), state=RunState.QUEUED, stage="", reason="", eta_s=None, images_per_s=None,
+                            process=None)
+                )  # fmt: skip
+                if not self.queue.put(replace(job_for(run, priority=spec.priority, code=code))):
+                    raise RunBusy(f"run {run.id} is in the queue already", "wait for it, or stop it first")
+        start_supervisor(self.store, self.worker)
+        return self.handle_of(runs[0])
 
     def handle_of(self, run: Run) -> JobHandle:
-        """The job that a run belongs to, as its folder remembers it."""
-        return JobHandle(engine="local", run_ids=job_run_ids(run), process=run.status().process or job_process(run))
+        """The job of a run."""
+        return JobHandle(engine="local", run_ids=(run.id,), process=run.status().process)
 
     def status(self, handles: Sequence[JobHandle]) -> list[dict[str, Status]]:
         """The observed status of each run of each job."""
-        _reap()
         return [{run.id: observed_status(run) for run in self._runs(handle)} for handle in handles]
 
     def stop(self, handle: JobHandle, force: bool = False) -> bool:
-        """SIGTERM to the worker; with `force` SIGKILL to it and everything it started."""
-        if handle.process is None:
+        """Ask the attempts to save and end, or kill them. A job that only waits leaves the queue."""
+        reached = False
+        for run in self._runs(handle):
+            reached |= self.ask_to_stop(run, level=2 if force else 1, by=current_user())
+        return reached
+
+    def ask_to_stop(self, run: Run, *, level: int, by: str, pause: bool = False) -> bool:
+        """1 save and stop, 2 kill; works while no supervisor lives. False when no attempt lives."""
+        job = self.queue.ask_to_stop(run.id, level=level, by=by, pause=pause)
+        if job is None:
             return False
-        return kill_group(handle.process) if force else terminate(handle.process)
+        write_stop(run.folder, job.attempt, job.stop_level, by)
+        with contextlib.suppress(LabError):
+            start_supervisor(self.store, self.worker)
+        return True
 
     def requeue(self, handle: JobHandle) -> JobHandle:
         """Submit the runs of the job that are not finished."""
@@ -91,13 +95,43 @@ class LocalEngine:
         return [run.log_path for run in self._runs(handle)]
 
     def capacity(self) -> list[Slot]:
-        """The devices of this machine, and whether a run of this lab holds them."""
-        return [Slot(device=name, is_busy=is_busy(self.store.root, name)) for name in candidate_devices("auto")]
+        """The slots of this machine, and whether a run of this lab holds them."""
+        from core.config.load import load_config
+
+        leases = self.queue.leases()
+        return [
+            Slot(device=slot, is_busy=slot in leases or bool(place.problem))
+            for place in find_places(load_config().machine)
+            for slot in slots_of(place)
+        ]
 
     def reconcile(self) -> list[Run]:
-        """Settle every run whose worker died without saying so."""
-        _reap()
-        return [run for run in self.store.list() if run.status().state.is_active and not settle(run).state.is_active]
+        """Have a supervisor, which repairs what is broken at its start; the runs it will look at."""
+        start_supervisor(self.store, self.worker)
+        live = self.queue.jobs(JobState.LIVE)
+        return [Run(self.store.root / job.run_id) for job in live]
+
+    def places_in_use(self) -> dict[str, list[str]]:
+        """Place ('GPU-…' or 'cpu') → runs on it."""
+        found: dict[str, list[str]] = {}
+        for slot, run_id in sorted(self.queue.leases().items()):
+            found.setdefault(place_of(slot), []).append(run_id)
+        return found
+
+    def _refuse_unfit(self, run: Run) -> None:
+        status = run.status()
+        if status.state is RunState.FINISHED:
+            raise LabError(f"run {run.id} is finished at step {status.step:,}: there is nothing to resume")
+        job = self.queue.job(run.id)
+        if job is not None and job.state in (JobState.QUEUED, JobState.LIVE):
+            words = "waits in the queue" if job.state is JobState.QUEUED else "is being worked on"
+            raise RunBusy(f"run {run.id} {words} already", "watch it, or stop it first")
+
+    def _freeze(self) -> str:
+        try:
+            return frozen_code.freeze(self.queue.folder)
+        except OSError as error:
+            raise storage_error(error, self.queue.folder) from None
 
     def _runs(self, handle: JobHandle) -> list[Run]:
         runs = []
@@ -108,33 +142,11 @@ class LocalEngine:
                 continue
         return runs
 
-    def _spawn(self, runs: Sequence[Run], locks: Sequence[FileLock]) -> subprocess.Popen[bytes]:
-        descriptors = [lock.descriptor for lock in locks]
-        command = [*self.command, "--runs", str(self.store.root.resolve())]
-        command += ["--locks", ",".join(map(str, descriptors)), *(run.id for run in runs)]
-        path = os.pathsep.join(filter(None, [str(project_root()), os.environ.get("PYTHONPATH", "")]))
-        try:
-            with runs[0].log_path.open("ab") as log, _stop_signals_blocked():
-                process = subprocess.Popen(
-                    command,
-                    cwd=project_root(),
-                    env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    pass_fds=descriptors,
-                )
-        except OSError as error:
-            for run in runs:
-                run.write_status(
-                    replace(run.status(), state=RunState.FAILED, reason=f"its process did not start: {error.strerror}")
-                )
-            if error.filename == str(runs[0].log_path):
-                raise storage_error(error, runs[0].folder) from None
-            raise LabError(f"run {runs[0].id}: its process did not start: {error.strerror}") from None
-        _children.append(process)
-        return process
+
+def waiting_job(queue: Queue, run_id: str) -> Job | None:
+    """The run's job while it waits, paused ones included."""
+    job = queue.job(run_id)
+    return job if job is not None and job.state in (JobState.QUEUED, JobState.PAUSED) else None
 
 
 def _take(run: Run) -> FileLock:
@@ -142,24 +154,3 @@ def _take(run: Run) -> FileLock:
     if lock is None:
         raise RunBusy(f"run {run.id} is being worked on by another process", "wait for it, or stop it first")
     return lock
-
-
-def _refuse_finished(run: Run) -> None:
-    status = run.status()
-    if status.state is RunState.FINISHED:
-        raise LabError(f"run {run.id} is finished at step {status.step:,}: there is nothing to resume")
-
-
-@contextmanager
-def _stop_signals_blocked() -> Iterator[None]:
-    """A child started here keeps SIGTERM and SIGINT waiting until it is ready to handle them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _reap() -> None:
-    """Collect workers that ended, so that a long-lived server leaves no zombies."""
-    _children[:] = [child for child in _children if child.poll() is None]

@@ -12,13 +12,14 @@ from core.runs.run import ProcessIdentity, Run, Status
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """Runs to be worked on one after the other by one process, for example a VAE and the U-Net that needs it.
+    """Runs to be put in together, for example a VAE and the U-Net that waits for it.
 
-    resumed_by: who asked to go on with runs that were started before; empty for new ones.
+    resumed_by: who asked to go on with runs that were started before; empty for new ones. priority: higher goes first.
     """
 
     run_ids: tuple[str, ...]
     resumed_by: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

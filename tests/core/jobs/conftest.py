@@ -1,3 +1,5 @@
+import contextlib
+import json
 import os
 import signal
 import sys
@@ -7,66 +9,154 @@ from pathlib import Path
 import pytest
 
 from core.config.load import settings_from
+from core.jobs import attempts
 from core.jobs.engines.local import LocalEngine
-from core.jobs.observed import job_process, observed_status
-from core.jobs.processes import kill_group
+from core.jobs.observed import observed_status
+from core.jobs.queue import JobState, Queue
+from core.jobs.supervisor import FACTS_NAME, start_supervisor
+from core.runs.lock import is_locked
+from core.runs.run import Run
 from core.runs.store import RunStore
 
-STANDIN = Path(__file__).with_name("standin_worker.py")
+STANDIN = [sys.executable, str(Path(__file__).with_name("standin_worker.py"))]
 
 
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "runs")
+class Box:
+    """A runs folder with a queue and the stand-in worker; whatever it started is killed at the end."""
 
+    def __init__(self, root):
+        self.root = root
+        self.store = RunStore(root / "runs")
+        self.queue = Queue(self.store.root)
+        self.engine = LocalEngine(self.store, worker=STANDIN)
+        self.log = root / "standin.jsonl"
 
-@pytest.fixture
-def engine(store):
-    """The local engine with the stand-in worker; whatever it started is killed at the end."""
-    yield LocalEngine(store, command=(sys.executable, str(STANDIN)))
-    for run in store.list():
-        if process := job_process(run):
-            kill_group(process)
-
-
-@pytest.fixture
-def make_settings(tmp_path):
-    def make(steps=3, grace_s=2.0, **machine):
+    def settings(self, steps=10, **machine):
         return settings_from(
             {
                 "train_vae": {"steps": steps},
                 "train_unet": {"steps": steps},
-                "machine": {"device": "cpu", "stop_grace_s": grace_s, **machine},
-                "paths": {"runs": str(tmp_path / "runs"), "data": str(tmp_path), "cache": str(tmp_path / "cache")},
+                "machine": {"device": "cpu", "stop_grace_s": 2.0, **machine},
+                "paths": {"runs": str(self.store.root), "data": str(self.root), "cache": str(self.root / "cache")},
             }
         )
 
-    return make
+    def create(self, kind="vae", parents=(), **settings):
+        return self.store.create(kind, self.settings(**settings), parents=parents, owner="ana")
 
+    def submit(self, *runs, **spec):
+        from core.jobs.engines.protocol import JobSpec
 
-@pytest.fixture
-def wait_for():
-    def wait(condition, timeout_s=20.0):
+        return self.engine.submit(JobSpec(run_ids=tuple(run.id for run in runs), **spec))
+
+    def supervise(self):
+        start_supervisor(self.store, STANDIN)
+
+    def supervisor_pid(self):
+        try:
+            facts = json.loads((self.queue.folder / FACTS_NAME).read_text())
+        except (OSError, ValueError):
+            return None
+        return facts["pid"] if is_locked(self.queue.folder / "supervisor.lock") else None
+
+    def kill_supervisor(self, number=signal.SIGKILL):
+        pid = self.supervisor_pid()
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            self.wait(lambda: not is_locked(self.queue.folder / "supervisor.lock"))
+        return pid
+
+    def wait(self, condition, timeout_s=30.0, words="it never happened"):
         deadline = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < deadline, "it never happened"
+            assert time.monotonic() < deadline, f"{words}\n{self.report()}"
             time.sleep(0.02)
 
-    return wait
-
-
-@pytest.fixture
-def wait_for_state(wait_for):
-    def wait(run, *states, timeout_s=20.0):
-        wait_for(lambda: observed_status(run).state in states, timeout_s)
+    def wait_for(self, run, *states, timeout_s=30.0):
+        self.wait(lambda: observed_status(run).state in states, timeout_s, f"{run.id} never was {states}")
         return observed_status(run)
 
-    return wait
+    def wait_until_judged(self, *runs, timeout_s=30.0):
+        """Until the supervisor has ended the jobs."""
+
+        def over(run):
+            job = self.queue.job(run.id)
+            return job is not None and job.state in (JobState.ENDED, JobState.PAUSED)
+
+        self.wait(lambda: all(over(run) for run in runs), timeout_s, "not ended")
+        return [run.status() for run in runs]
+
+    def wait_for_step(self, run, step, timeout_s=30.0):
+        self.wait(lambda: run.status().step >= step, timeout_s, f"never at step {step}")
+
+    def pids(self, run):
+        job = self.queue.job(run.id)
+        return attempts.living_pids(attempts.token_of(run.id, job.attempt)) if job else []
+
+    def shim_pids(self, run):
+        found = []
+        for path in Path("/proc").iterdir():
+            if path.name.isdigit():
+                with contextlib.suppress(OSError):
+                    words = (path / "cmdline").read_bytes().split(b"\0")
+                    if b"core.jobs.shim" in words and str(run.folder.resolve()).encode() in words:
+                        found.append(int(path.name))
+        return found
+
+    def marks(self, word):
+        try:
+            lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        except OSError:
+            return []
+        return [line for line in lines if line["word"] == word]
+
+    def report(self):
+        lines = [f"{job}" for job in self.queue.jobs(*JobState)]
+        lines += [f"{run.id} {run.status()}" for run in self.store.list()]
+        with contextlib.suppress(OSError):
+            lines.append((self.queue.folder / "supervisor.log").read_text()[-4000:])
+        return "\n".join(lines)
+
+    def close(self):
+        self.kill_supervisor()
+        for run in [Run(path) for path in self.store.root.glob("20*")]:
+            for pid in self.shim_pids(run):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for attempt in range(1, 30):
+                attempts.signal_all(attempts.token_of(run.id, attempt), signal.SIGKILL) if attempt <= (
+                    job.attempt if (job := self.queue.job(run.id)) else 0
+                ) else None
+        self.queue.close()
 
 
 @pytest.fixture
-def kill_minus_9():
-    def kill(run):
-        os.kill(job_process(run).pid, signal.SIGKILL)
+def box(tmp_path, monkeypatch):
+    monkeypatch.setenv("STANDIN_LOG", str(tmp_path / "standin.jsonl"))
+    monkeypatch.delenv("LAB_NVML_RECORDING", raising=False)
+    found = Box(tmp_path)
+    yield found
+    found.close()
 
-    return kill
+
+@pytest.fixture
+def recorded_gpus(tmp_path, monkeypatch):
+    """Two pretended GPUs; call it again with processes to change what NVML says."""
+    path = tmp_path / "nvml.json"
+
+    def write(count=2, **changes):
+        gpus = [
+            {"uuid": f"GPU-{index}{'0' * 7}-aaaa", "name": "NVIDIA H200", "memory_total": 150_000_000_000,
+             "memory_used": 600_000_000, "memory_reserved": 600_000_000, "utilization": 0, "temperature": 30,
+             "power": 75_000, "processes": [], **changes.get(f"gpu{index}", {})}
+            for index in range(count)
+        ]  # fmt: skip
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"gpus": gpus}))
+        temporary.replace(path)
+        return gpus
+
+    write()
+    monkeypatch.setenv("LAB_NVML_RECORDING", str(path))
+    return write

@@ -1,51 +1,81 @@
-"""The real worker with a stand-in for training, so that tests of processes take milliseconds, not minutes.
+"""A worker that trains nothing: it counts steps, saves like a real one, and does to itself what a test asks for.
 
-The run's name says what it does: 'fail', 'full', 'crash', 'deaf' (ignores every request to stop), else it counts.
+Driven by the environment: STANDIN_STEP_S seconds a step, STANDIN_SAVE_EVERY steps, STANDIN_IGNORE_TERM, STANDIN_CHILDREN
+data workers, STANDIN_DIE=exit3|segv|raise|silent at step 2, STANDIN_LOG a file to which starts and ends are appended.
 """
 
-import errno
+import hashlib
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from core import atomic
-from core.errors import NonFiniteError
-from core.jobs.worker import main
+from core.jobs import worker
+from core.runs.listing import list_checkpoints
 from core.runs.run import RunState
 
+STEP_S = float(os.environ.get("STANDIN_STEP_S", "0.02"))
+SAVE_EVERY = int(os.environ.get("STANDIN_SAVE_EVERY", "5"))
 
-def train(run, *, data_dir, cache_dir, store_root, should_stop, on_step=None):
-    """Count to the number of steps, 20 ms each, a checkpoint a step."""
-    name, total = run.info.name, run.train_settings.steps
-    if "fail" in name:
-        raise NonFiniteError("the loss was not finite", "lower the learning rate")
-    if "full" in name:
-        raise OSError(errno.ENOSPC, "No space left on device")
-    if "crash" in name:
-        raise ZeroDivisionError("a mistake in the code")
-    if "deaf" in name:
+
+def note(word, run):
+    path = os.environ.get("STANDIN_LOG")
+    if path:
+        facts = {"run": run.id, "word": word, "at": time.time(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+                 "pid": os.getpid(), "attempt": os.environ.get("LAB_ATTEMPT")}  # fmt: skip
+        atomic.append_line(Path(path), json.dumps(facts))
+
+
+def save(run, step):
+    data = b"weights of step %d" % step
+    files = {"unet/model.safetensors": data, "state.json": json.dumps({"step": step}).encode()}
+    manifest = {"step": step, "files": {name: {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+                                        for name, body in files.items()}}  # fmt: skip
+    run.checkpoints_dir.mkdir(exist_ok=True)
+    target = run.checkpoints_dir / f"step-{step:08d}"
+    if not target.exists():
+        atomic.write_folder(target, {**files, "manifest.json": json.dumps(manifest).encode()})
+
+
+def train(run, *, data_dir, cache_dir, store_root, should_stop):
+    note("start", run)
+    total = run.train_settings.steps
+    for _ in range(int(os.environ.get("STANDIN_CHILDREN", "0"))):
+        subprocess.Popen(
+            [sys.executable, "-c", "import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"]
+        )
+    if os.environ.get("STANDIN_IGNORE_TERM"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        should_stop = bool
-    print("hello from training", run.id)
-    print("GPUs to use:", os.environ.get("CUDA_VISIBLE_DEVICES"))
-    atomic.append_line(store_root / "spans.txt", f"{run.id} {time.monotonic()}")
-    done = run.status().step
-    try:
-        for step in range(done + 1, total + 1):
-            time.sleep(0.02)
-            folder = run.checkpoints_dir / f"step-{step:08d}"
-            folder.mkdir(parents=True, exist_ok=True)
-            atomic.write_json(folder / "manifest.json", {"step": step, "files": {}})
-            run.write_status(replace(run.status(), state=RunState.RUNNING, step=step, stage="training"))
-            if should_stop():
-                return SimpleNamespace(state=RunState.STOPPED, step=step, reason="stopped")
-    finally:
-        atomic.append_line(store_root / "spans.txt", f"{run.id} {time.monotonic()}")
-    return SimpleNamespace(state=RunState.FINISHED, step=total, reason="")
+    found = list_checkpoints(run)
+    step = found[-1].step if found else 0
+    run.write_status(replace(run.status(), state=RunState.RUNNING, step=step, stage="training"))
+    while step < total:
+        time.sleep(STEP_S)
+        step += 1
+        if step == 2 and (how := os.environ.get("STANDIN_DIE")):
+            if how == "raise":
+                raise RuntimeError("something unexpected")
+            if how == "segv":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            os._exit({"exit3": 3, "silent": 0}[how])
+        if step % SAVE_EVERY == 0 or step == total:
+            save(run, step)
+        run.write_status(
+            replace(run.status(), state=RunState.RUNNING, step=step, steps_total=total, elapsed_s=step * STEP_S)
+        )
+        if not os.environ.get("STANDIN_IGNORE_TERM") and should_stop():
+            save(run, step)
+            return SimpleNamespace(state=RunState.STOPPED, step=step, reason="")
+    note("end", run)
+    return SimpleNamespace(state=RunState.FINISHED, step=step, reason="")
 
 
 if __name__ == "__main__":
-    sys.exit(main(trainers={"vae": train, "unet": train}))
+    sys.exit(worker.main(trainers={"vae": train, "unet": train}))

@@ -1,0 +1,29 @@
+"""`pause RUN`: free its place on the machine, keep its place in the queue."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from core.commands.options import add_settings_options, store_of
+from core.commands.ownership import add_yes_option, confirm_owner
+from core.jobs.service import in_words, pause_run
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("pause", help="save a run and free the machine; it keeps its place in the queue")
+    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
+    add_yes_option(parser)
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Pause it and wait until its place is free."""
+    store = store_of(arguments)
+    found = store.get(arguments.run)
+    confirm_owner(found, "pause", yes=arguments.yes)
+    status = pause_run(store, found.id, wait=True)
+    print(f"{found.id} is {in_words(status)}; go on with: python -m core resume {found.id}")
+    return 0

@@ -1,0 +1,85 @@
+"""`queue [--json]`: who trains, who waits and for what. `queue move` and `queue priority` change the order."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from core.commands.options import add_settings_options, store_of
+from core.commands.ownership import add_yes_option, confirm_owner
+from core.commands.tables import duration, plain, table
+from core.jobs.queue_view import QueueEntry, queue_view, supervisor_state
+from core.jobs.service import MOVES, ensure_supervisor, move_run, set_priority
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("queue", help="who trains, who waits and for what; change the order")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--move", metavar="RUN", help="a waiting run, among those of its priority; with --to")
+    parser.add_argument("--to", choices=MOVES, help="where to")
+    parser.add_argument("--prioritize", metavar="RUN", help="a waiting run; with --priority")
+    parser.add_argument("--priority", type=int, metavar="N", help="-10 to 10; higher goes first")
+    add_yes_option(parser)
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Change what was asked for, then print the queue."""
+    store = store_of(arguments)
+    if arguments.move:
+        found = store.get(arguments.move)
+        confirm_owner(found, "move", yes=arguments.yes)
+        move_run(store, found.id, to=arguments.to or "first")
+    if arguments.prioritize:
+        found = store.get(arguments.prioritize)
+        confirm_owner(found, "prioritize", yes=arguments.yes)
+        set_priority(store, found.id, arguments.priority or 0)
+    ensure_supervisor(store)
+    entries = queue_view(store)
+    if arguments.json:
+        print(json.dumps([row(entry) for entry in entries], indent=1))
+        return 0
+    if not entries:
+        print("Nothing trains and nothing waits.")
+    else:
+        lines = [
+            (
+                entry.place or "-",
+                entry.run.id,
+                entry.state,
+                entry.run.info.name or "-",
+                entry.owner,
+                entry.priority,
+                entry.waits_for or entry.device,
+                "now" if not entry.place else f"in {duration(entry.expected_start_s)}".replace("in -", "-"),
+            )
+            for entry in entries
+        ]
+        print(table(["place", "run", "state", "name", "owner", "priority", "where, or waits for", "starts"], lines))
+    supervisor = supervisor_state(store)
+    if supervisor.problem:
+        print(f"supervisor: {plain(supervisor.problem)}", file=sys.stderr)
+    return 0
+
+
+def row(entry: QueueEntry) -> dict[str, Any]:
+    """One element of `queue --json`."""
+    return {
+        "id": entry.run.id,
+        "name": entry.run.info.name,
+        "kind": entry.run.info.kind,
+        "state": entry.state,
+        "place": entry.place,
+        "priority": entry.priority,
+        "owner": entry.owner,
+        "device": entry.device,
+        "slots": list(entry.slots),
+        "waits_for": entry.waits_for,
+        "expected_start_s": entry.expected_start_s,
+        "expected_end_s": entry.expected_end_s,
+        "started_at": entry.started_at,
+    }

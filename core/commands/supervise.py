@@ -1,0 +1,22 @@
+"""`supervise`: start and end what is queued, in the foreground; for a service manager that keeps it alive."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from core.commands.options import add_settings_options, store_of
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("supervise", help="be the supervisor of the queue (started by itself when needed)")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Supervise until told to stop; ends at once when another one does."""
+    from core.jobs.supervisor import main
+
+    return main(["--runs", str(store_of(arguments).root)])

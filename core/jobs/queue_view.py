@@ -1,0 +1,171 @@
+"""The queue as people see it: who is next, what each waits for, and when it will probably start."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from core.config.load import load_config
+from core.config.schema import MachineSettings
+from core.errors import LabError
+from core.jobs.observed import observed_status
+from core.jobs.queue import Job, JobState, Queue
+from core.jobs.slots import CPU, Place, choose, find_places, slots_of
+from core.jobs.submit import signature_of
+from core.jobs.supervisor import FACTS_NAME, LOCK_NAME
+from core.runs.lock import is_locked
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueEntry:
+    """One run that waits or lives. place: 1 is next, 0 lives already. device: where it runs, or the setting.
+
+    expected_start_s, expected_end_s: seconds from now; None when nothing like it has run here yet.
+    """
+
+    run: Run
+    state: str
+    place: int
+    priority: int
+    owner: str
+    device: str
+    slots: tuple[str, ...]
+    waits_for: str
+    expected_start_s: float | None
+    expected_end_s: float | None
+    started_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisorState:
+    """Whether one lives, since when, and what it complains about."""
+
+    alive: bool
+    started_at: str = ""
+    problem: str = ""
+
+
+def queue_view(store: RunStore) -> list[QueueEntry]:
+    """Live runs, then those that wait in the order of their turn, then paused ones in between at their place."""
+    queue = Queue(store.root)
+    jobs = [job for job in queue.jobs() if (store.root / job.run_id / "run.json").is_file()]
+    if not jobs:
+        return []
+    try:
+        machine = load_config().machine
+    except LabError:
+        machine = MachineSettings()
+    places = find_places(machine) if any(job.state is not JobState.LIVE for job in jobs) else []
+    forecast = _Forecast(queue, store, places)
+    entries = []
+    turn = 0
+    for job in jobs:
+        run = Run(store.root / job.run_id)
+        status = observed_status(run)
+        start_s: float | None
+        end_s: float | None
+        if job.state is JobState.LIVE:
+            state = str(status.state) if status.state.is_active else str(RunState.STOPPING)
+            if job.stop_level:
+                state = str(RunState.STOPPING)
+            end_s = forecast.add_live(job, status.eta_s)
+            start_s, words, place, device = 0.0, "", 0, status.device or job.device
+        else:
+            turn += 1
+            state, place, device = str(job.state), turn, job.device
+            words = "its owner to resume it" if job.state is JobState.PAUSED else job.waits_for
+            start_s, end_s = (None, None) if job.state is JobState.PAUSED else forecast.add_waiting(job, run)
+        entries.append(
+            QueueEntry(
+                run=run,
+                state=state,
+                place=place,
+                priority=job.priority,
+                owner=job.owner,
+                device=device,
+                slots=job.slots,
+                waits_for=words,
+                expected_start_s=start_s,
+                expected_end_s=end_s,
+                started_at=job.started_at,
+            )
+        )
+    return entries
+
+
+def place_for_next(store: RunStore, device: str, num_processes: int = 1) -> tuple[bool, int]:
+    """(would a run queued now start at once, how many wait before it)."""
+    queue = Queue(store.root)
+    waiting = queue.jobs(JobState.QUEUED)
+    try:
+        machine = load_config().machine
+    except LabError:
+        machine = MachineSettings()
+    places = find_places(machine)
+    reserved = {name for job in waiting for name in choose(job.device, job.num_processes, places, ()).wants}
+    choice = choose(device, num_processes, places, set(queue.leases()), reserved)
+    return bool(choice.slots), len(waiting)
+
+
+def supervisor_state(store: RunStore) -> SupervisorState:
+    """Whether the supervisor of this runs folder lives."""
+    folder = Queue(store.root).folder
+    if not is_locked(folder / LOCK_NAME):
+        return SupervisorState(alive=False)
+    try:
+        facts = json.loads((folder / FACTS_NAME).read_text())
+        return SupervisorState(
+            alive=True, started_at=str(facts.get("started_at", "")), problem=str(facts.get("problem", ""))
+        )
+    except (OSError, ValueError, AttributeError):
+        return SupervisorState(alive=True)
+
+
+class _Forecast:
+    """Plays the queue forward: slots become free when their runs are expected to end."""
+
+    def __init__(self, queue: Queue, store: RunStore, places: list[Place]) -> None:
+        self.queue, self.store, self.places = queue, store, places
+        self.free_at: dict[str, float | None] = {slot: 0.0 for place in places for slot in slots_of(place)}
+        self.end_of: dict[str, float | None] = {}
+
+    def add_live(self, job: Job, eta_s: float | None) -> float | None:
+        for slot in job.slots:
+            self.free_at[slot] = eta_s
+        self.end_of[job.run_id] = eta_s
+        return eta_s
+
+    def add_waiting(self, job: Job, run: Run) -> tuple[float | None, float | None]:
+        """(start, end) in seconds from now, as far as they can be known."""
+        wants = choose(job.device, job.num_processes, self.places, ()).wants
+        count = 1 if wants == {CPU} else job.num_processes
+        slots = [slot for slot in self.free_at if slot.rpartition("/")[0] in wants]
+        known = sorted((time, slot) for slot in slots if (time := self.free_at[slot]) is not None)
+        parents = [self.end_of.get(parent, 0.0) for parent in job.depends_on]
+        start: float | None = None
+        if len(known) >= count and all(end is not None for end in parents):
+            start = max([known[count - 1][0], *(end for end in parents if end is not None)])
+        takes = self._duration_s(run)
+        end = start + takes if start is not None and takes is not None else None
+        for _, slot in known[:count]:
+            self.free_at[slot] = end
+        self.end_of[job.run_id] = end
+        return start, end
+
+    def _duration_s(self, run: Run) -> float | None:
+        try:
+            speed = self.queue.seconds_per_step(signature_of(run))
+            return None if speed is None else speed * max(0, run.train_settings.steps - run.status().step)
+        except LabError:
+            return None
+
+
+def waited_s(entry: QueueEntry, now: datetime | None = None) -> float | None:
+    """Seconds since a live run was started."""
+    try:
+        return ((now or datetime.now(UTC)) - datetime.fromisoformat(entry.started_at)).total_seconds()
+    except ValueError:
+        return None
