@@ -8,10 +8,24 @@ import os
 import sys
 from collections.abc import Sequence
 
-from core.commands import delete, doctor, evaluate, note, resume, runs, sample, show, stop, train
+from core.commands import (
+    delete,
+    doctor,
+    evaluate,
+    note,
+    pause,
+    queue,
+    resume,
+    runs,
+    sample,
+    show,
+    stop,
+    supervise,
+    train,
+)
 from core.errors import LabError
 
-COMMANDS = (train, sample, evaluate, runs, show, note, stop, resume, delete, doctor)
+COMMANDS = (train, sample, evaluate, runs, show, queue, note, stop, pause, resume, delete, supervise, doctor)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -205,12 +205,15 @@ def request_stop(store: RunStore, run_id: str, *, by: str = "", engine: LocalEng
     return _ask(store, run_id, by=by, level=1, event=STOP_REQUESTED, engine=engine)
 
 
-def pause_run(store: RunStore, run_id: str, *, by: str = "", engine: LocalEngine | None = None) -> Run:
-    """Free the run's place on the machine and keep its place in the queue; `resume_run` goes on. Returns at once.
+def pause_run(
+    store: RunStore, run_id: str, *, by: str = "", wait: bool = False, engine: LocalEngine | None = None
+) -> Status:
+    """Free the run's place on the machine and keep its place in the queue; `resume_run` goes on.
 
-    Raises LabError when it is not active.
+    Returns at once, or, with `wait`, when its processes are gone. Raises LabError when it is not active.
     """
-    return _ask(store, run_id, by=by, level=1, event=PAUSE_REQUESTED, pause=True, engine=engine)
+    run = _ask(store, run_id, by=by, level=1, event=PAUSE_REQUESTED, pause=True, engine=engine)
+    return _wait_for_end(store, run, grace_s(run) + STOP_SLACK_S) if wait else observed_status(run)
 
 
 def force_stop(

@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 
 from core.jobs import service
-from core.jobs.observed import settle
+from core.jobs.observed import observed_status
 from core.runs.listing import CheckpointInfo, list_checkpoints
 from core.runs.metrics import MetricsReader, columns_of
 from core.runs.run import Run, Status
@@ -75,13 +75,13 @@ def open_store() -> RunStore:
 
 def list_views() -> list[RunView]:
     """All readable runs, newest first."""
-    return [RunView(run=run, status=settle(run)) for run in open_store().list()]
+    return [RunView(run=run, status=observed_status(run)) for run in open_store().list()]
 
 
 def view_of(run_id: str) -> RunView:
     """One run. Raises RunNotFound."""
     run = open_store().get(run_id)
-    return RunView(run=run, status=settle(run))
+    return RunView(run=run, status=observed_status(run))
 
 
 def broken_folders() -> list[tuple[str, str]]:

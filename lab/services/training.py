@@ -46,7 +46,7 @@ def with_vae_of(settings: Settings, vae_run: Run) -> Settings:
 def start(kind: TrainKind, settings: Settings, *, preset: str, name: str, owner: str, vae_run: str = "") -> list[str]:
     """Create the run or runs, start their process, and return the ids. Raises LabError; nothing is created then."""
     runs = service.start_training(
-        kind, settings, vae_run=vae_run or None, name=name, owner=owner, preset=preset, detach=True
+        kind, settings, vae_run=vae_run or None, name=name, owner=owner, preset=preset
     )
     return [run.id for run in runs]
 

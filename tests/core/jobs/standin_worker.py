@@ -1,7 +1,8 @@
 """A worker that trains nothing: it counts steps, saves like a real one, and does to itself what a test asks for.
 
-Driven by the environment: STANDIN_STEP_S seconds a step, STANDIN_SAVE_EVERY steps, STANDIN_IGNORE_TERM, STANDIN_CHILDREN
-data workers, STANDIN_DIE=exit3|segv|raise|silent at step 2, STANDIN_LOG a file to which starts and ends are appended.
+Driven by the environment: STANDIN_STEP_S seconds a step, STANDIN_SAVE_EVERY steps, STANDIN_IGNORE_TERM,
+STANDIN_CHILDREN data workers, STANDIN_DIE=exit3|segv|raise|silent at step 2, STANDIN_LOG a file to which starts and
+ends are appended.
 """
 
 import hashlib
