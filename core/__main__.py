@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from core.commands import (
+    branch,
     delete,
     doctor,
     evaluate,
     note,
     pause,
     queue,
+    restore,
     resume,
     runs,
     sample,
@@ -22,10 +24,28 @@ from core.commands import (
     stop,
     supervise,
     train,
+    trash,
 )
 from core.errors import LabError
 
-COMMANDS = (train, sample, evaluate, runs, show, queue, note, stop, pause, resume, delete, supervise, doctor)
+COMMANDS = (
+    train,
+    sample,
+    evaluate,
+    runs,
+    show,
+    queue,
+    note,
+    stop,
+    pause,
+    resume,
+    branch,
+    delete,
+    restore,
+    trash,
+    supervise,
+    doctor,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

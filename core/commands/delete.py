@@ -1,4 +1,4 @@
-"""`delete RUN`: remove a run and all it made."""
+"""`delete RUN`: move a run to the trash, or with --now remove it for good."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import argparse
 from typing import Any
 
 from core.commands.options import add_settings_options, store_of
+from core.commands.ownership import add_yes_option, confirm_owner
 from core.jobs.service import delete_run
+from core.runs.trash import remove_for_good
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("delete", help="remove a run and all it made")
+    parser = commands.add_parser("delete", help="move a run and all it made to the trash")
     parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
+    parser.add_argument("--now", action="store_true", help="remove it for good instead")
+    add_yes_option(parser)
     add_settings_options(parser)
     parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Remove it."""
+    """Delete it."""
     store = store_of(arguments)
     found = store.get(arguments.run)
+    confirm_owner(found, "delete", yes=arguments.yes)
     delete_run(store, found.id)
-    print(f"{found.id} is deleted")
+    if arguments.now:
+        remove_for_good(store, found.id)
+        print(f"{found.id} is gone")
+    else:
+        print(f"{found.id} is in the trash; bring it back with: python -m core restore {found.id}")
     return 0

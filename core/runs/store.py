@@ -7,7 +7,7 @@ import errno
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError
 from core.runs.lock import try_lock
 from core.runs.provenance import code_revision, current_user, package_versions
 from core.runs.run import Run, RunInfo, RunKind, RunState, Status, now_iso
+from core.runs.trash import put_into_trash
 
 MAX_NAME_LENGTH = 120
 Runs = list[Run]
@@ -41,9 +42,13 @@ class RunStore:
         parents: Sequence[str] = (),
         preset: str = "",
         dataset: dict[str, Any] | None = None,
+        branched_from: str = "",
+        branched_step: int = 0,
+        more_files: Mapping[str, bytes] | None = None,
     ) -> Run:
         """A new queued run with frozen settings; the folder appears whole or not at all.
 
+        branched_from, branched_step: the run and step it goes on from. more_files: other contents, by relative path.
         Raises UsageError for an unusable name, StorageFull or LabError when the folder cannot be written.
         """
         title = check_name(name)
@@ -62,18 +67,21 @@ class RunStore:
                 owner=owner,
                 created_at=created_at,
                 parents=tuple(parents),
+                branched_from=branched_from,
+                branched_step=branched_step,
                 preset=preset,
                 dataset=dataset or {"name": settings.data.name},
                 revision=revision,
                 versions=versions,
             )
-            status = Status(steps_total=section.steps, heartbeat_at=created_at)
+            status = Status(step=branched_step, steps_total=section.steps, heartbeat_at=created_at)
             event = {"at": created_at, "event": "created", "by": owner}
             files = {
                 "config.yaml": dump_settings(settings).encode(),
                 "run.json": _json_bytes(asdict(info)),
                 "status.json": _json_bytes(asdict(status)),
                 "events.jsonl": (json.dumps(event) + "\n").encode(),
+                **(more_files or {}),
             }
             self._write_new(run_id, files)
             return Run(self.root / run_id)
@@ -125,7 +133,7 @@ class RunStore:
         return Run(run.folder)
 
     def delete(self, run_id: str, *, by: str = "", is_active: Callable[[Run], bool] | None = None) -> None:
-        """Remove a run for good: renamed out of sight in one step, then removed.
+        """Move a run to the trash, see core.runs.trash; a linked run folder only loses its link.
 
         is_active: says whether a run is being worked on, beyond its lock; the default believes status.json.
         Raises RunBusy while the run is alive or an unfinished U-Net run still needs it.
@@ -150,12 +158,11 @@ class RunStore:
         if lock is None:
             raise RunBusy(f"run {run.id} is being worked on by a process", "stop it first")
         try:
-            trash = self.root / f".trash-{run.id}-{uuid.uuid4().hex[:8]}"
-            run.folder.rename(trash)
-            atomic.fsync_dir(self.root)
+            put_into_trash(self.root, run, by or current_user())
+        except OSError as error:
+            raise storage_error(error, self.root) from None
         finally:
             lock.release()
-        shutil.rmtree(trash, ignore_errors=True)
 
     def discard(self, run: Run) -> None:
         """Remove a run that was created a moment ago and never started."""

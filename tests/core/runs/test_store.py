@@ -134,7 +134,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(store, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageFull, match="the disk or the quota is full"):
         store.create("vae", SETTINGS)
-    assert list(store.root.iterdir()) == []
+    assert [path.name for path in store.root.iterdir()] == [".trash"]
 
 
 def test_renaming_keeps_the_id(store):
@@ -143,11 +143,11 @@ def test_renaming_keeps_the_id(store):
     assert store.get("new").id == run.id
 
 
-def test_delete_removes_everything(store):
+def test_delete_leaves_only_the_trash(store):
     run = store.create("vae", SETTINGS)
     finish(run)
     store.delete(run.id)
-    assert list(store.root.iterdir()) == []
+    assert [path.name for path in store.root.iterdir()] == [".trash"]
 
 
 def test_an_active_run_is_not_deleted(store):

@@ -1,0 +1,38 @@
+"""`trash [--json] [--empty]`: deleted runs, and removing them for good."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from core.commands.options import add_settings_options, read_settings, store_of
+from core.commands.tables import age, size, table
+from core.runs.trash import empty_trash, list_trash
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("trash", help="deleted runs, which can be brought back for machine.trash_days")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--empty", action="store_true", help="remove all of them for good")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List it, or empty it."""
+    store = store_of(arguments)
+    if arguments.empty:
+        print(f"{size(empty_trash(store))} freed")
+        return 0
+    found = list_trash(store, keep_days=read_settings(arguments).machine.trash_days)
+    if arguments.json:
+        print(json.dumps([asdict(each) for each in found], indent=1))
+    elif not found:
+        print("The trash is empty.")
+    else:
+        rows = [[each.id, each.name or "-", each.by or "-", age(each.at), size(each.size_bytes)] for each in found]
+        print(table(["run", "name", "deleted by", "when", "size"], rows))
+    return 0

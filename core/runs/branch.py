@@ -1,0 +1,61 @@
+"""A run that goes on from a checkpoint of another, with other training settings: a branch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.config.load import differences
+from core.config.schema import Settings
+from core.errors import CheckpointError, UsageError
+from core.runs.run import Run
+from core.runs.store import RunStore
+
+CHANGEABLE = ("seed", "train_vae", "train_unet", "sampling", "evaluation", "logging", "machine", "paths")
+
+
+def create_branch(store: RunStore, origin: Run, step: int, settings: Settings, *, owner: str, name: str = "") -> Run:
+    """A new run of the same kind that starts from `origin`'s checkpoint of `step`; it owns copies of all it needs.
+
+    Its curve begins where the origin's was at that step. Raises CheckpointError when the checkpoint is missing or
+    damaged, UsageError when the settings do not fit it; then nothing was created.
+    """
+    for setting, old, new in differences(origin.settings, settings):
+        if setting.partition(".")[0] not in CHANGEABLE:
+            raise UsageError(
+                f"{setting}: is part of what run {origin.id} has learnt and cannot change in a branch, "
+                f"it is {old!r}, got {new!r}",
+                "start a new run for that",
+            )
+    section = settings.train_vae if origin.info.kind == "vae" else settings.train_unet
+    if section.steps <= step:
+        raise UsageError(
+            f"train_{origin.info.kind}.steps: a branch from step {step:,} needs more than that, got {section.steps:,}",
+            f"set train_{origin.info.kind}.steps higher",
+        )
+    from core.runs.checkpoints import load_newest
+
+    checkpoint = load_newest(origin.checkpoints_dir, step=step)
+    if checkpoint is None:
+        raise CheckpointError(f"{origin.id}: has no checkpoint yet", "let it train until its first save")
+    folder = f"checkpoints/step-{step:08d}"
+    files = {f"{folder}/{path}": data for path, data in checkpoint.files.items()}
+    files[f"{folder}/manifest.json"] = (checkpoint.folder / "manifest.json").read_bytes()
+    for extra in (origin.data_path, *_files_of(origin.vae_dir)):
+        if extra.is_file():
+            files[str(extra.relative_to(origin.folder))] = extra.read_bytes()
+    return store.create(
+        origin.info.kind,
+        settings,
+        name=name or f"{origin.info.name or origin.id} from step {step:,}"[:120],
+        owner=owner,
+        parents=origin.info.parents,
+        preset=origin.info.preset,
+        dataset=dict(origin.info.dataset),
+        branched_from=origin.id,
+        branched_step=step,
+        more_files=files,
+    )
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

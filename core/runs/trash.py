@@ -1,0 +1,176 @@
+"""Deleted runs, kept for a while: `<runs>/.trash/<run id>/`, and beside it `<run id>.json` with who and when.
+
+Moving there and back is one rename; killed anywhere, the run is here or there, whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import atomic
+from core.errors import LabError, RunBusy, RunNotFound
+from core.runs.run import Run, now_iso
+
+if TYPE_CHECKING:
+    from core.runs.store import RunStore
+
+FOLDER = ".trash"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trashed:
+    """A deleted run: what it was, who deleted it when, and when it goes for good ('' when it is kept)."""
+
+    id: str
+    name: str
+    kind: str
+    owner: str
+    by: str
+    at: str
+    size_bytes: int
+    expires_at: str = ""
+
+
+def put_into_trash(root: Path, run: Run, by: str) -> None:
+    """Move a run folder to the trash; the caller holds its lock and has checked that nobody needs it."""
+    info = run.info
+    trash = root / FOLDER
+    trash.mkdir(exist_ok=True)
+    facts = {"by": by, "at": now_iso(), "name": info.name, "kind": info.kind, "owner": info.owner,
+             "size_bytes": _size(run.folder)}  # fmt: skip
+    atomic.write_json(trash / f"{run.id}.json", facts)
+    run.add_event("deleted", by=by)
+    target = trash / run.id
+    if target.exists():  # an older run of that id, brought back as a copy meanwhile
+        _remove(target)
+    run.folder.rename(target)
+    atomic.fsync_dir(root)
+
+
+def list_trash(store: RunStore, *, keep_days: float | None = None) -> list[Trashed]:
+    """What can be brought back, newest first. keep_days: as `machine.trash_days`, to say when each goes for good."""
+    found = []
+    for folder in _folders(store):
+        try:
+            facts = atomic.read_json(store.root / FOLDER / f"{folder.name}.json")
+        except (OSError, ValueError):
+            facts = {}
+        at = str(facts.get("at") or datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat())
+        size = facts.get("size_bytes")
+        found.append(
+            Trashed(
+                id=folder.name,
+                name=str(facts.get("name", "")),
+                kind=str(facts.get("kind", "")),
+                owner=str(facts.get("owner", "")),
+                by=str(facts.get("by", "")),
+                at=at,
+                size_bytes=size if isinstance(size, int) else _size(folder),
+                expires_at="" if keep_days is None else _later(at, keep_days),
+            )
+        )
+    return sorted(found, key=lambda trashed: trashed.at, reverse=True)
+
+
+def restore(store: RunStore, run_id: str, *, by: str) -> Run:
+    """Bring a run back. A prefix or suffix of the id will do. Raises RunNotFound, RunBusy when the id exists again."""
+    folder = _find(store, run_id)
+    target = store.root / folder.name
+    if target.exists():
+        raise RunBusy(f"run {folder.name} exists again", "delete or rename that folder first")
+    folder.rename(target)
+    atomic.fsync_dir(store.root)
+    (store.root / FOLDER / f"{folder.name}.json").unlink(missing_ok=True)
+    run = Run(target)
+    run.add_event("restored", by=by)
+    return run
+
+
+def remove_for_good(store: RunStore, run_id: str) -> int:
+    """Remove one run from the trash; bytes that became free. Raises RunNotFound."""
+    folder = _find(store, run_id)
+    size = _size(folder)
+    _remove(folder)
+    return size
+
+
+def empty_trash(store: RunStore, *, older_than_days: float = 0.0) -> int:
+    """Remove what was deleted longer ago than that; bytes that became free."""
+    limit = datetime.now(UTC) - timedelta(days=older_than_days)
+    freed = 0
+    for trashed in list_trash(store):
+        if _instant(trashed.at) <= limit:
+            freed += trashed.size_bytes
+            _remove(store.root / FOLDER / trashed.id)
+    for rest in (store.root / FOLDER).glob(".gone-*"):
+        shutil.rmtree(rest, ignore_errors=True)
+    return freed
+
+
+def _find(store: RunStore, text: str) -> Path:
+    """The trashed folder of that id; the text never becomes part of a path."""
+    folders = _folders(store)
+    text = text.strip()
+    matches = [folder for folder in folders if folder.name == text] or [
+        folder for folder in folders if len(text) >= 3 and (folder.name.startswith(text) or folder.name.endswith(text))
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise RunNotFound(f"'{_short(text)}' fits {len(matches)} deleted runs", "give more of the id")
+    hint = f"there is {', '.join(folder.name for folder in folders[:5])}" if folders else "the trash is empty"
+    raise RunNotFound(f"deleted run '{_short(text)}' does not exist", hint)
+
+
+def _folders(store: RunStore) -> list[Path]:
+    try:
+        entries = sorted((store.root / FOLDER).iterdir())
+    except OSError:
+        return []
+    return [path for path in entries if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")]
+
+
+def _remove(folder: Path) -> None:
+    """Out of sight in one step, then removed."""
+    gone = folder.with_name(f".gone-{folder.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        folder.rename(gone)
+    except OSError as error:
+        raise LabError(f"{folder}: cannot be removed: {error.strerror}") from None
+    folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files; a hard-linked file counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    for path in folder.rglob("*"):
+        try:
+            stat = path.lstat()
+        except OSError:
+            continue
+        if not path.is_dir():
+            seen[(stat.st_dev, stat.st_ino)] = stat.st_size
+    return sum(seen.values())
+
+
+def _later(at: str, days: float) -> str:
+    return (_instant(at) + timedelta(days=days)).isoformat(timespec="seconds")
+
+
+def _instant(iso: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(iso)
+    except ValueError:
+        return datetime.now(UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _short(text: str) -> str:
+    printable = "".join(character if character.isprintable() else "?" for character in text)
+    return printable if len(printable) <= 80 else printable[:79] + "…"
