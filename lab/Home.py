@@ -16,6 +16,7 @@ os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core
 
 def main() -> None:
     """Draw the navigation and the chosen screen."""
+    from lab.components.notices import notices
     from lab.components.theme import follow_theme
     from lab.components.top_line import top_line
     from lab.state import PAGES
@@ -30,6 +31,7 @@ def main() -> None:
     chosen = st.navigation(pages, position="top")
     follow_theme()
     top_line()
+    notices()
     chosen.run()
 
 

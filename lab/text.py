@@ -15,6 +15,7 @@ _AFTERTHOUGHTS = re.compile(r"(?<=[:@])(?=\S)|(?<=www)(?=\.)|(?<=[-<>=])(?=[-<>=
 _WORD_JOINER = "\u2060"
 STATE_COLORS = {
     "queued": "orange",
+    "paused": "gray",
     "starting": "blue",
     "running": "blue",
     "stopping": "orange",
@@ -26,6 +27,7 @@ STATE_COLORS = {
 }
 STATE_ICONS = {
     "queued": "schedule",
+    "paused": "pause",
     "starting": "hourglass_top",
     "running": "play_arrow",
     "stopping": "hourglass_bottom",

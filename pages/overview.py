@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import streamlit as st
 
 from core.errors import LabError
+from lab.components.notices import notify_button, since_here
 from lab.components.pictures import show_pictures
 from lab.components.problems import problems_shown
 from lab.components.run_card import live_card
+from lab.components.start_once import press_token
+from lab.services import acting
 from lab.services.runs import RunView, list_views, newest_preview
 from lab.services.training import settings_for, start
 from lab.state import go_to, page_file, who
-from lab.text import ago, count, duration, escaped, sentence, state_badge
+from lab.text import ago, count, duration, escaped, exactly, sentence, state_badge
 
+MOST_CARDS, MOST_WAITING, MOST_NEW = 6, 5, 8
 STEPS = (
     ("1 · Train a VAE", "It learns to squeeze a 32 × 32 picture into a small 8 × 8 latent and back."),
     ("2 · Train a U-Net", "It learns to take noise out of those latents, for the class you ask for."),
@@ -32,10 +38,12 @@ def empty_lab() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Train both on MNIST", type="primary", icon=":material/play_arrow:")
         st.page_link(page_file("train"), label="Choose the settings yourself", icon=":material/tune:", width="content")
+    token = press_token(pressed)
     if pressed:
         try:
             with st.spinner("Preparing the data set", show_time=True):
-                ids = start("all", settings_for("quick", {}), preset="quick", name="First light", owner=who())
+                quick = settings_for("quick", {})
+                ids = start("all", quick, preset="quick", name="First light", owner=who(), token=token)
         except LabError as error:
             st.error(sentence(error), icon=":material/error:")
         else:
@@ -47,18 +55,46 @@ def empty_lab() -> None:
 def running_now() -> None:
     """Live cards; when the last run ends, the whole page is drawn again."""
     with problems_shown():
-        active = sorted((view for view in list_views() if view.is_active), key=lambda view: view.state == "queued")
+        active = [view for view in list_views() if view.is_active]
         if not active:
             st.rerun()
-        for view in active[:6]:
+        live = [view for view in active if view.state != "queued"]
+        for view in live[:MOST_CARDS]:
             with st.container(border=True):
                 live_card(view)
                 if st.button("Open", key=f"open-{view.id}", icon=":material/open_in_full:"):
                     go_to("runs", view.id)
+        if len(live) > MOST_CARDS:
+            st.caption(f"{count(len(live) - MOST_CARDS)} more are under Runs.")
+        waiting([view for view in active if view.state == "queued"])
+
+
+def waiting(views: list[RunView]) -> None:
+    """The next in the queue, a line each: turn, owner, what it waits for, when it starts."""
+    if not views:
+        return
+    entries = {entry.run.id: entry for entry in acting.queue()}
+    views = sorted(views, key=lambda view: (entries[view.id].place if view.id in entries else 0, view.id))
+    st.markdown(f"**Waiting** · {count(len(views))}")
+    for view in views[:MOST_WAITING]:
+        entry = entries.get(view.id)
+        name, state, facts, button = st.columns([4, 2, 5, 1.4], vertical_alignment="center")
+        name.markdown(f"{escaped(view.title)}  \n:gray[:small[{view.kind} · {escaped(view.run.info.owner, 40)}]]")
+        state.markdown(state_badge("paused" if entry and entry.state == "paused" else "queued"))
+        words = []
+        if entry is not None and entry.state != "paused":
+            words.append("next" if entry.place == 1 else f"place {count(entry.place)}")
+            words += [f"waits for {entry.waits_for}"] if entry.waits_for else []
+            words += [f"starts in about {duration(entry.expected_start_s)}"] if entry.expected_start_s else []
+        facts.caption(escaped(" · ".join(words), 200))
+        if button.button("Open", key=f"waiting-{view.id}"):
+            go_to("runs", view.id)
+    if len(views) > MOST_WAITING:
+        st.caption(f"{count(len(views) - MOST_WAITING)} more wait.")
 
 
 def results(ended: list[RunView]) -> None:
-    """The newest digits, and what ended lately."""
+    """The newest digits, what ended while this person was away, and what ended before."""
     drawn = next((view for view in ended if view.run.info.kind == "unet" and view.state == "finished"), None)
     preview = newest_preview(drawn.run) if drawn else None
     if drawn is not None and preview is not None:
@@ -67,26 +103,51 @@ def results(ended: list[RunView]) -> None:
         st.caption(f"{escaped(drawn.title)}, step {count(preview.step)}, {ago(drawn.status.heartbeat_at)}")
         if st.button("Draw more with it", type="primary", icon=":material/brush:"):
             go_to("generate", drawn.id)
-    if ended:
-        st.subheader("Ended lately")
-    for view in ended[:6]:
-        name, state, facts, button = st.columns([4, 2, 5, 1.4], vertical_alignment="center")
-        owner = escaped(view.run.info.owner, 40)
-        name.markdown(f"**{escaped(view.title)}**  \n:gray[:small[{view.kind} · {escaped(view.data_name)} · {owner}]]")
-        state.markdown(state_badge(view.state))
-        steps = f"step {count(view.status.step)} of {count(view.status.steps_total)}"
-        parts = [steps, f"trained {duration(view.status.elapsed_s)}", ago(view.status.heartbeat_at)]
-        why = f"  \n{escaped(view.status.reason, 90)}" if view.state == "failed" else ""
-        facts.caption(" · ".join(part for part in parts if part) + why)
-        if button.button("Open", key=f"ended-{view.id}"):
-            go_to("runs", view.id)
+    ended = sorted(ended, key=lambda view: view.status.heartbeat_at, reverse=True)
+    since_s = since_here()
+    new = [view for view in ended if since_s and _instant(view.status.heartbeat_at) > since_s]
+    if new:
+        st.subheader("Ended since you were here")
+        when = datetime.fromtimestamp(since_s, UTC).isoformat()
+        more = f"; {count(len(new) - MOST_NEW)} more are under Runs" if len(new) > MOST_NEW else ""
+        st.caption(f"Your last visit ended {ago(when)}{more}.", help=exactly(when))
+        for view in new[:MOST_NEW]:
+            _ended(view)
+    old = [view for view in ended if view not in new]
+    if old:
+        st.subheader("Ended before" if new else "Ended lately")
+        for view in old[: max(3, 6 - len(new))]:
+            _ended(view)
+
+
+def _ended(view: RunView) -> None:
+    name, state, facts, button = st.columns([4, 2, 5, 1.4], vertical_alignment="center")
+    owner = escaped(view.run.info.owner, 40)
+    name.markdown(f"**{escaped(view.title)}**  \n:gray[:small[{view.kind} · {escaped(view.data_name)} · {owner}]]")
+    state.markdown(state_badge(view.state))
+    steps = f"step {count(view.status.step)} of {count(view.status.steps_total)}"
+    parts = [steps, f"trained {duration(view.status.elapsed_s)}", ago(view.status.heartbeat_at)]
+    why = f"  \n{escaped(view.status.reason, 90)}" if view.state in ("failed", "interrupted") else ""
+    facts.caption(" · ".join(part for part in parts if part) + why)
+    if button.button("Open", key=f"ended-{view.id}"):
+        go_to("runs", view.id)
+
+
+def _instant(iso: str) -> float:
+    """Seconds since 1970; 0.0 for what is no instant."""
+    try:
+        return datetime.fromisoformat(iso).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def page(views: list[RunView]) -> None:
     """What runs, then what came out."""
     st.title("Overview")
     if any(view.is_active for view in views):
-        st.subheader("Running now")
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.subheader("Running now", width="content")
+            notify_button()
         running_now()
     else:
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -13,6 +13,7 @@ from core.config.schema import Settings, field_rows
 from core.errors import LabError
 from lab.components.config_form import changed_settings, setting_widget, shown_value
 from lab.components.problems import problems_shown
+from lab.components.start_once import press_token, start_label
 from lab.services.runs import RunView, list_views
 from lab.services.training import PRESET_WORDS, Cost, TrainKind, measure, presets, settings_for, start, with_vae_of
 from lab.state import go_to, who
@@ -149,17 +150,21 @@ def page() -> None:
         else:
             measure_now = cost(settings, kind)
         with st.container(horizontal=True):
-            pressed = st.button("Start", type="primary", disabled=bool(problem), icon=":material/play_arrow:")
+            label, turn = start_label(settings)
+            icon = ":material/schedule:" if turn else ":material/play_arrow:"
+            pressed = st.button(label, type="primary", disabled=bool(problem), icon=icon, key="start")
             words = "Runs a few real steps here, about five seconds"
             wanted = measure_now and st.button("Measure parameters and time", icon=":material/timer:", help=words)
+        if turn:
+            st.caption(turn)
+        token = press_token(pressed)
         with problems_shown():
             if wanted and measure_now:
                 measure_now()
             if pressed:
                 with st.spinner("Checking the data set and starting", show_time=True):
-                    ids = start(
-                        kind, settings, preset=preset, name=run_name, owner=who(), vae_run=vae.id if vae else ""
-                    )
+                    vae_run = vae.id if vae else ""
+                    ids = start(kind, settings, preset=preset, name=run_name, owner=who(), vae_run=vae_run, token=token)
                 go_to("runs", ids[0])
     if not problem:
         show_differences(base, settings, preset)

@@ -28,7 +28,16 @@ SECTION_TITLES = {
     "logging": "Logging",
     "machine": "Machine",
 }
-HIDDEN = ("paths", "sampling.seed")
+# places, the seed of the Generate page, and what belongs to the whole box: the supervisor reads it from config.yaml
+HIDDEN = (
+    "paths",
+    "sampling.seed",
+    "machine.slots_per_gpu",
+    "machine.cpu_slots",
+    "machine.foreign_memory_mb",
+    "machine.trash_days",
+    "machine.webhook_url",
+)
 COLUMNS = 3
 
 

@@ -11,14 +11,19 @@ from lab.services.runs import RunView, curves, newest_preview
 from lab.text import ago, count, duration, escaped, exactly, state_badge
 
 
-def headline(view: RunView) -> None:
-    """Badge, kind, owner and age in a line, and the reason in words below."""
+def headline(view: RunView, *, paused: bool = False) -> None:
+    """Badge, kind, owner and age in a line, and below why it ended: in a box of its own when it ended badly."""
     info = view.run.info
-    parts = [state_badge(view.state), view.kind, escaped(info.owner), ago(info.created_at)]
+    parts = [state_badge("paused" if paused else view.state), view.kind, escaped(info.owner), ago(info.created_at)]
     st.markdown(" · ".join(part for part in parts if part), help=f"Created {escaped(exactly(info.created_at))}")
-    if view.status.reason:
-        words = view.status.reason[:1].upper() + view.status.reason[1:]
-        st.markdown(f":{'red' if view.state == 'failed' else 'gray'}[{escaped(words, 400)}]")
+    reason = view.status.reason
+    words = escaped(reason[:1].upper() + reason[1:], 600)
+    if view.state == "failed":
+        st.error(words or "It failed, and left no reason; the end of its log may tell.", icon=":material/error:")
+    elif view.state == "interrupted":
+        st.warning(words or "Its process is gone.", icon=":material/power_off:")
+    elif reason:
+        st.markdown(f":gray[{words}]")
 
 
 def progress(view: RunView) -> None:

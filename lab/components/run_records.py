@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import streamlit as st
 import yaml
 
 from core.config.load import dump_settings
+from core.runs.listing import CheckpointInfo
+from lab.components.branch_form import branch_dialog
 from lab.components.problems import problems_shown
-from lab.services import runs
+from lab.services import acting, runs
 from lab.services.runs import RunView
 from lab.text import ago, count, duration, escaped, exactly, plain, significant, size
 
@@ -27,6 +30,9 @@ METRIC_NAMES = {
     "grad_norm": "gradient norm before clipping",
     "images_per_s": "pictures a second",
 }
+
+LOG_LINES = 300
+MOST_CHECKPOINTS = 8
 
 
 def run_records(view: RunView) -> None:
@@ -76,21 +82,71 @@ def _configuration(view: RunView) -> None:
 
 def _log(view: RunView) -> None:
     text = runs.log_tail(view.run)
-    if text:
-        st.code(text, language=None, height=360)
-    else:
+    if not text:
         st.caption("Nothing printed yet.")
+        return
+    st.code(text, language=None, height=360)
+    _log_download(view, "log-tab")
+
+
+def _log_download(view: RunView, key: str) -> None:
+    try:
+        whole = view.run.log_path.stat().st_size
+    except OSError:
+        return
+    st.download_button(
+        f"Whole log ({size(whole)})",
+        lambda: acting.log_end(view.run),
+        f"{view.id}.txt",
+        "text/plain",
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+        key=key,
+    )
+
+
+def log_dialog(view: RunView) -> None:
+    """Open the end of the log, with the whole of it to download."""
+    st.dialog("The end of its log", width="large")(_log_dialog)(view)
+
+
+def _log_dialog(view: RunView) -> None:
+    text = runs.log_tail(view.run)
+    if not text:
+        st.caption("It printed nothing.")
+        return
+    st.code("\n".join(text.splitlines()[-LOG_LINES:]), language=None, height=460)
+    _log_download(view, "log-dialog")
 
 
 def _checkpoints(view: RunView) -> None:
+    """Newest first, each with a way to start from it again."""
     found = list(reversed(runs.checkpoints(view.run)))
     if not found:
         st.caption("None yet.")
         return
-    frame = pd.DataFrame({"step": [count(item.step) for item in found],
-                          "size": [size(item.size_bytes) for item in found],
-                          "folder": [f"checkpoints/{item.path.name}" for item in found]})  # fmt: skip
-    st.dataframe(frame, hide_index=True, width=460)
+    for item in found[:MOST_CHECKPOINTS]:
+        step, facts, button = st.columns([2, 3, 3], vertical_alignment="center", width=620)
+        step.markdown(f"**step {count(item.step)}**")
+        facts.caption(f"{size(item.size_bytes)}, saved {ago(_saved_at(item))}")
+        if button.button("Restart from here", icon=":material/call_split:", key=f"branch-{item.step}"):
+            branch_dialog(view, item.step)
+    older = len(found) - MOST_CHECKPOINTS
+    if older > 0:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            steps = [item.step for item in found[MOST_CHECKPOINTS:]]
+            chosen = st.selectbox(f"{count(older)} older ones", steps, format_func=lambda step: f"step {count(step)}")
+            if st.button("Restart from there", icon=":material/call_split:", key="branch-older"):
+                branch_dialog(view, chosen)
+    st.caption(f"In the run's folder: {', '.join(f'checkpoints/{item.path.name}' for item in found[:2])}")
+
+
+def _saved_at(item: CheckpointInfo) -> str:
+    try:
+        return datetime.fromtimestamp(item.path.stat().st_mtime, UTC).isoformat()
+    except OSError:
+        return ""
 
 
 def _events(view: RunView) -> None:

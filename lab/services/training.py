@@ -43,10 +43,15 @@ def with_vae_of(settings: Settings, vae_run: Run) -> Settings:
     return service.inherit(settings, vae_run)
 
 
-def start(kind: TrainKind, settings: Settings, *, preset: str, name: str, owner: str, vae_run: str = "") -> list[str]:
-    """Create the run or runs, start their process, and return the ids. Raises LabError; nothing is created then."""
+def start(
+    kind: TrainKind, settings: Settings, *, preset: str, name: str, owner: str, vae_run: str = "", token: str = ""
+) -> list[str]:
+    """Create the run or runs, queue them, and return the ids. Raises LabError; nothing is created then.
+
+    token: of one press of the button; the same token again gives the same runs.
+    """
     runs = service.start_training(
-        kind, settings, vae_run=vae_run or None, name=name, owner=owner, preset=preset
+        kind, settings, vae_run=vae_run or None, name=name, owner=owner, preset=preset, token=token
     )
     return [run.id for run in runs]
 

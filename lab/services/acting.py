@@ -1,0 +1,116 @@
+"""What a person does to runs from the screens, through the same functions as the command line. Raises LabError."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+import streamlit as st
+
+from core.jobs import queue_view, service, stop_report
+from core.jobs.queue_view import QueueEntry
+from core.jobs.stop_report import StopStage
+from core.runs.notes import Notes, change_notes
+from core.runs.run import Run
+from core.runs.store import check_name
+from lab.services.runs import open_store
+
+QUEUE_KEPT_S = 1.0
+
+
+def stop(run_id: str, by: str) -> None:
+    """Ask a run to save and stop; returns at once."""
+    service.request_stop(open_store(), run_id, by=by)
+    _queue.clear()  # type: ignore[attr-defined]
+
+
+def kill(run_id: str, by: str) -> None:
+    """Kill a run that does not stop; returns when it is dead."""
+    service.force_stop(open_store(), run_id, by=by)
+    _queue.clear()  # type: ignore[attr-defined]
+
+
+def pause(run_id: str, by: str) -> None:
+    """Free its place on the machine; it keeps its place in the queue."""
+    service.pause_run(open_store(), run_id, by=by)
+    _queue.clear()  # type: ignore[attr-defined]
+
+
+def resume(run_id: str, by: str) -> None:
+    """Put it back into the queue; it goes on from its last good checkpoint."""
+    service.resume_run(open_store(), run_id, by=by)
+    _queue.clear()  # type: ignore[attr-defined]
+
+
+def delete(run_id: str, by: str) -> None:
+    """Into the trash."""
+    service.delete_run(open_store(), run_id, by=by)
+
+
+def restore(run_id: str, by: str) -> None:
+    """Back from the trash."""
+    service.restore_run(open_store(), run_id, by=by)
+
+
+def branch(run_id: str, step: int, *, by: str, name: str, overrides: Mapping[str, Any]) -> str:
+    """A new run of `by` that goes on from a checkpoint of this one with changed settings; returns its id."""
+    made = service.branch_run(open_store(), run_id, step, owner=by, name=name, overrides=dict(overrides))
+    _queue.clear()  # type: ignore[attr-defined]
+    return made.id
+
+
+def describe(run_id: str, by: str, *, name: str, tags: list[str], notes: str, seen: Notes) -> None:
+    """Name, tags and notes as the form has them; `seen` is what the person saw before. All of it or nothing."""
+    store = open_store()
+    run = store.get(run_id)
+    title = check_name(name)
+    change_notes(
+        run,
+        by=by,
+        notes=notes,
+        instead_of=seen.notes,
+        add_tags=[tag for tag in tags if tag not in seen.tags],
+        remove_tags=[tag for tag in seen.tags if tag not in tags],
+    )
+    before = run.info.name
+    if title != before:
+        store.rename(run.id, title).add_event("renamed", by=by, name=title, before=before)
+
+
+def mark_favourite(run_id: str, by: str, favourite: bool) -> None:
+    """Make it a favourite of `by`, or not any more."""
+    change_notes(open_store().get(run_id), by=by, favourite=favourite)
+
+
+def queue() -> list[QueueEntry]:
+    """What waits, is held back or lives, in order; at most a second old."""
+    return _queue(str(open_store().root))
+
+
+def queue_entry(run_id: str) -> QueueEntry | None:
+    """A run's place in the queue, or None."""
+    return next((entry for entry in queue() if entry.run.id == run_id), None)
+
+
+@st.cache_resource(ttl=QUEUE_KEPT_S, show_spinner=False)
+def _queue(root: str) -> list[QueueEntry]:
+    return queue_view.queue_view(open_store())
+
+
+def stop_stages(run: Run) -> list[StopStage]:
+    """How far a stop that was asked for has come; [] when nobody asked."""
+    return stop_report.stop_stages(run)
+
+
+def log_end(run: Run, most_bytes: int = 200_000_000) -> IO[bytes]:
+    """The run's log, open for reading; of a huge one only the end."""
+    file = run.log_path.open("rb")
+    file.seek(0, 2)
+    file.seek(max(0, file.tell() - most_bytes))
+    return file
+
+
+@st.cache_data(ttl=QUEUE_KEPT_S, show_spinner=False)
+def next_place(device: str, num_processes: int) -> tuple[bool, int]:
+    """(would a run that is queued now start at once, how many wait before it); at most a second old."""
+    return queue_view.place_for_next(open_store(), device, num_processes)
