@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -10,14 +11,16 @@ from typing import Any
 
 from core.config.schema import MachineSettings
 from core.errors import LabError
-from core.jobs import attempts, frozen_code, gpus
+from core.jobs import attempts, frozen_code, gpus, telemetry
 from core.jobs.endings import Ending
+from core.jobs.machine import read_machine
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.slots import CPU
 from core.jobs.submit import signature_of
 from core.jobs.webhook import Courier
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from core.runs.trash import empty_trash
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +63,14 @@ class Housekeeping:
                 self.looked_at = now
                 self._look_for_divergence(jobs)
             self.courier.deliver_due(machine.webhook_url)
+        if now - self.sampled_at >= SAMPLE_EVERY_S:
+            self.sampled_at = now
+            with contextlib.suppress(OSError):  # a full disk: the history has a hole
+                running = sum(job.state is JobState.LIVE for job in jobs)
+                telemetry.sample(self.store.root, read_machine(self.store.root), running)
         if now - self.swept_at >= SWEEP_EVERY_S:
             self.swept_at = now
+            empty_trash(self.store, older_than_days=machine.trash_days)
             frozen_code.sweep(self.queue.folder, {job.code for job in jobs}, older_than=time.time() - 3600)
 
     def close(self) -> None:

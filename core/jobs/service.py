@@ -18,6 +18,7 @@ from core.jobs.engines.local import LocalEngine, waiting_job
 from core.jobs.engines.protocol import JobSpec
 from core.jobs.observed import observed_status
 from core.jobs.queue import JobState, Queue
+from core.jobs.queue_view import QueueEntry, SupervisorState, place_for_next, queue_view, supervisor_state
 from core.jobs.requests import KILL_REQUESTED, PAUSE_REQUESTED, STOP_REQUESTED
 from core.jobs.stop_report import stop_stages
 from core.jobs.supervisor import LOCK_NAME, LOG_NAME, start_supervisor
@@ -26,6 +27,14 @@ from core.runs.provenance import current_user
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, check_name
 
+__all__ = [
+    "QueueEntry",
+    "SupervisorState",
+    "place_for_next",
+    "queue_view",
+    "stop_stages",
+    "supervisor_state",
+]
 TrainKind = Literal["vae", "unet", "all"]
 Check = Callable[..., None]
 INHERITED_SECTIONS = ("data", "vae")

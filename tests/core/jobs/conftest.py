@@ -134,7 +134,6 @@ class Box:
 @pytest.fixture
 def box(tmp_path, monkeypatch):
     monkeypatch.setenv("STANDIN_LOG", str(tmp_path / "standin.jsonl"))
-    monkeypatch.delenv("LAB_NVML_RECORDING", raising=False)
     found = Box(tmp_path)
     yield found
     found.close()

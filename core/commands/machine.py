@@ -1,0 +1,77 @@
+"""`machine [--json] [--record FILE]`: GPUs and who is on them, CPU, memory, disk."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from core import atomic
+from core.commands.options import add_settings_options, read_settings, store_of
+from core.commands.tables import plain, size, table
+from core.jobs import gpus
+from core.jobs.engines.local import LocalEngine
+from core.jobs.machine import read_machine
+from core.jobs.telemetry import disk_forecast, read_history
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("machine", help="GPUs and who is on them, CPU, memory, disk")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write what NVML says, to be played back in tests")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it."""
+    if arguments.record:
+        atomic.write_json(arguments.record, gpus.record())
+        print(f"{arguments.record} written")
+        return 0
+    store = store_of(arguments)
+    limit = read_settings(arguments).machine.foreign_memory_mb
+    read_machine(store.root)  # the load of the CPU is measured between two looks
+    time.sleep(0.3)
+    now = read_machine(store.root)
+    if arguments.json:
+        values = asdict(now)
+        values["disk"]["path"] = str(now.disk.path)
+        print(json.dumps(values, indent=1))
+        return 0
+    places = LocalEngine(store).places_in_use()
+    rows = []
+    for gpu in now.gpus:
+        ours = ", ".join(places.get(gpu.uuid, [])) or "-"
+        others = ", ".join(f"{each.user}: {each.command}" for each in gpu.processes if not each.run_id) or "-"
+        rows.append(
+            [
+                f"GPU {gpu.index}",
+                plain(gpu.name),
+                gpu.problem or ("-" if gpu.utilization is None else f"{gpu.utilization:.0%}"),
+                f"{size(gpu.memory_used_bytes)} of {size(gpu.memory_total_bytes)}",
+                "-" if gpu.temperature_c is None else f"{gpu.temperature_c:.0f} °C",
+                ours,
+                plain(others),
+                "yes" if gpus.is_free_for_us(gpu, limit) and ours == "-" else "no",
+            ]
+        )
+    if rows:
+        print(table(["device", "model", "busy", "memory", "heat", "our runs", "others", "free for us"], rows))
+    else:
+        print("No GPU is seen here; runs train on the CPU.")
+    for run_id in places.get("cpu", []):
+        print(f"On the CPU: {run_id}")
+    cores = f"{now.cpu_count} core{'s' if now.cpu_count > 1 else ''}"
+    print(f"CPU: {now.cpu_load:.0%} of {cores} busy")
+    print(f"Memory: {size(now.memory_used_bytes)} of {size(now.memory_total_bytes)} used")
+    forecast = disk_forecast(read_history(store.root, 7 * 86400.0))
+    print(f"Disk: {size(now.disk.free_bytes)} of {size(now.disk.total_bytes)} free; {forecast.words}")
+    for other in now.others:
+        share = f"{other.cpu_share:.0%} of a core, {size(other.memory_bytes)}"
+        print(f"Others: {plain(other.user)}: {plain(other.command)} ({share})")
+    return 0

@@ -1,0 +1,232 @@
+"""GPUs through a recorded NVML, the machine, its history, and what may be cleaned up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.errors import UsageError
+from core.jobs import disk, gpus, telemetry
+from core.jobs.machine import Disk, Machine, read_machine
+from core.jobs.slots import choose, find_places
+from core.runs import trash
+from core.runs.run import RunState
+
+
+def test_recorded_gpus_are_read_like_real_ones(recorded_gpus):
+    recorded_gpus(2, gpu1={"memory_used": 40_600_000_000, "utilization": 97,
+                           "processes": [{"pid": os.getpid(), "memory": 40_000_000_000}]})  # fmt: skip
+    first, second = gpus.read_gpus()
+    assert (first.utilization, first.processes) == (0.0, ())
+    assert second.utilization == 0.97
+    assert second.processes[0].memory_bytes == 40_000_000_000
+    assert second.processes[0].run_id == ""
+    assert "pytest" in second.processes[0].command or "python" in second.processes[0].command
+
+
+def test_a_gpu_filled_by_others_is_not_for_us(recorded_gpus):
+    recorded_gpus(
+        1, gpu0={"memory_used": 40_600_000_000, "processes": [{"pid": os.getpid(), "memory": 40_000_000_000}]}
+    )
+    (gpu,) = gpus.read_gpus()
+    assert gpus.foreign_memory_bytes(gpu) == 40_000_000_000
+    assert not gpus.is_free_for_us(gpu, 1000)
+    assert gpus.is_free_for_us(gpu, 50_000)
+
+
+def test_memory_of_processes_that_the_driver_hides_counts_as_foreign(recorded_gpus):
+    recorded_gpus(1, gpu0={"memory_used": 20_600_000_000})
+    (gpu,) = gpus.read_gpus()
+    assert gpus.foreign_memory_bytes(gpu) == 20_000_000_000
+
+
+def test_our_own_run_is_no_stranger(recorded_gpus):
+    environment = {**os.environ, "LAB_ATTEMPT": "20260101-000000-vae-abcd.1"}
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=environment)
+    try:
+        recorded_gpus(1, gpu0={"memory_used": 30_600_000_000,
+                               "processes": [{"pid": child.pid, "memory": 30_000_000_000}]})  # fmt: skip
+        deadline = time.monotonic() + 5
+        while gpus.run_of(child.pid) == "" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (gpu,) = gpus.read_gpus()
+        assert gpu.processes[0].run_id == "20260101-000000-vae-abcd"
+        assert gpus.foreign_memory_bytes(gpu) == 0
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.mark.parametrize(("visible", "seen"), [("1", [1]), ("", []), ("GPU-0", [0]), ("-1", []), ("0,1", [0, 1])])
+def test_only_visible_gpus_are_ours(recorded_gpus, monkeypatch, visible, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu.index for gpu in gpus.read_gpus()] == seen
+
+
+def test_a_recording_read_back_is_the_same(recorded_gpus, tmp_path, monkeypatch):
+    before = gpus.read_gpus()
+    copy = tmp_path / "copy.json"
+    copy.write_text(json.dumps(gpus.record()))
+    monkeypatch.setenv("LAB_NVML_RECORDING", str(copy))
+    assert gpus.read_gpus() == before
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "taken", "reserved", "slots"),
+    [
+        ("auto", 1, [], [], ["GPU-00000000-aaaa/0"]),
+        ("cuda:1", 1, [], [], ["GPU-10000000-aaaa/0"]),
+        ("cuda", 2, [], [], ["GPU-00000000-aaaa/0", "GPU-10000000-aaaa/0"]),
+        ("cuda", 2, ["GPU-00000000-aaaa/0"], [], []),
+        ("auto", 1, ["GPU-00000000-aaaa/0"], [], ["GPU-10000000-aaaa/0"]),
+        ("auto", 1, [], ["GPU-00000000-aaaa", "GPU-10000000-aaaa"], []),
+        ("cpu", 2, [], ["GPU-00000000-aaaa"], ["cpu/0"]),
+        ("cuda:7", 1, [], [], []),
+    ],
+)
+def test_a_run_gets_slots_it_asked_for_or_waits(recorded_gpus, box, device, processes, taken, reserved, slots):
+    choice = choose(device, processes, find_places(box.settings().machine), taken, reserved)
+    assert list(choice.slots) == slots
+    assert bool(choice.waits_for) is not bool(slots)
+
+
+def test_who_fills_a_gpu_is_named_as_what_one_waits_for(recorded_gpus, box):
+    recorded_gpus(
+        1, gpu0={"memory_used": 40_600_000_000, "processes": [{"pid": os.getpid(), "memory": 40_000_000_000}]}
+    )
+    choice = choose("auto", 1, find_places(box.settings().machine), [])
+    assert choice.slots == ()
+    assert choice.waits_for.startswith("GPU 0 is used by ")
+    assert "(40.0 GB), not by the lab" in choice.waits_for
+
+
+def test_the_machine_is_read_without_a_gpu(tmp_path):
+    found = read_machine(tmp_path / "runs" / "not there yet")
+    assert found.cpu_count >= 1
+    assert 0 < found.memory_used_bytes < found.memory_total_bytes
+    assert found.disk.free_bytes > 0
+
+
+def machine_at(used, free):
+    return Machine(gpus=(), cpu_count=2, cpu_load=0.5, memory_used_bytes=1, memory_total_bytes=2, others=(),
+                   disk=Disk(path=None, used_bytes=used, free_bytes=free, total_bytes=used + free))  # fmt: skip
+
+
+def test_history_is_read_back_and_thinned(tmp_path, monkeypatch):
+    (tmp_path / ".queue").mkdir()
+    start = time.time() - 20_000
+    for index in range(2000):
+        monkeypatch.setattr(telemetry.time, "time", lambda index=index: start + 10 * index)
+        telemetry.sample(tmp_path, machine_at(index, 10**12), 1)
+    whole = telemetry.read_history(tmp_path, 86_400)
+    assert len(whole["time"]) <= telemetry.MAX_POINTS
+    assert np.all(np.diff(whole["time"]) > 0)
+    assert whole["cpu"].max() == 0.5
+    assert len(telemetry.read_history(tmp_path, 600)["time"]) == 60
+
+
+@pytest.mark.parametrize(
+    ("hours", "per_hour", "words"),
+    [(2, 1e9, "too little history"), (48, 1e9, "full in about 4 days at 24.0 GB a day"), (48, 0, "not filling"),
+     (48, -1e9, "not filling"), (48, 1e6, "lasts for years")],
+)  # fmt: skip
+def test_the_disk_forecast_says_what_it_knows(hours, per_hour, words):
+    when = np.linspace(0, hours * 3600, 300)
+    used = 1e12 + per_hour * when / 3600
+    used[150] += 5e11  # one big file that came and went
+    history = {"time": when, "disk_used": used, "disk_free": np.full(300, 1e11 if per_hour != 1e6 else 1e12)}
+    assert words in telemetry.disk_forecast(history).words
+
+
+@pytest.fixture
+def ended(box):
+    """A finished run with three checkpoints and a failed one."""
+    run, failed = box.create(steps=15), box.create()
+    box.submit(run)
+    box.wait_until_judged(run)
+    box.kill_supervisor()
+    failed.write_status(replace(failed.status(), state=RunState.FAILED, reason="for the test"))
+    return run, failed
+
+
+def test_a_clean_up_removes_what_its_preview_says_and_no_more(box, ended):
+    run, _ = ended
+    plan = disk.plan_cleanup(box.store, box.root / "cache", choice="old checkpoints", older_than_days=0)
+    assert [item.path.name for item in plan.goes] == ["step-00000005", "step-00000010"]
+    assert plan.stays == ("the newest checkpoint of each of 1 run",)
+    assert disk.apply_cleanup(box.store, plan, "ana") == plan.bytes > 0
+    assert [path.name for path in run.checkpoints_dir.iterdir()] == ["step-00000015"]
+    assert disk.apply_cleanup(box.store, plan, "ana") == 0
+
+
+def test_what_became_active_after_the_preview_stays(box, ended):
+    run, _ = ended
+    plan = disk.plan_cleanup(box.store, box.root / "cache", choice="old checkpoints", older_than_days=0)
+    run.write_status(replace(run.status(), state=RunState.QUEUED))
+    assert disk.apply_cleanup(box.store, plan, "ana") == 0
+    assert len(list(run.checkpoints_dir.iterdir())) == 3
+
+
+def test_failed_runs_go_to_the_trash_and_from_there_for_good(box, ended):
+    run, failed = ended
+    plan = disk.plan_cleanup(box.store, box.root / "cache", choice="failed runs", older_than_days=0)
+    assert [item.path for item in plan.goes] == [failed.folder]
+    disk.apply_cleanup(box.store, plan, "ana")
+    assert [found.id for found in trash.list_trash(box.store)] == [failed.id]
+    plan = disk.plan_cleanup(box.store, box.root / "cache", choice="trash", older_than_days=7)
+    assert plan.goes == ()
+    assert len(plan.stays) == 1
+    plan = disk.plan_cleanup(box.store, box.root / "cache", choice="trash", older_than_days=0)
+    disk.apply_cleanup(box.store, plan, "ana")
+    assert trash.list_trash(box.store) == []
+    assert [left.id for left in box.store.list()] == [run.id]
+
+
+def test_caches_of_active_runs_stay(box, ended):
+    run, _ = ended
+    cache = box.root / "cache"
+    for name in ("mnist-1", "digits-2"):
+        (cache / "arrays" / name).mkdir(parents=True)
+        (cache / "arrays" / name / "images.npy").write_bytes(b"x" * 100)
+    (cache / "latents" / ".digits.tmp").mkdir(parents=True)
+    os.utime(cache / "latents" / ".digits.tmp", (0, 0))
+    run.write_status(replace(run.status(), state=RunState.QUEUED))
+    plan = disk.plan_cleanup(box.store, cache, choice="unused caches", older_than_days=0)
+    assert {item.path.name for item in plan.goes} == {"digits-2", ".digits.tmp"}
+    assert len(plan.stays) == 1
+    disk.apply_cleanup(box.store, plan, "ana")
+    assert [path.name for path in (cache / "arrays").iterdir()] == ["mnist-1"]
+
+
+def test_a_link_out_of_the_cache_is_not_followed(box, tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    (box.root / "cache" / "arrays").mkdir(parents=True)
+    (box.root / "cache" / "arrays" / "link").symlink_to(precious)
+    plan = disk.plan_cleanup(box.store, box.root / "cache", choice="unused caches", older_than_days=0)
+    assert plan.goes == ()
+    assert (precious / "thesis.txt").exists()
+
+
+def test_an_unknown_clean_up_is_refused(box):
+    with pytest.raises(UsageError):
+        disk.plan_cleanup(box.store, box.root, choice="everything", older_than_days=0)
+
+
+def test_sizes_add_up_and_are_measured_again_when_a_run_grows(box, ended):
+    run, _ = ended
+    (before,) = [size for size in disk.run_sizes(box.store) if size.run_id == run.id]
+    assert [step for step, _ in before.checkpoints] == [5, 10, 15]
+    (run.folder / "log.txt").write_bytes(b"x" * 5000)
+    os.utime(run.folder)
+    (after,) = [size for size in disk.run_sizes(box.store) if size.run_id == run.id]
+    assert after.log_bytes == 5000
+    assert after.total_bytes > before.total_bytes
