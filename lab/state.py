@@ -13,6 +13,7 @@ PAGES = {
     "overview": ("Overview", ":material/home:"),
     "train": ("Train", ":material/model_training:"),
     "runs": ("Runs", ":material/monitoring:"),
+    "machine": ("Machine", ":material/memory:"),
     "generate": ("Generate", ":material/brush:"),
 }
 WHO_KEY = WHO_COOKIE = "lab-who"

@@ -24,15 +24,16 @@ def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, wh
             action()
         return
     title = f"{_sentence(verb)} {what} {owner or 'somebody'}?"
-    st.dialog(escaped(title, 120))(_ask)(owner, verb, action)
+    ask_name = not is_named() and not login_expected()
+    st.dialog(escaped(title, 120))(_ask)(owner, verb, action, ask_name)
 
 
-def _ask(owner: str, verb: str, action: Callable[[], None]) -> None:
+def _ask(owner: str, verb: str, action: Callable[[], None], ask_name: bool) -> None:
     st.markdown(
         f"This touches what belongs to **{escaped(owner or 'somebody unknown', 120)}**. "
         f"The events will say that **{escaped(who(), NAME_LIMIT)}** did it."
     )
-    if not is_named() and not login_expected():
+    if ask_name:
         st.text_input("Your name", key="confirm-who", max_chars=NAME_LIMIT, on_change=_remember_name)
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="confirm-no"):
@@ -45,7 +46,8 @@ def _ask(owner: str, verb: str, action: Callable[[], None]) -> None:
 
 
 def _remember_name() -> None:
-    st.session_state[WHO_KEY] = st.session_state["confirm-who"]
+    if st.session_state["confirm-who"]:
+        st.session_state[WHO_KEY] = st.session_state["confirm-who"]
 
 
 def _sentence(verb: str) -> str:

@@ -1,4 +1,4 @@
-"""What stands above every page, on the right: the machine in three figures, and who is here."""
+"""What stands above every page, on the right: the machine in three glyphs, and who is here."""
 
 from __future__ import annotations
 
@@ -8,10 +8,22 @@ import streamlit as st
 
 from core.runs.provenance import current_user
 from lab.components.problems import problems_shown
-from lab.services.machine import glance
-from lab.state import WHO_COOKIE, WHO_KEY, remembered_name, who
+from lab.services.machine import MachineGlance, glance
+from lab.state import (
+    NAME_LIMIT,
+    WHO_COOKIE,
+    WHO_KEY,
+    is_named,
+    login_expected,
+    page_file,
+    remembered_name,
+    signed_in,
+    typed_name,
+    who,
+)
 from lab.text import escaped, size
 
+ATTRIBUTION = "Attribution only: anyone can type any name. It says who did what, and protects nothing."
 _remember = st.components.v2.component(
     "lab_who",
     html="<span></span>",
@@ -23,23 +35,63 @@ _remember = st.components.v2.component(
 
 @st.fragment(run_every=5)
 def top_line() -> None:
-    """Device busy or free, runs that wait, free disk; the name under which things are started."""
+    """Devices busy or free, runs that wait, free disk: each leads to the machine page. The name people see."""
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         with problems_shown():
-            seen = glance()
-            state = ":blue-badge[:material/memory: busy]" if seen.busy else ":green-badge[:material/memory: free]"
-            waiting = f"{seen.waiting} waiting · " if seen.waiting else ""
-            words = f":small[{seen.device}] {state} :gray[:small[{waiting}{size(seen.disk_free)} free]]"
-            st.markdown(words, width="content", help="This machine, runs that wait for it, and disk space for runs")
-        with st.popover(escaped(who(), 24), icon=":material/person:", type="tertiary"):
-            st.text_input(
-                "Your name",
-                value=who(),
-                key=WHO_KEY,
-                max_chars=60,
-                persist_state="session",
-                help="Shown beside the runs you start and stop. This browser remembers it.",
-            )
+            _glyphs(glance())
+        with st.popover(_label(), icon=":material/person:", type="tertiary"):
+            _who()
     typed = st.session_state.get(WHO_KEY) or ""
     if typed and typed not in (remembered_name(), current_user()):
         _remember(data={"who": urllib.parse.quote(typed, safe=""), "cookie": WHO_COOKIE}, key="remember-who", height=0)
+
+
+def _glyphs(seen: MachineGlance) -> None:
+    page = page_file("machine")
+    devices = f":{'green' if seen.free else 'blue'}[{seen.free_words}]"
+    st.page_link(page, label=devices, icon=":material/memory:", help=escaped(seen.device_words, 400), width="content")
+    waiting = f"{seen.waiting} waiting" if seen.waiting else "none waiting"
+    st.page_link(page, label=waiting, icon=":material/low_priority:", help="Runs in the queue", width="content")
+    disk = f"{size(seen.disk_free)} free"
+    st.page_link(
+        page,
+        label=f":red[{disk}]" if seen.disk_is_short else disk,
+        icon=":material/hard_drive_2:",
+        help="Disk space for runs",
+        width="content",
+    )
+
+
+def _label() -> str:
+    return escaped(who(), 24) if is_named() else ":orange[Who are you?]"
+
+
+def _who() -> None:
+    """Sign in or out where that is configured; else a name, with what it is worth."""
+    if signed_in():
+        st.markdown(f"Signed in as **{escaped(signed_in(), NAME_LIMIT)}**")
+        if st.user.get("is_logged_in"):
+            st.button("Sign out", icon=":material/logout:", on_click=st.logout)
+        return
+    if "is_logged_in" in st.user:
+        st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login)
+    elif login_expected():
+        st.markdown("You did not come through the proxy that signs people in.")
+    key = f"who-was-{typed_name()}"  # a name typed elsewhere makes a new field, which shows it
+    with st.container(width=300):
+        st.text_input(
+            "Your name",
+            value=typed_name(),
+            key=key,
+            max_chars=NAME_LIMIT,
+            placeholder=current_user(),
+            on_change=_take_name,
+            args=(key,),
+        )
+        st.caption(f"{ATTRIBUTION} This browser remembers it.")
+
+
+def _take_name(key: str) -> None:
+    """Names are replaced, never emptied: a field that goes away reports '' in its last moment."""
+    if st.session_state[key]:
+        st.session_state[WHO_KEY] = st.session_state[key]

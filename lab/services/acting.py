@@ -92,6 +92,11 @@ def queue_entry(run_id: str) -> QueueEntry | None:
     return next((entry for entry in queue() if entry.run.id == run_id), None)
 
 
+def forget_queue() -> None:
+    """Read the queue again at the next look: somebody here has changed it."""
+    _queue.clear()  # type: ignore[attr-defined]
+
+
 @st.cache_resource(ttl=QUEUE_KEPT_S, show_spinner=False)
 def _queue(root: str) -> list[QueueEntry]:
     return queue_view.queue_view(open_store())

@@ -1,36 +1,286 @@
-"""The machine in three figures, cheap enough for every page. Never imports PyTorch."""
+"""The machine as the screens see it: who has which device, what waits, the disk. Read at most every second or two and
+shared by all sessions, so that ten open tabs cost as much as one. Never imports PyTorch."""
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import streamlit as st
 
 from core.config.load import resolve_path
-from core.jobs.devices import candidate_devices, is_busy, visible_gpus
-from lab.services.runs import list_views
+from core.errors import LabError
+from core.jobs import devices, disk, gpus, machine, queue_view, service, telemetry
+from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
+from core.jobs.gpus import Gpu, GpuProcess
+from core.jobs.machine import Machine
+from core.jobs.queue_view import QueueEntry, SupervisorState
+from core.jobs.slots import CPU, place_of
+from core.jobs.telemetry import Forecast
+from core.runs import trash
+from core.runs.store import RunStore
+from core.runs.trash import Trashed
+from lab.services.acting import forget_queue, queue
+from lab.services.runs import open_store
 from lab.services.settings import current_settings
+from lab.text import plain, size
+
+CleanupChoice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
+Move = Literal["first", "up", "down", "last"]
+Verdict = Literal["free", "partly free", "ours", "taken", "unreadable"]
+WAITING = ("queued", "paused")
+SHORT_BYTES = 5e9
+SHORT_SHARE = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceCard:
+    """One device: what it is, how full, who is on it, and whether a run of ours may start there.
+
+    verdict: 'free', 'partly free' (room beside a run), 'ours' (no place left), 'taken' (others fill it),
+    'unreadable'.
+    why: the same in words. memory_total_bytes: 0 when nobody knows. What is neither ours nor foreign is the driver's.
+    """
+
+    name: str
+    model: str
+    verdict: Verdict
+    why: str
+    utilization: float | None
+    memory_used_bytes: int
+    memory_total_bytes: int
+    ours_bytes: int = 0
+    foreign_bytes: int = 0
+    temperature_c: float | None = None
+    power_w: float | None = None
+    tenants: tuple[QueueEntry, ...] = ()
+    places: int = 1
+    strangers: tuple[GpuProcess, ...] = ()
+
+    @property
+    def is_free(self) -> bool:
+        """True when a run of ours may start here now."""
+        return self.verdict in ("free", "partly free")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MachineGlance:
-    """device: 'CPU' or '2 GPUs'. busy: a run holds it. waiting: runs in the queue. disk_free: bytes for runs."""
+    """free: devices where a run may start. free_words: '1 of 2 GPUs free'. disk_free: bytes for runs."""
 
-    device: str
-    busy: bool
+    free: int
+    free_words: str
+    device_words: str
     waiting: int
     disk_free: int
+    disk_is_short: bool
+
+
+def machine_now() -> Machine:
+    """GPUs, CPU, memory and disk, at most two seconds old."""
+    return _machine(str(open_store().root))
+
+
+@st.cache_resource(ttl=2, max_entries=4, show_spinner=False)
+def _machine(root: str) -> Machine:
+    return machine.read_machine(Path(root))
+
+
+def supervisor() -> SupervisorState:
+    """Who serves the queue; starts one when there is none. Raises LabError."""
+    store = open_store()
+    service.ensure_supervisor(store)
+    return queue_view.supervisor_state(store)
 
 
 def glance() -> MachineGlance:
     """What the top of every page shows."""
-    settings = current_settings()
-    root = resolve_path(settings.paths.runs)
-    folder = next(path for path in (root, *root.parents) if path.exists())
-    gpus = visible_gpus()
-    devices = candidate_devices(settings.machine.device)
+    found, now, waiting = cards(), machine_now(), sum(entry.state in WAITING for entry in queue())
+    shown = [card for card in found if card.name != "CPU"] or found
+    free = sum(card.is_free for card in shown)
+    kind = shown[0].name.split()[0]
+    words = f"{kind} {'free' if free else 'busy'}" if len(shown) == 1 else f"{free} of {len(shown)} {kind}s free"
+    if waiting:  # whoever looks keeps the queue served
+        with contextlib.suppress(LabError):
+            service.ensure_supervisor(open_store())
     return MachineGlance(
-        device=f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "CPU",
-        busy=all(is_busy(root, device) for device in devices),
-        waiting=sum(view.state == "queued" for view in list_views()),
-        disk_free=shutil.disk_usage(folder).free,
+        free=free,
+        free_words=words,
+        device_words=" · ".join(f"{card.name}: {card.why}" for card in found),
+        waiting=waiting,
+        disk_free=now.disk.free_bytes,
+        disk_is_short=now.disk.free_bytes < max(SHORT_BYTES, SHORT_SHARE * now.disk.total_bytes),
     )
+
+
+def cards() -> list[DeviceCard]:
+    """A card a GPU, or one for the CPU where there is none; beside GPUs one for the CPU while runs are on it."""
+    now, settings = machine_now(), current_settings().machine
+    live = [entry for entry in queue() if entry.slots]
+    found = [gpu_card(gpu, live, settings.foreign_memory_mb, settings.slots_per_gpu) for gpu in now.gpus]
+    if not found:
+        found = [blind_card(name, live, settings.slots_per_gpu) for name in devices.visible_gpus()]
+    cpu = cpu_card(now, live, settings.cpu_slots, alone=not found)
+    return found + ([cpu] if cpu.tenants or not found else [])
+
+
+def gpu_card(gpu: Gpu, live: list[QueueEntry], foreign_memory_mb: float, places: int) -> DeviceCard:
+    """The card of one GPU; `live` are entries that hold slots."""
+    tenants = _on(gpu.uuid, live)
+    strangers = tuple(process for process in gpu.processes if not process.run_id)
+    foreign = gpus.foreign_memory_bytes(gpu)
+    verdict, why = _verdict(tenants, places)
+    if not gpus.is_free_for_us(gpu, foreign_memory_mb):
+        names = " and ".join(sorted({process.user or "somebody" for process in strangers})) or "somebody we cannot see"
+        verdict, why = (
+            "taken",
+            f"held by {names} with {size(foreign)}; runs start below {size(foreign_memory_mb * 1e6)}",
+        )
+    if gpu.problem:
+        verdict, why = "unreadable", gpu.problem
+    return DeviceCard(
+        name=f"GPU {gpu.index}",
+        model=gpu.name,
+        verdict=verdict,
+        why=why,
+        utilization=gpu.utilization,
+        memory_used_bytes=gpu.memory_used_bytes,
+        memory_total_bytes=gpu.memory_total_bytes,
+        ours_bytes=sum(process.memory_bytes or 0 for process in gpu.processes if process.run_id),
+        foreign_bytes=foreign,
+        temperature_c=gpu.temperature_c,
+        power_w=gpu.power_w,
+        tenants=tenants,
+        places=places,
+        strangers=strangers,
+    )
+
+
+def blind_card(name: str, live: list[QueueEntry], places: int) -> DeviceCard:
+    """The card of a GPU whose driver says nothing: runs start on it, but nobody sees who else is there."""
+    tenants = _on(f"GPU-{name}", live)
+    verdict, why = _verdict(tenants, places)
+    return DeviceCard(
+        name=f"GPU {name}",
+        model="its driver cannot be read: nobody sees who else is on it",
+        verdict=verdict,
+        why=why,
+        utilization=None,
+        memory_used_bytes=0,
+        memory_total_bytes=0,
+        tenants=tenants,
+        places=places,
+    )
+
+
+def cpu_card(now: Machine, live: list[QueueEntry], places: int, *, alone: bool = True) -> DeviceCard:
+    """The card of the CPU; `live` are entries that hold slots. alone: there is no GPU beside it."""
+    tenants = _on(CPU, live)
+    verdict, why = _verdict(tenants, places)
+    return DeviceCard(
+        name="CPU",
+        model=f"{now.cpu_count} core{'s' if now.cpu_count > 1 else ''}" + (", no GPU seen here" if alone else ""),
+        verdict=verdict,
+        why=why,
+        utilization=now.cpu_load,
+        memory_used_bytes=now.memory_used_bytes,
+        memory_total_bytes=now.memory_total_bytes,
+        tenants=tenants,
+        places=places,
+    )
+
+
+def _on(place: str, live: list[QueueEntry]) -> tuple[QueueEntry, ...]:
+    return tuple(entry for entry in live if any(place_of(slot) == place for slot in entry.slots))
+
+
+def _verdict(tenants: tuple[QueueEntry, ...], places: int) -> tuple[Verdict, str]:
+    if not tenants:
+        return "free", "free"
+    if len(tenants) < places:
+        return "partly free", f"{len(tenants)} of {places} places taken"
+    return (
+        "ours",
+        f"all {places} places taken" if places > 1 else f"busy with a run of {tenants[0].owner or 'somebody'}",
+    )
+
+
+def history(since_s: float) -> Mapping[str, np.ndarray]:
+    """Columns of the machine's telemetry of the last `since_s` seconds."""
+    return _history(str(open_store().root), since_s)
+
+
+@st.cache_resource(ttl=10, max_entries=16, show_spinner=False)
+def _history(root: str, since_s: float) -> Mapping[str, np.ndarray]:
+    return telemetry.read_history(Path(root), since_s)
+
+
+def forecast() -> Forecast:
+    """When the disk will be full, from the last days."""
+    return _forecast(str(open_store().root))
+
+
+@st.cache_resource(ttl=60, max_entries=4, show_spinner=False)
+def _forecast(root: str) -> Forecast:
+    return telemetry.disk_forecast(telemetry.read_history(Path(root), 7 * 86400.0))
+
+
+def sizes() -> list[RunSize]:
+    """What every run takes on the disk, largest first."""
+    return _sizes(str(open_store().root))
+
+
+@st.cache_resource(ttl=10, max_entries=4, show_spinner=False)
+def _sizes(root: str) -> list[RunSize]:
+    return sorted(disk.run_sizes(RunStore(Path(root))), key=lambda found: -found.total_bytes)
+
+
+def cache_entries() -> list[CacheEntry]:
+    """Arrays, latents and judges in the cache, largest first."""
+    return sorted(disk.cache_entries(_cache_dir(), open_store()), key=lambda entry: -entry.size_bytes)
+
+
+def plan_cleanup(choice: CleanupChoice, older_than_days: float) -> CleanupPlan:
+    """What a clean-up would remove and what it would leave; removes nothing."""
+    return disk.plan_cleanup(open_store(), _cache_dir(), choice=choice, older_than_days=older_than_days)
+
+
+def apply_cleanup(plan: CleanupPlan, by: str) -> int:
+    """Remove what the plan names and is still free to go; bytes that were freed. Raises LabError."""
+    freed = disk.apply_cleanup(open_store(), plan, by)
+    _sizes.clear()  # type: ignore[attr-defined]
+    return freed
+
+
+def owners_of(plan: CleanupPlan) -> list[str]:
+    """Whose runs a clean-up touches."""
+    store = open_store()
+    deleted = {item.id: item.owner for item in trashed()}
+    owners = {run.id: run.info.owner for run in store.list()} | deleted
+    inside = (item.path.relative_to(store.root).parts for item in plan.goes if item.path.is_relative_to(store.root))
+    touched = {owners.get(name, "") for parts in inside for name in parts[:2]}
+    return sorted({plain(owner, 60) for owner in touched} - {""})
+
+
+def trashed() -> list[Trashed]:
+    """Deleted runs that can still be brought back, the newest first."""
+    return trash.list_trash(open_store(), keep_days=current_settings().machine.trash_days)
+
+
+def move(run_id: str, to: Move, by: str) -> None:
+    """Change a run's place among those of its priority. Raises LabError."""
+    service.move_run(open_store(), run_id, to=to, by=by)
+    forget_queue()
+
+
+def set_priority(run_id: str, priority: int, by: str) -> None:
+    """Higher is served first, -10 to 10. Raises LabError."""
+    service.set_priority(open_store(), run_id, priority, by=by)
+    forget_queue()
+
+
+def _cache_dir() -> Path:
+    return resolve_path(current_settings().paths.cache)

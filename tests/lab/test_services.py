@@ -13,7 +13,6 @@ from core.runs.metrics import MetricsWriter, read_metrics
 from core.runs.run import RunState
 from core.runs.store import RunStore
 from lab.services import runs, training
-from lab.services.machine import glance
 from lab.services.settings import current_settings
 from tests.pages.run_folders import make_run, write_checkpoint
 
@@ -107,13 +106,6 @@ def test_marks_tell_where_a_run_was_resumed(store: RunStore) -> None:
         run.add_event("resumed", from_step=from_step)
     run.add_event("resumed", from_step="x")
     assert runs.resumed_at(run) == [40, 70]
-
-
-def test_the_glance_counts_what_waits(store: RunStore) -> None:
-    make_run(store, state=RunState.QUEUED, logged=0)
-    seen = glance()
-    assert (seen.waiting, seen.busy) == (1, False)
-    assert seen.disk_free > 0
 
 
 def test_settings_follow_the_environment(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

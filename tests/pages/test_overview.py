@@ -56,10 +56,10 @@ def test_a_failed_run_says_why(store: RunStore, open_page: OpenPage) -> None:
 
 
 def test_the_machine_is_in_one_line_on_every_page(store: RunStore, open_page: OpenPage) -> None:
-    make_run(store, state=RunState.QUEUED, logged=0)
-    line = open_page("train").markdown[0].value
-    assert "free" in line
-    assert "1 waiting" in line
+    labels = [element.proto.label for element in open_page("train").get("page_link")][:3]
+    assert "free" in labels[0]
+    assert labels[1] == "none waiting"
+    assert "free" in labels[2]
 
 
 WHO = "import streamlit as st\nfrom lab.state import who\nst.text(who())"

@@ -1,0 +1,123 @@
+"""Who is here, and the machine in three glyphs above every page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from streamlit import config
+from streamlit.testing.v1 import AppTest
+
+from lab.components import top_line
+from lab.services.machine import MachineGlance
+from lab.state import WHO_KEY
+
+WHO = "import streamlit as st\nfrom lab.state import who, is_named\nst.text(who())\nst.text(str(is_named()))"
+LINE = "from lab.components.top_line import top_line\ntop_line()"
+GLANCE = MachineGlance(
+    free=1,
+    free_words="1 of 2 GPUs free",
+    device_words="GPU 0: busy with a run of ana · GPU 1: free",
+    waiting=3,
+    disk_free=120_000_000_000,
+    disk_is_short=False,
+)
+HEADERS = {"X-Forwarded-Email": "email"}
+
+
+@pytest.fixture(autouse=True)
+def _account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_USER", "service-account")
+    monkeypatch.setattr(top_line, "glance", lambda: GLANCE)
+
+
+@pytest.fixture
+def proxy_headers() -> Any:
+    """server.trustedUserHeaders as a proxy needs them, for one test."""
+    before = config.get_option("server.trustedUserHeaders")
+    config.set_option("server.trustedUserHeaders", HEADERS)
+    yield
+    config.set_option("server.trustedUserHeaders", before)
+
+
+def run(source: str, *, typed: str = "", user: dict[str, Any] | None = None) -> AppTest:
+    app = AppTest.from_string(source)
+    app.user = user or {}
+    app.session_state[WHO_KEY] = typed
+    return app.run()
+
+
+@pytest.mark.parametrize(
+    ("typed", "user", "expected"),
+    [
+        ("", {}, "service-account"),
+        ("Ana", {}, "Ana"),
+        ("Ana", {"is_logged_in": True, "email": "bea@example.com"}, "bea@example.com"),
+        ("Ana", {"is_logged_in": True, "name": "Bea"}, "Bea"),
+        ("Ana", {"email": "proxy@example.com"}, "proxy@example.com"),
+        ("Ana", {"preferred_username": "bea"}, "bea"),
+        ("bea@example.com", {"is_logged_in": False}, "bea@example.com (not signed in)"),
+        ("", {"is_logged_in": False}, "service-account (not signed in)"),
+        ("two\nlines" + "x" * 100, {}, "two lines" + "x" * 50 + "…"),
+    ],
+)
+def test_a_login_beats_the_typed_name_and_a_typed_one_never_passes_for_it(
+    typed: str, user: dict[str, Any], expected: str
+) -> None:
+    assert run(WHO, typed=typed, user=user).text[0].value == expected
+
+
+def test_a_typed_name_behind_a_proxy_is_no_login(proxy_headers: None) -> None:
+    assert run(WHO, typed="Ana").text[0].value == "Ana (not signed in)"
+    assert run(WHO, typed="Ana", user={"email": "ana@example.com"}).text[0].value == "ana@example.com"
+
+
+@pytest.mark.parametrize(
+    ("typed", "user", "named"), [("", {}, "False"), ("Ana", {}, "True"), ("", {"name": "B"}, "True")]
+)
+def test_somebody_is_named_by_login_or_word(typed: str, user: dict[str, Any], named: str) -> None:
+    assert run(WHO, typed=typed, user=user).text[1].value == named
+
+
+def test_three_glyphs_lead_to_the_machine_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr(top_line.st, "page_link", lambda page, *, label, **_: seen.append((page, label)))
+    run(LINE)
+    assert [label for _, label in seen] == [":green[1 of 2 GPUs free]", "3 waiting", "120.0 GB free"]
+    assert {page for page, _ in seen} == {"../pages/machine.py"}
+
+
+def test_a_full_disk_and_a_busy_machine_look_different(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = replace(GLANCE, free=0, free_words="CPU busy", waiting=0, disk_free=900_000_000, disk_is_short=True)
+    monkeypatch.setattr(top_line, "glance", lambda: busy)
+    seen: list[str] = []
+    monkeypatch.setattr(top_line.st, "page_link", lambda page, *, label, **_: seen.append(label))
+    run(LINE)
+    assert seen == [":blue[CPU busy]", "none waiting", ":red[900.0 MB free]"]
+
+
+@pytest.fixture
+def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page alone has no navigation to link to."""
+    monkeypatch.setattr(top_line.st, "page_link", lambda *_, **__: None)
+
+
+def test_a_typed_name_is_called_what_it_is(no_links: None) -> None:
+    assert any("Attribution only: anyone can type any name" in caption.value for caption in run(LINE).caption)
+
+
+def test_who_signed_in_is_not_asked_for_a_name(no_links: None) -> None:
+    app = run(LINE, user={"is_logged_in": True, "email": "bea@example.com"})
+    assert not app.text_input
+    assert [button.label for button in app.button] == ["Sign out"]
+
+
+def test_where_a_login_is_configured_it_is_offered(no_links: None) -> None:
+    assert [button.label for button in run(LINE, user={"is_logged_in": False}).button] == ["Sign in"]
+
+
+def test_a_proxy_user_has_no_button_to_sign_out(no_links: None) -> None:
+    app = run(LINE, user={"email": "bea@example.com"})
+    assert not app.button
+    assert not app.text_input
