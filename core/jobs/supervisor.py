@@ -326,8 +326,10 @@ class Supervisor:
             if run.id in known:
                 continue
             status = run.status()
-            if not status.state.is_active or _age_s(status.heartbeat_at) < FRESH_S or is_locked(lock_path(run)):
+            if not status.state.is_active:
                 continue
+            if status.state is RunState.QUEUED and (_age_s(status.heartbeat_at) < FRESH_S or is_locked(lock_path(run))):
+                continue  # it is being put in right now
             with contextlib.suppress(LabError, OSError):
                 self._take_in(run, status.state)
 
@@ -345,6 +347,8 @@ class Supervisor:
             known = replace(job_for(run), attempt=attempt, slots=tuple(map(str, slots)))
             self.queue.forget(run.id)
             self.queue.restore_live(replace(known, boot_id=str(facts.get("boot_id", ""))))
+            return
+        if is_locked(lock_path(run)):  # somebody works on it by hand
             return
         reason = "its process is gone"
         run.write_status(replace(run.status(), state=RunState.INTERRUPTED, reason=reason, stage="", process=None))

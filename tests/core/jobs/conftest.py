@@ -140,6 +140,12 @@ def box(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def many():
+    """How often: the first number in CI, the second with LAB_SLOW=1."""
+    return lambda few, lots: lots if os.environ.get("LAB_SLOW") else few
+
+
+@pytest.fixture
 def recorded_gpus(tmp_path, monkeypatch):
     """Two pretended GPUs; call it again with processes to change what NVML says."""
     path = tmp_path / "nvml.json"

@@ -129,7 +129,7 @@ def test_history_is_read_back_and_thinned(tmp_path, monkeypatch):
     assert len(whole["time"]) <= telemetry.MAX_POINTS
     assert np.all(np.diff(whole["time"]) > 0)
     assert whole["cpu"].max() == 0.5
-    assert len(telemetry.read_history(tmp_path, 600)["time"]) == 60
+    assert len(telemetry.read_history(tmp_path, 600)["time"]) in (60, 61)
 
 
 @pytest.mark.parametrize(

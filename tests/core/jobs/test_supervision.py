@@ -1,0 +1,502 @@
+"""Runs through the real queue, supervisor and shim, with a stand-in for the training: order, stops, deaths, repairs.
+
+LAB_KILLS sets how often the supervisor is killed (CI: 8; the issue's number is 100).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import itertools
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from core.errors import LabError, RunBusy
+from core.jobs import attempts, service
+from core.jobs.endings import MAX_FRUITLESS
+from core.jobs.processes import boot_id
+from core.jobs.queue import JobState
+from core.runs.run import RunState
+
+STOPPED = (RunState.STOPPED,)
+
+
+def kill(pid, number=signal.SIGKILL):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def overlaps(box):
+    """Pairs of runs that were on the same GPU at the same time."""
+    spans = []
+    ends = {mark["run"]: mark["at"] for mark in box.marks("end")}
+    for mark in box.marks("start"):
+        spans.append((mark["gpus"], mark["at"], ends[mark["run"]], mark["run"]))
+    spans.sort()
+    return [(a, b) for a, b in itertools.pairwise(spans) if a[0] == b[0] and b[1] < a[2]]
+
+
+class TestOrder:
+    def test_twenty_runs_on_two_gpus_keep_order_and_priority_and_never_overlap(self, box, recorded_gpus):
+        runs = [box.create(steps=4, device="auto") for _ in range(20)]
+        urgent = runs[15:18]
+        for run in runs:
+            box.submit(run, priority=5 if run in urgent else 0)
+        box.wait_until_judged(*runs, timeout_s=120)
+        assert {run.status().state for run in runs} == {RunState.FINISHED}
+        assert overlaps(box) == []
+        assert {mark["gpus"] for mark in box.marks("start")} == {"GPU-00000000-aaaa", "GPU-10000000-aaaa"}
+        started = {run.id: box.queue.job(run.id).started_at for run in runs}
+        normal = [started[run.id] for run in runs if run not in urgent]
+        assert normal == sorted(normal)
+        waited_for_urgent = [at for at in normal if at < max(started[run.id] for run in urgent)]
+        assert len(waited_for_urgent) <= 17
+        assert Counter(mark["run"] for mark in box.marks("start")) == Counter(run.id for run in runs)
+
+    def test_a_gpu_that_somebody_fills_is_left_alone_until_it_is_free(self, box, recorded_gpus):
+        recorded_gpus(1, gpu0={"memory_used": 40_600_000_000, "processes": [{"pid": 1, "memory": 40_000_000_000}]})
+        run = box.create(steps=2, device="auto")
+        box.submit(run)
+        box.wait(lambda: "GPU 0 is used by root" in box.queue.job(run.id).waits_for)
+        assert "40.0 GB" in service.queue_view(box.store)[0].waits_for
+        recorded_gpus(1)
+        box.wait_until_judged(run)
+        assert run.status().state is RunState.FINISHED
+
+    def test_a_run_for_the_cpu_does_not_wait_for_those_that_want_a_gpu(self, box, recorded_gpus):
+        recorded_gpus(1, gpu0={"memory_used": 40_600_000_000})
+        waits, passes = box.create(steps=2, device="auto"), box.create(steps=2, device="cpu")
+        box.submit(waits, passes)
+        box.wait_until_judged(passes)
+        assert box.queue.job(waits.id).state is JobState.QUEUED
+
+    def test_a_unet_waits_for_its_vae_and_then_trains(self, box):
+        vae = box.create(steps=10)
+        unet = box.create("unet", parents=(vae.id,), steps=3)
+        box.submit(vae, unet)
+        box.wait(lambda: box.queue.job(unet.id).waits_for == f"its VAE run {vae.id}")
+        box.wait_until_judged(vae, unet)
+        assert unet.status().state is RunState.FINISHED
+
+    @pytest.mark.parametrize(("die", "state", "words"), [("raise", "failed", "failed"), ("", "stopped", "was stopped")])
+    def test_a_unet_ends_with_the_reason_when_its_vae_does_not_finish(self, box, monkeypatch, die, state, words):
+        monkeypatch.setenv("STANDIN_DIE", die)
+        vae = box.create(steps=500)
+        unet = box.create("unet", parents=(vae.id,), steps=3)
+        box.submit(vae, unet)
+        if not die:
+            box.wait_for_step(vae, 3)
+            service.stop_run(box.store, vae.id, by="ana", engine=box.engine)
+        box.wait_until_judged(vae, unet)
+        assert unet.status().state == state
+        assert unet.status().reason == f"its VAE run {vae.id} {words}"
+        assert [mark["run"] for mark in box.marks("start")] == [vae.id]
+
+
+class TestStops:
+    def stop_and_check(self, box, run, grace_s=2.0):
+        started = time.monotonic()
+        status = service.stop_run(box.store, run.id, by="ben", engine=box.engine)
+        assert status.state is RunState.STOPPED
+        assert time.monotonic() - started <= grace_s + 5
+        assert box.pids(run) == []
+        assert box.queue.leases() == {}
+        return status
+
+    def test_a_stop_saves_and_each_stage_is_told_when_it_was_seen(self, box):
+        run = box.create(steps=5000)
+        box.submit(run)
+        box.wait_for_step(run, 3)
+        status = self.stop_and_check(box, run)
+        step = status.step
+        assert status.reason == f"stopped by ben at step {step:,}; the last checkpoint is of step {step:,}"
+        box.wait(lambda: all(stage.done for stage in service.stop_stages(run)))
+        assert [stage.words for stage in service.stop_stages(run)] == [
+            "asked to stop by ben", f"checkpoint of step {step:,} saved", "process gone",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("workers", [0, 3])
+    def test_what_ignores_the_request_is_killed_after_the_grace_with_all_it_started(self, box, monkeypatch, workers):
+        monkeypatch.setenv("STANDIN_IGNORE_TERM", "1")
+        monkeypatch.setenv("STANDIN_CHILDREN", str(workers))
+        run = box.create(steps=5000)
+        box.submit(run)
+        box.wait_for_step(run, 6)
+        box.wait(lambda: len(box.pids(run)) == 1 + workers)
+        status = self.stop_and_check(box, run)
+        assert status.reason.startswith(
+            "killed because it did not stop within 2 s of the request by ben; the last checkpoint"
+        )
+
+    def test_data_workers_that_outlive_a_finished_training_are_ended(self, box, monkeypatch):
+        monkeypatch.setenv("STANDIN_CHILDREN", "2")
+        run = box.create(steps=3)
+        box.submit(run)
+        box.wait_until_judged(run)
+        assert run.status().state is RunState.FINISHED
+        assert box.pids(run) == []
+
+    def test_a_second_request_kills_at_once(self, box, monkeypatch):
+        monkeypatch.setenv("STANDIN_IGNORE_TERM", "1")
+        run = box.create(steps=5000, stop_grace_s=600)
+        box.submit(run)
+        box.wait_for_step(run, 2)
+        service.request_stop(box.store, run.id, by="ben", engine=box.engine)
+        service.request_stop(box.store, run.id, by="ben", engine=box.engine)
+        started = time.monotonic()
+        status = service.force_stop(box.store, run.id, by="eva", engine=box.engine)
+        assert time.monotonic() - started < 6
+        assert status.reason.startswith("killed by eva; ")
+        assert box.pids(run) == []
+
+    @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, 0.6, 1.0])
+    def test_a_stop_while_it_starts_ends_in_one_state(self, box, delay_s):
+        box.supervise()
+        box.wait(lambda: box.supervisor_pid() is not None)
+        run = box.create(steps=5000)
+        box.submit(run)
+        time.sleep(delay_s)
+        status = self.stop_and_check(box, run)
+        assert status.reason
+        time.sleep(0.5)
+        assert run.status().state is RunState.STOPPED
+        assert box.queue.job(run.id).state is JobState.ENDED
+
+    def test_a_stop_reaches_a_run_while_no_supervisor_lives(self, box):
+        run = box.create(steps=5000)
+        box.submit(run)
+        box.wait_for_step(run, 2)
+        box.kill_supervisor()
+        service.request_stop(box.store, run.id, by="ben", engine=box.engine)
+        box.wait(lambda: box.pids(run) == [])
+        assert run.status().state is RunState.STOPPED
+        box.wait_until_judged(run)
+
+    def test_a_run_that_waits_is_stopped_without_ever_starting(self, box):
+        first, second = box.create(steps=100), box.create(steps=5)
+        box.submit(first, second)
+        box.wait_for_step(first, 1)
+        service.request_stop(box.store, second.id, by="ben", engine=box.engine)
+        assert second.status().reason == "stopped by ben before it began"
+        box.wait_until_judged(first, second)
+        assert [mark["run"] for mark in box.marks("start")] == [first.id]
+        with pytest.raises(LabError, match="is not running"):
+            service.request_stop(box.store, second.id, engine=box.engine)
+
+    def test_a_signal_from_outside_is_no_request_and_is_not_undone(self, box):
+        run = box.create(steps=5000)
+        box.submit(run)
+        box.wait_for_step(run, 3)
+        kill(run.status().process.pid, signal.SIGTERM)
+        (status,) = box.wait_until_judged(run)
+        assert status.state is RunState.INTERRUPTED
+        assert status.reason.startswith("ended by a signal (SIGTERM) from outside the lab at step")
+
+
+class TestPause:
+    def test_a_paused_run_frees_its_place_and_goes_on_where_it_was(self, box):
+        first, second = box.create(steps=300), box.create(steps=3)
+        box.submit(first, second)
+        box.wait_for_step(first, 4)
+        status = service.pause_run(box.store, first.id, by="ana", wait=True, engine=box.engine)
+        assert status.reason.startswith("paused by ana at step")
+        box.wait_until_judged(second)
+        assert box.queue.job(first.id).state is JobState.PAUSED
+        service.resume_run(box.store, first.id, by="ana", engine=box.engine)
+        box.wait_until_judged(first, timeout_s=60)
+        assert first.status().state is RunState.FINISHED
+        events = [event["event"] for event in first.events()]
+        assert events.count("resumed") == 1
+
+    def test_a_paused_run_keeps_its_place_before_later_ones(self, box):
+        first, second, third = (box.create(steps=200) for _ in range(3))
+        box.submit(first, second, third)
+        box.wait_for_step(first, 1)
+        service.pause_run(box.store, second.id, engine=box.engine)
+        assert [job.run_id for job in box.queue.jobs()][1:] == [second.id, third.id]
+        service.resume_run(box.store, second.id, engine=box.engine)
+        assert [job.run_id for job in box.queue.jobs(JobState.QUEUED)] == [second.id, third.id]
+
+    def test_a_run_that_is_active_cannot_be_resumed(self, box):
+        run = box.create(steps=500)
+        box.submit(run)
+        box.wait_for_step(run, 1)
+        with pytest.raises(RunBusy):
+            service.resume_run(box.store, run.id, engine=box.engine)
+
+
+class TestDeaths:
+    @pytest.mark.parametrize(
+        ("die", "state", "words"),
+        [
+            (
+                "exit3",
+                "failed",
+                "its process ended at step 1 (exit code 3) without saying why; the log has the details",
+            ),
+            ("silent", "failed", "its process ended at step 1 (exit code 0) without saying why"),
+            ("segv", "failed", "its process crashed (SIGSEGV) at step 1; the log has the details"),
+            ("raise", "failed", "unexpected RuntimeError: something unexpected; the log has the details"),
+        ],
+    )
+    def test_the_cause_of_death_is_told_in_words(self, box, monkeypatch, die, state, words):
+        monkeypatch.setenv("STANDIN_DIE", die)
+        run = box.create(steps=10)
+        box.submit(run)
+        (status,) = box.wait_until_judged(run)
+        assert status.state == state
+        assert status.reason.startswith(words)
+
+    def test_a_killed_training_goes_on_by_itself_from_its_checkpoint(self, box):
+        run = box.create(steps=60)
+        box.submit(run)
+        box.wait_for_step(run, 12)
+        kill(run.status().process.pid)
+        box.wait(lambda: len(box.marks("start")) == 2)
+        (status,) = box.wait_until_judged(run)
+        assert status.state is RunState.FINISHED
+        resumed = [event for event in run.events() if event["event"] == "resumed"]
+        assert resumed[0]["from_step"] >= 10
+        told = [event["reason"] for event in run.events() if event["event"] == "queued"]
+        assert told[0].startswith("its process was killed from outside the lab (SIGKILL) at step")
+        assert told[0].endswith("queued again")
+
+    def test_it_does_not_when_the_run_was_told_not_to(self, box):
+        run = box.create(steps=60, auto_resume=False)
+        box.submit(run)
+        box.wait_for_step(run, 7)
+        kill(run.status().process.pid)
+        (status,) = box.wait_until_judged(run)
+        assert status.state is RunState.INTERRUPTED
+        assert "SIGKILL" in status.reason
+        assert len(box.marks("start")) == 1
+
+    def test_a_run_that_always_dies_at_the_same_place_is_given_up(self, box, monkeypatch):
+        monkeypatch.setenv("STANDIN_SAVE_EVERY", "1000")
+        run = box.create(steps=5000)
+        box.submit(run)
+        for number in range(1, 10):
+            box.wait(lambda number=number: len(box.marks("start")) >= number or
+                     box.queue.job(run.id).state is JobState.ENDED)  # fmt: skip
+            if box.queue.job(run.id).state is JobState.ENDED:
+                break
+            box.wait(lambda: run.status().process is not None and run.status().step > 0)
+            kill(run.status().process.pid)
+        (status,) = box.wait_until_judged(run)
+        assert status.state is RunState.INTERRUPTED
+        assert f"it died {MAX_FRUITLESS} times at the same checkpoint" in status.reason
+        assert len(box.marks("start")) == MAX_FRUITLESS + 1
+
+    def test_after_a_restart_of_the_machine_runs_come_back_as_asked(self, box):
+        comes_back, stays = box.create(steps=40, device="cpu"), box.create(steps=40, auto_resume=False)
+        box.submit(comes_back)
+        box.wait_for_step(comes_back, 6)
+        box.kill_supervisor()
+        for pid in [*box.shim_pids(comes_back), *box.pids(comes_back)]:
+            kill(pid)
+        with box.queue.transaction() as database:
+            database.execute("update jobs set boot_id = 'an earlier boot'")
+        box.submit(stays)
+        box.wait_for_step(stays, 1)
+        assert comes_back.status().state is RunState.FINISHED
+        words = [event["reason"] for event in comes_back.events() if event["event"] == "queued"]
+        assert words[0].startswith("the machine was restarted at step")
+        box.kill_supervisor()
+        for pid in [*box.shim_pids(stays), *box.pids(stays)]:
+            kill(pid)
+        with box.queue.transaction() as database:
+            database.execute("update jobs set boot_id = 'an earlier boot' where state = 'live'")
+        box.supervise()
+        (status,) = box.wait_until_judged(stays)
+        assert status.state is RunState.INTERRUPTED
+        assert "the machine was restarted" in status.reason
+
+    def test_a_training_whose_shim_is_killed_is_adopted_and_runs_once(self, box):
+        run = box.create(steps=150)
+        box.submit(run)
+        box.wait_for_step(run, 3)
+        (shim,) = box.shim_pids(run)
+        trainer = run.status().process.pid
+        kill(shim)
+        box.wait(lambda: (box.shim_pids(run) or [shim]) != [shim], 5.0, "not adopted within 5 s")
+        assert run.status().process.pid == trainer
+        box.wait_until_judged(run)
+        assert run.status().state is RunState.FINISHED
+        assert len(box.marks("start")) == 1
+
+    def test_an_adopted_training_can_be_stopped(self, box):
+        run = box.create(steps=5000)
+        box.submit(run)
+        box.wait_for_step(run, 3)
+        kill(box.shim_pids(run)[0])
+        status = service.stop_run(box.store, run.id, by="ben", engine=box.engine)
+        assert status.state is RunState.STOPPED
+        assert box.pids(run) == []
+
+    @pytest.mark.parametrize(
+        "victims", ["shim trainer", "supervisor shim", "supervisor trainer", "supervisor shim trainer"]
+    )
+    def test_any_pair_may_be_killed_and_the_run_still_finishes(self, box, victims):
+        run = box.create(steps=80)
+        box.submit(run)
+        box.wait_for_step(run, 8)
+        trainer = run.status().process.pid
+        if "supervisor" in victims:
+            box.kill_supervisor()
+        if "shim" in victims:
+            kill(box.shim_pids(run)[0])
+        if "trainer" in victims:
+            os.killpg(trainer, signal.SIGKILL)
+        box.supervise()
+        box.wait_until_judged(run, timeout_s=60)
+        assert run.status().state is RunState.FINISHED
+        assert len(box.marks("start")) == (2 if "trainer" in victims else 1)
+        assert len(box.marks("end")) == 1
+        assert box.pids(run) == box.shim_pids(run) == []
+
+    def test_a_supervisor_killed_again_and_again_runs_each_run_once(self, box, recorded_gpus, many):
+        runs = [box.create(steps=25, device="auto") for _ in range(many(8, 40))]
+        box.submit(*runs)
+        chance = random.Random(0)
+        for _ in range(int(os.environ.get("LAB_KILLS") or many(8, 100))):
+            box.supervise()
+            time.sleep(chance.uniform(0.05, 1.2))
+            box.kill_supervisor()
+        box.supervise()
+        box.wait_until_judged(*runs, timeout_s=300)
+        assert {run.status().state for run in runs} == {RunState.FINISHED}
+        assert Counter(mark["run"] for mark in box.marks("start")) == Counter(run.id for run in runs)
+        assert overlaps(box) == []
+        assert [pid for run in runs for pid in [*box.pids(run), *box.shim_pids(run)]] == []
+
+    def test_a_supervisor_that_dies_between_claim_and_start_loses_nothing(self, box):
+        run = box.create(steps=3)
+        box.supervise()
+        box.wait(lambda: box.supervisor_pid() is not None)
+        box.kill_supervisor()
+        from core.jobs.submit import job_for
+
+        assert box.queue.put(job_for(run))
+        assert box.queue.claim(run.id, ["cpu/0"], boot_id()) == 1
+        box.supervise()
+        box.wait_until_judged(run)
+        assert run.status().state is RunState.FINISHED
+        assert box.queue.job(run.id).attempt == 2
+
+    def test_a_run_deleted_by_hand_while_it_waits_leaves_the_queue(self, box):
+        first, second = box.create(steps=50), box.create(steps=5)
+        box.submit(first, second)
+        box.wait_for_step(first, 1)
+        import shutil
+
+        shutil.rmtree(second.folder)
+        box.wait_until_judged(first)
+        box.wait(lambda: box.queue.job(second.id).state is JobState.ENDED)
+
+
+class TestAround:
+    def test_a_training_runs_the_code_it_was_queued_with(self, box, monkeypatch):
+        from core.jobs import frozen_code
+
+        first = frozen_code.freeze(box.queue.folder)
+        assert frozen_code.freeze(box.queue.folder) == first
+        kept = frozen_code.frozen_root(box.queue.folder, first)
+        assert (kept / "core" / "jobs" / "worker.py").is_file()
+        assert (kept / "core" / "config" / "presets" / "quick.yaml").is_file()
+        run = box.create(steps=2)
+        box.submit(run)
+        box.wait_until_judged(run)
+        assert box.queue.job(run.id).code == first
+        frozen_code.sweep(box.queue.folder, {first}, older_than=time.time() + 10)
+        assert kept.is_dir()
+        frozen_code.sweep(box.queue.folder, set(), older_than=time.time() + 10)
+        assert not kept.is_dir()
+
+    def test_the_webhook_hears_how_a_run_ended(self, box, monkeypatch):
+        heard = []
+
+        class Receiver(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                heard.append(body)
+                self.send_response(500 if len(heard) == 1 else 204)
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        from core.jobs import webhook
+        from core.jobs.housekeeping import message
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            run = box.create(steps=2)
+            url = f"http://127.0.0.1:{server.server_port}/hook"
+            assert webhook.post(url, message(run, "failed", "disk full")) == "the receiver answered 500"
+            box.queue.add_notice(message(run, "failed", "disk full at step 2"))
+            courier = webhook.Courier(box.queue)
+            courier.deliver_due(url)
+            courier.thread.join(10)
+            assert heard[-1]["text"] == f"{run.id}: failed (disk full at step 2)"
+            assert heard[-1]["owner"] == "ana"
+            assert box.queue.due_notices(time.time() + 1e9) == []
+        finally:
+            server.shutdown()
+
+    def test_a_message_that_cannot_be_delivered_is_kept_and_tried_again(self, box):
+        from core.jobs import webhook
+
+        box.queue.add_notice({"text": "x"})
+        courier = webhook.Courier(box.queue)
+        courier.deliver_due("http://127.0.0.1:9/nobody")
+        courier.thread.join(10)
+        assert box.queue.due_notices(time.time()) == []
+        ((_, body, tries),) = box.queue.due_notices(time.time() + 3600)
+        assert (body, tries) == ({"text": "x"}, 1)
+
+    def test_the_supervisor_does_not_load_pytorch(self, box):
+        run = box.create(steps=2)
+        box.submit(run)
+        box.wait_until_judged(run)
+        from pathlib import Path
+
+        maps = Path(f"/proc/{box.supervisor_pid()}/maps").read_text()
+        assert "libtorch" not in maps
+
+    def test_the_supervisor_leaves_with_its_folder(self, box):
+        import shutil
+
+        box.supervise()
+        box.wait(lambda: box.supervisor_pid() is not None)
+        pid = box.supervisor_pid()
+        box.queue.close()
+        shutil.rmtree(box.store.root)
+        from core.jobs.processes import identity_of
+
+        box.wait(lambda: identity_of(pid) is None, 15)
+
+    def test_expected_starts_follow_from_runs_of_the_same_kind(self, box, monkeypatch):
+        done = box.create(steps=20)
+        box.submit(done)
+        box.wait_until_judged(done)
+        monkeypatch.setenv("STANDIN_STEP_S", "0.2")
+        box.kill_supervisor()
+        live, waits, waits_too = (box.create(steps=400) for _ in range(3))
+        box.submit(live, waits, waits_too)
+        box.wait_for_step(live, 2)
+        entries = service.queue_view(box.store)
+        assert [entry.place for entry in entries] == [0, 1, 2]
+        assert entries[0].expected_start_s == 0
+        if entries[1].expected_start_s is not None:
+            assert entries[2].expected_start_s >= entries[1].expected_start_s
+
+    def test_tokens_of_other_attempts_are_not_confused(self):
+        assert attempts.token_of("20260101-000000-vae-abcd", 1) != attempts.token_of("20260101-000000-vae-abcd", 11)
