@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.__main__ import main
+from core.__main__ import COMMANDS, main
 from core.config.schema import project_root
-from core.jobs.observed import job_process, observed_status
+from core.jobs.processes import is_alive
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
+from tests.endings import end_lab
 
 TINY = {
     "data.name": "digits",
@@ -83,10 +84,7 @@ class Lab:
 def lab(tmp_path):
     lab = Lab(tmp_path)
     yield lab
-    for run in lab.store.list():
-        process = job_process(run)
-        if process and run.status().state.is_active:
-            os.kill(process.pid, signal.SIGKILL)
+    end_lab(lab.store)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +94,8 @@ def trained(tmp_path_factory):
     done = lab("train", "all", "--name", "tiny", *TINY_OPTIONS)
     assert done.returncode == 0, done.stderr
     lab.ids = done.stdout.split()
-    return lab
+    yield lab
+    end_lab(lab.store)
 
 
 def one_sentence(done, code):
@@ -134,9 +133,7 @@ def test_stopping_and_deleting_never_load_torch(lab, command, monkeypatch):
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(
-    "command", ["train", "sample", "evaluate", "runs", "show", "stop", "resume", "delete", "doctor"]
-)
+@pytest.mark.parametrize("command", [command.__name__.rpartition(".")[2] for command in COMMANDS])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
@@ -303,8 +300,8 @@ def test_detached_training_is_watched_stopped_resumed_and_deleted_from_outside(l
     assert done.returncode == 0, done.stderr
     vae, unet = (lab.store.get(run_id) for run_id in done.stdout.split())
     lab.wait_for(lambda: vae.status().step > 5)
-    assert "is running; stop it first" in one_sentence(lab("delete", vae.id), 1)
-    assert "is already running" in one_sentence(lab("resume", unet.id, "--detach"), 1)
+    assert "is being worked on; stop it first" in one_sentence(lab("delete", vae.id), 1)
+    assert "is already queued" in one_sentence(lab("resume", unet.id, "--detach"), 1)
     stopped = lab("stop", vae.id)
     assert (stopped.returncode, vae.status().state) == (0, RunState.STOPPED)
     assert "is stopped (stopped by ana at step" in stopped.stdout
@@ -344,13 +341,16 @@ def test_a_run_killed_again_and_again_ends_bit_equal_to_one_never_killed(lab, tr
     for target in np.sort(random.uniform(0, 2 * steps - 8, num_kills)):
         lab.wait_for(lambda target=target: steps_saved(vae, unet) >= target - 4)
         time.sleep(random.uniform(0, 0.1))  # also between saves, and while one is written
-        os.kill(job_process(unet).pid, signal.SIGKILL)
-        lab.wait_for(lambda: observed_status(unet).state is RunState.INTERRUPTED)
+        lab.wait_for(lambda: any(is_alive(run.status().process) for run in (vae, unet)))
+        victim = next(run for run in (vae, unet) if is_alive(run.status().process))
         before = steps_saved(vae, unet)
-        assert lab("resume", unet.id, "--detach").returncode == 0
+        deaths = len([event for event in victim.events() if event["event"] == "queued"])
+        os.kill(victim.status().process.pid, signal.SIGKILL)
+        lab.wait_for(lambda: len([e for e in victim.events() if e["event"] == "queued"]) > deaths)
         assert steps_saved(vae, unet) >= before
     lab.wait_for(lambda: unet.status().state is RunState.FINISHED, timeout_s=120)
-    assert [event["event"] for event in unet.events()].count("resume requested") == num_kills
+    told = [event["event"] for run in (vae, unet) for event in run.events()]
+    assert told.count("queued") == num_kills
     for run, other in zip((vae, unet), reference, strict=True):
         assert weights_of(run) == weights_of(trained.store.get(other))
         logged = [json.loads(line)["step"] for line in run.metrics_path.read_text().splitlines()]

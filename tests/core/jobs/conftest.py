@@ -13,10 +13,9 @@ from core.jobs import attempts
 from core.jobs.engines.local import LocalEngine
 from core.jobs.observed import observed_status
 from core.jobs.queue import JobState, Queue
-from core.jobs.supervisor import FACTS_NAME, start_supervisor
-from core.runs.lock import is_locked
-from core.runs.run import Run
+from core.jobs.supervisor import start_supervisor
 from core.runs.store import RunStore
+from tests import endings
 
 STANDIN = [sys.executable, str(Path(__file__).with_name("standin_worker.py"))]
 
@@ -53,19 +52,10 @@ class Box:
         start_supervisor(self.store, STANDIN)
 
     def supervisor_pid(self):
-        try:
-            facts = json.loads((self.queue.folder / FACTS_NAME).read_text())
-        except (OSError, ValueError):
-            return None
-        return facts["pid"] if is_locked(self.queue.folder / "supervisor.lock") else None
+        return endings.supervisor_pid(self.store)
 
     def kill_supervisor(self, number=signal.SIGKILL):
-        pid = self.supervisor_pid()
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-            self.wait(lambda: not is_locked(self.queue.folder / "supervisor.lock"))
-        return pid
+        return endings.kill_supervisor(self.store, number)
 
     def wait(self, condition, timeout_s=30.0, words="it never happened"):
         deadline = time.monotonic() + timeout_s
@@ -95,14 +85,7 @@ class Box:
         return attempts.living_pids(attempts.token_of(run.id, job.attempt)) if job else []
 
     def shim_pids(self, run):
-        found = []
-        for path in Path("/proc").iterdir():
-            if path.name.isdigit():
-                with contextlib.suppress(OSError):
-                    words = (path / "cmdline").read_bytes().split(b"\0")
-                    if b"core.jobs.shim" in words and str(run.folder.resolve()).encode() in words:
-                        found.append(int(path.name))
-        return found
+        return endings.shim_pids(run.folder)
 
     def marks(self, word):
         try:
@@ -119,15 +102,7 @@ class Box:
         return "\n".join(lines)
 
     def close(self):
-        self.kill_supervisor()
-        for run in [Run(path) for path in self.store.root.glob("20*")]:
-            for pid in self.shim_pids(run):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            for attempt in range(1, 30):
-                attempts.signal_all(attempts.token_of(run.id, attempt), signal.SIGKILL) if attempt <= (
-                    job.attempt if (job := self.queue.job(run.id)) else 0
-                ) else None
+        endings.end_lab(self.store)
         self.queue.close()
 
 

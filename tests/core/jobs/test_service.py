@@ -1,9 +1,18 @@
 import pytest
 
 from core.config.load import settings_from
-from core.errors import DataUnavailable, RunBusy, RunNotFound, UsageError
+from core.errors import DataUnavailable, LabError, RunBusy, RunNotFound, StorageFull, UsageError
 from core.jobs.observed import observed_status
-from core.jobs.service import delete_run, inherit, request_stop, start_training
+from core.jobs.service import (
+    delete_run,
+    inherit,
+    move_run,
+    queue_view,
+    request_stop,
+    restore_run,
+    set_priority,
+    start_training,
+)
 from core.runs.run import ProcessIdentity, RunState, Status
 
 
@@ -12,10 +21,17 @@ def create_nothing_wrong(*arguments, **options):
 
 
 @pytest.fixture
-def begin(store, make_settings):
+def store(box, monkeypatch):
+    """A runs folder whose queue nobody serves."""
+    monkeypatch.setattr("core.jobs.engines.local.start_supervisor", lambda *arguments: None)
+    return box.store
+
+
+@pytest.fixture
+def begin(store, box):
     def begin(kind, **options):
-        options = {"check": create_nothing_wrong, "detach": False, "store": store, "owner": "ana", **options}
-        return start_training(kind, make_settings(), **options)
+        options = {"check": create_nothing_wrong, "store": store, "owner": "ana", **options}
+        return start_training(kind, box.settings(), **options)
 
     return begin
 
@@ -83,20 +99,52 @@ def test_a_run_just_created_is_believed_to_be_queued(begin):
     assert observed_status(begin("vae")[0]).state is RunState.QUEUED
 
 
-@pytest.mark.parametrize(("asked", "state"), [(False, RunState.INTERRUPTED), (True, RunState.STOPPED)])
-def test_a_run_that_nobody_ever_started_is_not_queued_for_ever(begin, store, monkeypatch, asked, state):
+def test_a_run_that_waits_can_be_taken_out_by_anybody(begin, store):
     run = begin("vae")[0]
-    if asked:
-        request_stop(store, run.id, by="bo")
-    monkeypatch.setattr("core.jobs.observed.LAUNCH_GRACE_S", 0.0)
-    assert observed_status(run).state is state
+    request_stop(store, run.id, by="bo")
+    status = observed_status(run)
+    assert (status.state, status.reason) == (RunState.STOPPED, "stopped by bo before it began")
 
 
-def test_an_interrupted_run_can_be_deleted(begin, store, monkeypatch):
+def test_a_run_that_waits_is_not_deleted_before_it_is_stopped(begin, store):
     run = begin("vae")[0]
-    monkeypatch.setattr("core.jobs.observed.LAUNCH_GRACE_S", 0.0)
-    delete_run(store, run.id)
+    with pytest.raises(RunBusy):
+        delete_run(store, run.id)
+    request_stop(store, run.id)
+    delete_run(store, run.id, by="bo")
     assert store.list() == []
+    assert restore_run(store, run.id, by="ana").id == run.id
+
+
+def test_what_cannot_be_queued_leaves_nothing_behind(begin, store, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("core.jobs.engines.local.frozen_code.freeze", full)
+    with pytest.raises(StorageFull):
+        begin("all")
+    assert store.list() == []
+
+
+@pytest.mark.parametrize("priority", [-11, 11, 1000])
+def test_a_priority_out_of_range_is_refused(begin, store, priority):
+    with pytest.raises(UsageError, match="from -10 to 10"):
+        begin("vae", priority=priority)
+    run = begin("vae")[0]
+    with pytest.raises(UsageError):
+        set_priority(store, run.id, priority)
+
+
+def test_moving_is_written_down_and_refused_for_what_does_not_wait(begin, store, vae):
+    first, second = begin("vae")[0], begin("vae")[0]
+    move_run(store, second.id, to="first", by="bo")
+    assert [entry.run.id for entry in queue_view(store) if entry.run.id != vae.id] == [second.id, first.id]
+    assert second.events()[-1] | {"at": ""} == {"at": "", "event": "moved in the queue", "by": "bo", "to": "first"}
+    with pytest.raises(UsageError, match="must be one of"):
+        move_run(store, second.id, to="the moon")
+    request_stop(store, first.id)
+    with pytest.raises(LabError, match="does not wait"):
+        move_run(store, first.id, to="last")
 
 
 def test_another_boot_means_interrupted(vae):

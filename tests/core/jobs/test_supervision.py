@@ -401,6 +401,72 @@ class TestDeaths:
         box.wait(lambda: box.queue.job(second.id).state is JobState.ENDED)
 
 
+class TestProcesses:
+    def test_each_run_has_its_own_log(self, box):
+        runs = [box.create(steps=2) for _ in range(2)]
+        box.submit(*runs)
+        box.wait_until_judged(*runs)
+        for run, other in (runs, runs[::-1]):
+            assert run.id in run.log_path.read_text()
+            assert other.id not in run.log_path.read_text()
+
+    def test_a_closed_terminal_does_not_stop_a_training(self, box):
+        run = box.create(steps=60)
+        box.submit(run)
+        box.wait_for_step(run, 2)
+        kill(run.status().process.pid, signal.SIGHUP)
+        kill(box.shim_pids(run)[0], signal.SIGHUP)
+        box.wait_until_judged(run)
+        assert run.status().state is RunState.FINISHED
+
+    def test_a_request_is_found_in_the_events_alone(self, box):
+        run = box.create(steps=5000)
+        box.submit(run)
+        box.wait_for_step(run, 2)
+        run.add_event("stop requested", by="another machine")
+        (status,) = box.wait_until_judged(run)
+        assert status.reason.startswith("stopped by another machine at step")
+
+    def test_a_worker_that_cannot_be_started_is_told_in_a_sentence(self, box):
+        box.engine.worker = ["/nowhere/python"]
+        run = box.create(steps=2)
+        box.submit(run)
+        (status,) = box.wait_until_judged(run)
+        assert status.state is RunState.FAILED
+        assert status.reason == "its process did not start: No such file or directory"
+
+    def test_a_traceback_is_in_the_log_and_not_in_the_reason(self, box, monkeypatch):
+        monkeypatch.setenv("STANDIN_DIE", "raise")
+        run = box.create(steps=9)
+        box.submit(run)
+        (status,) = box.wait_until_judged(run)
+        assert "Traceback" not in status.reason
+        assert "Traceback" in run.log_path.read_text()
+
+    def test_resuming_a_unet_whose_vae_was_stopped_takes_the_vae_along(self, box):
+        vae = box.create(steps=200)
+        unet = box.create("unet", parents=(vae.id,), steps=3)
+        box.submit(vae, unet)
+        box.wait_for_step(vae, 2)
+        service.stop_run(box.store, vae.id, engine=box.engine)
+        box.wait_until_judged(unet)
+        assert [run.id for run in service.resume_run(box.store, unet.id, engine=box.engine)] == [vae.id, unet.id]
+        box.wait_until_judged(vae, unet, timeout_s=60)
+        assert unet.status().state is RunState.FINISHED
+        with pytest.raises(LabError, match="nothing to resume"):
+            service.resume_run(box.store, unet.id, engine=box.engine)
+
+    def test_a_unet_stopped_alone_can_wait_again_while_its_vae_trains(self, box):
+        vae = box.create(steps=100)
+        unet = box.create("unet", parents=(vae.id,), steps=3)
+        box.submit(vae, unet)
+        box.wait_for_step(vae, 2)
+        service.request_stop(box.store, unet.id, engine=box.engine)
+        assert [run.id for run in service.resume_run(box.store, unet.id, engine=box.engine)] == [unet.id]
+        box.wait_until_judged(vae, unet)
+        assert unet.status().state is RunState.FINISHED
+
+
 class TestAround:
     def test_a_training_runs_the_code_it_was_queued_with(self, box, monkeypatch):
         from core.jobs import frozen_code

@@ -1,0 +1,66 @@
+"""How tests leave nothing behind: the supervisor of a runs folder and every process of its runs are ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from core.jobs import attempts
+from core.jobs.queue import JobState, Queue
+from core.jobs.supervisor import FACTS_NAME, LOCK_NAME
+from core.runs.lock import is_locked
+from core.runs.store import RunStore
+
+
+def supervisor_pid(store: RunStore) -> int | None:
+    """The pid of the supervisor that lives, if one does."""
+    folder = Queue(store.root).folder
+    try:
+        facts = json.loads((folder / FACTS_NAME).read_text())
+    except (OSError, ValueError):
+        return None
+    return int(facts["pid"]) if is_locked(folder / LOCK_NAME) else None
+
+
+def kill_supervisor(store: RunStore, number: signal.Signals = signal.SIGKILL) -> int | None:
+    """End the supervisor and wait until its lock is free."""
+    lock = Queue(store.root).folder / LOCK_NAME
+    deadline = time.monotonic() + 20
+    pid = supervisor_pid(store)
+    while is_locked(lock):
+        pid = supervisor_pid(store) or pid
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        time.sleep(0.02)
+        assert time.monotonic() < deadline, "the supervisor does not end"
+    return pid
+
+
+def shim_pids(folder: Path) -> list[int]:
+    """Shims that watch this run."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (path / "cmdline").read_bytes().split(b"\0")
+                if b"core.jobs.shim" in words and str(folder.resolve()).encode() in words:
+                    found.append(int(path.name))
+    return found
+
+
+def end_lab(store: RunStore) -> None:
+    """Kill supervisor, shims and trainings of this runs folder."""
+    kill_supervisor(store)
+    queue = Queue(store.root)
+    for job in queue.jobs(*JobState):
+        for pid in shim_pids(store.root / job.run_id):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for attempt in range(max(1, job.attempt - 3), job.attempt + 1):
+            attempts.signal_all(attempts.token_of(job.run_id, attempt), signal.SIGKILL)
+    queue.close()
