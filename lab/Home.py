@@ -17,6 +17,7 @@ os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core
 def main() -> None:
     """Draw the navigation and the chosen screen."""
     from lab.components.notices import notices
+    from lab.components.right_page import remember_page
     from lab.components.theme import follow_theme
     from lab.components.top_line import top_line
     from lab.state import PAGES
@@ -29,6 +30,7 @@ def main() -> None:
     for style in ("app.css", "app_dark.css") if st.context.theme.type == "dark" else ("app.css",):
         st.html(ROOT / "lab" / "components" / style)
     chosen = st.navigation(pages, position="top")
+    remember_page(chosen.url_path or "overview")
     follow_theme()
     top_line()
     notices()

@@ -72,6 +72,8 @@ def ago(iso: str, now: datetime | None = None) -> str:
         return ""
     if seconds < 10:
         return "just now"
+    if seconds >= 86_400:
+        return f"{seconds / 86_400:.0f} d ago"
     return f"{duration(seconds)} ago"
 
 

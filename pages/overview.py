@@ -19,6 +19,7 @@ from lab.state import go_to, page_file, who
 from lab.text import ago, count, duration, escaped, exactly, sentence, state_badge
 
 MOST_CARDS, MOST_WAITING, MOST_NEW = 6, 5, 8
+STARTED = "overview-started"
 STEPS = (
     ("1 · Train a VAE", "It learns to squeeze a 32 × 32 picture into a small 8 × 8 latent and back."),
     ("2 · Train a U-Net", "It learns to take noise out of those latents, for the class you ask for."),
@@ -47,7 +48,8 @@ def empty_lab() -> None:
         except LabError as error:
             st.error(sentence(error), icon=":material/error:")
         else:
-            go_to("runs", ids[0])
+            st.session_state[STARTED] = ids[0]
+            st.rerun()
     st.caption("The preset *quick*: about four minutes on a CPU core, in the background. You may close this tab.")
 
 
@@ -158,5 +160,8 @@ def page(views: list[RunView]) -> None:
 
 
 with problems_shown():
+    started = st.session_state.pop(STARTED, "")
+    if started:
+        go_to("runs", started)
     found = list_views()
     page(found) if found else empty_lab()

@@ -24,6 +24,7 @@ CHOICES: dict[str, tuple[TrainKind, str]] = {
     "VAE only": ("vae", "Learns the latents. Look at them before you spend time on a U-Net."),
     "U-Net only": ("unet", "Learns to denoise the latents of a VAE that is finished; data and VAE settings are its."),
 }
+STARTED = "train-started"
 FREQUENT = {"data.name": "data set", "train_vae.steps": "VAE steps", "train_unet.steps": "U-Net steps"}
 SECTIONS: dict[TrainKind, frozenset[str]] = {
     "all": frozenset(),
@@ -124,6 +125,9 @@ def show_differences(base: Settings, settings: Settings, preset: str) -> None:
 
 def page() -> None:
     """The whole form; the cost and the start button stand above the fold of all settings."""
+    started = st.session_state.pop(STARTED, "")
+    if started:
+        go_to("runs", started)
     st.title("Train")
     choice = st.segmented_control("What", list(CHOICES), default=next(iter(CHOICES)), required=True, key="what",
                                   bind="query-params", label_visibility="collapsed")  # fmt: skip
@@ -165,7 +169,10 @@ def page() -> None:
                 with st.spinner("Checking the data set and starting", show_time=True):
                     vae_run = vae.id if vae else ""
                     ids = start(kind, settings, preset=preset, name=run_name, owner=who(), vae_run=vae_run, token=token)
-                go_to("runs", ids[0])
+                # in a run of its own: a start takes seconds, and what this page's live parts asked for meanwhile would
+                # be answered on the next page
+                st.session_state[STARTED] = ids[0]
+                st.rerun()
     if not problem:
         show_differences(base, settings, preset)
 

@@ -7,6 +7,7 @@ import time
 import streamlit as st
 
 from core.errors import LabError
+from lab.components.right_page import back_to_right_page
 from lab.services.notes import notes_of
 from lab.services.runs import RunView, list_views
 from lab.services.watching import Notice, Seen, happened, look, since_last_visit
@@ -82,6 +83,7 @@ small { color: var(--st-gray-text-color, gray); }
 @st.fragment(run_every=TICK_S)
 def notices() -> None:
     """Compare the runs with the last look of this tab; what ended or diverges is told once."""
+    back_to_right_page()
     now_s = time.time()
     since_s = since_here(now_s)
     try:

@@ -1,24 +1,30 @@
-"""One run in full: headline, live curves whose zoom survives a refresh, previews over time, and everything else."""
+"""One run in full: what it does or why it ended, what can be done, live curves, previews, family, records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
 from core.errors import LabError
+from lab.components.notices import notify_button
 from lab.components.pictures import show_pictures
 from lab.components.problems import problems_shown
+from lab.components.run_actions import run_actions
 from lab.components.run_card import headline, progress
 from lab.components.run_curves import run_curves
-from lab.components.run_records import run_records
-from lab.services import runs
+from lab.components.run_records import log_dialog, run_records
+from lab.components.stop_progress import is_leaving, stop_progress
+from lab.services import acting, runs
+from lab.services.notes import notes_of
 from lab.services.runs import RunView
-from lab.state import go_to, select_run, who
-from lab.text import count, escaped, sentence
+from lab.state import go_to, select_run
+from lab.text import count, duration, escaped
 
 MOST_PREVIEWS = 7
+MOST_RELATIVES = 4
+HEAD_TICK_S, CURVES_TICK_S, PREVIEWS_TICK_S = 1.5, 3.0, 5.0
 
 
 def run_detail(run_id: str) -> None:
@@ -27,88 +33,107 @@ def run_detail(run_id: str) -> None:
     if st.button("All runs", icon=":material/arrow_back:", type="tertiary"):
         select_run("")
         st.rerun()
-    st.title(escaped(view.title))
+    known = _signature(view)
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    with left:
+        st.title(escaped(view.title))
+    with right:
+        run_actions(view, paused=known.paused)
     live = view.is_active
-    st.fragment(_head, run_every=1.0 if live else None)(view.id, live)
-    st.fragment(run_curves, run_every=3.0 if live else None)(view.id)
-    st.fragment(_previews, run_every=5.0 if live else None)(view.id)
+    st.fragment(_head, run_every=HEAD_TICK_S if live or known.leaving else None)(view.id, known)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if live:
+            notify_button()
+        _tags_and_relatives(view)
+    notes = notes_of(view.run).notes
+    if notes:
+        with st.container(width=760):
+            st.text(notes)
+    st.fragment(run_curves, run_every=CURVES_TICK_S if live else None)(view.id)
+    st.fragment(_previews, run_every=PREVIEWS_TICK_S if live else None)(view.id)
     run_records(view)
 
 
-def _head(run_id: str, was_active: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Signature:
+    """What the buttons depend on. leaving: it ended lately, and not all of its stop was seen yet."""
+
+    state: str
+    paused: bool
+    leaving: bool
+
+
+def _signature(view: RunView) -> _Signature:
+    entry = acting.queue_entry(view.id) if view.state == "queued" else None
+    paused = entry is not None and entry.state == "paused"
+    return _Signature(state=view.state, paused=paused, leaving=not view.is_active and is_leaving(view))
+
+
+def _head(run_id: str, known: _Signature) -> None:
+    """State, reason, progress; draws the whole page again when the state is another one, as the buttons follow it."""
     with problems_shown():
         view = runs.view_of(run_id)
-        if view.is_active != was_active:
+        now = _signature(view)
+        if now != known:
             st.rerun()
-        left, right = st.columns([3, 2], vertical_alignment="center")
-        with left:
-            headline(view)
-        with right:
-            _buttons(view)
-        progress(view)
-        _relatives(view)
+        headline(view, paused=now.paused)
+        if view.state in ("failed", "interrupted"):
+            if st.button("Read the log", icon=":material/article:", key="read-log"):
+                log_dialog(view)
+        if view.state == "queued":
+            _turn(view)
+        if view.state != "queued" or view.status.step:
+            progress(view)
+        if view.state == "stopping" or not view.is_active:
+            stop_progress(view)
 
 
-def _relatives(view: RunView) -> None:
-    """Links to the VAE run of a U-Net run, and to the U-Net runs of a VAE run."""
-    parents = [(parent, "Its VAE") for parent in view.run.info.parents]
-    links = parents + [(child.id, "Its U-Net") for child in runs.children(view.id)[:3]]
-    if links:
-        with st.container(horizontal=True):
-            for other, word in links:
-                try:
-                    title = runs.view_of(other).title
-                except LabError:
-                    st.caption(f"{word}: {escaped(other)} (deleted)")
-                    continue
-                if st.button(
-                    f"{word}: {escaped(title, 40)}", type="tertiary", icon=":material/link:", key=f"to-{other}"
-                ):
-                    go_to("runs", other)
+def _turn(view: RunView) -> None:
+    """Where it stands in the queue, and what for."""
+    entry = acting.queue_entry(view.id)
+    if entry is None:
+        st.caption("Not in the queue yet.")
+        return
+    if entry.state == "paused":
+        st.caption("Held back: it keeps its place until somebody resumes it.")
+        return
+    words = ["next in the queue" if entry.place == 1 else f"place {count(entry.place)} in the queue"]
+    if entry.waits_for:
+        words.append(f"waits for {entry.waits_for}")
+    if entry.expected_start_s is not None and entry.expected_start_s > 0:
+        words.append(f"starts in about {duration(entry.expected_start_s)}")
+    text = " · ".join(words)
+    st.caption(escaped(text[:1].upper() + text[1:], 300))
 
 
-def _buttons(view: RunView) -> None:
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if view.is_active:
-            stopping = view.state == "stopping"
-            if st.button("Stop", icon=":material/stop:", disabled=stopping, help="Saves a checkpoint first"):
-                _act(lambda: runs.request_stop(view.id, who()), "Asked it to save and stop")
-            if stopping and st.button("Kill", icon=":material/bolt:", help="Ends it at once, without saving"):
-                _act(lambda: runs.force_stop(view.id, who()), "Killed")
-            return
-        if view.state != "finished" and st.button("Resume", icon=":material/play_arrow:", type="primary"):
-            _act(lambda: runs.resume(view.id, who()), "Going on from its last checkpoint")
-        can_draw = view.run.info.kind == "unet" and bool(runs.checkpoints(view.run))
-        if can_draw and st.button(
-            "Generate", icon=":material/brush:", type="primary" if view.state == "finished" else "secondary"
-        ):
-            go_to("generate", view.id)
-        with st.popover("Delete", icon=":material/delete:"):
-            st.markdown(
-                f"Delete **{escaped(view.title)}** with its checkpoints, previews and log? It cannot be undone."
-            )
-            if st.button("Delete it for good", type="primary"):
-                _delete(view)
-
-
-def _delete(view: RunView) -> None:
-    try:
-        runs.delete(view.id)
-    except LabError as error:
-        st.error(sentence(error))
-    else:
-        select_run("")
-        st.rerun()
-
-
-def _act(action: Callable[[], None], words: str) -> None:
-    try:
-        action()
-    except LabError as error:
-        st.error(sentence(error))
-    else:
-        st.toast(words)
-        st.rerun()
+def _tags_and_relatives(view: RunView) -> None:
+    """Its tags, and links to its VAE, its U-Nets, the run it branched from, and its branches."""
+    tags = notes_of(view.run).tags
+    if tags:
+        st.markdown(" ".join(f":gray-badge[{escaped(tag, 40)}]" for tag in tags), width="content")
+    info = view.run.info
+    links = [(parent, "Its VAE") for parent in info.parents]
+    if info.branched_from:
+        links.append((info.branched_from, f"Branched at step {count(info.branched_step)} from"))
+    family = [other for other in runs.list_views() if other.id != view.id]
+    unets = [other for other in family if view.id in other.run.info.parents]
+    branches = [other for other in family if other.run.info.branched_from == view.id]
+    links += [(other.id, "Its U-Net") for other in unets[:MOST_RELATIVES]]
+    links += [
+        (other.id, f"Branch at step {count(other.run.info.branched_step)}") for other in branches[:MOST_RELATIVES]
+    ]
+    for other, word in links:
+        try:
+            title = runs.view_of(other).title
+        except LabError:
+            st.caption(f"{word}: {escaped(other)} (deleted)", width="content")
+            continue
+        icon = ":material/call_split:" if word.startswith("Branch") else ":material/link:"
+        if st.button(f"{word}: {escaped(title, 40)}", type="tertiary", icon=icon, key=f"to-{other}"):
+            go_to("runs", other)
+    more = max(0, len(unets) - MOST_RELATIVES) + max(0, len(branches) - MOST_RELATIVES)
+    if more:
+        st.caption(f"and {count(more)} more", width="content")
 
 
 def _previews(run_id: str) -> None:

@@ -88,25 +88,25 @@ def _filter(everything: Sequence[tuple[RunView, Notes]]) -> Filter:
     marked = any(me in notes.favourite_of for _, notes in everything)
     kind = owner = tag = _ANY
     favourites = False
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         shown = st.segmented_control(
             "Show", SHOWN, default="all", required=True, key="show", bind="query-params", label_visibility="collapsed",
             on_change=_first_page,
         )  # fmt: skip
         if len(kinds) > 1:
-            kind = _choice("kind", list(KIND_NAMES.values()), 115)
+            kind = _choice("kind", list(KIND_NAMES.values()), 112)
         if len(owners) > 1:
-            owner = _choice("owner", owners, 150)
+            owner = _choice("owner", owners, 136)
         if tags:
-            tag = _choice("tag", tags, 140)
+            tag = _choice("tag", tags, 124)
         if marked:
             favourites = bool(
-                st.pills("Favourites", ["my favourites"], key="favourites", label_visibility="collapsed",
+                st.pills("Favourites", ["★ mine"], key="favourites", label_visibility="collapsed",
                          on_change=_first_page)
             )  # fmt: skip
         search = st.text_input(
-            "Search", placeholder="name, tag, note, owner, data set, id", key="search", bind="query-params",
-            label_visibility="collapsed", width=270, on_change=_first_page,
+            "Search", placeholder="name, tag, note, id …", key="search", bind="query-params",
+            label_visibility="collapsed", width=220, on_change=_first_page,
         )  # fmt: skip
     return Filter(
         shown=str(shown), search=search or "", kind=kind, owner=owner, tag=tag, favourites_of=me if favourites else ""

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.runs.provenance import current_user
 from lab.components.problems import problems_shown
+from lab.components.right_page import back_to_right_page
 from lab.services.machine import MachineGlance, glance
 from lab.state import (
     NAME_LIMIT,
@@ -36,6 +37,7 @@ _remember = st.components.v2.component(
 @st.fragment(run_every=5)
 def top_line() -> None:
     """Devices busy or free, runs that wait, free disk: each leads to the machine page. The name people see."""
+    back_to_right_page()
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         with problems_shown():
             _glyphs(glance())
