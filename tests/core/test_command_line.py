@@ -328,6 +328,11 @@ def steps_saved(*runs: Run) -> int:
     return sum(max((info.step for info in list_checkpoints(run)), default=0) for run in runs)
 
 
+def deaths_of(run: Run) -> int:
+    """How often it was queued again by itself."""
+    return [event["event"] for event in run.events()].count("queued")
+
+
 @pytest.mark.parametrize(
     ("steps", "num_kills"),
     [(12, 2), pytest.param(120, 20, marks=[pytest.mark.slow, NOT_SLOW])],
@@ -344,9 +349,9 @@ def test_a_run_killed_again_and_again_ends_bit_equal_to_one_never_killed(lab, tr
         lab.wait_for(lambda: any(is_alive(run.status().process) for run in (vae, unet)))
         victim = next(run for run in (vae, unet) if is_alive(run.status().process))
         before = steps_saved(vae, unet)
-        deaths = len([event for event in victim.events() if event["event"] == "queued"])
+        deaths = deaths_of(victim)
         os.kill(victim.status().process.pid, signal.SIGKILL)
-        lab.wait_for(lambda: len([e for e in victim.events() if e["event"] == "queued"]) > deaths)
+        lab.wait_for(lambda victim=victim, deaths=deaths: deaths_of(victim) > deaths)
         assert steps_saved(vae, unet) >= before
     lab.wait_for(lambda: unet.status().state is RunState.FINISHED, timeout_s=120)
     told = [event["event"] for run in (vae, unet) for event in run.events()]
