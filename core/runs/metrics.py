@@ -1,10 +1,15 @@
-"""Metrics of a run: an append-only writer, a reader that goes on where it stopped, and curves thinned for charts."""
+"""Metrics of a run: an append-only writer, a reader that goes on where it stopped, and curves thinned for charts.
+
+Reading costs what is new: an unchanged file is not opened, a grown one is read from the last byte on.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,11 @@ import numpy as np
 
 from core import atomic
 
+MOST_KEYS = 64
 _TAIL_BYTES = 256
+_CHUNK_BYTES = 4 * 1024 * 1024
+_SAMPLE_BYTES = 4096
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None)
 
 
 class MetricsWriter:
@@ -66,33 +75,101 @@ class MetricsReader:
         self.restarted = False
         self._offset = 0
         self._tail = b""
+        self._seen: tuple[int, int, int] | None = None
 
     def read_new(self) -> list[dict[str, Any]]:
         """Complete new lines as records, oldest first; a line still being written waits for the next call.
 
         Afterwards `restarted` tells whether the file was read from its beginning again: drop what you had.
         """
+        return [record for records in self.chunks() for record in records]
+
+    def chunks(self) -> Iterator[list[dict[str, Any]]]:
+        """The records of `read_new` a few megabytes at a time, so that a long file never lies in memory whole."""
         self.restarted = False
         try:
+            facts = self.path.stat()
+            seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+            if seen == self._seen:
+                return
             with self.path.open("rb") as file:
                 file.seek(self._offset - len(self._tail))
                 if file.read(len(self._tail)) != self._tail:
                     self._start_over()
                     file.seek(0)
-                data = file.read()
+                rest = b""
+                while data := file.read(_CHUNK_BYTES):
+                    complete, end, rest = (rest + data).rpartition(b"\n")
+                    if end:
+                        complete += end
+                        self._offset += len(complete)
+                        self._tail = (self._tail + complete)[-_TAIL_BYTES:]
+                        yield _parse_lines(complete)
+            self._seen = seen
         except FileNotFoundError:
             if self._offset:
                 self._start_over()
-            return []
-        complete = data[: data.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        self._tail = (self._tail + complete)[-_TAIL_BYTES:]
-        return [record for raw in complete.splitlines() if (record := _parse(raw)) is not None]
 
     def _start_over(self) -> None:
         self.restarted = True
         self._offset = 0
         self._tail = b""
+        self._seen = None
+
+
+class MetricColumns:
+    """The columns of one metrics file, kept in buffers that grow by half and are never copied for a look.
+
+    Memory: 8 bytes a value, at most MOST_KEYS keys; later keys are left out.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._reader = MetricsReader(path)
+        self._lock = threading.Lock()
+        self._buffers: dict[str, np.ndarray] = {}
+        self._rows = 0
+        self._columns: dict[str, np.ndarray] = {}
+
+    def read(self) -> dict[str, np.ndarray]:
+        """Columns (L,) float64 by key, NaN where a line lacks a value; the same object while nothing has changed.
+
+        Arrays handed out before keep their values. Any thread may call it.
+        """
+        with self._lock:
+            changed = False
+            for records in self._reader.chunks():
+                if self._reader.restarted and not changed:
+                    self._forget()
+                changed = True
+                self._append(columns_of(records))
+            if self._reader.restarted and not changed:
+                self._forget()
+                changed = True
+            if changed:
+                self._columns = {key: _read_only(buffer[: self._rows]) for key, buffer in self._buffers.items()}
+            return self._columns
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the buffers."""
+        return sum(buffer.nbytes for buffer in tuple(self._buffers.values()))
+
+    def _forget(self) -> None:
+        self._buffers, self._rows = {}, 0
+
+    def _append(self, new: Mapping[str, np.ndarray]) -> None:
+        start, end = self._rows, self._rows + len(new.get("step", ()))
+        for key in ("step", *new):
+            if key in new and key not in self._buffers and len(self._buffers) < MOST_KEYS:
+                self._buffers[key] = np.full(max(end, 256), np.nan)
+        for key, buffer in self._buffers.items():
+            if end > len(buffer):
+                grown = np.full(max(end, len(buffer) * 3 // 2), np.nan)
+                grown[:start] = buffer[:start]
+                self._buffers[key] = buffer = grown
+            if key in new:
+                buffer[start:end] = new[key]
+        self._rows = end
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:
@@ -100,11 +177,45 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
     return columns_of(MetricsReader(path).read_new())
 
 
-def columns_of(records: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+def columns_of(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """Records as columns (L,) float64: numbers only, rows without a step left out, NaN where absent."""
     rows = [record for record in records if _step_of(record) is not None]
     keys = {key: None for row in rows for key, value in row.items() if value is None or _is_number(value)}
-    return {key: np.array([_number(row.get(key)) for row in rows], dtype=np.float64) for key in keys}
+    return {key: _column([row.get(key) for row in rows]) for key in keys}
+
+
+def sample_values(path: Path, key: str, points: int = 40) -> list[float]:
+    """At most `points` values of `key`, oldest first, from lines at even distances; the file is not read whole.
+
+    The first and the last line that have the key are among them when they lie in the outermost 4 kB.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size <= points * _SAMPLE_BYTES // 4:
+                file.seek(0)
+                records = _parse_lines(file.read())
+            else:
+                records = [
+                    record
+                    for place in np.linspace(0, size - _SAMPLE_BYTES, points).astype(int).tolist()
+                    if (record := _record_near(file, place, key, last=place == size - _SAMPLE_BYTES)) is not None
+                ]
+    except OSError:
+        return []
+    values = [value for record in records if math.isfinite(value := _number(record.get(key)))]
+    if len(values) <= points:
+        return values
+    return [values[place] for place in np.linspace(0, len(values) - 1, points).round().astype(int).tolist()]
+
+
+def bucket_mean(x: np.ndarray, y: np.ndarray, points: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    """At most `points` of the curve: the mean of x and of y of each bucket; x, y (L,) finite. Short ones unchanged."""
+    if len(x) <= points:
+        return x, y
+    starts = np.arange(0, len(x), -(-len(x) // points))
+    sizes = np.diff(np.append(starts, len(x)))
+    return np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes
 
 
 def bucket_min_max(x: np.ndarray, y: np.ndarray, points: int = 1500) -> tuple[np.ndarray, np.ndarray]:
@@ -128,10 +239,49 @@ def bucket_min_max(x: np.ndarray, y: np.ndarray, points: int = 1500) -> tuple[np
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(raw, parse_constant=lambda name: None)
+        record = _DECODER.decode(raw.decode())
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _parse_lines(data: bytes) -> list[dict[str, Any]]:
+    """The good records of whole lines: at one go when all are good, else line by line."""
+    lines = data.splitlines()
+    try:
+        records = _DECODER.decode("[" + b",".join(lines).decode() + "]")
+        if len(records) == len(lines) and all(type(record) is dict for record in records):
+            return list(records)
+    except (ValueError, RecursionError):
+        pass
+    return [record for raw in lines if (record := _parse(raw)) is not None]
+
+
+def _record_near(file: Any, place: int, key: str, *, last: bool) -> dict[str, Any] | None:
+    """The first record with a number for `key` that begins after `place`, or the last one before the end."""
+    file.seek(max(0, place - 1))
+    data: bytes = file.read(_SAMPLE_BYTES + 1)
+    start = data.find(b"\n") + 1 if place else 0
+    lines = data[start : data.rfind(b"\n") + 1].splitlines()
+    for raw in reversed(lines) if last else lines:
+        record = _parse(raw)
+        if record is not None and math.isfinite(_number(record.get(key))):
+            return record
+    return None
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    if {type(value) for value in values} <= {float, int, type(None)}:
+        try:
+            return np.array(values, dtype=np.float64)
+        except OverflowError:
+            pass
+    return np.array([_number(value) for value in values], dtype=np.float64)
+
+
+def _read_only(view: np.ndarray) -> np.ndarray:
+    view.flags.writeable = False
+    return view
 
 
 def _is_number(value: Any) -> bool:

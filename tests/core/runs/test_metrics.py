@@ -4,7 +4,16 @@ import math
 import numpy as np
 import pytest
 
-from core.runs.metrics import MetricsReader, MetricsWriter, bucket_min_max, read_metrics
+from core.runs import metrics
+from core.runs.metrics import (
+    MetricColumns,
+    MetricsReader,
+    MetricsWriter,
+    bucket_mean,
+    bucket_min_max,
+    read_metrics,
+    sample_values,
+)
 
 
 @pytest.fixture
@@ -173,3 +182,114 @@ def test_a_stretch_of_nan_stays_a_gap():
 def test_short_curves_come_back_unchanged():
     x = np.arange(5.0)
     assert bucket_min_max(x, x, points=5)[0] is x
+
+
+def test_an_unchanged_file_is_not_opened_again(path, monkeypatch):
+    reader = MetricsReader(path)
+    write(path, 1, 2)
+    reader.read_new()
+    monkeypatch.setattr(type(path), "open", None)
+    assert reader.read_new() == []
+
+
+def test_lines_across_chunks_are_read_whole(path, monkeypatch):
+    monkeypatch.setattr(metrics, "_CHUNK_BYTES", 7)
+    write(path, *range(1, 30))
+    assert steps_of(MetricsReader(path).read_new()) == list(range(1, 30))
+
+
+def test_two_torn_lines_do_not_make_a_whole_one(path):
+    path.write_text('{"step": 1}\n{"step": 2\n"loss": 3}\n{"step": 4}\n')
+    assert steps_of(MetricsReader(path).read_new()) == [1, 4]
+
+
+def test_columns_that_grow_are_the_columns_read_at_once(path):
+    columns = MetricColumns(path)
+    assert columns.read() == {}
+    writer = write(path, *range(1, 700))
+    columns.read()
+    writer.append({"step": 700, "loss": None, "new": 1.5})
+    writer.append({"step": 701, "loss": 0.25})
+    grown, whole = columns.read(), read_metrics(path)
+    assert grown.keys() == whole.keys()
+    for key in whole:
+        np.testing.assert_array_equal(grown[key], whole[key])
+
+
+def test_columns_of_an_unchanged_file_are_the_same_object(path):
+    write(path, 1, 2)
+    columns = MetricColumns(path)
+    assert columns.read() is columns.read()
+
+
+def test_columns_handed_out_before_keep_their_values_and_cannot_be_written(path):
+    columns = MetricColumns(path)
+    writer = write(path, *range(1, 300))
+    before = columns.read()["step"]
+    writer.truncate_after(5)
+    writer.append({"step": 77, "loss": 1.0})
+    assert list(columns.read()["step"]) == [1, 2, 3, 4, 5, 77]
+    assert list(before) == list(range(1, 300))
+    with pytest.raises(ValueError, match="read-only"):
+        before[0] = 9
+
+
+def test_columns_are_empty_again_when_the_file_is_gone(path):
+    columns = MetricColumns(path)
+    write(path, 1)
+    columns.read()
+    path.unlink()
+    assert columns.read() == {}
+
+
+def test_a_flood_of_keys_is_cut_off(path):
+    path.write_text(json.dumps({**{f"key{place}": 1.0 for place in range(5000)}, "step": 1}) + "\n")
+    columns = MetricColumns(path)
+    assert len(columns.read()) == metrics.MOST_KEYS
+    assert "step" in columns.read()
+
+
+def test_memory_grows_with_the_rows_only(path):
+    writer = write(path, *range(1, 1000))
+    columns = MetricColumns(path)
+    columns.read()
+    [writer.append({"step": step, "loss": 1.0}) for step in range(1000, 1200)]
+    assert 2 * 8 * len(columns.read()["step"]) <= columns.size_bytes <= 2 * 8 * 1800
+
+
+@pytest.mark.parametrize("lines", [3, 40, 20_000])
+def test_a_sample_has_both_ends_and_the_order_of_the_file(path, lines):
+    with path.open("w") as file:
+        file.writelines(
+            json.dumps({"step": step, "loss": float(step), "more": "x" * 20}) + "\n" for step in range(lines)
+        )
+        file.write('{"step": 99999999, "lo')
+    values = sample_values(path, "loss", 40)
+    assert (values[0], values[-1]) == (0.0, lines - 1.0)
+    assert values == sorted(values)
+    assert len(values) == min(lines, 40)
+
+
+def test_a_sample_of_a_long_file_reads_little_of_it(path, monkeypatch):
+    with path.open("w") as file:
+        file.writelines(f'{{"step": {step}, "loss": {step}.5}}\n' for step in range(200_000))
+    monkeypatch.setattr(metrics, "_parse_lines", None)
+    assert len(sample_values(path, "loss", 40)) == 40
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"x" * 10**6, b'{"step": 1, "loss": null}\n' * 10_000, b"\xff\n" * 90_000]
+)
+def test_a_sample_of_nothing_readable_is_empty(path, content):
+    path.write_bytes(content)
+    assert sample_values(path, "loss") == []
+    assert sample_values(path.with_name("none"), "loss") == []
+
+
+def test_means_of_buckets_keep_the_mean_and_the_order():
+    y = np.random.default_rng(0).normal(size=100_001)
+    x, means = bucket_mean(np.arange(100_001.0), y, 500)
+    assert len(x) <= 500
+    assert (np.diff(x) > 0).all()
+    np.testing.assert_allclose(means[0], y[:201].mean())
+    np.testing.assert_array_equal(bucket_mean(y[:9], y[:9], 9)[1], y[:9])
