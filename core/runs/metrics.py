@@ -5,6 +5,7 @@ Reading costs what is new: an unchanged file is not opened, a grown one is read 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -21,6 +22,7 @@ MOST_KEYS = 64
 _TAIL_BYTES = 256
 _CHUNK_BYTES = 4 * 1024 * 1024
 _SAMPLE_BYTES = 4096
+_PLAIN = {float, int, type(None)}
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)
 
 
@@ -179,9 +181,12 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
 
 def columns_of(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """Records as columns (L,) float64: numbers only, rows without a step left out, NaN where absent."""
-    rows = [record for record in records if _step_of(record) is not None]
-    keys = {key: None for row in rows for key, value in row.items() if value is None or _is_number(value)}
-    return {key: _column([row.get(key) for row in rows]) for key in keys}
+    steps = _column([record.get("step") for record in records])
+    known = np.isfinite(steps)
+    rows = records if known.all() else [record for record, good in zip(records, known, strict=True) if good]
+    keys = dict.fromkeys(itertools.chain.from_iterable(rows))
+    found = ((key, [row.get(key) for row in rows]) for key in keys)
+    return {key: _column(values) for key, values in found if _is_numeric(key, values, rows)}
 
 
 def sample_values(path: Path, key: str, points: int = 40) -> list[float]:
@@ -250,7 +255,7 @@ def _parse_lines(data: bytes) -> list[dict[str, Any]]:
     lines = data.splitlines()
     try:
         records = _DECODER.decode("[" + b",".join(lines).decode() + "]")
-        if len(records) == len(lines) and all(type(record) is dict for record in records):
+        if len(records) == len(lines) and set(map(type, records)) <= {dict}:
             return list(records)
     except (ValueError, RecursionError):
         pass
@@ -271,7 +276,7 @@ def _record_near(file: Any, place: int, key: str, *, last: bool) -> dict[str, An
 
 
 def _column(values: list[Any]) -> np.ndarray:
-    if {type(value) for value in values} <= {float, int, type(None)}:
+    if set(map(type, values)) <= _PLAIN:
         try:
             return np.array(values, dtype=np.float64)
         except OverflowError:
@@ -282,6 +287,13 @@ def _column(values: list[Any]) -> np.ndarray:
 def _read_only(view: np.ndarray) -> np.ndarray:
     view.flags.writeable = False
     return view
+
+
+def _is_numeric(key: str, values: list[Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """True when some row has a number or null there."""
+    return set(map(type, values)) <= _PLAIN or any(
+        value is None or _is_number(value) for value in (row[key] for row in rows if key in row)
+    )
 
 
 def _is_number(value: Any) -> bool:
