@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from core.jobs.observed import observed_status
 from core.runs.store import RunStore
+from tests.endings import end_lab
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 try:
@@ -77,11 +77,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     found.start()
     yield found
     found.kill()
-    for run in RunStore(tmp_path / "runs").list():
-        process = observed_status(run).process
-        if process is not None and process.pid != os.getpid():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+    end_lab(RunStore(tmp_path / "runs"))
 
 
 @pytest.fixture
