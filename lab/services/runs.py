@@ -6,22 +6,26 @@ import re
 import threading
 import zipfile
 import zlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from core.jobs import service
-from core.jobs.observed import observed_status
 from core.runs.listing import CheckpointInfo, list_checkpoints
-from core.runs.metrics import MetricsReader, columns_of
+from core.runs.metrics import MetricColumns, sample_values
 from core.runs.run import Run, Status
 from core.runs.store import RunStore
+from lab.services.run_index import RunIndex
 from lab.services.settings import current_settings
 from lab.text import KIND_NAMES, plain
 
 TAIL_BYTES = 64 * 1024
+KEPT_CURVES = 64
+KEPT_CURVES_BYTES = 256 * 1024 * 1024
 _PREVIEW = re.compile(r"^step-(\d{8,12})\.npz$")
 
 
@@ -73,51 +77,82 @@ def open_store() -> RunStore:
     return service.open_store(current_settings())
 
 
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _index(root: str) -> RunIndex:
+    return RunIndex(Path(root))
+
+
+def _runs_index() -> RunIndex:
+    return _index(str(open_store().root))
+
+
 def list_views() -> list[RunView]:
-    """All readable runs, newest first."""
-    return [RunView(run=run, status=observed_status(run)) for run in open_store().list()]
+    """All readable runs, newest first; at most a second old, see run_index."""
+    return [RunView(run=run, status=status) for run, status in _runs_index().pairs()]
 
 
 def view_of(run_id: str) -> RunView:
-    """One run. Raises RunNotFound."""
-    run = open_store().get(run_id)
-    return RunView(run=run, status=observed_status(run))
+    """One run as it is now. Raises RunNotFound."""
+    run, status = _runs_index().pair(run_id)
+    return RunView(run=run, status=status)
 
 
 def broken_folders() -> list[tuple[str, str]]:
     """(folder name, what is wrong) of folders that are no readable runs."""
-    return [(path.name, reason) for path, reason in open_store().broken()]
+    return list(_runs_index().broken())
 
 
-class _Curves:
-    """Metrics of one run, read on from the last byte offset."""
+class _KeptCurves:
+    """Columns of the runs looked at last, for all sessions together: KEPT_CURVES_BYTES, or a single run above that."""
 
-    def __init__(self, path: Path) -> None:
-        self.reader = MetricsReader(path)
-        self.columns: dict[str, np.ndarray] = {}
-        self.lock = threading.Lock()
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, MetricColumns] = OrderedDict()
 
-    def read(self) -> dict[str, np.ndarray]:
-        with self.lock:
-            new = columns_of(self.reader.read_new())
-            old = {} if self.reader.restarted else self.columns
-            if new or self.reader.restarted:
-                before, added = (len(columns.get("step", ())) for columns in (old, new))
-                self.columns = {
-                    key: np.concatenate([old.get(key, np.full(before, np.nan)), new.get(key, np.full(added, np.nan))])
-                    for key in {**old, **new}
-                }
-            return self.columns
+    def read(self, path: Path) -> dict[str, np.ndarray]:
+        """The columns of a file as it is now."""
+        with self._lock:
+            found = self._kept.setdefault(str(path), MetricColumns(path))
+            self._kept.move_to_end(str(path))
+        columns = found.read()
+        with self._lock:
+            total = sum(kept.size_bytes for kept in self._kept.values())
+            while len(self._kept) > 1 and (total > KEPT_CURVES_BYTES or len(self._kept) > KEPT_CURVES):
+                _, gone = self._kept.popitem(last=False)
+                total -= gone.size_bytes
+        return columns
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _curves_of(path: str) -> _Curves:
-    return _Curves(Path(path))
+@st.cache_resource(show_spinner=False)
+def _kept_curves() -> _KeptCurves:
+    return _KeptCurves()
 
 
 def curves(run: Run) -> dict[str, np.ndarray]:
-    """Columns of metrics.jsonl, NaN where a line lacks a value; {} when nothing was logged yet."""
-    return _curves_of(str(run.metrics_path)).read()
+    """Columns of metrics.jsonl, NaN where a line lacks a value; {} when nothing was logged yet.
+
+    The same object while the file has not changed; the arrays cannot be written.
+    """
+    return _kept_curves().read(run.metrics_path)
+
+
+def loss_sample(run: Run) -> list[float]:
+    """At most 40 training losses over the whole run, from a few lines of its file: for the small line in a table."""
+    try:
+        facts = run.metrics_path.stat()
+    except OSError:
+        return []
+    return _loss_sample(str(run.metrics_path), facts.st_mtime_ns, facts.st_size)
+
+
+@st.cache_data(max_entries=5000, show_spinner=False)
+def _loss_sample(path: str, mtime_ns: int, size: int) -> list[float]:
+    return sample_values(Path(path), "loss")
+
+
+def as_csv(run: Run) -> bytes:
+    """Every logged line as CSV."""
+    return pd.DataFrame(curves(run)).to_csv(index=False).encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,26 +211,6 @@ def log_tail(run: Run) -> str:
 def checkpoints(run: Run) -> list[CheckpointInfo]:
     """Checkpoints, oldest first."""
     return list_checkpoints(run)
-
-
-def request_stop(run_id: str, by: str) -> None:
-    """Ask a run to save and stop; returns at once. Raises LabError when it is not active."""
-    service.request_stop(open_store(), run_id, by=by)
-
-
-def force_stop(run_id: str, by: str) -> None:
-    """Kill a run that does not stop."""
-    service.force_stop(open_store(), run_id, by=by)
-
-
-def resume(run_id: str, by: str) -> None:
-    """Go on from the last good checkpoint, in a process of its own."""
-    service.resume_run(open_store(), run_id, by=by)
-
-
-def delete(run_id: str) -> None:
-    """Remove a run and all it made."""
-    service.delete_run(open_store(), run_id)
 
 
 def children(run_id: str) -> list[RunView]:

@@ -45,6 +45,35 @@ def test_curves_start_over_when_a_resume_cut_the_file(store: RunStore) -> None:
     assert runs.curves(run)["step"][-1] == 50
 
 
+def test_curves_of_an_unchanged_run_are_the_same_object(store: RunStore) -> None:
+    run = make_run(store)
+    assert runs.curves(run) is runs.curves(run)
+
+
+def test_curves_kept_in_memory_are_bounded(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "KEPT_CURVES_BYTES", 40_000)
+    kept = runs._KeptCurves()
+    for _ in range(6):
+        assert "loss" in kept.read(make_run(store).metrics_path)
+    assert 1 <= len(kept._kept) < 6
+    assert sum(columns.size_bytes for columns in kept._kept.values()) <= 40_000
+
+
+def test_a_small_line_needs_no_whole_file_and_follows_the_run(store: RunStore) -> None:
+    run = make_run(store, logged=20)
+    line = runs.loss_sample(run)
+    assert line == [float(value) for value in runs.curves(run)["loss"]]
+    MetricsWriter(run.metrics_path).append({"step": 101, "loss": 0.01})
+    assert runs.loss_sample(run) == [*line, 0.01]
+    assert runs.loss_sample(make_run(store, logged=0)) == []
+
+
+def test_every_logged_line_is_in_the_csv(store: RunStore) -> None:
+    lines = runs.as_csv(make_run(store, logged=20)).decode().splitlines()
+    assert lines[0].startswith("step,images_seen,elapsed_s,loss")
+    assert len(lines) == 21
+
+
 def test_a_run_without_metrics_has_no_curves(store: RunStore) -> None:
     assert runs.curves(make_run(store, logged=0)) == {}
 
