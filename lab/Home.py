@@ -16,6 +16,7 @@ os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core
 
 def main() -> None:
     """Draw the navigation and the chosen screen."""
+    from lab.components.confirm import open_question
     from lab.components.notices import notices
     from lab.components.right_page import remember_page
     from lab.components.theme import follow_theme
@@ -34,6 +35,7 @@ def main() -> None:
     follow_theme()
     top_line()
     notices()
+    open_question()
     chosen.run()
 
 

@@ -23,6 +23,8 @@ CHOICES: dict[machine.CleanupChoice, str] = {
     "trash": "Deleted runs, for good",
 }
 MOST_LISTED = 12
+ROW_HEIGHT = 35
+MOST_HEIGHT = 422
 _PLAN = "cleanup-plan"
 
 
@@ -52,9 +54,9 @@ def _runs() -> None:
             "owner": [plain(view.run.info.owner, 40) for view in shown],
             "share": [item.total_bytes / largest if largest else 0.0 for item in found],
             "size": [size(item.total_bytes) for item in found],
-            "checkpoints": [f"{len(item.checkpoints)} · {size(_of_checkpoints(item))}" for item in found],
-            "previews": [size(item.previews_bytes) for item in found],
-            "log, metrics": [size(item.log_bytes + item.metrics_bytes) for item in found],
+            "checkpoints": [_checkpoints_in_words(item) for item in found],
+            "previews": [_or_dash(item.previews_bytes) for item in found],
+            "log, metrics": [_or_dash(item.log_bytes + item.metrics_bytes) for item in found],
         }
     )
     columns = st.column_config
@@ -68,7 +70,7 @@ def _runs() -> None:
         on_select="rerun",
         selection_mode="single-row",
         key="sizes-table",
-        height=min(420, 36 * (len(found) + 1) + 2),
+        height=min(MOST_HEIGHT, ROW_HEIGHT * (len(found) + 1) + 2),
         column_config={
             "state": columns.MultiselectColumn("state", options=list(STATE_COLORS), color=list(STATE_COLORS.values())),
             "share": columns.ProgressColumn("", min_value=0, max_value=1, format=" ", width=90),
@@ -80,8 +82,14 @@ def _runs() -> None:
         _checkpoints(found[rows[0]], shown[rows[0]].title)
 
 
-def _of_checkpoints(item: RunSize) -> int:
-    return sum(num_bytes for _, num_bytes in item.checkpoints)
+def _checkpoints_in_words(item: RunSize) -> str:
+    if not item.checkpoints:
+        return "–"
+    return f"{len(item.checkpoints)} · {size(sum(num_bytes for _, num_bytes in item.checkpoints))}"
+
+
+def _or_dash(num_bytes: int) -> str:
+    return size(num_bytes) if num_bytes else "–"
 
 
 def _checkpoints(item: RunSize, title: str) -> None:
@@ -119,7 +127,7 @@ def _cache() -> None:
             "in use by": [_users(entry) for entry in entries],
         }
     )
-    st.dataframe(frame, hide_index=True, height=min(420, 36 * (len(entries) + 1) + 2))
+    st.dataframe(frame, hide_index=True, height=min(MOST_HEIGHT, ROW_HEIGHT * (len(entries) + 1) + 2))
 
 
 def _users(entry: CacheEntry) -> str:

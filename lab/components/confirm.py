@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import streamlit as st
 
 from lab.components.problems import problems_shown
 from lab.state import NAME_LIMIT, WHO_KEY, is_named, login_expected, who
 from lab.text import escaped
+
+_QUESTION = "confirm-question"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """What stands in the dialog until somebody answers."""
+
+    title: str
+    owner: str
+    verb: str
+    action: Callable[[], None]
+    ask_name: bool
 
 
 def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, what: str = "a run of") -> None:
@@ -23,26 +37,47 @@ def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, wh
         with problems_shown():
             action()
         return
-    title = f"{_sentence(verb)} {what} {owner or 'somebody'}?"
-    ask_name = not is_named() and not login_expected()
-    st.dialog(escaped(title, 120))(_ask)(owner, verb, action, ask_name)
+    st.session_state[_QUESTION] = _Question(
+        title=f"{_sentence(verb)} {what} {owner or 'somebody'}?",
+        owner=owner,
+        verb=verb,
+        action=action,
+        ask_name=not is_named() and not login_expected(),
+    )
+    st.rerun()
 
 
-def _ask(owner: str, verb: str, action: Callable[[], None], ask_name: bool) -> None:
+def open_question() -> None:
+    """Show the dialog of a question that waits for its answer. Home.py calls it once for all pages.
+
+    Not where the button is: Streamlit forgets a click in a dialog that a live part opened when that part is due too.
+    """
+    question = st.session_state.get(_QUESTION)
+    if question is not None:
+        st.dialog(escaped(question.title, 120), on_dismiss=_forget)(_ask)(question)
+
+
+def _ask(question: _Question) -> None:
     st.markdown(
-        f"This touches what belongs to **{escaped(owner or 'somebody unknown', 120)}**. "
+        f"This touches what belongs to **{escaped(question.owner or 'somebody unknown', 120)}**. "
         f"The events will say that **{escaped(who(), NAME_LIMIT)}** did it."
     )
-    if ask_name:
+    if question.ask_name:
         st.text_input("Your name", key="confirm-who", max_chars=NAME_LIMIT, on_change=_remember_name)
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="confirm-no"):
+            _forget()
             st.rerun()
-        agreed = st.button(_sentence(verb), type="primary", key="confirm-yes")
+        agreed = st.button(_sentence(question.verb), type="primary", key="confirm-yes")
     if agreed:
+        _forget()
         with problems_shown():
-            action()
+            question.action()
             st.rerun()
+
+
+def _forget() -> None:
+    st.session_state.pop(_QUESTION, None)
 
 
 def _remember_name() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -238,13 +239,25 @@ def history() -> None:
         if not busy:
             st.caption("No history yet: the supervisor writes a line every ten seconds.")
             return
-        end = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")
+        end = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s") + _from_utc()
         start = end - np.timedelta64(int(seconds), "s")
         for column, lines, title in zip(
             st.columns(2, gap="medium"), (busy, memory), ("Computing", "Memory in use"), strict=True
         ):
-            figure = history_figure(lines, title=title, start=start, end=end)
+            alone = f", {lines[0].name}" if len(lines) == 1 else ""
+            figure = history_figure(
+                [replace(line, x=line.x + _from_utc()) for line in lines], title=title + alone, start=start, end=end
+            )
             column.plotly_chart(figure, key=f"history-{title}", config={"displayModeBar": False})
+
+
+def _from_utc() -> np.timedelta64:
+    """How far the clock of the person who looks is from UTC."""
+    try:
+        offset = datetime.now(ZoneInfo(st.context.timezone or "UTC")).utcoffset() or timedelta()
+    except (ValueError, OSError):  # a browser may say anything
+        offset = timedelta()
+    return np.timedelta64(int(offset.total_seconds()), "s")
 
 
 def history_lines(

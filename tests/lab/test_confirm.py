@@ -10,18 +10,16 @@ from lab.state import WHO_KEY
 PAGE = """
 import streamlit as st
 from core.errors import RunBusy
-from lab.components.confirm import confirm_if_not_mine
+from lab.components.confirm import confirm_if_not_mine, open_question
 from lab.state import who
 
 def act():
     if st.session_state.get("busy"):
         raise RunBusy("run 7: is busy", "wait")
     st.session_state.done = who()
-    st.session_state.asked = False
 
+open_question()
 if st.button("Stop it"):
-    st.session_state.asked = True  # AppTest draws the whole page where a browser draws the dialog alone
-if st.session_state.get("asked"):
     confirm_if_not_mine(st.session_state["owner"], "stop", act)
 st.text("done by " + st.session_state.get("done", "nobody"))
 """
@@ -61,6 +59,13 @@ def test_anothers_run_is_acted_on_after_a_yes_only() -> None:
 def test_a_no_leaves_it_alone() -> None:
     app = press(page(owner="Ana", me="Bob"), "Cancel")
     assert "done" not in app.session_state
+    assert not app.get("dialog")
+
+
+def test_the_question_stays_until_it_is_answered() -> None:
+    app = page(owner="Ana", me="Bob").run().run()
+    assert app.get("dialog")
+    assert not press(app, "Stop").get("dialog")
 
 
 @pytest.mark.parametrize("me", ["Ana", "Bob"])

@@ -1,0 +1,125 @@
+"""Two people at one box whose GPU somebody else fills: who waits sees why, and nobody touches another's run unasked."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config.load import load_config
+from core.jobs.engines.local import LocalEngine
+from core.jobs.engines.protocol import JobSpec
+from core.jobs.observed import observed_status
+from core.jobs.queue import Queue
+from core.runs.run import Run
+from core.runs.store import RunStore
+from lab.state import WHO_COOKIE
+from tests.browser.conftest import IDLE, Server, expect, in_chromium, shot, wait_for
+
+pytestmark = in_chromium
+GB = 10**9
+
+
+@pytest.fixture(autouse=True)
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A process that is not ours on the only GPU: the server and its supervisor see both through a recorded NVML."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    gpu = {
+        "uuid": "GPU-recorded",
+        "name": "NVIDIA H100",
+        "memory_total": 80 * GB,
+        "memory_used": 71 * GB,
+        "memory_reserved": GB // 2,
+        "utilization": 97,
+        "temperature": 70,
+        "power": 500_000,
+        "processes": [{"pid": process.pid, "memory": 70 * GB}],
+    }
+    (tmp_path / "nvml.json").write_text(json.dumps({"gpus": [gpu]}))
+    monkeypatch.setenv("LAB_NVML_RECORDING", str(tmp_path / "nvml.json"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def waiting(server: Server) -> Iterator[list[Run]]:
+    """Two runs of Ana in the queue, which the full GPU keeps there."""
+    store = RunStore(server.folder / "runs")
+    settings = load_config(overrides={"data.name": "digits", "data.image_size": 16, "machine.device": "cuda"})
+    runs = [store.create("vae", settings, name=name, owner="Ana") for name in ("First", "Second")]
+    LocalEngine(store).submit(JobSpec(run_ids=tuple(run.id for run in runs)))
+    yield runs
+    facts = json.loads((Queue(store.root).folder / "supervisor.json").read_text())
+    subprocess.run(["kill", str(facts["pid"])], check=False)
+
+
+def person(page: Any, server: Server, name: str) -> Any:
+    """The machine page in a browser of its own that remembers a name ('' for none yet)."""
+    context = page.context.browser.new_context(viewport={"width": 1280, "height": 1000})
+    if name:
+        context.add_cookies([{"name": WHO_COOKIE, "value": name, "url": f"http://127.0.0.1:{server.port}"}])
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    opened.goto(f"http://127.0.0.1:{server.port}/machine")
+    opened.wait_for_selector("h1")
+    opened.wait_for_selector(IDLE)
+    expect(opened.get_by_role("button", name="More")).to_have_count(2)
+    return opened
+
+
+def events(run: Run) -> list[tuple[str, str]]:
+    return [(str(event.get("event")), str(event.get("by"))) for event in run.events()]
+
+
+def order(store_root: Path) -> list[str]:
+    return [job.run_id for job in Queue(store_root).jobs()]
+
+
+def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], stranger: int) -> None:
+    first, second = waiting
+    ana, new = person(page, server, "Ana"), person(page, server, "")
+    expect(new.get_by_text("No room: others fill every device.")).to_be_visible()
+    expect(new.get_by_text(f"pid {stranger}", exact=False)).to_be_visible()
+    expect(new.get_by_text(getpass.getuser(), exact=True).first).to_be_visible()
+
+    ana.locator(f".st-key-queue-up-{second.id}").get_by_role("button").click()
+    wait_for(lambda: order(first.folder.parent) == [second.id, first.id], "her own run did not move at once", 30)
+    wait_for(lambda: ("moved in the queue", "Ana") in events(second), "the move is not on record", 30)
+
+    new.locator(f".st-key-queue-menu-{first.id}").get_by_role("button").click()
+    new.get_by_text("Take out", exact=True).click()
+    dialog = new.get_by_test_id("stDialog")
+    expect(dialog.get_by_text("Take out a run of Ana?")).to_be_visible()
+    new.wait_for_timeout(5000)  # the page behind it has been drawn twice meanwhile
+    expect(dialog).to_be_visible()
+    shot(new, "machine-confirm")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    assert observed_status(first).state == "queued"
+    new.wait_for_timeout(2000)  # the page is drawn again, and an open menu with it
+
+    new.locator(f".st-key-queue-menu-{first.id}").get_by_role("button").click()
+    new.get_by_text("Take out", exact=True).click()
+    dialog.get_by_label("Your name").fill("Bob")
+    new.keyboard.press("Enter")
+    expect(dialog.get_by_text("Bob", exact=True)).to_be_visible()
+    dialog.get_by_role("button", name="Take out").click()
+    wait_for(lambda: observed_status(first).state == "stopped", "it was not taken out", 30)
+    assert any(by == "Bob" for _, by in events(first))
+    expect(new.get_by_role("button", name="More")).to_have_count(1)
+    expect(ana.get_by_role("button", name="More")).to_have_count(1)
+    expect(new.get_by_test_id("stPopover").first).to_contain_text("Bob")
+    wait_for(lambda: "lab-who=Bob" in new.evaluate("document.cookie"), "the name is not remembered", 30)
+
+    ana.locator(f".st-key-queue-menu-{second.id}").get_by_role("button").click()
+    ana.get_by_text("Hold", exact=True).click()
+    expect(new.get_by_text("on hold")).to_be_visible()
+    assert Queue(first.folder.parent).job(second.id).state == "paused"
