@@ -57,10 +57,11 @@ def empty_lab() -> None:
 def running_now() -> None:
     """Live cards; when the last run ends, the whole page is drawn again."""
     with problems_shown():
-        active = [view for view in list_views() if view.is_active]
+        views, held = list_views(), paused_ids()
+        active = [view for view in views if view.is_active or view.id in held]
         if not active:
             st.rerun()
-        live = [view for view in active if view.state != "queued"]
+        live = [view for view in active if view.state != "queued" and view.id not in held]
         for view in live[:MOST_CARDS]:
             with st.container(border=True):
                 live_card(view)
@@ -68,7 +69,12 @@ def running_now() -> None:
                     go_to("runs", view.id)
         if len(live) > MOST_CARDS:
             st.caption(f"{count(len(live) - MOST_CARDS)} more are under Runs.")
-        waiting([view for view in active if view.state == "queued"])
+        waiting([view for view in active if view not in live])
+
+
+def paused_ids() -> set[str]:
+    """Runs whose place in the queue is kept."""
+    return {entry.run.id for entry in acting.queue() if entry.state == "paused"}
 
 
 def waiting(views: list[RunView]) -> None:
@@ -77,7 +83,7 @@ def waiting(views: list[RunView]) -> None:
         return
     entries = {entry.run.id: entry for entry in acting.queue()}
     views = sorted(views, key=lambda view: (entries[view.id].place if view.id in entries else 0, view.id))
-    st.markdown(f"**Waiting** · {count(len(views))}")
+    st.markdown(f"**{count(len(views))}** waiting")
     for view in views[:MOST_WAITING]:
         entry = entries.get(view.id)
         name, state, facts, button = st.columns([4, 2, 5, 1.4], vertical_alignment="center")
@@ -146,9 +152,11 @@ def _instant(iso: str) -> float:
 def page(views: list[RunView]) -> None:
     """What runs, then what came out."""
     st.title("Overview")
-    if any(view.is_active for view in views):
+    held = paused_ids()
+    if any(view.is_active or view.id in held for view in views):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.subheader("Running now", width="content")
+            live = any(view.is_active and view.state != "queued" for view in views)
+            st.subheader("Running now" if live else "In the queue", width="content")
             notify_button()
         running_now()
     else:
@@ -156,7 +164,7 @@ def page(views: list[RunView]) -> None:
             st.markdown("Nothing is running. The machine is yours.")
             label = "Train something"
             st.page_link(page_file("train"), label=label, icon=":material/model_training:", width="content")
-    results([view for view in views if not view.is_active])
+    results([view for view in views if not view.is_active and view.id not in held])
 
 
 with problems_shown():

@@ -11,8 +11,8 @@ from core.config.schema import field_rows
 from core.runs.store import MAX_NAME_LENGTH
 from lab.components.config_form import changed_settings, setting_widget
 from lab.components.problems import problems_shown
+from lab.components.run_window import close_window
 from lab.services import acting, runs
-from lab.services.runs import RunView
 from lab.state import go_to, who
 from lab.text import count, escaped
 
@@ -20,9 +20,9 @@ FIXED = frozenset({"seed", "data", "vae", "unet", "evaluation"})  # what it lear
 FREQUENT = ("steps", "learning_rate", "lr_schedule")
 
 
-def branch_dialog(view: RunView, step: int) -> None:
-    """Open the form."""
-    st.dialog(f"Restart from step {count(step)}", width="large")(_form)(view.id, step)
+def branch_window(run_id: str, step: int) -> None:
+    """The form, in a window."""
+    st.dialog(f"Restart from step {count(step)}", width="large", on_dismiss=close_window)(_form)(run_id, step)
 
 
 def _form(run_id: str, step: int) -> None:
@@ -55,9 +55,11 @@ def _form(run_id: str, step: int) -> None:
         changes |= changed_settings(base, key=key, hidden=hidden, skip=names)
         with st.container(horizontal=True, horizontal_alignment="right"):
             if st.button("Cancel", key=f"{key}/no"):
+                close_window()
                 st.rerun()
             agreed = st.button("Start the branch", type="primary", icon=":material/call_split:", key=f"{key}/yes")
         if agreed:
             with st.spinner("Copying the checkpoint", show_time=True):
                 made = acting.branch(run_id, step, by=who(), name=name or "", overrides=changes)
+            close_window()
             go_to("runs", made)

@@ -12,6 +12,7 @@ from core.runs.notes import MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS, Notes
 from core.runs.store import MAX_NAME_LENGTH
 from lab.components.confirm import confirm_if_not_mine
 from lab.components.problems import problems_shown
+from lab.components.run_window import close_window, open_window
 from lab.services import acting, runs
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
@@ -35,13 +36,15 @@ def run_actions(view: RunView, *, paused: bool) -> None:
     """The buttons that make sense in this state, the likely one first. Drawn outside of live parts: a dialog stays."""
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         _favourite(view)
-        if view.is_active:
-            _while_active(view, paused=paused)
+        if paused:
+            _while_paused(view)
+        elif view.is_active:
+            _while_active(view)
         else:
             _when_over(view)
         with st.popover("", icon=":material/more_vert:", help="Describe or delete"):
             if st.button("Name, tags and notes", icon=":material/edit:", type="tertiary", key="describe"):
-                describe(view)
+                open_window("describe", view.id, seen=notes_of(view.run))
             if not view.is_active:
                 st.caption("Deleted runs can be brought back from the trash for some days.")
             if st.button(
@@ -54,7 +57,7 @@ def run_actions(view: RunView, *, paused: bool) -> None:
                 confirm_if_not_mine(view.run.info.owner, "delete", lambda: _delete(view))
 
 
-def _while_active(view: RunView, *, paused: bool) -> None:
+def _while_active(view: RunView) -> None:
     owner = view.run.info.owner
     waits = view.state == "queued"
     if view.state == "stopping":
@@ -62,18 +65,27 @@ def _while_active(view: RunView, *, paused: bool) -> None:
         if st.button("Kill", icon=":material/bolt:", help="Ends it at once; what is not saved yet is lost"):
             confirm_if_not_mine(owner, "kill", lambda: _act(lambda: acting.kill(view.id, who()), "Killed", slow=True))
         return
-    if paused and st.button("Resume", icon=":material/play_arrow:", type="primary", help="Its place is kept"):
-        confirm_if_not_mine(owner, "resume", lambda: _act(lambda: acting.resume(view.id, who()), "Queued again"))
-    if not paused and st.button(
+    if st.button(
         "Hold" if waits else "Pause",
         icon=":material/pause:",
         help="Others may go first; it keeps its place" if waits else "Saves, frees the machine, and keeps its place",
     ):
         words = "Held back" if waits else "Asked it to save and pause"
         confirm_if_not_mine(owner, "pause", lambda: _act(lambda: acting.pause(view.id, who()), words))
+    _stop(view, waits=waits)
+
+
+def _while_paused(view: RunView) -> None:
+    owner = view.run.info.owner
+    if st.button("Resume", icon=":material/play_arrow:", type="primary", help="It goes on when it is its turn"):
+        confirm_if_not_mine(owner, "resume", lambda: _act(lambda: acting.resume(view.id, who()), "Queued again"))
+    _stop(view, waits=True)
+
+
+def _stop(view: RunView, *, waits: bool) -> None:
     if st.button("Stop", icon=":material/stop:", help="Leaves the queue" if waits else "Saves a checkpoint first"):
         words = "Taken out of the queue" if waits else "Asked it to save and stop"
-        confirm_if_not_mine(owner, "stop", lambda: _act(lambda: acting.stop(view.id, who()), words))
+        confirm_if_not_mine(view.run.info.owner, "stop", lambda: _act(lambda: acting.stop(view.id, who()), words))
 
 
 def _when_over(view: RunView) -> None:
@@ -134,9 +146,9 @@ def undo_line(entry: Deleted) -> None:
             st.rerun()
 
 
-def describe(view: RunView) -> None:
-    """Open the form for name, tags and notes."""
-    st.dialog("Name, tags and notes", width="medium")(_describe)(view.id, notes_of(view.run))
+def describe_window(run_id: str, seen: Notes) -> None:
+    """The form for name, tags and notes. seen: what there was when it was opened."""
+    st.dialog("Name, tags and notes", width="medium", on_dismiss=close_window)(_describe)(run_id, seen)
 
 
 def _describe(run_id: str, seen: Notes) -> None:
@@ -159,9 +171,11 @@ def _describe(run_id: str, seen: Notes) -> None:
     notes = st.text_area("Notes", seen.notes, height=180, max_chars=MAX_NOTES_LENGTH, key=f"notes-{run_id}")
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="describe-no"):
+            close_window()
             st.rerun()
         agreed = st.button("Save", type="primary", key="describe-yes")
     if agreed:
         with problems_shown():
             acting.describe(run_id, who(), name=name or "", tags=list(tags), notes=notes or "", seen=seen)
+            close_window()
             st.rerun()

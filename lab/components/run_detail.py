@@ -8,13 +8,15 @@ import numpy as np
 import streamlit as st
 
 from core.errors import LabError
+from lab.components.branch_form import branch_window
 from lab.components.notices import notify_button
 from lab.components.pictures import show_pictures
 from lab.components.problems import problems_shown
-from lab.components.run_actions import run_actions
+from lab.components.run_actions import describe_window, run_actions
 from lab.components.run_card import headline, progress
 from lab.components.run_curves import run_curves
-from lab.components.run_records import log_dialog, run_records
+from lab.components.run_records import log_window, run_records
+from lab.components.run_window import open_window, window_of
 from lab.components.stop_progress import is_leaving, stop_progress
 from lab.services import acting, runs
 from lab.services.notes import notes_of
@@ -52,6 +54,19 @@ def run_detail(run_id: str) -> None:
     st.fragment(run_curves, run_every=CURVES_TICK_S if live else None)(view.id)
     st.fragment(_previews, run_every=PREVIEWS_TICK_S if live else None)(view.id)
     run_records(view)
+    _window(view)
+
+
+def _window(view: RunView) -> None:
+    window = window_of(view.id)
+    if window is None:
+        return
+    if window.kind == "describe":
+        describe_window(view.id, window.seen)
+    elif window.kind == "branch":
+        branch_window(view.id, window.step)
+    else:
+        log_window(view)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +79,7 @@ class _Signature:
 
 
 def _signature(view: RunView) -> _Signature:
-    entry = acting.queue_entry(view.id) if view.state == "queued" else None
-    paused = entry is not None and entry.state == "paused"
-    return _Signature(state=view.state, paused=paused, leaving=not view.is_active and is_leaving(view))
+    return _Signature(state=view.state, paused=acting.is_paused(view), leaving=not view.is_active and is_leaving(view))
 
 
 def _head(run_id: str, known: _Signature) -> None:
@@ -77,10 +90,12 @@ def _head(run_id: str, known: _Signature) -> None:
         if now != known:
             st.rerun()
         headline(view, paused=now.paused)
-        if view.state in ("failed", "interrupted"):
-            if st.button("Read the log", icon=":material/article:", key="read-log"):
-                log_dialog(view)
-        if view.state == "queued":
+        ended_badly = view.state in ("failed", "interrupted")
+        if ended_badly and st.button("Read the log", icon=":material/article:", key="read-log"):
+            open_window("log", view.id)
+        if now.paused:
+            st.caption("It keeps its place in the queue until somebody resumes it.")
+        elif view.state == "queued":
             _turn(view)
         if view.state != "queued" or view.status.step:
             progress(view)
@@ -93,9 +108,6 @@ def _turn(view: RunView) -> None:
     entry = acting.queue_entry(view.id)
     if entry is None:
         st.caption("Not in the queue yet.")
-        return
-    if entry.state == "paused":
-        st.caption("Held back: it keeps its place until somebody resumes it.")
         return
     words = ["next in the queue" if entry.place == 1 else f"place {count(entry.place)} in the queue"]
     if entry.waits_for:
@@ -122,15 +134,15 @@ def _tags_and_relatives(view: RunView) -> None:
     links += [
         (other.id, f"Branch at step {count(other.run.info.branched_step)}") for other in branches[:MOST_RELATIVES]
     ]
-    for other, word in links:
+    for other_id, word in links:
         try:
-            title = runs.view_of(other).title
+            title = runs.view_of(other_id).title
         except LabError:
-            st.caption(f"{word}: {escaped(other)} (deleted)", width="content")
+            st.caption(f"{word}: {escaped(other_id)} (deleted)", width="content")
             continue
         icon = ":material/call_split:" if word.startswith("Branch") else ":material/link:"
-        if st.button(f"{word}: {escaped(title, 40)}", type="tertiary", icon=icon, key=f"to-{other}"):
-            go_to("runs", other)
+        if st.button(f"{word}: {escaped(title, 40)}", type="tertiary", icon=icon, key=f"to-{other_id}"):
+            go_to("runs", other_id)
     more = max(0, len(unets) - MOST_RELATIVES) + max(0, len(branches) - MOST_RELATIVES)
     if more:
         st.caption(f"and {count(more)} more", width="content")

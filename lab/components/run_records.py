@@ -12,8 +12,8 @@ import yaml
 
 from core.config.load import dump_settings
 from core.runs.listing import CheckpointInfo
-from lab.components.branch_form import branch_dialog
 from lab.components.problems import problems_shown
+from lab.components.run_window import close_window, open_window
 from lab.services import acting, runs
 from lab.services.runs import RunView
 from lab.text import ago, count, duration, escaped, exactly, plain, significant, size
@@ -106,18 +106,18 @@ def _log_download(view: RunView, key: str) -> None:
     )
 
 
-def log_dialog(view: RunView) -> None:
-    """Open the end of the log, with the whole of it to download."""
-    st.dialog("The end of its log", width="large")(_log_dialog)(view)
+def log_window(view: RunView) -> None:
+    """The end of the log, with the whole of it to download."""
+    st.dialog("The end of its log", width="large", on_dismiss=close_window)(_log_window)(view)
 
 
-def _log_dialog(view: RunView) -> None:
+def _log_window(view: RunView) -> None:
     text = runs.log_tail(view.run)
     if not text:
         st.caption("It printed nothing.")
         return
     st.code("\n".join(text.splitlines()[-LOG_LINES:]), language=None, height=460)
-    _log_download(view, "log-dialog")
+    _log_download(view, "log-window")
 
 
 def _checkpoints(view: RunView) -> None:
@@ -131,14 +131,14 @@ def _checkpoints(view: RunView) -> None:
         step.markdown(f"**step {count(item.step)}**")
         facts.caption(f"{size(item.size_bytes)}, saved {ago(_saved_at(item))}")
         if button.button("Restart from here", icon=":material/call_split:", key=f"branch-{item.step}"):
-            branch_dialog(view, item.step)
+            open_window("branch", view.id, step=item.step)
     older = len(found) - MOST_CHECKPOINTS
     if older > 0:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             steps = [item.step for item in found[MOST_CHECKPOINTS:]]
             chosen = st.selectbox(f"{count(older)} older ones", steps, format_func=lambda step: f"step {count(step)}")
             if st.button("Restart from there", icon=":material/call_split:", key="branch-older"):
-                branch_dialog(view, chosen)
+                open_window("branch", view.id, step=chosen)
     st.caption(f"In the run's folder: {', '.join(f'checkpoints/{item.path.name}' for item in found[:2])}")
 
 

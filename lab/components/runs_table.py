@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ PAGE_ROWS = 50
 MOST_COMPARED = 6
 TICKED = "runs-ticked"
 COMPARED = "compare"
+PART = "part"
 _ANY = "any"
 
 
@@ -41,10 +42,11 @@ class Filter:
     tag: str = _ANY
     favourites_of: str = ""
 
-    def wants(self, view: RunView, notes: Notes) -> bool:
+    def wants(self, view: RunView, notes: Notes, *, paused: bool = False) -> bool:
         """Whether a run passes; the search looks at name, id, owner, data set, tags and notes, word by word."""
-        early = view.state in ("failed", "stopped", "interrupted")
-        states = {"active": view.is_active, "finished": view.state == "finished", "ended early": early}
+        active = view.is_active or paused
+        early = view.state in ("failed", "stopped", "interrupted") and not paused
+        states = {"active": active, "finished": view.state == "finished", "ended early": early}
         if not states.get(self.shown, True) or (self.favourites_of and self.favourites_of not in notes.favourite_of):
             return False
         if self.kind not in (_ANY, view.kind) or self.owner not in (_ANY, view.run.info.owner):
@@ -62,21 +64,31 @@ def runs_table() -> None:
     """All runs, newest first, a page at a time; a click opens one, ticks choose what to compare."""
     everything = [(view, notes_of(view.run)) for view in runs.list_views()]
     chosen = _filter(everything)
-    rows = [(view, notes) for view, notes in everything if chosen.wants(view, notes)]
+    paused = {entry.run.id for entry in acting.queue() if entry.state == "paused"}
+    rows = [(view, notes) for view, notes in everything if chosen.wants(view, notes, paused=view.id in paused)]
     if not rows:
         st.caption(f"None of the {count(len(everything))} runs fits.")
         return
     _compare_line({view.id: view for view, _ in everything})
     pages = math.ceil(len(rows) / PAGE_ROWS)
-    page = min(max(1, int(st.session_state.get("page") or st.query_params.get("page", 1) or 1)), pages) if pages else 1
-    start = (page - 1) * PAGE_ROWS
-    _rows(rows[start : start + PAGE_ROWS])
+    start = (_part(pages) - 1) * PAGE_ROWS
+    _rows(rows[start : start + PAGE_ROWS], paused)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         many = len(rows) > PAGE_ROWS
         which = f"{count(start + 1)}–{count(min(start + PAGE_ROWS, len(rows)))} of {count(len(rows))}. " if many else ""
         st.caption(f"{which}Click a row to open it; tick rows to compare their curves.", width="content")
         if many:
-            st.pagination(pages, key="page", bind="query-params")
+            st.pagination(pages, key=PART, bind="query-params")
+
+
+def _part(pages: int) -> int:
+    """The page of rows that the link or the numbers below the table ask for, as far as there is one."""
+    asked = st.session_state.get(PART) or st.query_params.get(PART, "")
+    number = int(asked) if str(asked).isdecimal() else 1
+    part = min(max(1, number), pages)
+    if PART in st.session_state:
+        st.session_state[PART] = part
+    return part
 
 
 def _filter(everything: Sequence[tuple[RunView, Notes]]) -> Filter:
@@ -126,7 +138,7 @@ def _choice(word: str, options: Sequence[str], width: int) -> str:
 
 
 def _first_page() -> None:
-    st.session_state["page"] = 1
+    st.session_state[PART] = 1
 
 
 def _compare_line(known: dict[str, RunView]) -> None:
@@ -153,11 +165,10 @@ def _compare_line(known: dict[str, RunView]) -> None:
         st.caption(f"{len(ticked)} ticked.{few}{more}", width="content")
 
 
-def _rows(rows: Sequence[tuple[RunView, Notes]]) -> None:
+def _rows(rows: Sequence[tuple[RunView, Notes]], paused: Collection[str]) -> None:
     ids = [view.id for view, _ in rows]
     me = who()
-    held = {entry.run.id for entry in acting.queue() if entry.state == "paused"}
-    states = ["paused" if view.id in held else view.state for view, _ in rows]
+    states = ["paused" if view.id in paused else view.state for view, _ in rows]
     none = np.zeros(0)
     frame = pd.DataFrame(
         {

@@ -31,9 +31,15 @@ def start_label(settings: Settings) -> tuple[str, str]:
     at_once, waiting = acting.next_place(settings.machine.device, settings.machine.num_processes)
     if at_once:
         return "Start", ""
-    words = "No place on the machine is free: " + (f"{count(waiting)} wait before it" if waiting else "it is next")
+    words = "No place on the machine is free: " + _before_it(waiting)
     start_s = expected_start_s([entry.expected_end_s for entry in acting.queue() if entry.state != "paused"], waiting)
     return "Queue", words + (f", so it starts in about {duration(start_s)}." if start_s is not None else ".")
+
+
+def _before_it(waiting: int) -> str:
+    if not waiting:
+        return "it is next"
+    return "1 run waits before it" if waiting == 1 else f"{count(waiting)} runs wait before it"
 
 
 def expected_start_s(ends_s: list[float | None], waiting: int) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import streamlit as st
 
@@ -13,7 +13,7 @@ from core.jobs.stop_report import StopStage
 from core.runs.notes import Notes, change_notes
 from core.runs.run import Run
 from core.runs.store import check_name
-from lab.services.runs import open_store
+from lab.services.runs import RunView, open_store
 
 QUEUE_KEPT_S = 1.0
 
@@ -97,6 +97,14 @@ def forget_queue() -> None:
     _queue.clear()  # type: ignore[attr-defined]
 
 
+def is_paused(view: RunView) -> bool:
+    """True for a run that was paused: its process is gone, its place in the queue is kept."""
+    if view.state not in ("queued", "stopped"):
+        return False
+    entry = queue_entry(view.id)
+    return entry is not None and entry.state == "paused"
+
+
 @st.cache_resource(ttl=QUEUE_KEPT_S, show_spinner=False)
 def _queue(root: str) -> list[QueueEntry]:
     return queue_view.queue_view(open_store())
@@ -107,7 +115,7 @@ def stop_stages(run: Run) -> list[StopStage]:
     return stop_report.stop_stages(run)
 
 
-def log_end(run: Run, most_bytes: int = 200_000_000) -> IO[bytes]:
+def log_end(run: Run, most_bytes: int = 200_000_000) -> BinaryIO:
     """The run's log, open for reading; of a huge one only the end."""
     file = run.log_path.open("rb")
     file.seek(0, 2)

@@ -69,6 +69,8 @@ def _ending(view: RunView) -> Notice:
     words = f"{view.title} {ENDINGS.get(view.state, view.state)}"
     if view.state == "finished":
         words += f" after {duration(status.elapsed_s)} of training"
+    elif view.state == "stopped" and status.reason:  # 'stopped by ana …', 'paused by ana …'
+        words = f"{view.title}: {status.reason}"
     elif status.reason:
         words += f": {status.reason}"
     tag = f"{view.id}-{view.state}-{status.step}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.jobs import service
+from core.jobs import queue_view, service
+from core.jobs.queue_view import QueueEntry
 from core.runs.run import RunState
 from core.runs.store import RunStore
 from lab.state import WHO_KEY
@@ -46,8 +49,38 @@ def test_running_runs_have_live_cards_and_queued_ones_come_last(store: RunStore,
     running(store)
     app = open_page("overview")
     cards = [element.value for element in app.markdown if element.value.startswith("#### ")]
-    assert cards == ["#### Live", "#### Next"]
+    assert cards == ["#### Live"]
     assert len(app.get("plotly_chart")) == 1
+    lines = [element.value for element in app.markdown]
+    assert lines.index("**1** waiting") > lines.index("#### Live")
+    assert any(line.startswith("Next") for line in lines)
+
+
+def test_a_paused_run_waits_and_did_not_end(
+    store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(store, state=RunState.STOPPED, step=40, name="Held", reason="paused by ana at step 40")
+    held = QueueEntry(run=run, state="paused", place=1, priority=0, owner="ana", device="auto", slots=(), waits_for="",
+                      expected_start_s=None, expected_end_s=None, started_at="")  # fmt: skip
+    monkeypatch.setattr(queue_view, "queue_view", lambda store: [held])
+    app = open_page("overview")
+    assert [element.value for element in app.subheader] == ["In the queue"]
+    assert any("paused]" in element.value for element in app.markdown)
+
+
+def test_what_ended_since_the_last_visit_comes_first(store: RunStore, open_page: OpenPage) -> None:
+    old, new = make_run(store, "vae", name="Old"), make_run(store, "vae", name="New")
+    status = json.loads(old.status_path.read_text())
+    old.status_path.write_text(json.dumps({**status, "heartbeat_at": "2020-01-01T00:00:00+00:00"}))
+    app = open_page("overview")
+    assert "Ended since you were here" not in [element.value for element in app.subheader]
+    app.session_state["notices-since"] = datetime(2021, 1, 1, tzinfo=UTC).timestamp()
+    app.run()
+    titles = [element.value for element in app.subheader]
+    assert titles.index("Ended since you were here") < titles.index("Ended before")
+    lines = "\n".join(element.value for element in app.markdown)
+    assert lines.index("New") < lines.index("Old")
+    assert new.id != old.id
 
 
 def test_a_failed_run_says_why(store: RunStore, open_page: OpenPage) -> None:

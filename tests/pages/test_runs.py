@@ -8,12 +8,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.errors import RunBusy
-from core.jobs import service
-from core.runs.run import RunState
+from core.jobs import queue_view, service
+from core.jobs.queue_view import QueueEntry
+from core.jobs.stop_report import StopStage
+from core.runs.notes import Notes, change_notes, read_notes
+from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from lab.components.runs_table import PAGE_ROWS, TICKED, Filter
+from lab.services.runs import view_of
 from lab.state import WHO_KEY
 from tests.pages.conftest import OpenPage
-from tests.pages.run_folders import ended_badly, make_run, running, write_checkpoint
+from tests.pages.run_folders import age, ended_badly, make_run, running, write_checkpoint
 
 
 def names(app: AppTest) -> list[str]:
@@ -30,9 +35,10 @@ def press(app: AppTest, label: str) -> AppTest:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What was asked of the service: (function, run id, by)."""
+    """What was asked of the service: (function, run id, by). The browser's person is the owner of the runs."""
+    monkeypatch.setenv("LAB_USER", "ana")
     calls: list[tuple[Any, ...]] = []
-    for name in ("request_stop", "force_stop", "resume_run", "delete_run"):
+    for name in ("request_stop", "force_stop", "pause_run", "resume_run", "delete_run", "restore_run"):
         monkeypatch.setattr(
             service, name, lambda store, run_id, by="", _name=name: calls.append((_name, run_id, by))
         )  # fmt: skip
@@ -84,26 +90,83 @@ def test_broken_folders_are_named_below_the_list(store: RunStore, open_page: Ope
     assert app.text[0].value == "odd: no run.json"
 
 
-def test_a_running_run_shows_how_far_it_is_and_can_be_stopped(
+def entry(run: Run, state: str, **facts: Any) -> QueueEntry:
+    known = {"place": 2, "priority": 0, "owner": "ana", "device": "auto", "slots": (), "waits_for": "",
+             "expected_start_s": None, "expected_end_s": None, "started_at": ""}  # fmt: skip
+    return QueueEntry(run=run, state=state, **{**known, **facts})
+
+
+def words_of(app: AppTest) -> str:
+    texts = [element.value for element in (*app.markdown, *app.caption, *app.error, *app.warning, *app.text)]
+    return "\n".join(texts).replace("\\", "")
+
+
+def test_a_running_run_shows_how_far_it_is_and_its_owner_stops_it_at_once(
     store: RunStore, open_page: OpenPage, asked: list[tuple[Any, ...]]
 ) -> None:
     live = running(store)[1]
     app = open_page("runs", run=live.id)
-    assert "step 40 of 100 · 1,234 pictures/s · 2 min left" in app.caption[0].value.replace("\\", "")
-    assert {"Resume", "Generate", "Delete it for good"}.isdisjoint(labels(app))
-    app.session_state[WHO_KEY] = "Bea"
+    assert "step 40 of 100 · 1,234 pictures/s · 2 min left" in words_of(app)
+    assert {"Resume", "Generate", "Kill"}.isdisjoint(labels(app))
     press(app, "Stop")
-    assert asked == [("request_stop", live.id, "Bea")]
+    assert asked == [("request_stop", live.id, "ana")]
 
 
-def test_a_run_that_is_stopping_can_be_killed(
-    store: RunStore, open_page: OpenPage, asked: list[tuple[Any, ...]]
+@pytest.mark.parametrize(("button", "call"), [("Stop", "request_stop"), ("Pause", "pause_run")])
+def test_another_persons_run_is_touched_only_after_a_yes(
+    button: str, call: str, store: RunStore, open_page: OpenPage, asked: list[tuple[Any, ...]]
+) -> None:
+    live = running(store)[1]
+    app = open_page("runs", run=live.id)
+    app.session_state[WHO_KEY] = "Bea"
+    press(app, button)
+    assert asked == []
+    assert "belongs to **ana**" in words_of(app)
+    app.button(key="confirm-yes").click().run()
+    assert asked == [(call, live.id, "Bea")]
+
+
+def test_a_run_that_is_stopping_shows_what_was_seen_and_can_be_killed(
+    store: RunStore, open_page: OpenPage, asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = make_run(store, state=RunState.STOPPING, step=40)
+    seen = [StopStage(words="asked to stop by ana", done=True), StopStage(words="saving a checkpoint", done=False),
+            StopStage(words="process gone", done=False)]  # fmt: skip
+    monkeypatch.setattr("core.jobs.stop_report.stop_stages", lambda run: seen)
     app = open_page("runs", run=live.id)
+    line = next(element.value for element in app.markdown if "asked to stop by ana" in element.value)
+    assert [part.split(":")[-2].removeprefix("material/") for part in line.split("&nbsp;")] == [
+        "material/check", "material/hourglass_bottom", "gray[:material/circle"
+    ] or line.count(":material/check:") == 1  # fmt: skip
+    assert line.index("hourglass") < line.index("saving")
     assert next(button for button in app.button if button.label == "Stop").disabled
     press(app, "Kill")
     assert [call[:2] for call in asked] == [("force_stop", live.id)]
+
+
+def test_a_queued_run_says_its_turn_and_what_it_waits_for(
+    store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(store, state=RunState.QUEUED, step=0, logged=0)
+    turn = entry(run, "queued", waits_for="a free GPU of 2", expected_start_s=600.0)
+    monkeypatch.setattr(queue_view, "queue_view", lambda store: [turn])
+    app = open_page("runs", run=run.id)
+    assert "Place 2 in the queue · waits for a free GPU of 2 · starts in about 10 min" in words_of(app)
+    assert "Hold" in labels(app)
+
+
+def test_a_paused_run_says_so_and_goes_on(
+    store: RunStore, open_page: OpenPage, asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(store, state=RunState.STOPPED, step=40, reason="paused by ana at step 40")
+    monkeypatch.setattr(queue_view, "queue_view", lambda store: [entry(run, "paused")])
+    app = open_page("runs", run=run.id)
+    assert "paused]" in app.markdown[-1].value or "paused" in words_of(app)
+    assert "It keeps its place" in words_of(app)
+    press(app, "Resume")
+    assert [call[:2] for call in asked] == [("resume_run", run.id)]
+    assert [state[0] for state in open_page("runs").dataframe[0].value["state"]] == ["paused"]
+    assert names(open_page("runs", show="active")) == [view_of(run.id).title]
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -112,8 +175,8 @@ def test_a_run_that_ended_early_says_why_and_can_be_resumed(
 ) -> None:
     run = ended_badly(store)[place]
     app = open_page("runs", run=run.id)
-    words = "\n".join(element.value for element in app.markdown).replace("\\", "")
-    assert run.status().reason[1:20] in words
+    assert run.status().reason[1:20] in words_of(app)
+    assert "Traceback" not in words_of(app)
     press(app, "Resume")
     assert [call[:2] for call in asked] == [("resume_run", run.id)]
 
@@ -125,23 +188,162 @@ def test_a_finished_run_is_not_resumed_but_draws(store: RunStore, open_page: Ope
     assert "Generate" in labels(open_page("runs", run=run.id))
 
 
-def test_deleting_asks_first_and_returns_to_the_list(store: RunStore, open_page: OpenPage) -> None:
+def test_a_failed_run_shows_its_log_only_when_asked(store: RunStore, open_page: OpenPage) -> None:
+    run = make_run(store, state=RunState.FAILED, reason="out of GPU memory: lower batch_size, now 128")
+    run.log_path.write_text("\n".join(f"line {number}" for number in range(2000)) + "\nTraceback: deep inside\n")
+    app = open_page("runs", run=run.id)
+    assert app.error[0].value.replace("\\", "") == "Out of GPU memory: lower batch_size, now 128"
+    codes = len(app.code)
+    press(app, "Read the log")
+    assert len(app.code) == codes + 1
+    assert "Traceback: deep inside" in app.code[0].value or "Traceback: deep inside" in app.code[-1].value
+
+
+def test_a_deleted_run_can_be_brought_back(store: RunStore, open_page: OpenPage, asked: list[tuple[Any, ...]]) -> None:
     run = make_run(store, name="gone soon")
-    app = press(open_page("runs", run=run.id), "Delete it for good")
-    assert store.list() == []
+    app = press(open_page("runs", run=run.id), "Delete")
+    assert asked == [("delete_run", run.id, "ana")]
     assert "run" not in app.query_params
     assert app.title[0].value == "Runs"
+    assert "Deleted **gone soon**." in words_of(app)
+    press(app, "Undo")
+    assert asked[-1] == ("restore_run", run.id, "ana")
+    assert app.query_params["run"] == run.id
+    assert "Undo" not in labels(press(app, "All runs"))
 
 
-def test_a_refusal_is_told_where_the_button_is(
-    store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+def test_a_live_run_is_not_deleted(store: RunStore, open_page: OpenPage) -> None:
+    app = open_page("runs", run=running(store)[1].id)
+    assert next(button for button in app.button if button.label == "Delete").disabled
+
+
+def test_a_refusal_is_told_and_nothing_is_lost(
+    store: RunStore, open_page: OpenPage, asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def _refuse(*args: Any, **facts: Any) -> None:
         raise RunBusy("run x is needed by y", "stop that first")
 
     monkeypatch.setattr(service, "delete_run", _refuse)
-    app = press(open_page("runs", run=make_run(store).id), "Delete it for good")
+    app = press(open_page("runs", run=make_run(store).id), "Delete")
     assert [error.value for error in app.error] == ["Run x is needed by y; stop that first"]
+
+
+def test_name_tags_and_notes_are_saved_together(
+    store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_USER", "ana")
+    run = make_run(store, name="old")
+    change_notes(run, by="bea", add_tags=["paper"])
+    app = press(open_page("runs", run=run.id), "Name, tags and notes")
+    app.text_input(key=f"name-{run.id}").set_value("new")
+    app.text_area(key=f"notes-{run.id}").set_value("looks *right*\nsecond line")
+    app.multiselect(key=f"tags-{run.id}").set_value([])
+    app.button(key="describe-yes").click().run()
+    assert not app.error
+    assert read_notes(run) == Notes(notes="looks *right*\nsecond line")
+    assert app.title[0].value == "new"
+    assert "looks *right*\nsecond line" in [text.value for text in app.text]
+
+
+def test_notes_that_somebody_changed_meanwhile_are_kept(store: RunStore, open_page: OpenPage) -> None:
+    run = make_run(store, name="mine")
+    app = press(open_page("runs", run=run.id), "Name, tags and notes")
+    change_notes(run, by="bea", notes="hers")
+    app.text_area(key=f"notes-{run.id}").set_value("his")
+    app.button(key="describe-yes").click().run()
+    assert "somebody else changed the notes" in app.error[0].value.replace("\\", "")
+    assert read_notes(run).notes == "hers"
+
+
+def test_a_favourite_is_marked_for_this_person_only(
+    store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_USER", "ana")
+    run = make_run(store, name="good")
+    make_run(store, name="other")
+    open_page("runs", run=run.id).button(key="favourite").click().run()
+    assert read_notes(run).favourite_of == ("ana",)
+    app = open_page("runs")
+    assert names(app) == ["other", "★ good"]
+    app.pills(key="favourites").set_value("★ mine").run()
+    assert names(app) == ["★ good"]
+    monkeypatch.setenv("LAB_USER", "bea")
+    assert names(open_page("runs")) == ["other", "good"]
+
+
+def test_a_branch_starts_from_a_checkpoint_with_changed_settings(
+    store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+    run = make_run(store, name="stem")
+    child = make_run(store, name="twig")
+    write_checkpoint(run, 40)
+
+    def _branch(store: RunStore, run_id: str, step: int, **facts: Any) -> Run:
+        calls.append({"run": run_id, "step": step, **facts})
+        return child
+
+    monkeypatch.setattr(service, "branch_run", _branch)
+    monkeypatch.setenv("LAB_USER", "bea")
+    app = press(open_page("runs", run=run.id), "Restart from here")
+    app.number_input(key=f"branch-{run.id}-40/train_unet.steps").set_value(300).run()
+    app.button(key=f"branch-{run.id}-40/yes").click().run()
+    assert calls == [
+        {
+            "run": run.id,
+            "step": 40,
+            "owner": "bea",
+            "name": "stem, from step 40",
+            "overrides": {"train_unet.steps": 300},
+        }
+    ]
+    assert app.query_params["run"] == child.id
+
+
+def test_filters_and_pages_keep_many_runs_at_hand(store: RunStore, open_page: OpenPage) -> None:
+    for number in range(PAGE_ROWS + 3):
+        age(make_run(store, name=f"run {number}", logged=0, owner="ana" if number else "bea"), hours=number)
+    app = open_page("runs")
+    assert len(names(app)) == PAGE_ROWS
+    assert "1–50 of 53" in words_of(app)
+    app = open_page("runs", part="2")
+    assert names(app) == ["run 50", "run 51", "run 52"]
+    for odd in ("99", "-1", "x", "2²", ""):
+        assert names(open_page("runs", part=odd))
+    app.selectbox(key="filter-owner").select("bea").run()
+    assert names(app) == ["run 0"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        (Filter(), True),
+        (Filter(search="First PAPER"), True),
+        (Filter(search="slow net"), True),
+        (Filter(search="first nothing"), False),
+        (Filter(kind="U-Net", owner="ana", tag="paper", favourites_of="bea"), True),
+        (Filter(kind="VAE"), False),
+        (Filter(owner="bea"), False),
+        (Filter(tag="keep"), False),
+        (Filter(favourites_of="ana"), False),
+        (Filter(shown="ended early"), True),
+        (Filter(shown="active"), False),
+    ],
+)
+def test_a_filter_wants_what_fits_all_of_it(wanted: Filter, fits: bool, store: RunStore) -> None:
+    run = make_run(store, name="First", state=RunState.STOPPED)
+    notes = Notes(notes="a slow\nnet", tags=("paper",), favourite_of=("bea",))
+    assert wanted.wants(view_of(run.id), notes) is fits
+
+
+def test_ticked_runs_are_compared_by_a_link(store: RunStore, open_page: OpenPage) -> None:
+    runs = [make_run(store, name=str(number)) for number in range(3)]
+    app = open_page("runs")
+    assert not [label for label in labels(app) if label.startswith("Compare")]
+    app.session_state[TICKED] = [runs[0].id, runs[2].id, "20200101-000000-unet-gone"]
+    app.run()
+    press(app, "Compare 2")
+    assert app.query_params["compare"] == f"{runs[0].id},{runs[2].id}"
 
 
 def test_a_vae_and_its_unet_link_to_each_other(store: RunStore, open_page: OpenPage) -> None:
@@ -159,7 +361,7 @@ def test_a_deleted_parent_is_no_error(store: RunStore, open_page: OpenPage) -> N
     child = make_run(store, "unet", parents=("20260101-000000-vae-gone",))
     app = open_page("runs", run=child.id)
     assert not app.error
-    assert "(deleted)" in "\n".join(caption.value for caption in app.caption)
+    assert "(deleted)" in words_of(app)
 
 
 def test_the_zoom_is_kept_from_refresh_to_refresh_and_can_be_undone(store: RunStore, open_page: OpenPage) -> None:
@@ -186,6 +388,10 @@ def test_checkpoints_and_events_are_listed(store: RunStore, open_page: OpenPage)
     run = make_run(store)
     write_checkpoint(run, 40)
     write_checkpoint(run, 100)
-    frames = [frame.value for frame in open_page("runs", run=run.id).dataframe]
-    assert ["100", "40"] in [list(frame["step"]) for frame in frames if "step" in frame]
+    app = open_page("runs", run=run.id)
+    frames = [frame.value for frame in app.dataframe]
+    assert [element.value for element in app.markdown if element.value.startswith("**step")] == [
+        "**step 100**",
+        "**step 40**",
+    ]
     assert ["started", "created"] in [list(frame["what"]) for frame in frames if "what" in frame]

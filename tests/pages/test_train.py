@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from streamlit.testing.v1 import AppTest
 from core.config.load import get_value
 from core.config.schema import field_rows
 from core.errors import DataUnavailable
-from core.jobs import service
+from core.jobs import queue_view, service
 from core.runs.store import RunStore
 from lab.components.config_form import HIDDEN
-from lab.services import training
+from lab.services import acting, training
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import make_run
 
@@ -21,7 +22,7 @@ KEYS = [name for name, _ in field_rows() if not name.startswith(HIDDEN)]
 
 
 def start_button(app: AppTest) -> Any:
-    return next(button for button in app.button if button.label == "Start")
+    return app.button(key="start")
 
 
 def labelled(app: AppTest, kind: str, label: str) -> Any:
@@ -54,7 +55,32 @@ def test_the_preset_is_started_as_it_is(open_page: OpenPage, started: list[dict[
     assert call["kind"] == "all"
     assert call["preset"] == "quick"
     assert call["settings"] == training.settings_for("quick", {})
-    assert call["detach"] is True
+    assert call["token"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "ends", "words"),
+    [
+        (0, [600.0], "No place on the machine is free: it is next, so it starts in about 10 min."),
+        (1, [600.0, 1500.0], "No place on the machine is free: 1 run waits before it, so it starts in about 25 min."),
+        (1, [600.0, None], "No place on the machine is free: 1 run waits before it."),
+    ],
+)
+def test_a_busy_machine_queues_and_says_when_it_starts(
+    waiting: int, ends: list[float | None], words: str, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_view, "place_for_next", lambda store, device, num_processes: (False, waiting))
+    entries = [SimpleNamespace(state="running", expected_end_s=end) for end in ends]
+    monkeypatch.setattr(acting, "queue", lambda: entries)
+    app = open_page("train")
+    assert app.button(key="start").label == "Queue"
+    assert words in [caption.value for caption in app.caption]
+
+
+def test_what_belongs_to_the_whole_box_is_not_in_the_form() -> None:
+    shared = {"slots_per_gpu", "cpu_slots", "foreign_memory_mb", "trash_days", "webhook_url"}
+    assert {f"machine.{name}" for name in shared} <= set(HIDDEN)
+    assert "machine.auto_resume" in KEYS
 
 
 def test_changed_settings_and_the_name_reach_the_run(open_page: OpenPage, started: list[dict[str, Any]]) -> None:
@@ -131,7 +157,7 @@ def test_another_preset_brings_its_own_values(open_page: OpenPage) -> None:
 def test_a_unet_needs_a_finished_vae(open_page: OpenPage) -> None:
     app = open_page("train", what="U-Net only")
     assert "No finished VAE yet" in app.info[0].value
-    assert not [button for button in app.button if button.label == "Start"]
+    assert "start" not in [button.key for button in app.button]
 
 
 def test_a_unet_takes_data_and_vae_of_its_parent(

@@ -1,0 +1,43 @@
+"""The window over a run's page: which one is open is remembered, so that it stays while live parts are drawn again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import streamlit as st
+
+from core.runs.notes import Notes
+
+WindowKind = Literal["describe", "branch", "log"]
+_OPEN, _NOTHING = "run-window", Notes()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """kind: what it shows. step: of the checkpoint to branch from. seen: the notes when it was opened."""
+
+    kind: WindowKind
+    run_id: str
+    step: int = 0
+    seen: Notes = _NOTHING
+
+
+def open_window(kind: WindowKind, run_id: str, *, step: int = 0, seen: Notes | None = None) -> None:
+    """Remember what to show and draw the page again: the run's page opens it."""
+    st.session_state[_OPEN] = Window(kind=kind, run_id=run_id, step=step, seen=seen or _NOTHING)
+    st.rerun()
+
+
+def close_window() -> None:
+    """Nothing is open any more."""
+    st.session_state.pop(_OPEN, None)
+
+
+def window_of(run_id: str) -> Window | None:
+    """What is open over this run's page; what was left open over another's is closed."""
+    window: Window | None = st.session_state.get(_OPEN)
+    if window is not None and window.run_id != run_id:
+        close_window()
+        return None
+    return window
