@@ -70,7 +70,7 @@ def test_a_busy_machine_queues_and_says_when_it_starts(
     waiting: int, ends: list[float | None], words: str, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_view, "place_for_next", lambda store, device, num_processes: (False, waiting))
-    entries = [SimpleNamespace(state="running", expected_end_s=end) for end in ends]
+    entries = [SimpleNamespace(state="running", slots=(), expected_end_s=end) for end in ends]
     monkeypatch.setattr(acting, "queue", lambda: entries)
     app = open_page("train")
     assert app.button(key="start").label == "Queue"
