@@ -40,3 +40,12 @@ DARK = Palette(
 def palette(theme: str | None) -> Palette:
     """The colours for a theme type: 'dark', else light."""
     return DARK if theme == "dark" else LIGHT
+
+
+CATEGORIES_LIGHT = ("#2563EB", "#D97706", "#0D9488", "#CC2A1B", "#9B7DCD", "#883352")
+CATEGORIES_DARK = ("#6EA0FF", "#F0A83C", "#2DD4BF", "#DC692E", "#D4EA8D", "#AB7DA7")
+
+
+def categories(theme: str | None) -> tuple[str, ...]:
+    """Six line colours that differ for every kind of vision, first ones first: those of the theme in config.toml."""
+    return CATEGORIES_DARK if theme == "dark" else CATEGORIES_LIGHT

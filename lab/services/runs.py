@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.errors import RunNotFound
 from core.jobs import service
 from core.runs.listing import CheckpointInfo, list_checkpoints
 from core.runs.metrics import MetricColumns, sample_values
@@ -24,6 +25,8 @@ from lab.services.settings import current_settings
 from lab.text import KIND_NAMES, plain
 
 TAIL_BYTES = 64 * 1024
+BRANCH_KEYS = ("step", "images_seen", "elapsed_s", "loss", "val_loss", "learning_rate", "grad_norm")
+MOST_ANCESTORS = 16
 KEPT_CURVES = 64
 KEPT_CURVES_BYTES = 256 * 1024 * 1024
 _PREVIEW = re.compile(r"^step-(\d{8,12})\.npz$")
@@ -134,6 +137,34 @@ def curves(run: Run) -> dict[str, np.ndarray]:
     The same object while the file has not changed; the arrays cannot be written.
     """
     return _kept_curves().read(run.metrics_path)
+
+
+def before_branch(run: Run) -> dict[str, np.ndarray]:
+    """Columns of the runs that this one branched from, up to where it did, oldest first; {} without any.
+
+    A run of that line that was deleted ends it.
+    """
+    parts: list[dict[str, np.ndarray]] = []
+    seen, until = {run.id}, float("inf")
+    while run.info.branched_from and run.info.branched_from not in seen and len(seen) <= MOST_ANCESTORS:
+        until = min(until, run.info.branched_step)
+        try:
+            run = _runs_index().pair(run.info.branched_from)[0]
+        except RunNotFound:
+            break
+        seen.add(run.id)
+        columns = curves(run)
+        if columns:
+            after = run.info.branched_step if run.info.branched_from else -1
+            rows = (columns["step"] <= until) & (columns["step"] > after)
+            parts.insert(0, {key: columns[key][rows] for key in BRANCH_KEYS if key in columns})
+    if not parts:
+        return {}
+    return {
+        key: np.concatenate([part.get(key, np.full(len(part["step"]), np.nan)) for part in parts])
+        for key in BRANCH_KEYS
+        if any(key in part for part in parts)
+    }
 
 
 def loss_sample(run: Run) -> list[float]:
