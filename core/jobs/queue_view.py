@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 
 from core.config.load import load_config
-from core.config.schema import MachineSettings
+from core.config.schema import MachineSettings, project_root
 from core.errors import LabError
 from core.jobs.observed import observed_status
 from core.jobs.queue import Job, JobState, Queue
@@ -54,10 +56,7 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
     jobs = [job for job in queue.jobs() if (store.root / job.run_id / "run.json").is_file()]
     if not jobs:
         return []
-    try:
-        machine = load_config().machine
-    except LabError:
-        machine = MachineSettings()
+    machine = _box_settings()
     places = find_places(machine) if any(job.state is not JobState.LIVE for job in jobs) else []
     forecast = _Forecast(queue, store, places)
     entries = []
@@ -100,14 +99,24 @@ def place_for_next(store: RunStore, device: str, num_processes: int = 1) -> tupl
     """(would a run queued now start at once, how many wait before it)."""
     queue = Queue(store.root)
     waiting = queue.jobs(JobState.QUEUED)
-    try:
-        machine = load_config().machine
-    except LabError:
-        machine = MachineSettings()
+    machine = _box_settings()
     places = find_places(machine)
     reserved = {name for job in waiting for name in choose(job.device, job.num_processes, places, ()).wants}
     choice = choose(device, num_processes, places, set(queue.leases()), reserved)
     return bool(choice.slots), len(waiting)
+
+
+def _box_settings() -> MachineSettings:
+    """The machine section of config.yaml, or its defaults while that cannot be read."""
+    try:
+        return _read_box_settings((project_root() / "config.yaml").stat().st_mtime_ns)
+    except (LabError, OSError):
+        return MachineSettings()
+
+
+@lru_cache(maxsize=2)
+def _read_box_settings(changed_ns: int) -> MachineSettings:
+    return load_config().machine
 
 
 def supervisor_state(store: RunStore) -> SupervisorState:
@@ -129,7 +138,9 @@ class _Forecast:
 
     def __init__(self, queue: Queue, store: RunStore, places: list[Place]) -> None:
         self.queue, self.store, self.places = queue, store, places
-        self.free_at: dict[str, float | None] = {slot: 0.0 for place in places for slot in slots_of(place)}
+        self.free_at: dict[str, float | None] = {  # nobody knows when strangers leave
+            slot: None if place.problem else 0.0 for place in places for slot in slots_of(place)
+        }
         self.end_of: dict[str, float | None] = {}
 
     def add_live(self, job: Job, eta_s: float | None) -> float | None:
@@ -157,10 +168,18 @@ class _Forecast:
 
     def _duration_s(self, run: Run) -> float | None:
         try:
-            speed = self.queue.seconds_per_step(signature_of(run))
-            return None if speed is None else speed * max(0, run.train_settings.steps - run.status().step)
-        except LabError:
+            signature, steps = _plan_of(run.folder, run.config_path.stat().st_mtime_ns)
+        except (LabError, OSError):
             return None
+        speed = self.queue.seconds_per_step(signature)
+        return None if speed is None else speed * max(0, steps - run.status().step)
+
+
+@lru_cache(maxsize=1024)
+def _plan_of(folder: Path, changed_ns: int) -> tuple[str, int]:
+    """(signature, steps) of a run; its frozen settings cost milliseconds to read. changed_ns: of its config.yaml."""
+    run = Run(folder)
+    return signature_of(run), run.train_settings.steps
 
 
 def waited_s(entry: QueueEntry, now: datetime | None = None) -> float | None:

@@ -15,6 +15,7 @@ from lab.state import page_file, who
 from lab.text import KIND_NAMES, ago, duration, escaped, exactly, state_badge
 
 MOST_ROWS = 15
+SOON_S = 3.0
 WIDTHS = (0.5, 4.4, 2.2, 3.6, 2.6)
 DEVICES = {"auto": "any device", "cpu": "CPU", "cuda": "any GPU"}
 PRIORITIES = {"High priority": 5, "Normal priority": 0, "Low priority": -5}
@@ -111,9 +112,11 @@ def _badge(state: str) -> str:
 def _when(entry: QueueEntry, names: Mapping[str, str]) -> str:
     """Expected start or end, and what it waits for, as Markdown. names: titles of the runs in the queue, by id."""
     if entry.state == "queued":
-        start = f"starts in about {duration(entry.expected_start_s)}" if entry.expected_start_s is not None else ""
+        start = "" if entry.expected_start_s is None else f"starts in about {duration(entry.expected_start_s)}"
+        if entry.expected_start_s is not None and entry.expected_start_s < SOON_S:
+            start = "starts any moment"
         waits = _waits_for(entry, names)
-        return _two_lines(start or waits or "starts next", waits if start else "")
+        return _two_lines(start or waits or "waits for its turn", waits if start else "")
     if entry.state == "paused":
         return _two_lines("until somebody continues it", "")
     end = f"about {duration(entry.expected_end_s)} left" if entry.expected_end_s is not None else ""

@@ -221,6 +221,24 @@ def test_the_queue_says_who_waits_for_what_and_how_long(store: RunStore, queued:
     assert "U-Net · ana · any GPU" in text.replace("\\", "")
 
 
+@pytest.mark.parametrize(
+    ("start_s", "waits_for", "expected"),
+    [
+        (0.0, "", "starts any moment"),
+        (None, "GPU 0 is used by bob (70.0 GB), not by the lab", ":small[GPU 0 is used by bob (70.0 GB), not by"),
+        (None, "", "waits for its turn"),
+    ],
+)
+def test_a_start_that_nobody_knows_is_not_made_up(
+    start_s: float | None, waits_for: str, expected: str, store: RunStore, queued: Any, open_page: OpenPage
+) -> None:
+    run = make_run(store, state=RunState.QUEUED, logged=0)
+    queued(entry(run, expected_start_s=start_s, waits_for=waits_for))
+    text = words(open_page("machine")).replace("\\", "")
+    assert expected in text
+    assert "starts in" not in text
+
+
 def test_an_empty_queue_offers_to_train(queued: Any, open_page: OpenPage) -> None:
     app = open_page("machine")
     assert "Nothing runs and nothing waits." in words(app)
