@@ -1,0 +1,113 @@
+"""Two people, two browsers, one box with one place: start, queue, confirm, stop, resume, delete, restore."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from core.jobs.observed import observed_status
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+from lab.state import WHO_COOKIE
+from tests.browser.conftest import IDLE, Server, expect, in_chromium, shot, wait_for
+from tests.browser.test_first_light import choose, fill
+
+pytestmark = in_chromium
+
+
+def person(page: Any, server: Server, name: str) -> Any:
+    """A browser of its own that remembers a name."""
+    context = page.context.browser.new_context(viewport={"width": 1280, "height": 1000})
+    context.add_cookies([{"name": WHO_COOKIE, "value": name, "url": f"http://127.0.0.1:{server.port}"}])
+    opened = context.new_page()
+    opened.set_default_timeout(90_000)
+    return opened
+
+
+def visit(opened: Any, server: Server, path: str) -> None:
+    opened.goto(f"http://127.0.0.1:{server.port}/{path}")
+    opened.wait_for_selector("h1")
+    opened.wait_for_selector(IDLE)
+
+
+def train(opened: Any, server: Server, name: str, steps: int) -> Run:
+    """Start a VAE run from the Train page; a hasty double click must not make two."""
+    store = RunStore(server.folder / "runs")
+    before = {run.id for run in store.list()}
+    visit(opened, server, "train?what=VAE+only")
+    choose(opened, "data set", "digits")
+    fill(opened, "VAE steps", str(steps))
+    fill(opened, "run name", name)
+    opened.get_by_role("button", name=re.compile("^(Start|Queue)")).dblclick()
+    expect(opened.get_by_role("heading", name=name)).to_be_visible(timeout=120_000)
+    made = [run for run in store.list() if run.id not in before]
+    assert len(made) == 1, "a double click started it twice"
+    return made[0]
+
+
+def stop(opened: Any) -> None:
+    opened.get_by_role("button", name="Stop", exact=True).click()
+
+
+def events(run: Run, word: str) -> list[str]:
+    return [str(event.get("by")) for event in run.events() if event.get("event") == word]
+
+
+def test_two_people_share_one_box(page: Any, server: Server) -> None:
+    ana, ben = person(page, server, "Ana"), person(page, server, "Ben")
+    first = train(ana, server, "Ana's VAE", 20_000)
+    wait_for(lambda: observed_status(first).state is RunState.RUNNING and first.status().step > 5, "it never trained")
+    assert first.info.owner == "Ana"
+
+    second = train(ben, server, "Ben's VAE", 150)
+    assert second.info.owner == "Ben"
+    expect(ben.get_by_text(re.compile("Next in the queue|Place 1"))).to_be_visible()
+    assert observed_status(second).state is RunState.QUEUED
+    shot(ben, "shared-1-waits")
+
+    visit(ben, server, f"runs?run={first.id}")
+    stop(ben)
+    expect(ben.get_by_role("dialog")).to_contain_text("Stop a run of Ana?")
+    shot(ben, "shared-2-asks")
+    ben.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(ben.get_by_role("dialog")).to_have_count(0)
+    assert events(first, "stop requested") == []
+    stop(ben)
+    ben.get_by_role("dialog").get_by_role("button", name="Stop", exact=True).click()
+    expect(ben.get_by_text(re.compile("stopped · VAE")).first).to_be_visible()
+    assert events(first, "stop requested") == ["Ben"]
+    step = first.status().step
+    assert first.status().reason == f"stopped by Ben at step {step:,}; the last checkpoint is of step {step:,}"
+    expect(ben.get_by_text("process gone").first).to_be_visible()
+    expect(ben.get_by_text(f"checkpoint of step {step:,} saved").first).to_be_visible()
+    shot(ben, "shared-3-stopped")
+
+    wait_for(lambda: second.status().state is RunState.FINISHED, "the place was not given to who waited")
+    visit(ana, server, f"runs?run={first.id}")
+    ana.get_by_role("button", name="Resume").click()
+    wait_for(lambda: first.status().state is RunState.RUNNING and first.status().step > step, "it did not go on")
+    expect(ana.get_by_text(re.compile("running · VAE")).first).to_be_visible()
+    stop(ana)
+    expect(ana.get_by_text(re.compile("stopped · VAE")).first).to_be_visible()
+    assert events(first, "stop requested") == ["Ben", "Ana"]
+
+    visit(ana, server, f"runs?run={first.id}")
+    ana.get_by_role("button", name="more_vert").click()
+    ana.get_by_role("button", name="Delete").click()
+    wait_for(lambda: not first.folder.exists(), "it is not deleted")
+    shot(ana, "shared-4-deleted")
+    ana.get_by_role("button", name="Undo").click()
+    wait_for(lambda: first.folder.exists(), "it is not brought back")
+    assert (events(first, "deleted"), events(first, "restored")) == (["Ana"], ["Ana"])
+
+    visit(ben, server, f"runs?run={first.id}")
+    ben.get_by_role("button", name="more_vert").click()
+    ben.get_by_role("button", name="Delete").click()
+    ben.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    wait_for(lambda: not first.folder.exists(), "it is not deleted")
+    visit(ana, server, "machine")
+    expect(ana.get_by_text("Ana's VAE").first).to_be_visible()
+    shot(ana, "shared-5-trash")
+    ana.get_by_role("button", name="Restore").first.click()
+    wait_for(lambda: first.folder.exists(), "the machine page does not restore")
+    assert events(first, "deleted") == ["Ana", "Ben"]
