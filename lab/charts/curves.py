@@ -209,12 +209,3 @@ def spans_decades(y: np.ndarray) -> bool:
     """True when positive values span more than a factor of 20: a linear axis would show a flat line."""
     known = y[np.isfinite(y)]
     return bool(len(known) and known.min() > 0 and known.max() / known.min() > 20)
-
-
-def sparkline(y: np.ndarray, points: int = 40) -> list[float]:
-    """At most `points` finite values for a small line in a table."""
-    known = y[np.isfinite(y)]
-    if len(known) <= points:
-        return [float(value) for value in known]
-    picked = np.linspace(0, len(known) - 1, points).round().astype(int)
-    return [float(value) for value in known[picked]]

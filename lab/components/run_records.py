@@ -54,7 +54,7 @@ def _metrics(view: RunView) -> None:
     st.dataframe(frame, hide_index=True, width=460)
     st.download_button(
         "All lines (CSV)",
-        pd.DataFrame(columns).to_csv(index=False).encode(),
+        lambda: runs.as_csv(view.run),
         f"{view.id}.csv",
         icon=":material/download:",
         type="tertiary",

@@ -9,12 +9,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core.runs.notes import Notes
-from lab.charts.curves import sparkline
 from lab.components.pictures import mosaic, png
 from lab.services import acting, runs
 from lab.services.notes import notes_of
@@ -28,6 +26,7 @@ MOST_COMPARED = 6
 TICKED = "runs-ticked"
 COMPARED = "compare"
 PART = "part"
+PART_WIDTH = 320
 _ANY = "any"
 
 
@@ -78,7 +77,7 @@ def runs_table() -> None:
         which = f"{count(start + 1)}–{count(min(start + PAGE_ROWS, len(rows)))} of {count(len(rows))}. " if many else ""
         st.caption(f"{which}Click a row to open it; tick rows to compare their curves.", width="content")
         if many:
-            st.pagination(pages, key=PART, bind="query-params")
+            st.pagination(pages, key=PART, bind="query-params", width=PART_WIDTH)
 
 
 def _part(pages: int) -> int:
@@ -86,7 +85,7 @@ def _part(pages: int) -> int:
     asked = st.session_state.get(PART) or st.query_params.get(PART, "")
     number = int(asked) if str(asked).isdecimal() else 1
     part = min(max(1, number), pages)
-    if PART in st.session_state:
+    if st.session_state.get(PART, part) != part:
         st.session_state[PART] = part
     return part
 
@@ -138,7 +137,8 @@ def _choice(word: str, options: Sequence[str], width: int) -> str:
 
 
 def _first_page() -> None:
-    st.session_state[PART] = 1
+    if st.session_state.get(PART, 1) != 1:
+        st.session_state[PART] = 1
 
 
 def _compare_line(known: dict[str, RunView]) -> None:
@@ -169,7 +169,6 @@ def _rows(rows: Sequence[tuple[RunView, Notes]], paused: Collection[str]) -> Non
     ids = [view.id for view, _ in rows]
     me = who()
     states = ["paused" if view.id in paused else view.state for view, _ in rows]
-    none = np.zeros(0)
     frame = pd.DataFrame(
         {
             "state": [[state] for state in states],
@@ -178,7 +177,7 @@ def _rows(rows: Sequence[tuple[RunView, Notes]], paused: Collection[str]) -> Non
             "data": [view.data_name for view, _ in rows],
             "pictures": [_thumbnail_of(view) for view, _ in rows],
             "progress": [round(view.progress, 3) for view, _ in rows],
-            "loss": [sparkline(runs.curves(view.run).get("loss", none)) for view, _ in rows],
+            "loss": [runs.loss_sample(view.run) for view, _ in rows],
             "owner": [plain(view.run.info.owner, 60) for view, _ in rows],
             "started": [ago(view.run.info.created_at) for view, _ in rows],
         }
@@ -207,14 +206,14 @@ def _rows(rows: Sequence[tuple[RunView, Notes]], paused: Collection[str]) -> Non
         height="content",
         row_height=40,
         column_config={
-            "name": columns.TextColumn("name", width=160),
-            "owner": columns.TextColumn("owner", width=80),
+            "name": columns.TextColumn("name", width=150),
+            "owner": columns.TextColumn("owner", width=72),
             "state": columns.MultiselectColumn(
-                "state", options=list(STATE_COLORS), color=list(STATE_COLORS.values()), width=104
+                "state", options=list(STATE_COLORS), color=list(STATE_COLORS.values()), width=100
             ),
-            "pictures": columns.ImageColumn("pictures", help="The newest previews", width=96),
-            "progress": columns.ProgressColumn("progress", min_value=0, max_value=1, format="percent", width=110),
-            "loss": columns.LineChartColumn("loss", help="Training loss, whole run", width=88),
+            "pictures": columns.ImageColumn("pictures", help="The newest previews", width=84),
+            "progress": columns.ProgressColumn("progress", min_value=0, max_value=1, format="percent", width=96),
+            "loss": columns.LineChartColumn("loss", help="Training loss, whole run", width=76),
             "tags": columns.ListColumn("tags", width=110),
         },
     )

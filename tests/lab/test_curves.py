@@ -26,7 +26,6 @@ from lab.charts.curves import (
     missing_values,
     smoothed,
     spans_decades,
-    sparkline,
 )
 from lab.charts.palette import DARK, LIGHT, categories, palette
 from lab.services import runs
@@ -131,11 +130,6 @@ def test_short_curves_are_not_smoothed() -> None:
 )
 def test_a_log_scale_is_proposed_for_positive_values_over_decades(values: list[float], expected: bool) -> None:
     assert spans_decades(np.array(values)) is expected
-
-
-def test_a_sparkline_keeps_its_ends_and_is_short() -> None:
-    line = sparkline(np.append(np.arange(1000.0), np.nan))
-    assert (line[0], line[-1], len(line)) == (0.0, 999.0, 40)
 
 
 def test_colours_follow_the_theme() -> None:

@@ -368,12 +368,12 @@ def test_the_zoom_is_kept_from_refresh_to_refresh_and_can_be_undone(store: RunSt
     live = running(store)[1]
     app = open_page("runs", run=live.id)
     assert "Whole run" not in labels(app)
-    app.session_state[f"range-{live.id}"] = (10.0, 30.0)
+    app.session_state[f"zoom-steps-{live.id}"] = (10.0, 30.0)
     app.run()
     app.run()
-    assert app.session_state[f"range-{live.id}"] == (10.0, 30.0)
+    assert app.session_state[f"zoom-steps-{live.id}"] == (10.0, 30.0)
     press(app, "Whole run")
-    assert app.session_state[f"range-{live.id}"] is None
+    assert app.session_state[f"zoom-steps-{live.id}"] is None
 
 
 def test_a_link_to_no_run_says_so_and_leads_back(store: RunStore, open_page: OpenPage) -> None:
