@@ -101,10 +101,8 @@ def _when_over(view: RunView) -> None:
 def _favourite(view: RunView) -> None:
     mine = who() in notes_of(view.run).favourite_of
     if st.button(
-        "",
-        icon=":material/star:" if mine else ":material/star_outline:",
+        "★" if mine else "☆",
         help="One of your favourites" if mine else "Make it one of your favourites",
-        type="primary" if mine else "secondary",
         key="favourite",
     ):
         with problems_shown():
