@@ -68,7 +68,8 @@ def runs_table() -> None:
     if not rows:
         st.caption(f"None of the {count(len(everything))} runs fits.")
         return
-    _compare_line({view.id: view for view, _ in everything})
+    with st.container():  # also when empty, so that the first tick does not draw the table anew
+        _compare_line({view.id for view, _ in everything})
     pages = math.ceil(len(rows) / PAGE_ROWS)
     start = (_part(pages) - 1) * PAGE_ROWS
     _rows(rows[start : start + PAGE_ROWS], paused)
@@ -141,7 +142,7 @@ def _first_page() -> None:
         st.session_state[PART] = 1
 
 
-def _compare_line(known: dict[str, RunView]) -> None:
+def _compare_line(known: Collection[str]) -> None:
     """What is ticked, on this page and others, and what to do with it."""
     ticked = [run_id for run_id in st.session_state.get(TICKED, []) if run_id in known]
     if not ticked:
