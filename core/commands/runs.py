@@ -1,4 +1,4 @@
-"""`runs [--json]`: all runs, newest first."""
+"""`runs [--json] [--state S] [--owner N] [--tag T]`: the runs, newest first."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from core.commands.options import add_settings_options, store_of
 from core.commands.tables import age, plain, table
 from core.jobs.observed import observed_status
 from core.runs.listing import run_row
+from core.runs.notes import read_notes
+from core.runs.run import RunState
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
     parser = commands.add_parser("runs", help="list the runs, newest first")
     parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--state", choices=[str(state) for state in RunState], help="only runs in this state")
+    parser.add_argument("--owner", metavar="NAME", help="only runs of this person")
+    parser.add_argument("--tag", metavar="TAG", help="only runs with this tag")
     add_settings_options(parser)
     parser.set_defaults(handler=run)
 
@@ -24,7 +29,16 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print them; broken folders are told on stderr."""
     store = store_of(arguments)
-    rows = [run_row(each, observed_status(each)) for each in store.list()]
+    wanted = [
+        each
+        for each in store.list()
+        if (not arguments.owner or each.info.owner == arguments.owner)
+        and (not arguments.tag or arguments.tag in read_notes(each).tags)
+    ]
+    rows = [run_row(each, observed_status(each)) for each in wanted]
+    if arguments.state:
+        rows = [row for row in rows if row["state"] == arguments.state]
+    filtered = bool(arguments.state or arguments.owner or arguments.tag)
     if arguments.json:
         print(json.dumps(rows, indent=1))
     elif rows:
@@ -41,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
             for row in rows
         ]
         print(table(["id", "kind", "state", "step", "name", "owner", "created"], lines))
+    elif filtered:
+        print(f"None of the runs in {store.root} fits.")
     else:
         print(f"No runs in {store.root}. Start one: python -m core train all --preset quick")
     for folder, problem in store.broken():

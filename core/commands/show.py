@@ -12,6 +12,7 @@ from core.config.load import differences
 from core.config.schema import Settings
 from core.jobs.observed import observed_status
 from core.runs.listing import run_details
+from core.runs.notes import read_notes
 
 
 def add_parser(commands: Any) -> None:
@@ -29,8 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     status = observed_status(found)
     details = run_details(found, status)
     if arguments.json:
-        print(json.dumps(details, indent=1))
+        notes = read_notes(found)
+        about = {"notes": notes.notes, "tags": notes.tags, "favourite_of": notes.favourite_of}
+        print(json.dumps({**details, **about}, indent=1))
         return 0
+    info, notes = found.info, read_notes(found)
     speed = f"{status.images_per_s:,.0f} images/s" if status.images_per_s else "-"
     facts = [
         ("run", found.id),
@@ -45,13 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
         ("data set", details["dataset"].get("name", "-")),
         ("preset", details["preset"] or "-"),
         ("parents", ", ".join(details["parents"]) or "-"),
+        ("branched from", f"{info.branched_from} at step {info.branched_step:,}" if info.branched_from else "-"),
         ("owner", details["owner"]),
+        ("tags", ", ".join(notes.tags) or "-"),
         ("created", f"{age(details['created_at'])} ({details['created_at']})"),
         ("revision", details["revision"] or "-"),
         ("folder", details["folder"]),
     ]
     width = max(len(label) for label, _ in facts)
     print("\n".join(f"{label.ljust(width)}  {plain(value)}" for label, value in facts))
+    if notes.notes:
+        print("\nNotes\n" + "\n".join(plain(line) for line in notes.notes.splitlines()))
     if details["metrics"]:
         print(
             "\nLast values\n" + table(["metric", "value"], [[key, value] for key, value in details["metrics"].items()])

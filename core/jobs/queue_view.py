@@ -67,7 +67,7 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
         start_s: float | None
         end_s: float | None
         if job.state is JobState.LIVE:
-            state = str(status.state) if status.state.is_active else str(RunState.STOPPING)
+            state = str(status.state) if status.state.is_active else str(RunState.RUNNING)  # its last breath
             if job.stop_level:
                 state = str(RunState.STOPPING)
             end_s = forecast.add_live(job, status.eta_s)

@@ -87,7 +87,10 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
             should_stop=lambda: stops.asked_by(run) is not None,
         )
     except Exception as error:  # the last line of defence: whatever went wrong is told in the run
-        return _end(run, RunState.FAILED, failure_in_words(error), everywhere=True)
+        if is_lost_peer(error):  # the rank that went first knows why, or nobody does
+            logger.error("another rank is gone: %s", str(error).splitlines()[0] if str(error) else error)
+            return RunState.FAILED
+        return _end(run, RunState.FAILED, failure_in_words(error, run), everywhere=True)
     if outcome.state is RunState.STOPPED:
         return _end(run, *_stopped(run, stops, outcome.step), step=outcome.step)
     return _end(run, outcome.state, outcome.reason, step=outcome.step)
@@ -134,7 +137,16 @@ def _end(run: Run, state: RunState, reason: str, *, step: int | None = None, eve
     return state
 
 
-def failure_in_words(error: BaseException) -> str:
+def is_lost_peer(error: BaseException) -> bool:
+    """True when a rank failed only because another one left it: the connection between them is gone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return False
+    lost = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "broken pipe", "socket")
+    is_distributed = type(error).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
+    return is_distributed or (isinstance(error, RuntimeError) and any(word in str(error).lower() for word in lost))
+
+
+def failure_in_words(error: BaseException, run: Run | None = None) -> str:
     """One sentence for a person; what is unexpected goes to the log with its traceback."""
     if isinstance(error, LabError):
         return str(error)
@@ -142,11 +154,24 @@ def failure_in_words(error: BaseException) -> str:
         return "the disk or the quota is full; free some space and resume"
     logger.error("unexpected error", exc_info=error)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return "the machine ran out of memory; use a smaller batch_size or more gradient_accumulation_steps"
+        return f"the machine ran out of memory; {_what_to_lower(run)}"
     if type(error).__name__ == "OutOfMemoryError":
-        return "the GPU ran out of memory; use a smaller batch_size or more gradient_accumulation_steps"
+        return f"the GPU ran out of memory; {_what_to_lower(run)}"
     first_line = (str(error).splitlines() or [""])[0][:300]
     return f"unexpected {type(error).__name__}: {first_line}; the log has the details"
+
+
+def _what_to_lower(run: Run | None) -> str:
+    try:
+        assert run is not None
+        section, train = f"train_{run.info.kind}", run.train_settings
+        parts, batch = train.gradient_accumulation_steps, train.batch_size
+        return (
+            f"set {section}.gradient_accumulation_steps to {parts * 2} (now {parts}), which changes nothing else, or "
+            f"{section}.batch_size below {batch}"
+        )
+    except (LabError, AssertionError):
+        return "use a smaller batch_size or more gradient_accumulation_steps"
 
 
 def place(run: Run, name: str) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -52,29 +52,30 @@ def cached_latents(
     temporary.mkdir()
     try:
         device = next(vae.parameters()).device
-        moments: Any = None
-        for start in range(0, len(images), batch_size):
-            if should_stop():
-                return None
-            part = _encode(vae, images[start : start + batch_size], device)
-            if moments is None:
-                shape = (len(images), *part.shape[1:])
-                needed = int(np.prod(shape)) * 4
-                if shutil.disk_usage(temporary).free < needed:  # a memory map on a full disk ends in SIGBUS
-                    raise StorageFull(
-                        f"{cache_dir}: the latents need {needed / 1e6:,.0f} MB, more than is free", "free some space"
-                    )
-                moments = np.lib.format.open_memmap(temporary / "moments.npy", mode="w+", dtype=np.float32, shape=shape)
-            moments[start : start + len(part)] = part
-            if progress:
-                progress("encoding latents", min(1.0, (start + batch_size) / len(images)))
-        assert moments is not None
-        scaling = measure_scaling(moments)
-        moments.flush()
-        del moments
-        atomic.write_json(
-            temporary / "latents.json", {"count": len(images), "shift": scaling.shift, "scale": scaling.scale}
-        )
+        path = temporary / "moments.npy"
+        with path.open("wb") as file:  # written, not memory-mapped: a full disk raises instead of ending in SIGBUS
+            for start in range(0, len(images), batch_size):
+                if should_stop():
+                    return None
+                part = _encode(vae, images[start : start + batch_size], device)
+                if start == 0:
+                    shape = (len(images), *part.shape[1:])
+                    needed = int(np.prod(shape)) * 4
+                    if shutil.disk_usage(temporary).free < needed:
+                        raise StorageFull(
+                            f"{cache_dir}: the latents need {needed / 1e6:,.0f} MB, more than is free",
+                            "free some space",
+                        )
+                    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(part, dtype="<f4").tobytes())
+                if progress:
+                    progress("encoding latents", min(1.0, (start + batch_size) / len(images)))
+            file.flush()
+            os.fsync(file.fileno())
+        scaling = measure_scaling(np.load(path, mmap_mode="r", allow_pickle=False))
+        facts = {"count": len(images), "shift": scaling.shift, "scale": scaling.scale, "sha256": _hash(path)}
+        atomic.write_json(temporary / "latents.json", facts)
         try:
             os.rename(temporary, folder)
         except OSError:
@@ -112,11 +113,17 @@ def _encode(vae: AutoencoderKL, images: np.ndarray, device: torch.device) -> np.
     return vae.encode(batch).latent_dist.parameters.float().cpu().numpy()
 
 
+def _hash(path: Path) -> str:
+    """sha256 of a file: one altered value of the latents would spoil a training without a word."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _open(folder: Path, count: int) -> LatentSet | None:
     try:
         facts = atomic.read_json(folder / "latents.json")
         moments = np.load(folder / "moments.npy", mmap_mode="r", allow_pickle=False)
-        if facts["count"] != count or len(moments) != count:
+        if facts["count"] != count or len(moments) != count or facts["sha256"] != _hash(folder / "moments.npy"):
             return None
         return LatentSet(
             moments=moments, scaling=LatentScaling(shift=tuple(facts["shift"]), scale=tuple(facts["scale"]))

@@ -137,6 +137,8 @@ def _read(folder: Path) -> tuple[dict[str, bytes], str | None]:
             files[name] = data
         if manifest["step"] != _step_of(folder):
             return {}, f"it holds step {manifest['step']}"
+        if "state.json" not in files or not any(name.endswith(".safetensors") for name in files):
+            return {}, "its manifest names no weights or no state.json"
     except FileNotFoundError as error:
         return {}, f"{Path(str(error.filename)).name} is missing"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

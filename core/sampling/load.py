@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL, UNet2DModel
+from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
 from core import atomic
@@ -109,6 +110,6 @@ def build_from_files(network_class: Any, files: Mapping[str, bytes], name: str) 
     try:
         network = network_class.from_config(json.loads(files[f"{name}/config.json"]))
         network.load_state_dict(load_safetensors(files[f"{name}/{WEIGHTS_FILE}"]))
-    except (KeyError, ValueError, RuntimeError, OSError, TypeError) as error:
+    except (KeyError, ValueError, RuntimeError, OSError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{name}: the weights do not fit the network: {str(error).splitlines()[0]}") from None
     return network

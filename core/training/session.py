@@ -28,6 +28,7 @@ from core.runs.run import Run, RunState
 from core.seeding import derive
 from core.training.loop import Draw, StepResult, build_ema, build_optimizer, train_steps
 from core.training.start import StatusKeeper
+from core.training.trackers import Trackers
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,9 @@ def run_training(
     first_step = checkpoint.step if checkpoint else 0
     status.begin(session.elapsed_before_s)
     writer = MetricsWriter(run.metrics_path)
-    writer.truncate_after(first_step)
+    if accelerator.is_main_process:
+        writer.truncate_after(first_step)
+    trackers = Trackers(accelerator, settings, run.id)
     previews = set(preview_steps(train.steps, settings.logging.num_previews))
     if first_step == 0 and 0 in previews:
         session.write_preview(0)
@@ -89,12 +92,14 @@ def run_training(
         return recipe.draw(step)
 
     def log_line(result: StepResult, validation: dict[str, float]) -> None:
-        line = interval.line(result, status.elapsed_s)
+        line = {**interval.line(result, status.elapsed_s), **validation}
         if accelerator.is_main_process:
-            writer.append({**line, **validation})
+            writer.append(line)
+            trackers.log(line, result.step)
 
     status.write(RunState.RUNNING, first_step, stage="training", force=True)
     result: StepResult | None = None
+    is_diverging = False
     try:
         for result in train_steps(
             session.objective,
@@ -107,6 +112,9 @@ def run_training(
         ):
             step = result.step
             interval.add(result)
+            if not (result.is_finite or is_diverging):
+                is_diverging = True
+                session.tell_divergence(step)
             last = step == train.steps
             stopping = not last and _any_process(accelerator, should_stop())
             saves = last or stopping or step % settings.logging.save_every_steps == 0
@@ -124,6 +132,7 @@ def run_training(
             if on_step:
                 on_step(result)
             if stopping:
+                session.join()
                 return Outcome(state=RunState.STOPPED, step=step, reason=f"stopped; checkpoint of step {step:,} saved")
     except NonFiniteError:
         if result:
@@ -137,6 +146,9 @@ def run_training(
                 f"{_last_checkpoint_in_words(run)}; free some space and resume",
             ) from error
         raise
+    finally:
+        trackers.close()
+    session.join()
     return Outcome(state=RunState.FINISHED, step=train.steps)
 
 
@@ -167,13 +179,16 @@ class _Session:
 
     def resume(self) -> Checkpoint | None:
         """Load the newest checkpoint that verifies; tells the log and the events when newer ones were damaged."""
-        clean_leftovers(self.run.checkpoints_dir)
+        if self.accelerator.is_main_process:
+            clean_leftovers(self.run.checkpoints_dir)
+        self.accelerator.wait_for_everyone()
         checkpoint = load_newest(self.run.checkpoints_dir)
         if checkpoint:
             for sentence in checkpoint.skipped:
                 message = f"{sentence}; falling back to step {checkpoint.step}"
                 logger.warning(message)
-                self.run.add_event("checkpoint damaged", reason=message)
+                if self.accelerator.is_main_process:
+                    self.run.add_event("checkpoint damaged", reason=message)
             self._restore(checkpoint)
             logger.info("resumed from step %s", f"{checkpoint.step:,}")
         # Accelerate wraps what is already on the device and restored; its own state is never saved
@@ -228,6 +243,19 @@ class _Session:
             "state.json": json.dumps(facts, indent=1).encode(),
         }
         save_checkpoint(self.run.checkpoints_dir, step, files, keep=self.run.settings.logging.keep_checkpoints)
+
+    def tell_divergence(self, step: int) -> None:
+        """The first step whose loss is no number, in the events: screens and the webhook tell people."""
+        if self.accelerator.is_main_process:
+            self.run.add_event(
+                "diverging", step=step, reason=f"the loss or its gradient was not finite at step {step:,}"
+            )
+
+    def join(self) -> None:
+        """Wait for the other ranks before the process ends: a rank that leaves early fails those that still talk."""
+        if self.accelerator.num_processes > 1:
+            self.accelerator.wait_for_everyone()
+            torch.distributed.destroy_process_group()
 
     def _average(self) -> Any:
         self.ema.copy_to(self.averaged.parameters())

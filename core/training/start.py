@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from core.device import check_device, device_label, mixed_precision, resolve_dev
 from core.errors import DataUnavailable
 from core.models.summary import summarize
 from core.runs.run import Run, RunState
+from core.training.trackers import check_trackers
 
 STATUS_EVERY_S = 1.0
 
@@ -26,28 +28,41 @@ STATUS_EVERY_S = 1.0
 def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Path) -> None:
     """Everything that can be known to be wrong before a run folder exists. Raises a LabError with one sentence."""
     check_device(settings.machine.device)
+    check_trackers(settings.logging.trackers)
     images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir)
     for part in ("vae", "unet") if kind == "all" else (kind,):
         summarize(settings, part, channels=images.channels, num_classes=images.num_classes)
 
 
-def open_accelerator(settings: Settings) -> Accelerator:
-    """The Accelerator for these settings: device, precision and processes. One a process, made anew for each run."""
+def open_accelerator(settings: Settings, trackers_dir: Path | None = None) -> Accelerator:
+    """The Accelerator for these settings: device, precision, processes and trackers. Made anew for each run.
+
+    A rank of torchrun takes the GPU of its local rank among those it sees.
+    """
     device = resolve_device(settings.machine.device)
+    if device.type == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     set_threads(settings.machine.num_threads)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     AcceleratorState._reset_state(True)
     return Accelerator(
-        cpu=device.type == "cpu", mixed_precision=mixed_precision(settings.machine.mixed_precision, device)
+        cpu=device.type == "cpu",
+        mixed_precision=mixed_precision(settings.machine.mixed_precision, device),
+        log_with=list(settings.logging.trackers) if trackers_dir else None,
+        project_dir=trackers_dir,
     )
 
 
 class StatusKeeper:
-    """Writes status.json at most once a second, and measures speed and the time that is left."""
+    """Writes status.json at most once a second, and measures speed and the time that is left.
 
-    def __init__(self, run: Run, device: torch.device) -> None:
+    is_main: False in the other ranks, which measure but do not write.
+    """
+
+    def __init__(self, run: Run, device: torch.device, *, is_main: bool = True) -> None:
         self.run = run
+        self.is_main = is_main
         self.steps_total = run.train_settings.steps
         self.batch_size = run.train_settings.batch_size
         self.device = device_label(device)
@@ -84,6 +99,8 @@ class StatusKeeper:
             self.marks = [*self.marks[-10:], (now, step)]
         speed = self.images_per_s
         self.last_write = now
+        if not self.is_main:
+            return
         self.run.write_status(
             replace(
                 self.run.status(),
@@ -118,16 +135,17 @@ class Start:
 
 def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
     """Open the device and the data set of a run. Raises DataUnavailable when the set is gone or has changed."""
-    accelerator = open_accelerator(run.settings)
-    status = StatusKeeper(run, accelerator.device)
+    accelerator = open_accelerator(run.settings, run.folder / "trackers")
+    status = StatusKeeper(run, accelerator.device, is_main=accelerator.is_main_process)
     step = run.status().step
 
     def progress(stage: str, fraction: float) -> None:
         status.write(RunState.RUNNING, step, stage=f"{stage} {fraction:.0%}")
 
     status.write(RunState.RUNNING, step, stage="preparing the data set", force=True)
-    images = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
-    _note_data_set(run, images)
+    with accelerator.main_process_first():  # one rank prepares, the others find it in the cache
+        images = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
+        _note_data_set(run, images)
     return Start(accelerator=accelerator, status=status, images=images, step=step, progress=progress)
 
 

@@ -16,7 +16,7 @@ from core import atomic
 from core.errors import CheckpointError
 from core.runs.checkpoints import load_newest, save_checkpoint
 
-FILES = {"unet/weights.bin": b"w" * 1000, "state.json": b"{}"}
+FILES = {"unet/model.safetensors": b"w" * 1000, "state.json": b"{}"}
 
 
 def names(root: Path) -> list[str]:
@@ -24,10 +24,10 @@ def names(root: Path) -> list[str]:
 
 
 def test_newest_is_loaded_with_its_bytes(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 1, {"a": b"1"}, keep=3)
-    save_checkpoint(tmp_path, 2, {"a": b"2"}, keep=3)
+    save_checkpoint(tmp_path, 1, {"a.safetensors": b"1", "state.json": b"{}"}, keep=3)
+    save_checkpoint(tmp_path, 2, {"a.safetensors": b"2", "state.json": b"{}"}, keep=3)
     found = load_newest(tmp_path)
-    assert found and (found.step, found.files["a"], found.skipped) == (2, b"2", ())
+    assert found and (found.step, found.files["a.safetensors"], found.skipped) == (2, b"2", ())
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
@@ -37,9 +37,9 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
 
 
 DAMAGE = {
-    "truncated": lambda path: os.truncate(path / "unet/weights.bin", 10),
-    "one bit flipped": lambda path: (path / "unet/weights.bin").write_bytes(b"w" * 999 + b"v"),
-    "zero-filled": lambda path: (path / "unet/weights.bin").write_bytes(bytes(1000)),
+    "truncated": lambda path: os.truncate(path / "unet/model.safetensors", 10),
+    "one bit flipped": lambda path: (path / "unet/model.safetensors").write_bytes(b"w" * 999 + b"v"),
+    "zero-filled": lambda path: (path / "unet/model.safetensors").write_bytes(bytes(1000)),
     "file missing": lambda path: (path / "state.json").unlink(),
     "manifest missing": lambda path: (path / "manifest.json").unlink(),
     "manifest torn": lambda path: os.truncate(path / "manifest.json", 20),
@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path:
 
 
 def test_nothing_good_left_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:
-    os.truncate(save_checkpoint(tmp_path, 1, FILES, keep=3) / "unet/weights.bin", 0)
+    os.truncate(save_checkpoint(tmp_path, 1, FILES, keep=3) / "unet/model.safetensors", 0)
     with pytest.raises(CheckpointError, match="no checkpoint can be used"):
         load_newest(tmp_path)
 
@@ -119,7 +119,7 @@ step = found.step if found else 0
 print("ready", flush=True)
 while True:
     step += 1
-    save_checkpoint(root, step, {"a": str(step).encode() * 50_000, "b/c": str(step).encode() * 50_000}, keep=2)
+    save_checkpoint(root, step, {"a.safetensors": str(step).encode() * 50_000, "state.json": str(step).encode() * 50_000}, keep=2)
 """
 
 
@@ -136,7 +136,18 @@ def test_killed_while_saving_the_newest_is_whole_and_unmixed(tmp_path: Path) -> 
         found = load_newest(tmp_path)
         if found:
             expected = str(found.step).encode() * 50_000
-            assert found.files["a"] == found.files["b/c"] == expected
+            assert found.files["a.safetensors"] == found.files["state.json"] == expected
             assert found.step >= reached
             reached = found.step
     assert reached > 0
+
+
+def test_a_manifest_that_names_nothing_is_no_checkpoint(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, FILES, keep=3)
+    empty = tmp_path / "step-00000002"
+    empty.mkdir()
+    (empty / "manifest.json").write_text('{"step": 2, "files": {}}')
+    found = load_newest(tmp_path)
+    assert found
+    assert found.step == 1
+    assert "names no weights" in found.skipped[0]

@@ -157,3 +157,37 @@ def test_the_command_changes_all_or_nothing(run: Run, capsys: pytest.CaptureFixt
     assert main(["note", run.id, "--tag", "good", "--name", "x" * 200]) == 2
     assert "name: longer than" in capsys.readouterr().err
     assert read_notes(run) == Notes()
+
+
+def test_show_prints_what_people_wrote(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    change_notes(run, by="bea", notes="slow\nbut good", add_tags=["paper", "keep"], favourite=True)
+    assert main(["show", run.id]) == 0
+    printed = capsys.readouterr().out
+    assert "paper, keep" in printed
+    assert "\nNotes\nslow\nbut good\n" in printed
+    assert main(["show", run.id, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["notes"], shown["tags"], shown["favourite_of"]) == ("slow\nbut good", ["paper", "keep"], ["bea"])
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ([], 2),
+        (["--tag", "paper"], 1),
+        (["--tag", "none"], 0),
+        (["--owner", "bea"], 1),
+        (["--owner", "bea", "--tag", "paper"], 0),
+        (["--state", "queued"], 2),
+        (["--state", "finished"], 0),
+    ],
+)
+def test_runs_are_listed_by_tag_owner_and_state(
+    options: list[str], found: int, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RunStore(run.folder.parent).create("vae", settings_from({}), owner="bea")
+    change_notes(run, by="ana", add_tags=["paper"])
+    assert main(["runs", "--json", *options]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == found
+    assert main(["runs", *options]) == 0
+    assert ("None of the runs" in capsys.readouterr().out) is (found == 0)

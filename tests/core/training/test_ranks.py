@@ -1,0 +1,124 @@
+"""One training in two processes, through queue, shim and torchrun, on the CPU: equal to one, stopped and killed whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.config.load import load_config
+from core.jobs import attempts, service
+from core.jobs.engines.local import LocalEngine
+from core.jobs.engines.protocol import JobSpec
+from core.jobs.queue import JobState
+from core.runs.listing import list_checkpoints
+from core.runs.metrics import read_metrics
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+from tests.core.conftest import TINY
+from tests.endings import end_lab
+
+
+class Box:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = RunStore(root / "runs")
+        self.engine = LocalEngine(self.store)
+
+    def create(self, kind: str, parent: Run | None = None, **changes: object) -> Run:
+        folders = {"paths.runs": str(self.store.root), "paths.cache": str(self.root / "cache"),
+                   "paths.data": str(self.root)}  # fmt: skip
+        settings = load_config(overrides={**TINY, **folders, **changes}, environment={})
+        return self.store.create(kind, settings, parents=(parent.id,) if parent else ())  # type: ignore[arg-type]
+
+    def submit(self, *runs: Run) -> None:
+        self.engine.submit(JobSpec(run_ids=tuple(run.id for run in runs)))
+
+    def wait(self, condition, words: str, seconds: float = 120.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, words
+            time.sleep(0.05)
+
+    def wait_until_over(self, *runs: Run) -> None:
+        def over(run: Run) -> bool:
+            job = self.engine.queue.job(run.id)
+            return job is not None and job.state is JobState.ENDED
+
+        self.wait(lambda: all(over(run) for run in runs), "not ended")
+
+    def pids(self, run: Run) -> list[int]:
+        job = self.engine.queue.job(run.id)
+        return attempts.living_pids(attempts.token_of(run.id, job.attempt)) if job else []
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    found = Box(tmp_path)
+    yield found
+    end_lab(found.store)
+
+
+def test_two_processes_learn_what_one_learns(box: Box) -> None:
+    """VAE and U-Net: the same losses up to rounding, the same lines, one writer."""
+    pairs = []
+    for count in (1, 2):
+        vae = box.create("vae", **{"machine.num_processes": count, "machine.mixed_precision": "no"})
+        unet = box.create("unet", vae, **{"machine.num_processes": count, "machine.mixed_precision": "no"})
+        pairs.append((vae, unet))
+        box.submit(vae, unet)
+    box.wait_until_over(*[run for pair in pairs for run in pair])
+    for one, two in zip(*pairs, strict=True):
+        assert (one.status().state, two.status().state) == (RunState.FINISHED, RunState.FINISHED), two.status().reason
+        alone, together = read_metrics(one.metrics_path), read_metrics(two.metrics_path)
+        assert together["step"].tolist() == alone["step"].tolist()
+        np.testing.assert_allclose(together["loss"], alone["loss"], rtol=2e-3)
+        np.testing.assert_allclose(together["val_loss"], alone["val_loss"], rtol=5e-3)
+        assert [info.step for info in list_checkpoints(two)] == [info.step for info in list_checkpoints(one)]
+        assert [event["event"] for event in two.events()] == [event["event"] for event in one.events()]
+
+
+def test_two_processes_stop_at_one_step_and_leave_none_behind(box: Box) -> None:
+    run = box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 100_000, "machine.stop_grace_s": 30})
+    box.submit(run)
+    box.wait(lambda: run.status().step > 3, f"never trained: {run.status()}")
+    assert len(box.pids(run)) >= 3, "torchrun and two ranks"
+    status = service.stop_run(box.store, run.id, by="ana", engine=box.engine)
+    assert status.state is RunState.STOPPED
+    assert status.reason.startswith(f"stopped by ana at step {status.step:,}")
+    assert list_checkpoints(run)[-1].step == status.step
+    assert box.pids(run) == []
+
+
+def test_a_killed_rank_takes_the_others_along_and_the_run_goes_on(box: Box) -> None:
+    run = box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 400, "logging.save_every_steps": 20})
+    box.submit(run)
+    box.wait(lambda: run.status().step > 40, f"never trained: {run.status()}")
+    main = run.status().process
+    assert main is not None
+    ranks = [
+        pid for pid in box.pids(run) if "core.jobs.worker" in command(pid) and "torch.distributed" not in command(pid)
+    ]
+    other = next(pid for pid in ranks if pid != main.pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(other, signal.SIGKILL)
+    box.wait_until_over(run)
+    assert run.status().state is RunState.FINISHED, run.status().reason
+    told = [event for event in run.events() if event["event"] in ("queued", "resumed")]
+    assert [event["event"] for event in told] == ["queued", "resumed"]
+    assert told[0]["reason"].startswith("one of its 2 processes died")
+    assert told[1]["from_step"] >= 40
+    assert box.pids(run) == []
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
