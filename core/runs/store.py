@@ -238,11 +238,13 @@ def _problem(run: Run) -> str | None:
         info = run.info
     except RunNotFound as error:
         return error.message.partition(": ")[2]
-    texts = (info.name, info.owner, info.created_at, info.preset, *info.parents)
+    texts = (info.name, info.owner, info.created_at, info.preset, info.branched_from, *info.parents)
     if info.kind not in get_args(RunKind) or not all(isinstance(text, str) for text in texts):
         return f"run.json does not describe a run (kind {info.kind!r})"
     if not isinstance(info.dataset, dict) or not isinstance(info.versions, dict):
         return "run.json does not describe a run (data set or versions)"
+    if not isinstance(info.branched_step, int):
+        return "run.json does not describe a run (the step it branched from)"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -395,3 +396,16 @@ def test_checkpoints_and_events_are_listed(store: RunStore, open_page: OpenPage)
         "**step 40**",
     ]
     assert ["started", "created"] in [list(frame["what"]) for frame in frames if "what" in frame]
+
+
+@pytest.mark.parametrize("damage", [{"branched_from": 5}, {"branched_from": "x", "branched_step": "many"}])
+def test_a_run_that_says_nonsense_about_its_branch_is_a_broken_folder(
+    damage: dict[str, Any], store: RunStore, open_page: OpenPage
+) -> None:
+    make_run(store, name="good")
+    run = make_run(store, name="odd")
+    values = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps({**values, **damage}))
+    app = open_page("runs")
+    assert names(app) == ["good"]
+    assert "1 folder here" in app.expander[0].label
