@@ -49,7 +49,7 @@ def open_accelerator(settings: Settings, trackers_dir: Path | None = None) -> Ac
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision=mixed_precision(settings.machine.mixed_precision, device),
-        log_with=list(settings.logging.trackers) if trackers_dir else None,
+        log_with=list(settings.logging.trackers) or None if trackers_dir else None,
         project_dir=trackers_dir,
     )
 

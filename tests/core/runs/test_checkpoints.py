@@ -119,7 +119,8 @@ step = found.step if found else 0
 print("ready", flush=True)
 while True:
     step += 1
-    save_checkpoint(root, step, {"a.safetensors": str(step).encode() * 50_000, "state.json": str(step).encode() * 50_000}, keep=2)
+    data = str(step).encode() * 50_000
+    save_checkpoint(root, step, {"a.safetensors": data, "state.json": data}, keep=2)
 """
 
 
