@@ -1,4 +1,4 @@
-"""One training in two processes, through queue, shim and torchrun, on the CPU: equal to one, stopped and killed whole."""
+"""One training in two processes, through queue, shim and torchrun, on the CPU: equal to one, stopped whole."""
 
 from __future__ import annotations
 

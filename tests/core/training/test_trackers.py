@@ -29,7 +29,7 @@ def test_tensorboard_gets_every_logged_line(lab, tiny):
 
 def test_a_tracker_that_is_not_installed_is_refused_with_what_to_do(monkeypatch):
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="logging.trackers: 'wandb' is not installed; pip install wandb"):
+    with pytest.raises(UsageError, match=r"logging.trackers: 'wandb' is not installed; pip install wandb"):
         trackers.check_trackers(["wandb"])
 
 
