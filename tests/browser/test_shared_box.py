@@ -106,6 +106,7 @@ def test_two_people_share_one_box(page: Any, server: Server) -> None:
     ben.get_by_role("dialog").get_by_role("button", name="Delete").click()
     wait_for(lambda: not first.folder.exists(), "it is not deleted")
     visit(ana, server, "machine")
+    ana.get_by_role("tab", name=re.compile("Trash")).click()
     expect(ana.get_by_text("Ana's VAE").first).to_be_visible()
     shot(ana, "shared-5-trash")
     ana.get_by_role("button", name="Restore").first.click()
