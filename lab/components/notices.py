@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.errors import LabError
 from lab.components.right_page import back_to_right_page
+from lab.services import acting
 from lab.services.notes import notes_of
 from lab.services.runs import RunView, list_views
 from lab.services.watching import Notice, Seen, happened, look, since_last_visit
@@ -89,8 +90,11 @@ def notices() -> None:
     try:
         views = list_views()
         before: dict[str, Seen] | None = st.session_state.get(_SEEN)
-        told = [] if before is None else _wanted(happened(before, views), views)
-        st.session_state[_SEEN] = look(views)
+        # a pause looks like a stop until the process is gone and the supervisor has written why
+        live = {entry.run.id for entry in acting.queue() if not entry.place}
+        ending = {view.id for view in views if not view.is_active and view.id in live}
+        told = [] if before is None else _wanted(happened(before, views, ending), views)
+        st.session_state[_SEEN] = look(views, ending)
     except LabError:  # the page itself says it
         told = []
     for notice in told:

@@ -32,16 +32,19 @@ class Deleted:
     at: float
 
 
-def run_actions(view: RunView, *, paused: bool) -> None:
-    """The buttons that make sense in this state, the likely one first. Drawn outside of live parts: a dialog stays."""
-    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+def run_actions(view: RunView, *, paused: bool, leaving: bool) -> None:
+    """The buttons that make sense in this state, the likely one first. leaving: its process is not seen to be gone.
+
+    Drawn outside of live parts, so that a window stays; in an empty slot, so that no button of the last state lingers.
+    """
+    with st.empty().container(horizontal=True, horizontal_alignment="right", gap="small"):
         _favourite(view)
         if paused:
             _while_paused(view)
         elif view.is_active:
             _while_active(view)
         else:
-            _when_over(view)
+            _when_over(view, leaving=leaving)
         with st.popover("", icon=":material/more_vert:", help="Describe or delete"):
             if st.button("Name, tags and notes", icon=":material/edit:", type="tertiary", key="describe"):
                 open_window("describe", view.id, seen=notes_of(view.run))
@@ -88,9 +91,15 @@ def _stop(view: RunView, *, waits: bool) -> None:
         confirm_if_not_mine(view.run.info.owner, "stop", lambda: _act(lambda: acting.stop(view.id, who()), words))
 
 
-def _when_over(view: RunView) -> None:
+def _when_over(view: RunView, *, leaving: bool) -> None:
     finished = view.state == "finished"
-    if not finished and st.button("Resume", icon=":material/play_arrow:", type="primary"):
+    if not finished and st.button(
+        "Resume",
+        icon=":material/play_arrow:",
+        type="primary",
+        disabled=leaving,
+        help="Its process is still ending" if leaving else None,
+    ):
         words = "Queued: it goes on from its last checkpoint"
         confirm_if_not_mine(view.run.info.owner, "resume", lambda: _act(lambda: acting.resume(view.id, who()), words))
     can_draw = view.run.info.kind == "unet" and bool(runs.checkpoints(view.run))

@@ -40,7 +40,7 @@ def run_detail(run_id: str) -> None:
     with left:
         st.title(escaped(view.title))
     with right:
-        run_actions(view, paused=known.paused)
+        run_actions(view, paused=known.paused, leaving=known.leaving)
     live = view.is_active
     st.fragment(_head, run_every=HEAD_TICK_S if live or known.leaving else None)(view.id, known)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

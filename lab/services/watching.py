@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -42,13 +42,21 @@ class Notice:
     bad: bool
 
 
-def look(views: Sequence[RunView]) -> dict[str, Seen]:
-    """What is known of the runs now."""
-    return {view.id: Seen(active=view.is_active, diverging=view.is_active and diverges(view.run)) for view in views}
+def look(views: Sequence[RunView], ending: Collection[str] = frozenset()) -> dict[str, Seen]:
+    """What is known of the runs now. ending: ids of runs whose process is not seen to be gone."""
+    return {
+        view.id: Seen(active=view.is_active or view.id in ending, diverging=view.is_active and diverges(view.run))
+        for view in views
+    }
 
 
-def happened(before: Mapping[str, Seen], views: Sequence[RunView], now: datetime | None = None) -> list[Notice]:
-    """What ended or began to diverge since `before`, oldest run first.
+def happened(
+    before: Mapping[str, Seen],
+    views: Sequence[RunView],
+    ending: Collection[str] = frozenset(),
+    now: datetime | None = None,
+) -> list[Notice]:
+    """What ended or began to diverge since `before`, oldest run first; what is still `ending` has not ended.
 
     A run that was not known yet and is over is told when it ended within the last minute: it was quick.
     """
@@ -56,6 +64,8 @@ def happened(before: Mapping[str, Seen], views: Sequence[RunView], now: datetime
     for view in reversed(views):
         known = before.get(view.id)
         ended = known.active if known else _age_s(view.status.heartbeat_at, now) < FRESH_S
+        if view.id in ending:
+            continue
         if not view.is_active and ended:
             notices.append(_ending(view))
         elif view.is_active and not (known and known.diverging) and diverges(view.run):

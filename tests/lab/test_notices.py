@@ -79,8 +79,18 @@ def test_a_run_that_diverges_is_told_once_and_again_after_a_resume(store: RunSto
 def test_a_run_too_quick_to_be_seen_alive_is_told_but_an_old_one_is_not(store: RunStore) -> None:
     run = make_run(store, name="Quick")
     now = datetime.now(UTC)
-    assert [notice.words for notice in happened({}, [view(run)], now)] == ["Quick finished after 42 s of training"]
-    assert happened({}, [view(run)], now + timedelta(hours=1)) == []
+    assert [notice.words for notice in happened({}, [view(run)], now=now)] == ["Quick finished after 42 s of training"]
+    assert happened({}, [view(run)], now=now + timedelta(hours=1)) == []
+
+
+def test_a_stop_is_told_once_its_process_is_gone(store: RunStore) -> None:
+    run = make_run(store, name="First", state=RunState.RUNNING, step=40)
+    before = look([view(run)])
+    stopped = end(run, RunState.STOPPED, "stopped by ana at step 40")
+    assert happened(before, [stopped], {run.id}) == []
+    before = look([stopped], {run.id})
+    paused = end(run, RunState.STOPPED, "paused by ana at step 40")
+    assert [notice.words for notice in happened(before, [paused])] == ["First: paused by ana at step 40"]
 
 
 def test_a_damaged_heartbeat_is_old(store: RunStore) -> None:
