@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +12,8 @@ from core.config.load import get_value
 from core.config.schema import field_rows
 from core.errors import DataUnavailable
 from core.jobs import queue_view, service
+from core.jobs.queue_view import QueueEntry
+from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.components.config_form import HIDDEN
 from lab.services import acting, training
@@ -23,6 +25,12 @@ KEYS = [name for name, _ in field_rows() if not name.startswith(HIDDEN)]
 
 def start_button(app: AppTest) -> Any:
     return app.button(key="start")
+
+
+def live_entry(expected_end_s: float | None) -> QueueEntry:
+    run = Run(Path("20260101-000000-vae-live"))
+    return QueueEntry(run=run, state="running", place=0, priority=0, owner="ana", device="CPU", slots=(), waits_for="",
+                      expected_start_s=0.0, expected_end_s=expected_end_s, started_at="")  # fmt: skip
 
 
 def labelled(app: AppTest, kind: str, label: str) -> Any:
@@ -70,7 +78,7 @@ def test_a_busy_machine_queues_and_says_when_it_starts(
     waiting: int, ends: list[float | None], words: str, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_view, "place_for_next", lambda store, device, num_processes: (False, waiting))
-    entries = [SimpleNamespace(state="running", slots=(), expected_end_s=end) for end in ends]
+    entries = [live_entry(end) for end in ends]
     monkeypatch.setattr(acting, "queue", lambda: entries)
     app = open_page("train")
     assert app.button(key="start").label == "Queue"
