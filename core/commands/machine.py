@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     store = store_of(arguments)
     limit = read_settings(arguments).machine.foreign_memory_mb
-    read_machine(store.root)  # the load of the CPU is measured between two looks
+    read_machine(store.root)  # the shares of processes are measured between two looks
     time.sleep(0.3)
     now = read_machine(store.root)
     if arguments.json:

@@ -50,14 +50,14 @@ class Machine:
 
 
 def read_machine(store_root: Path) -> Machine:
-    """Look at everything once. The first look of a process knows no CPU load yet and says 0."""
+    """Look at everything once. The first look of a process takes a tenth of a second, to have a CPU load to tell."""
     memory = psutil.virtual_memory()
     folder = next(path for path in (store_root, *store_root.absolute().parents) if path.exists())
     usage = shutil.disk_usage(folder)
     return Machine(
         gpus=tuple(read_gpus()),
         cpu_count=psutil.cpu_count() or 1,
-        cpu_load=psutil.cpu_percent(None) / 100,
+        cpu_load=psutil.cpu_percent(None if _known else 0.1) / 100,
         memory_used_bytes=memory.total - memory.available,
         memory_total_bytes=memory.total,
         disk=Disk(path=folder, used_bytes=usage.used, free_bytes=usage.free, total_bytes=usage.total),
