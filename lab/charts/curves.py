@@ -17,6 +17,7 @@ from lab.charts.palette import Ink
 POINTS = 1500
 SMOOTH_POINTS = 500
 SMOOTHING = 0.03
+MOST_MARKERS = 60
 WORDS_APART = 0.12
 Range = tuple[float, float]
 
@@ -41,7 +42,7 @@ AXES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One line: x and y (N,). smooth: raw values faint behind a smoothed line; markers: a dot a point.
+    """One line: x and y (N,). smooth: raw values faint behind a smoothed line; markers: few points are dots instead.
 
     faint: another run's part of the line; dashed: what is planned.
     """
@@ -104,14 +105,15 @@ def lines_of(curve: Curve, axis: Axis, *, x_range: Range | None, smoothing: floa
     all_x, all_y = (curve.x, curve.y) if inside.all() else (curve.x[inside], curve.y[inside])
     x, y = bucket_min_max(all_x, all_y, POINTS)
     traces: list[dict[str, Any]] = []
-    if curve.smooth and smoothing > 0 and len(x) > 8:
+    few = curve.markers and len(x) <= MOST_MARKERS
+    if curve.smooth and smoothing > 0 and len(x) > 8 and not few:
         faint = {"color": curve.ink.line, "width": 1}
         opacity = 0.14 if curve.faint else 0.28
         traces.append({"type": "scatter", "x": x, "y": y, "mode": "lines", "line": faint, "opacity": opacity,
                        "hoverinfo": "skip", "showlegend": False})  # fmt: skip
         x, y = bucket_mean(all_x, all_y, SMOOTH_POINTS)
         y = smoothed(y, smoothing)
-    dots = len(x) < 3 or (curve.markers and len(x) <= 60)
+    dots = len(x) < 3 or few
     line = {"color": curve.ink.line, "width": 2, "dash": "dot" if curve.dashed else "solid"}
     main = {"type": "scatter", "x": x, "y": y, "mode": "lines+markers" if dots else "lines", "line": line,
             "marker": {"size": 5}, "name": as_text(curve.name), "opacity": 0.45 if curve.faint else 1.0,

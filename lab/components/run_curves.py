@@ -66,7 +66,7 @@ def loss_figure(view: RunView, columns: Columns, before: Columns, look: Look) ->
     """Training and held-out loss, with marks where it branched, was resumed, or was no number."""
     colors = palette(st.context.theme.type)
     lines = _lines("loss", "training", colors.training, columns, before, look, smooth=True)
-    lines += _lines("val_loss", "held out", colors.held_out, columns, before, look, markers=True)
+    lines += _lines("val_loss", "held out", colors.held_out, columns, before, look, smooth=True, markers=True)
     x = look.positions(columns)
     happened = [(step, "resumed") for step in runs.resumed_at(view.run)[-MOST_RESUMES:]]
     if view.run.info.branched_from:

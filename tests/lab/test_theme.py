@@ -115,8 +115,9 @@ def test_training_and_held_out_differ_for_every_kind_of_vision(palette: Palette,
         ("server", "address", "127.0.0.1"),
         ("browser", "gatherUsageStats", False),
         ("runner", "magicEnabled", False),
+        ("runner", "postScriptGC", False),
         ("client", "showErrorDetails", "none"),
     ],
 )
-def test_the_server_is_private_and_quiet_by_default(section: str, name: str, value: object) -> None:
+def test_the_server_is_private_quiet_and_quick_by_default(section: str, name: str, value: object) -> None:
     assert CONFIG[section][name] == value
