@@ -50,6 +50,9 @@ COMMANDS = (
 )
 
 
+MAX_SENTENCE = 1000
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     parser = argparse.ArgumentParser(
@@ -76,13 +79,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader went away, as in `runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
+    except Exception as error:  # the last line of defence: one sentence, whatever it was
+        if not isinstance(error, OSError):
+            if os.environ.get("LAB_DEBUG"):
+                raise
+            first = (str(error).splitlines() or [""])[0]
+            return _tell(f"unexpected {type(error).__name__}: {first}; LAB_DEBUG=1 shows where", 1)
         where = f"{error.filename}: " if error.filename else ""
         return _tell(f"{where}{error.strerror or error}", 1)
 
 
 def _tell(sentence: str, code: int) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
+    """One line on stderr that a terminal can take: printable, and not endless."""
+    flat = "".join(character if character.isprintable() else "?" for character in sentence)
+    print(f"error: {flat if len(flat) <= MAX_SENTENCE else flat[: MAX_SENTENCE - 1] + '…'}", file=sys.stderr)
     return code
 
 

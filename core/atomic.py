@@ -87,10 +87,15 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line in a single write, so that concurrent appends and kill -9 never tear a line."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    """Append one line in a single write, so that concurrent appends and kill -9 never tear a line.
+
+    After a line that a full disk had torn, a new one is begun.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        data = (line.rstrip("\n") + "\n").encode()
+        size = os.fstat(descriptor).st_size
+        is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        data = (("\n" if is_torn else "") + line.rstrip("\n") + "\n").encode()
         if os.write(descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, "disk full while appending", str(path))
     finally:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.config.load import load_config, parse_override, settings_from
-from core.config.schema import Settings
-from core.errors import UsageError
+from core.config.load import load_config, parse_override, resolve_path, settings_from
+from core.config.schema import PathSettings, Settings
+from core.errors import ConfigError, UsageError
 from core.jobs.service import open_store
 from core.runs.run import Run
 from core.runs.store import RunStore
@@ -36,8 +38,16 @@ def chosen_names(arguments: argparse.Namespace) -> list[str]:
 
 
 def store_of(arguments: argparse.Namespace) -> RunStore:
-    """The runs folder these options ask for."""
-    return open_store(read_settings(arguments))
+    """The runs folder these options ask for. A broken config.yaml of the project does not stand between a person and
+    the runs: then the folder is LAB_RUNS or the default, and a warning says so."""
+    try:
+        return open_store(read_settings(arguments))
+    except ConfigError as error:
+        if arguments.config or arguments.preset is not None or arguments.overrides:
+            raise
+        folder = resolve_path(os.environ.get("LAB_RUNS") or PathSettings().runs)
+        print(f"warning: {error}; using the runs folder {folder}", file=sys.stderr)
+        return RunStore(folder)
 
 
 def settings_of_run(arguments: argparse.Namespace, run: Run, sections: Sequence[str]) -> Settings:

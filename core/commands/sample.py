@@ -149,8 +149,15 @@ def _check_folder(out: Path) -> None:
     nearest: Sequence[Path] = [path for path in (out, *out.absolute().parents) if path.exists()]
     if not nearest[0].is_dir():
         raise UsageError(f"--out {out}: {nearest[0]} is a file, not a folder")
-    if not os.access(nearest[0], os.W_OK):
-        raise UsageError(f"--out {out}: {nearest[0]} cannot be written to")
+    try:
+        made = not out.exists()
+        out.mkdir(parents=True, exist_ok=True)
+        if made:
+            out.rmdir()
+        elif not os.access(out, os.W_OK):
+            raise PermissionError
+    except OSError:
+        raise UsageError(f"--out {out}: cannot be written to", "give another folder") from None
 
 
 def _positive(text: str) -> int:

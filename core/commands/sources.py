@@ -36,5 +36,7 @@ def class_names_of(run: Run) -> tuple[str, ...]:
     """The classes that the run was trained on. Raises CheckpointError before its training has begun."""
     try:
         return tuple(str(name) for name in json.loads(run.data_path.read_text())["class_names"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
         raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{run.id}: data.json cannot be read: {error}", "choose another run") from None

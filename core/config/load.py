@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def load_preset(name: str) -> dict[str, Any]:
 def parse_override(text: str) -> tuple[str, Any]:
     """`section.key=value` → (dotted name, parsed value). Raises ConfigError when it has no '='."""
     name, separator, value = text.partition("=")
-    if not separator or not name.strip():
+    if not separator or not all(part.strip() for part in name.split(".")):
         raise ConfigError(f"--set {text}: expected section.key=value")
     return name.strip(), parse_yaml(value, f"--set {text}") if value.strip() else None
 
@@ -122,17 +123,12 @@ def load_config(
     name to value. Raises ConfigError (nothing is created) for anything unknown, out of bounds or impossible.
     """
     source = path or project_root() / "config.yaml"
-    try:
-        values = parse_yaml(source.read_text(encoding="utf-8"), source.name)
-    except OSError as error:
-        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{source}: not UTF-8 text") from None
+    values = parse_yaml(_read_text(source), source.name)
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"{source.name}: expected sections such as 'data:', got {type(values).__name__}")
-    if preset:
+    if preset is not None:
         values = _merge(values, load_preset(preset))
     items = overrides.items() if isinstance(overrides, Mapping) else [parse_override(text) for text in overrides]
     for name, value in items:
@@ -149,6 +145,20 @@ def with_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
     for name, value in overrides.items():
         merged = _merge(merged, _nested(name, value))
     return merged
+
+
+def _read_text(source: Path) -> str:
+    """A settings file as text. Raises ConfigError for what is no ordinary file, a device or a pipe would never end."""
+    try:
+        if not stat.S_ISREG(source.stat().st_mode):
+            raise ConfigError(f"{source}: is no ordinary file", "give a YAML file")
+        if source.stat().st_size > MAX_YAML_BYTES:
+            raise ConfigError(f"{source}: larger than {MAX_YAML_BYTES // 1024} KiB", "give a YAML file of settings")
+        return source.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{source}: not UTF-8 text") from None
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:

@@ -17,9 +17,10 @@ from typing import Any, Literal
 from core import atomic
 from core.config.load import read_frozen
 from core.config.schema import Settings, TrainSettings
-from core.errors import RunNotFound
+from core.errors import ConfigError, LabError, RunNotFound
 
 RunKind = Literal["vae", "unet"]
+MAX_FIGURE = 1e15
 
 
 class RunState(StrEnum):
@@ -160,8 +161,11 @@ class Run:
 
     @cached_property
     def settings(self) -> Settings:
-        """The frozen settings. Raises ConfigError when they cannot be read."""
-        return read_frozen(self.config_path)
+        """The frozen settings. Raises LabError, which names the run, when they cannot be read."""
+        try:
+            return read_frozen(self.config_path)
+        except ConfigError as error:
+            raise LabError(f"run {self.id}: its frozen settings cannot be read: {error.message}", error.hint) from None
 
     @property
     def train_settings(self) -> TrainSettings:
@@ -217,8 +221,8 @@ def _check_types(status: Status) -> None:
             raise TypeError(f"{name} is no number")
         if name in ("step", "steps_total") and not isinstance(value, int):
             raise TypeError(f"{name} is no whole number")
-        if not math.isfinite(value):
-            raise ValueError(f"{name} is not finite")
+        if not math.isfinite(value) or not 0 <= value < MAX_FIGURE:
+            raise ValueError(f"{name} is {value:g}, which cannot be")
     for name in ("stage", "heartbeat_at", "reason", "device"):
         if not isinstance(getattr(status, name), str):
             raise TypeError(f"{name} is no text")

@@ -8,7 +8,7 @@ import pytest
 
 import core.runs.lock as lock_module
 from core.config.load import settings_from
-from core.errors import ConfigError, LabError, RunBusy, RunNotFound, StorageFull, UsageError
+from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError
 from core.runs.lock import is_locked, try_lock
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, lock_path
@@ -110,7 +110,7 @@ def test_a_folder_with_unreadable_settings_is_listed_and_its_settings_are_refuse
     run = store.create("vae", SETTINGS)
     run.config_path.write_text("a: &x 1")
     assert store.list() == [run]
-    with pytest.raises(ConfigError):
+    with pytest.raises(LabError):
         _ = Run(run.folder).settings
 
 
