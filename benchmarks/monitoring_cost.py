@@ -32,7 +32,7 @@ from core.runs.metrics import read_metrics
 from core.runs.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
-FIRST, LAST = 100, 700
+FIRST, LAST = 100, 400
 BARE = """
 import sys, time
 from pathlib import Path
@@ -62,8 +62,8 @@ def settings_for(folder: Path, data: str) -> Settings:
         overrides={
             "data.name": data,
             "train_vae.steps": LAST,
-            "logging.save_every_steps": 350,
-            "logging.validate_every_steps": 350,
+            "logging.save_every_steps": 250,
+            "logging.validate_every_steps": 250,
             "logging.num_previews": 0,
             "paths.runs": str(folder / "runs"),
             "paths.cache": str(folder / "cache"),
