@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import json
+import os
 import shutil
+import stat
+import threading
+import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,10 +26,15 @@ from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError
 from core.runs.lock import try_lock
 from core.runs.provenance import code_revision, current_user, package_versions
 from core.runs.run import Run, RunInfo, RunKind, RunState, Status, now_iso
-from core.runs.trash import put_into_trash
+from core.runs.trash import LEFTOVER_AGE_S, put_into_trash
 
 MAX_NAME_LENGTH = 120
+MAX_REMEMBERED = 5_000  # run.json files, about 2 kB each
+CLOCK_TICK_NS = 1_000_000_000  # a file younger than this may change again without its time telling
 Runs = list[Run]
+_Identity = tuple[int, int, int]  # mtime_ns, size, inode
+_remembered: OrderedDict[str, tuple[_Identity, RunInfo | None, str]] = OrderedDict()
+_memory_lock = threading.Lock()
 
 
 class RunStore:
@@ -113,13 +124,13 @@ class RunStore:
         """All readable runs, newest first. Never raises for a broken folder: see `broken`."""
         runs = [Run(folder) for folder in self._folders()]
         return sorted(
-            (run for run in runs if _problem(run) is None), key=lambda run: (run.info.created_at, run.id), reverse=True
+            (run for run in runs if not _problem(run)), key=lambda run: (run.info.created_at, run.id), reverse=True
         )
 
     def broken(self) -> Sequence[tuple[Path, str]]:
         """Folders that are no readable run, with the reason."""
         pairs = [(folder, _problem(Run(folder))) for folder in self._folders()]
-        return [(folder, problem) for folder, problem in pairs if problem is not None]
+        return [(folder, problem) for folder, problem in pairs if problem]
 
     def children(self, run_id: str) -> Runs:
         """Runs that name `run_id` as a parent, newest first."""
@@ -169,16 +180,22 @@ class RunStore:
         shutil.rmtree(run.folder, ignore_errors=True)
 
     def clean_leftovers(self) -> None:
-        """Remove what interrupted deletions left behind."""
-        if self.root.is_dir():
-            for path in self.root.glob(".trash-*"):
-                shutil.rmtree(path, ignore_errors=True)
+        """Remove what interrupted deletions, and an hour later interrupted creations, left behind."""
+        limit = time.time() - LEFTOVER_AGE_S
+        for path in self.root.glob(".trash-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.root.glob(".tmp-*"):
+            with contextlib.suppress(OSError):
+                if path.lstat().st_mtime < limit:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _folders(self) -> Sequence[Path]:
         try:
-            return sorted(path for path in self.root.iterdir() if not path.name.startswith(".") and path.is_dir())
+            with os.scandir(self.root) as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
         except OSError:
             return []
+        return [self.root / name for name in names]
 
     def _write_new(self, run_id: str, files: dict[str, bytes]) -> None:
         try:
@@ -231,13 +248,48 @@ def _lacks_its_vae(run: Run) -> bool:
     return run.info.kind == "unet" and unfinished and not (run.vae_dir / "codec.json").exists()
 
 
-def _problem(run: Run) -> str | None:
-    if not (run.folder / "run.json").is_file():
+def _problem(run: Run) -> str:
+    """What is wrong with run.json, '' for nothing; then `run.info` is at hand. Read again only when the file changed.
+
+    What was read is shared by all stores and threads of this process.
+    """
+    path = run.folder / "run.json"
+    key = str(path)
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
         return "no run.json"
+    if not stat.S_ISREG(found.st_mode):
+        return "no run.json"
+    identity = (found.st_mtime_ns, found.st_size, found.st_ino)
+    with _memory_lock:
+        known = _remembered.get(key)
+        if known is not None:
+            _remembered.move_to_end(key)
+    if known is None or known[0] != identity:
+        known = (identity, *_read(run))
+        if time.time_ns() - found.st_mtime_ns > CLOCK_TICK_NS:
+            with _memory_lock:
+                _remembered[key] = known
+                while len(_remembered) > MAX_REMEMBERED:
+                    _remembered.popitem(last=False)
+    _, info, problem = known
+    if info is not None:
+        run.__dict__["info"] = info  # as its cached property does
+    return problem
+
+
+def _read(run: Run) -> tuple[RunInfo | None, str]:
+    """run.json from the disk, and what is wrong with it."""
+    run.__dict__.pop("info", None)
     try:
         info = run.info
     except RunNotFound as error:
-        return error.message.partition(": ")[2]
+        return None, error.message.partition(": ")[2]
+    return info, _flaw(info)
+
+
+def _flaw(info: RunInfo) -> str:
     texts = (info.name, info.owner, info.created_at, info.preset, info.branched_from, *info.parents)
     if info.kind not in get_args(RunKind) or not all(isinstance(text, str) for text in texts):
         return f"run.json does not describe a run (kind {info.kind!r})"
@@ -245,7 +297,7 @@ def _problem(run: Run) -> str | None:
         return "run.json does not describe a run (data set or versions)"
     if not isinstance(info.branched_step, int):
         return "run.json does not describe a run (the step it branched from)"
-    return None
+    return ""
 
 
 def _fits(run_id: str, text: str) -> bool:

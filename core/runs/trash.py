@@ -5,7 +5,9 @@ Moving there and back is one rename; killed anywhere, the run is here or there, 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from core.runs.store import RunStore
 
 FOLDER = ".trash"
+LEFTOVER_AGE_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +44,15 @@ def put_into_trash(root: Path, run: Run, by: str) -> None:
     info = run.info
     trash = root / FOLDER
     trash.mkdir(exist_ok=True)
+    target = trash / run.id
+    if target.exists():  # an older one of that id, brought back as a copy meanwhile
+        _remove(target)
     facts = {"by": by, "at": now_iso(), "name": info.name, "kind": info.kind, "owner": info.owner,
              "size_bytes": _size(run.folder)}  # fmt: skip
     atomic.write_json(trash / f"{run.id}.json", facts)
-    run.add_event("deleted", by=by)
-    target = trash / run.id
-    if target.exists():  # an older run of that id, brought back as a copy meanwhile
-        _remove(target)
     run.folder.rename(target)
     atomic.fsync_dir(root)
+    Run(target).add_event("deleted", by=by)
 
 
 def list_trash(store: RunStore, *, keep_days: float | None = None) -> list[Trashed]:
@@ -100,7 +103,7 @@ def remove_for_good(store: RunStore, run_id: str) -> int:
 
 
 def empty_trash(store: RunStore, *, older_than_days: float = 0.0) -> int:
-    """Remove what was deleted longer ago than that; bytes that became free."""
+    """Remove what was deleted longer ago than that, and what interruptions left; bytes that became free."""
     limit = datetime.now(UTC) - timedelta(days=older_than_days)
     freed = 0
     for trashed in list_trash(store):
@@ -109,6 +112,11 @@ def empty_trash(store: RunStore, *, older_than_days: float = 0.0) -> int:
             _remove(store.root / FOLDER / trashed.id)
     for rest in (store.root / FOLDER).glob(".gone-*"):
         shutil.rmtree(rest, ignore_errors=True)
+    for facts in (store.root / FOLDER).glob("*.json"):
+        with contextlib.suppress(OSError):
+            if not facts.with_suffix("").exists() and facts.stat().st_mtime < time.time() - LEFTOVER_AGE_S:
+                facts.unlink()
+    store.clean_leftovers()
     return freed
 
 

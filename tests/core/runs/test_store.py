@@ -3,10 +3,13 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import core.runs.lock as lock_module
+import core.runs.store as store_module
+from core import atomic
 from core.config.load import settings_from
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError
 from core.runs.lock import is_locked, try_lock
@@ -222,3 +225,85 @@ def test_a_lock_on_a_file_that_was_replaced_is_not_one(tmp_path, monkeypatch):
 def test_the_store_never_loads_torch():
     code = "import sys, core.runs.store, core.runs.metrics, core.runs.listing; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def aged(run):
+    """As if run.json had been written a while ago: what is younger than a tick of the clock is never remembered."""
+    os.utime(run.folder / "run.json", ns=(10**18, 10**18))
+
+
+def reads(monkeypatch):
+    """Names of the run folders whose run.json is read from now on."""
+    found, real = [], Run.info.func
+
+    def counted(run):
+        found.append(run.id)
+        return real(run)
+
+    monkeypatch.setattr(Run.info, "func", counted)
+    return found
+
+
+def test_a_run_that_has_not_changed_is_read_once(store, monkeypatch):
+    runs = [store.create("vae", SETTINGS) for _ in range(3)]
+    for run in runs:
+        aged(run)
+    store.list()
+    found = reads(monkeypatch)
+    assert store.list() == runs[::-1]
+    assert RunStore(store.root).get(runs[0].id[-4:]).info.id == runs[0].id
+    assert found == []
+
+
+def test_a_run_that_another_process_changed_is_read_again(store, monkeypatch):
+    one, two = store.create("vae", SETTINGS, name="aaa"), store.create("vae", SETTINGS)
+    aged(one)
+    aged(two)
+    store.list()
+    path = one.folder / "run.json"
+    atomic.write_text(path, path.read_text().replace("aaa", "bbb"))
+    aged(one)  # same size, same time: only the file is another
+    found = reads(monkeypatch)
+    assert [run.info.name for run in store.list()] == ["", "bbb"]
+    assert found == [one.id]
+
+
+def test_a_run_that_breaks_and_is_mended_is_seen_each_time(store):
+    run = store.create("vae", SETTINGS)
+    good = (run.folder / "run.json").read_text()
+    aged(run)
+    for text, count in ((good, 1), ("{", 0), (good, 1)):
+        atomic.write_text(run.folder / "run.json", text)
+        aged(run)
+        assert len(store.list()) == count
+        assert len(store.broken()) == 1 - count
+
+
+def test_what_is_remembered_of_runs_has_a_bound(store, monkeypatch):
+    monkeypatch.setattr(store_module, "MAX_REMEMBERED", 2)
+    for _ in range(4):
+        aged(store.create("vae", SETTINGS))
+    assert len(store.list()) == len(store.list()) == 4
+    assert len(store_module._remembered) <= 2
+
+
+def test_runs_are_listed_by_many_threads_while_they_change(store):
+    runs = [store.create("vae", SETTINGS) for _ in range(5)]
+
+    def work(number):
+        for turn in range(20):
+            if number == 0:
+                store.rename(runs[0].id, f"turn {turn}")
+            assert len(store.list()) == 5
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_an_unfinished_creation_is_cleaned_once_it_is_old(store):
+    store.create("vae", SETTINGS)
+    for name in (".tmp-old", ".tmp-new"):
+        (store.root / name / "checkpoints").mkdir(parents=True)
+    os.utime(store.root / ".tmp-old", (0, 0))
+    store.clean_leftovers()
+    assert sorted(path.name for path in store.root.glob(".tmp-*")) == [".tmp-new"]

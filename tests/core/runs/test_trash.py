@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -90,3 +91,45 @@ def test_a_delete_that_is_killed_leaves_the_run_here_or_there(ended, cut):
     assert trash.list_trash(store) == []
     store.delete(run.id)
     assert [found.id for found in trash.list_trash(store)] == [run.id]
+
+
+def test_deleting_a_copy_with_an_id_that_is_in_the_trash_keeps_who_and_when(ended):
+    store, run = ended
+    shutil.copytree(run.folder, store.root / "copy")
+    store.delete(run.id, by="ana")
+    (store.root / "copy").rename(run.folder)
+    store.delete(run.id, by="ben")
+    (found,) = trash.list_trash(store)
+    assert (found.id, found.by, found.name) == (run.id, "ben", "first")
+
+
+def test_emptying_also_clears_what_interruptions_left(ended):
+    store, run = ended
+    store.delete(run.id)
+    for folder in (store.root / ".trash" / ".gone-x", store.root / ".tmp-x"):
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+    trash.empty_trash(store)
+    assert [path.name for path in store.root.rglob("*")] == [".trash"]
+
+
+def test_facts_without_a_folder_are_no_deleted_run_and_go_in_time(ended):
+    store, run = ended
+    store.delete(run.id)
+    orphan = store.root / ".trash" / "20260101-000000-vae-0000.json"
+    orphan.write_text("{}")
+    assert [found.id for found in trash.list_trash(store)] == [run.id]
+    os.utime(orphan, (0, 0))
+    trash.empty_trash(store, older_than_days=1)
+    assert not orphan.exists()
+
+
+@pytest.mark.parametrize("facts", ["", "[]", '{"at": 3, "by": null, "size_bytes": "x", "name": ["a"]}'])
+def test_a_deleted_run_with_damaged_facts_is_listed_and_comes_back(ended, facts):
+    store, run = ended
+    store.delete(run.id)
+    (store.root / ".trash" / f"{run.id}.json").write_text(facts)
+    (found,) = trash.list_trash(store, keep_days=7)
+    assert found.size_bytes >= 1000
+    trash.restore(store, run.id, by="ana")
+    assert [each.id for each in store.list()] == [run.id]
