@@ -24,6 +24,7 @@ from core.runs.store import RunStore
 
 BAR_TITLES = {"vae": "VAE", "unet": "U-Net"}
 TICK_S = 0.2
+QUIET_TICK_S = 10.0  # into a file a line now and then is enough
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +88,9 @@ def _follow(store: RunStore, run: Run, runs: Sequence[Run], interrupts: Interrup
         unit="step",
         file=sys.stderr,
         dynamic_ncols=True,
-        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+        mininterval=TICK_S if sys.stderr.isatty() else QUIET_TICK_S,
     )
-    loss, looked_at = "", 0.0
+    loss, looked_at, drawn_at = "", 0.0, 0.0
     try:
         while True:
             status = observed_status(run)
@@ -103,7 +104,10 @@ def _follow(store: RunStore, run: Run, runs: Sequence[Run], interrupts: Interrup
             bar.set_postfix_str(loss if words == "training" and loss else words, refresh=False)
             if status.step >= bar.n:
                 bar.update(status.step - bar.n)
-            bar.refresh()
+            now = time.monotonic()
+            if now - drawn_at >= (TICK_S if sys.stderr.isatty() else QUIET_TICK_S) or over:
+                drawn_at = now
+                bar.refresh()
             if interrupts.hung_up or (over and not status.state.is_active):
                 return status
             if interrupts.count > interrupts.acted:

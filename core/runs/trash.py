@@ -81,7 +81,7 @@ def list_trash(store: RunStore, *, keep_days: float | None = None) -> list[Trash
 
 
 def restore(store: RunStore, run_id: str, *, by: str) -> Run:
-    """Bring a run back. A prefix or suffix of the id will do. Raises RunNotFound, RunBusy when the id exists again."""
+    """Bring a run back. A prefix or suffix of the id, or its name, will do. Raises RunNotFound, RunBusy when the id exists again."""
     folder = _find(store, run_id)
     target = store.root / folder.name
     if target.exists():
@@ -121,11 +121,14 @@ def empty_trash(store: RunStore, *, older_than_days: float = 0.0) -> int:
 
 
 def _find(store: RunStore, text: str) -> Path:
-    """The trashed folder of that id; the text never becomes part of a path."""
+    """The trashed folder of that id, or of the run of that name; the text never becomes part of a path."""
     folders = _folders(store)
     text = text.strip()
+    named = [found.id for found in list_trash(store) if text and found.name == text]
     matches = [folder for folder in folders if folder.name == text] or [
-        folder for folder in folders if len(text) >= 3 and (folder.name.startswith(text) or folder.name.endswith(text))
+        folder
+        for folder in folders
+        if folder.name in named or (len(text) >= 3 and (folder.name.startswith(text) or folder.name.endswith(text)))
     ]
     if len(matches) == 1:
         return matches[0]

@@ -47,6 +47,12 @@ def test_a_deleted_run_comes_back_as_it_was(ended):
     assert trash.list_trash(store) == []
 
 
+def test_a_deleted_run_is_found_by_its_name(ended):
+    store, run = ended
+    store.delete(run.id)
+    assert trash.restore(store, "first", by="ana").id == run.id
+
+
 @pytest.mark.parametrize("text", ["../..", "/etc", "", ".", "..", "x\x1b[31m" + "y" * 500])
 def test_a_text_that_names_no_deleted_run_is_refused(ended, text):
     store, run = ended
