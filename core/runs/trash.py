@@ -81,7 +81,7 @@ def list_trash(store: RunStore, *, keep_days: float | None = None) -> list[Trash
 
 
 def restore(store: RunStore, run_id: str, *, by: str) -> Run:
-    """Bring a run back, named by its id, a part of it, or its name. Raises RunNotFound, RunBusy when it exists again."""
+    """Bring a run back, by its id, a part of it, or its name. Raises RunNotFound; RunBusy when it is there again."""
     folder = _find(store, run_id)
     target = store.root / folder.name
     if target.exists():
