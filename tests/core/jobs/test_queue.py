@@ -103,6 +103,7 @@ def test_a_button_pressed_eight_times_makes_one_run(box):
     made = in_processes(8, presser, box, "form-1")
     assert len({tuple(ids) for ids in made}) == 1
     assert len(box.store.list()) == 1
+    box.wait_until_judged(*box.store.list())
 
 
 def test_a_press_that_fails_can_be_repeated(box):
@@ -115,6 +116,7 @@ def test_a_press_that_fails_can_be_repeated(box):
     runs = service.start_training("vae", box.settings(steps=1), store=box.store, engine=box.engine, token="t",
                                   check=lambda *arguments, **named: None)  # fmt: skip
     assert len(runs) == 1
+    box.wait_until_judged(*runs)
 
 
 def test_of_ten_supervisors_started_at_once_one_stays(box):
