@@ -132,14 +132,14 @@ def living(root: Path, live: list[Run], lines: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def serving(environment: dict[str, str], folder: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """The real server; yields its address and process. What it started for the runs folder ends with it."""
+def serving(script: Path, environment: dict[str, str], folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """A Streamlit server; yields its address and process. What it started for the runs folder ends with it."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(ROOT / "lab" / "Home.py"), "--server.headless", "true",
+            [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless", "true",
              "--server.port", str(port)],
             cwd=folder, env=environment, stdout=log, stderr=log,
         )  # fmt: skip
@@ -180,6 +180,42 @@ def opened(browser: Any, address: str, wait_for: str) -> tuple[Any, float]:
     return page, ready_s
 
 
+def visits(browser: Any, address: str, times: int = 7) -> list[float]:
+    """A browser that has been there before opens a page with a table again and again."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    taken = []
+    for _ in range(times + 1):
+        page, ready_s = opened(context, address, TABLE)
+        taken.append(ready_s)
+        page.close()
+    context.close()
+    return taken[1:]
+
+
+def switched(browser: Any, address: str, times: int = 7) -> list[float]:
+    """Seconds from a click on 'Runs' in the navigation until the table is drawn."""
+    page, _ = opened(browser, f"{address}/train", "h1")
+    taken = []
+    for _ in range(times):
+        page.wait_for_selector(IDLE)
+        started = time.perf_counter()
+        page.get_by_role("link", name="Runs", exact=True).click()
+        page.wait_for_selector(TABLE)
+        taken.append(time.perf_counter() - started)
+        page.get_by_role("link", name="Train", exact=True).click()
+        page.wait_for_selector(TABLE, state="detached")
+    page.close()
+    return taken
+
+
+def floor(browser: Any, environment: dict[str, str], folder: Path) -> list[float]:
+    """The same for a page that is nothing but a table of 50 numbers: what Streamlit and this browser take anyway."""
+    script = folder / "floor.py"
+    script.write_text("import pandas as pd\nimport streamlit as st\nst.dataframe(pd.DataFrame({'a': range(50)}))\n")
+    with serving(script, {**environment, "LAB_RUNS": str(folder / "none")}, folder) as (address, _):
+        return visits(browser, address)
+
+
 def share_over(process: psutil.Process, seconds: float) -> dict[str, float]:
     """The server's share of a core over a while, and what the whole machine did meanwhile."""
     psutil.cpu_percent()
@@ -198,7 +234,7 @@ def in_chromium(
 
     found: dict[str, Any] = {}
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    with serving(environment, folder) as (address, process), sync_playwright() as playwright:
+    with serving(ROOT / "lab" / "Home.py", environment, folder) as (address, process), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         page, first_s = opened(browser, f"{address}/runs", TABLE)
         page.context.close()
@@ -207,13 +243,13 @@ def in_chromium(
             page, ready_s = opened(browser, f"{address}/runs", TABLE)
             new_profile.append(ready_s)
             page.context.close()
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
-        again = [ready_s for page, ready_s in (opened(context, f"{address}/runs", TABLE) for _ in range(8))][1:]
-        context.close()
+        again = visits(browser, f"{address}/runs")
         found["runs_page_s"] = {
             "first_after_server_start": round(first_s, 2),
             "new_browser_profile": spread(new_profile),
             "browser_that_was_here_before": spread(again),
+            "from_another_page": spread(switched(browser, address)),
+            "floor": spread(floor(browser, environment, folder)),
         }
         found["idle_server"] = share_over(process, min(seconds, 10))
         page, ready_s = opened(browser, f"{address}/runs?run={live[0].id}", CHART)

@@ -88,7 +88,7 @@ def curve_figure(
     layout["hovermode"] = "x unified" if len(curves) > 1 else "x"
     layout["yaxis"] = y_axis(y_title, log_y=log_y)
     layout["shapes"], layout["annotations"] = _marks(marks, tuple(layout["xaxis"]["range"]))
-    if len(curves) > 1:
+    if sum(not curve.faint for curve in curves) > 1:
         ends = [_end(traces) for traces in lines]
         layout["annotations"] += _names(curves, ends, x_end=layout["xaxis"]["range"][1], log_y=log_y)
     return go.Figure(data=[trace for traces in lines for trace in traces], layout=layout)

@@ -36,10 +36,10 @@ def run_curves(run_id: str) -> None:
                 st.caption("The curves appear with the first logged steps.")
             return
         before = runs.before_branch(view.run)
+        parts = [part for part in (before, columns) if part]
+        losses = np.concatenate([part["loss"] for part in parts if "loss" in part])
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            look = curve_controls(
-                view.id, log_y=spans_decades(columns["loss"]), axes=axes_of(columns, *([before] if before else []))
-            )
+            look = curve_controls(view.id, log_y=spans_decades(losses), axes=axes_of(*parts))
             st.download_button(
                 "CSV",
                 lambda: runs.as_csv(view.run),

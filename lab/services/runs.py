@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -173,12 +174,12 @@ def loss_sample(run: Run) -> list[float]:
         facts = run.metrics_path.stat()
     except OSError:
         return []
-    return _loss_sample(str(run.metrics_path), facts.st_mtime_ns, facts.st_size)
+    return list(_loss_sample(str(run.metrics_path), facts.st_mtime_ns, facts.st_size))
 
 
-@st.cache_data(max_entries=5000, show_spinner=False)
-def _loss_sample(path: str, mtime_ns: int, size: int) -> list[float]:
-    return sample_values(Path(path), "loss")
+@lru_cache(maxsize=5000)  # not Streamlit's cache, which copies and hashes: a page asks fifty times a tick
+def _loss_sample(path: str, mtime_ns: int, size: int) -> tuple[float, ...]:
+    return tuple(sample_values(Path(path), "loss"))
 
 
 def as_csv(run: Run) -> bytes:
