@@ -67,13 +67,13 @@ def test_two_people_share_one_box(page: Any, server: Server) -> None:
 
     visit(ben, server, f"runs?run={first.id}")
     stop(ben)
-    expect(ben.get_by_role("dialog")).to_contain_text("Stop a run of Ana?")
+    expect(ben.get_by_text("Stop a run of Ana?")).to_be_visible()
     shot(ben, "shared-2-asks")
-    ben.get_by_role("dialog").get_by_role("button", name="Cancel").click()
-    expect(ben.get_by_role("dialog")).to_have_count(0)
+    ben.locator(".st-key-confirm-no button").click()
+    expect(ben.get_by_text("Stop a run of Ana?")).to_have_count(0)
     assert events(first, "stop requested") == []
     stop(ben)
-    ben.get_by_role("dialog").get_by_role("button", name="Stop", exact=True).click()
+    ben.locator(".st-key-confirm-yes button").click()
     expect(ben.get_by_text(re.compile("stopped · VAE")).first).to_be_visible()
     assert events(first, "stop requested") == ["Ben"]
     step = first.status().step
@@ -102,8 +102,9 @@ def test_two_people_share_one_box(page: Any, server: Server) -> None:
 
     visit(ben, server, f"runs?run={first.id}")
     ben.get_by_role("button", name="more_vert").click()
-    ben.get_by_role("button", name="Delete").click()
-    ben.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    ben.get_by_role("button", name="Delete").first.click()
+    expect(ben.get_by_text("Delete a run of Ana?")).to_be_visible()
+    ben.locator(".st-key-confirm-yes button").click()
     wait_for(lambda: not first.folder.exists(), "it is not deleted")
     visit(ana, server, "machine")
     ana.get_by_role("tab", name=re.compile("Trash")).click()
