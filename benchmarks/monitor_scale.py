@@ -342,12 +342,15 @@ st.session_state.setdefault("took", []).append((time.perf_counter() - wall, time
 
 
 def verdicts(found: dict[str, Any]) -> dict[str, bool]:
-    """What issue 3 asks for."""
+    """What is asked for, each way of reading it with its own answer."""
     ticks = [values for name, values in found["in_process"].items() if name.endswith("_tick")]
+    page = found["chromium"]["runs_page_s"]
+    visits = {name: page[name]["median"] for name in ("new_browser_profile", "browser_that_was_here_before",
+                                                      "from_another_page")}  # fmt: skip
     return {
-        "runs page ready in under 1.5 s": found["chromium"]["runs_page_s"]["browser_that_was_here_before"]["median"]
-        < 1.5,
-        "a monitor tick under 50 ms of server time": max(values["median_cpu_ms"] for values in ticks) < 50,
+        **{f"runs page ready in under 1.5 s, {name}": median < 1.5 for name, median in visits.items()},
+        "every tick under 50 ms, median processor time": max(values["median_cpu_ms"] for values in ticks) < 50,
+        "every tick under 50 ms, worst wall clock": max(values["worst_ms"] for values in ticks) < 50,
         "ten tabs under half a core": found["chromium"]["ten_tabs"]["cores"] < 0.5,
     }
 
