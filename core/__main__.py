@@ -6,7 +6,9 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from core.commands import (
     branch,
@@ -27,7 +29,7 @@ from core.commands import (
     train,
     trash,
 )
-from core.errors import LabError
+from core.errors import LabError, quoted
 
 COMMANDS = (
     train,
@@ -48,14 +50,20 @@ COMMANDS = (
     supervise,
     doctor,
 )
-
-
 MAX_SENTENCE = 1000
+
+
+class _Parser(argparse.ArgumentParser):
+    """Repeats what was typed only as `_tell` does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        sys.exit(_tell(f"{message}; see {self.prog} --help", 2))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m core", description="Train, watch and look inside latent diffusion models.", allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -79,20 +87,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader went away, as in `runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # the last line of defence: one sentence, whatever it was
-        if not isinstance(error, OSError):
-            if os.environ.get("LAB_DEBUG"):
-                raise
-            first = (str(error).splitlines() or [""])[0]
-            return _tell(f"unexpected {type(error).__name__}: {first}; LAB_DEBUG=1 shows where", 1)
+    except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _tell(f"{where}{error.strerror or error}", 1)
+    except Exception as error:  # a mistake in this program: one sentence as well, the traceback on demand
+        if os.environ.get("LAB_DEBUG"):
+            traceback.print_exc()
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        return _tell(f"unexpected {type(error).__name__}: {reason}; LAB_DEBUG=1 shows the traceback", 1)
 
 
 def _tell(sentence: str, code: int) -> int:
-    """One line on stderr that a terminal can take: printable, and not endless."""
-    flat = "".join(character if character.isprintable() else "?" for character in sentence)
-    print(f"error: {flat if len(flat) <= MAX_SENTENCE else flat[: MAX_SENTENCE - 1] + '…'}", file=sys.stderr)
+    print(f"error: {quoted(sentence, MAX_SENTENCE)}", file=sys.stderr)
     return code
 
 

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+MAX_QUOTED = 80
+
+
+def quoted(value: object, limit: int = MAX_QUOTED) -> str:
+    """What somebody typed or a file held, as an error may repeat it: printable, and not endless."""
+    text = str(value)
+    printable = "".join(character if character.isprintable() else "?" for character in text[: limit + 1])
+    return printable if len(printable) <= limit else printable[: limit - 1] + "…"
+
 
 class LabError(Exception):
     """A problem that is told to the user as one sentence, with an optional hint; never with a stack trace."""

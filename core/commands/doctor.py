@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import sys
@@ -11,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.commands.options import add_settings_options, read_settings
+from core.commands.options import add_settings_options, usable_settings
 from core.commands.tables import plain, size
 from core.config.load import resolve_path
 from core.config.schema import Settings
@@ -37,9 +38,10 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every finding; exit 1 when something needed does not work."""
-    settings = read_settings(arguments)
+    settings, problem = usable_settings(arguments)
+    broken = [Finding("config.yaml", False, problem)] if problem else []
     failed = []
-    for finding in findings(settings):
+    for finding in itertools.chain(broken, findings(settings)):
         mark = {True: "ok  ", False: "FAIL", None: "    "}[finding.works]
         print(f"{mark}  {finding.subject:<14} {plain(finding.words)}", flush=True)
         if finding.works is False:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.config.load import load_config, parse_override, resolve_path, settings_from
-from core.config.schema import PathSettings, Settings
-from core.errors import ConfigError, UsageError
+from core.config.load import load_config, parse_override, rescue_config, settings_from
+from core.config.schema import Settings
+from core.errors import UsageError, quoted
 from core.jobs.service import open_store
 from core.runs.run import Run
 from core.runs.store import RunStore
@@ -37,17 +36,21 @@ def chosen_names(arguments: argparse.Namespace) -> list[str]:
     return [parse_override(text)[0] for text in arguments.overrides]
 
 
+def usable_settings(arguments: argparse.Namespace) -> tuple[Settings, str]:
+    """As `read_settings`, but the project's own config.yaml may be broken: then what can be used of it, and what is
+    wrong with it in words ('' for nothing). For commands that must work all the same: look, stop, repair."""
+    if arguments.config:
+        return read_settings(arguments), ""
+    return rescue_config(preset=arguments.preset, overrides=arguments.overrides)
+
+
 def store_of(arguments: argparse.Namespace) -> RunStore:
-    """The runs folder these options ask for. A broken config.yaml of the project does not stand between a person and
-    the runs: then the folder is LAB_RUNS or the default, and a warning says so."""
-    try:
-        return open_store(read_settings(arguments))
-    except ConfigError as error:
-        if arguments.config or arguments.preset is not None or arguments.overrides:
-            raise
-        folder = resolve_path(os.environ.get("LAB_RUNS") or PathSettings().runs)
-        print(f"warning: {error}; using the runs folder {folder}", file=sys.stderr)
-        return RunStore(folder)
+    """The runs folder these options ask for; with a warning where the project's config.yaml is broken."""
+    settings, problem = usable_settings(arguments)
+    store = open_store(settings)
+    if problem:
+        print(f"warning: {quoted(problem, 500)}; using the runs folder {store.root}", file=sys.stderr)
+    return store
 
 
 def settings_of_run(arguments: argparse.Namespace, run: Run, sections: Sequence[str]) -> Settings:
@@ -58,11 +61,11 @@ def settings_of_run(arguments: argparse.Namespace, run: Run, sections: Sequence[
     for name in chosen_names(arguments):
         if name.split(".")[0] not in (*sections, "paths"):
             raise UsageError(
-                f"--set {name}: belongs to what run {run.id} trained and cannot be changed now",
+                f"--set {quoted(name)}: belongs to what run {run.id} trained and cannot be changed now",
                 f"here one of {', '.join(sections)} can be set",
             )
     values = run.settings.model_dump(mode="json")
-    if arguments.config or arguments.preset:
+    if arguments.config or arguments.preset is not None:
         asked = read_settings(arguments).model_dump(mode="json")
         for section in sections:
             values[section] = asked[section]

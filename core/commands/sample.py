@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from core import atomic
 from core.commands.labels import parse_labels
 from core.commands.options import add_settings_options, settings_of_run
 from core.commands.sources import class_names_of, find_source
-from core.errors import UsageError
+from core.errors import UsageError, quoted
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
@@ -34,7 +33,7 @@ def add_parser(commands: Any) -> None:
     """Its options; what is left out comes from the run's own `sampling` settings."""
     parser = commands.add_parser("sample", help="generate pictures with a trained run")
     parser.add_argument("run", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run folder")
-    parser.add_argument("--labels", default="", help="0-9, 3,5,7 or class names; default: all classes")
+    parser.add_argument("--labels", help="0-9, 3,5,7 or class names; default: all classes")
     parser.add_argument("--per-label", type=_positive, default=10, metavar="N", help="pictures a label")
     parser.add_argument("--steps", type=_positive, metavar="N", help="sampler steps")
     parser.add_argument("--sampler", metavar="NAME", help="unipc, dpmpp_2m, ddim, ...")
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Sample, then write DIR/samples.npz, DIR/grid.png and DIR/request.json."""
     source = find_source(arguments, arguments.run)
     names = class_names_of(source)
-    labels = parse_labels(arguments.labels, names) if arguments.labels else tuple(range(len(names)))
+    labels = parse_labels(arguments.labels, names) if arguments.labels is not None else tuple(range(len(names)))
     options = {
         "sampler": arguments.sampler,
         "num_inference_steps": arguments.steps,
@@ -65,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"--per-label: {len(labels)} times {arguments.per_label} pictures are more than {MAX_PICTURES:,}"
         )
     out = arguments.out or source.folder / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    _check_folder(out)
+    check_folder(out)
 
     from tqdm import tqdm
 
@@ -144,20 +143,22 @@ def label_grid(
     return grid
 
 
-def _check_folder(out: Path) -> None:
-    """Refuse before the work what could not be written after it."""
-    nearest: Sequence[Path] = [path for path in (out, *out.absolute().parents) if path.exists()]
-    if not nearest[0].is_dir():
-        raise UsageError(f"--out {out}: {nearest[0]} is a file, not a folder")
+def check_folder(out: Path) -> None:
+    """Refuse before the work what could not be written after it: the folder is made and removed again."""
+    made: list[Path] = []
     try:
-        made = not out.exists()
-        out.mkdir(parents=True, exist_ok=True)
-        if made:
-            out.rmdir()
-        elif not os.access(out, os.W_OK):
-            raise PermissionError
-    except OSError:
-        raise UsageError(f"--out {out}: cannot be written to", "give another folder") from None
+        for folder in (*reversed(out.absolute().parents), out.absolute()):
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise UsageError(f"--out {quoted(out)}: cannot be written to: {reason}", "give another folder") from None
+    finally:
+        for folder in reversed(made):
+            folder.rmdir()
 
 
 def _positive(text: str) -> int:

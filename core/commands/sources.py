@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from core import atomic
 from core.commands.options import store_of
-from core.errors import CheckpointError, RunNotFound, UsageError
+from core.errors import CheckpointError, RunNotFound, UsageError, quoted
 from core.runs.run import Run
 from core.runs.store import run_info
 
@@ -24,7 +24,7 @@ def find_source(arguments: argparse.Namespace, text: str) -> Run:
         except RunNotFound:
             if folder.is_dir():
                 raise RunNotFound(
-                    f"{text}: is a folder, but no run folder", "give a run id or a run's folder"
+                    f"{quoted(text)}: is a folder, but no run folder", "give a run id or a run's folder"
                 ) from None
             raise
     if found.info.kind != "unet":
@@ -35,8 +35,13 @@ def find_source(arguments: argparse.Namespace, text: str) -> Run:
 def class_names_of(run: Run) -> tuple[str, ...]:
     """The classes that the run was trained on. Raises CheckpointError before its training has begun."""
     try:
-        return tuple(str(name) for name in json.loads(run.data_path.read_text())["class_names"])
+        names = atomic.read_json(run.data_path)["class_names"]
+        if not isinstance(names, list) or not names:
+            raise ValueError("it names no classes")
+        return tuple(map(str, names))
     except FileNotFoundError:
         raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{run.id}: data.json cannot be read: {error}", "choose another run") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{run.id}: data.json cannot be read: {quoted(error, 200)}", "choose another run"
+        ) from None

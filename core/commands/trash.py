@@ -7,8 +7,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_settings_options, read_settings, store_of
+from core.commands.options import add_settings_options, read_settings, store_of, usable_settings
 from core.commands.tables import age, size, table
+from core.jobs.service import open_store
 from core.runs.trash import empty_trash, list_trash
 
 
@@ -22,12 +23,12 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List it, or empty it."""
-    store = store_of(arguments)
+    """List it, or empty it. What is removed for good lies where sound settings say, never in a folder guessed at."""
     if arguments.empty:
-        print(f"{size(empty_trash(store))} freed")
+        print(f"{size(empty_trash(open_store(read_settings(arguments))))} freed")
         return 0
-    found = list_trash(store, keep_days=read_settings(arguments).machine.trash_days)
+    store = store_of(arguments)
+    found = list_trash(store, keep_days=usable_settings(arguments)[0].machine.trash_days)
     if arguments.json:
         print(json.dumps([asdict(each) for each in found], indent=1))
     elif not found:

@@ -17,10 +17,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from core.config.schema import Settings, field_rows, project_root
-from core.errors import ConfigError
+from core.errors import ConfigError, quoted
 
 MAX_YAML_BYTES = 256 * 1024
 MAX_YAML_DEPTH = 8
+MAX_REASON = 300
 PRESETS_DIR = Path(__file__).with_name("presets")
 ENVIRONMENT = {"LAB_RUNS": "paths.runs", "LAB_DATA": "paths.data", "LAB_CACHE": "paths.cache"}
 _FLOAT = re.compile(
@@ -52,11 +53,11 @@ class _StrictLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
             where = f"line {key_node.start_mark.line + 1}"
             if not isinstance(key, str):
-                raise ConfigError(f"{where}: a setting's name must be text, got {key!r}")
+                raise ConfigError(f"{where}: a setting's name must be text, got {_shown(key)}")
             if key == "<<":
                 raise ConfigError(f"{where}: YAML merges are not accepted", "write the values out")
             if key in seen:
-                raise ConfigError(f"{where}: '{key}' is given twice", "keep one")
+                raise ConfigError(f"{where}: '{quoted(key)}' is given twice", "keep one")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -83,7 +84,7 @@ def parse_yaml(text: str, source: str = "configuration") -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{source}{where}: not valid YAML: {reason}") from None
+        raise ConfigError(f"{source}{where}: not valid YAML: {quoted(reason, MAX_REASON)}") from None
 
 
 def preset_names() -> list[str]:
@@ -97,7 +98,8 @@ def load_preset(name: str) -> dict[str, Any]:
     """A preset's settings: only what characterises it. Raises ConfigError for an unknown name."""
     if name not in preset_names():
         raise ConfigError(
-            f"preset '{name}' does not exist", _did_you_mean(name, preset_names()) or f"use one of {preset_names()}"
+            f"preset '{quoted(name)}' does not exist",
+            _did_you_mean(name, preset_names()) or f"use one of {preset_names()}",
         )
     return dict(parse_yaml((PRESETS_DIR / f"{name}.yaml").read_text(), f"preset {name}"))
 
@@ -105,9 +107,9 @@ def load_preset(name: str) -> dict[str, Any]:
 def parse_override(text: str) -> tuple[str, Any]:
     """`section.key=value` → (dotted name, parsed value). Raises ConfigError when it has no '='."""
     name, separator, value = text.partition("=")
-    if not separator or not all(part.strip() for part in name.split(".")):
-        raise ConfigError(f"--set {text}: expected section.key=value")
-    return name.strip(), parse_yaml(value, f"--set {text}") if value.strip() else None
+    if not separator or not all(part.strip() for part in name.split(".")) or name.count(".") > MAX_YAML_DEPTH:
+        raise ConfigError(f"--set {quoted(text)}: expected section.key=value")
+    return name.strip(), parse_yaml(value, f"--set {quoted(text)}") if value.strip() else None
 
 
 def load_config(
@@ -122,20 +124,57 @@ def load_config(
     path: the YAML file; None takes the project's `config.yaml`. overrides: 'a.b=c' texts, or a mapping from dotted
     name to value. Raises ConfigError (nothing is created) for anything unknown, out of bounds or impossible.
     """
-    source = path or project_root() / "config.yaml"
-    values = parse_yaml(_read_text(source), source.name)
+    values = _read_values(path or project_root() / "config.yaml")
+    return _settings_over(values, preset, overrides, environment)
+
+
+def rescue_config(
+    *, preset: str | None = None, overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> tuple[Settings, str]:
+    """What can be used of the project's config.yaml when it is broken, and what is wrong with it ('' for nothing).
+
+    Its `paths` where they can be read, the defaults for all else; then preset, overrides and environment as always.
+    Raises ConfigError when these are wrong themselves.
+    """
+    try:
+        load_config(environment={})
+        return load_config(preset=preset, overrides=overrides), ""
+    except ConfigError as error:
+        problem = str(error)
+    try:
+        paths = {"paths": _read_values(project_root() / "config.yaml").get("paths") or {}}
+        settings_from(paths)
+    except ConfigError:
+        paths = {}
+    return _settings_over(paths, preset, overrides, None), problem
+
+
+def _read_values(source: Path) -> dict[str, Any]:
+    """The plain values of a settings file. Raises ConfigError when they cannot be read."""
+    values = parse_yaml(_read_text(source), quoted(source.name))
     if values is None:
-        values = {}
+        return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{source.name}: expected sections such as 'data:', got {type(values).__name__}")
+        raise ConfigError(f"{quoted(source.name)}: expected sections such as 'data:', got {type(values).__name__}")
+    return values
+
+
+def _settings_over(
+    values: Mapping[str, Any],
+    preset: str | None,
+    overrides: Sequence[str] | Mapping[str, Any],
+    environment: Mapping[str, str] | None,
+) -> Settings:
+    """These values with preset, overrides and environment over them, validated."""
     if preset is not None:
         values = _merge(values, load_preset(preset))
     items = overrides.items() if isinstance(overrides, Mapping) else [parse_override(text) for text in overrides]
     for name, value in items:
         values = _merge(values, _nested(name, value))
+    known = environment if environment is not None else os.environ
     for variable, name in ENVIRONMENT.items():
-        if (environment if environment is not None else os.environ).get(variable):
-            values = _merge(values, _nested(name, (environment or os.environ)[variable]))
+        if known.get(variable):
+            values = _merge(values, _nested(name, known[variable]))
     return settings_from(values)
 
 
@@ -148,17 +187,21 @@ def with_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
 
 
 def _read_text(source: Path) -> str:
-    """A settings file as text. Raises ConfigError for what is no ordinary file, a device or a pipe would never end."""
+    """A settings file as text. Raises ConfigError, also for a device or a pipe, which might never end."""
+    where = quoted(source, 200)
     try:
-        if not stat.S_ISREG(source.stat().st_mode):
-            raise ConfigError(f"{source}: is no ordinary file", "give a YAML file")
-        if source.stat().st_size > MAX_YAML_BYTES:
-            raise ConfigError(f"{source}: larger than {MAX_YAML_BYTES // 1024} KiB", "give a YAML file of settings")
+        found = source.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(f"{where}: is no ordinary file", "give a YAML file")
+        if found.st_size > MAX_YAML_BYTES:
+            raise ConfigError(f"{where}: larger than {MAX_YAML_BYTES // 1024} KiB", "give a YAML file of settings")
         return source.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{source}: not UTF-8 text") from None
+        raise ConfigError(f"{where}: not UTF-8 text") from None
+    except ValueError as error:  # a path with a null character
+        raise ConfigError(f"{where}: cannot be read: {error}") from None
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
@@ -176,10 +219,7 @@ def dump_settings(settings: Settings) -> str:
 
 def read_frozen(path: Path) -> Settings:
     """The frozen settings of a run folder; no preset, no environment. Raises ConfigError when unreadable."""
-    try:
-        values = parse_yaml(path.read_text(encoding="utf-8"), path.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    values = parse_yaml(_read_text(path), path.name)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections, got {type(values).__name__}")
     return settings_from(values)
@@ -248,7 +288,7 @@ def _sentence(error: ValidationError) -> str:
     """The first problem in words: where, what is wrong, got what, what to do."""
     first = error.errors(include_url=False)[0]
     location = [str(part) for part in first["loc"]]
-    name, got = ".".join(location), first.get("input")
+    name, got = quoted(".".join(location)), first.get("input")
     if first["type"] == "extra_forbidden":
         fields = _section_fields(location[:-1])
         tip = _did_you_mean(location[-1], fields)
@@ -257,8 +297,16 @@ def _sentence(error: ValidationError) -> str:
             tip = f"did you mean {elsewhere[0]}?" if elsewhere else f"known here: {', '.join(fields)}"
         return f"{name}: no such setting; {tip}"
     if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
+        return quoted(first["ctx"]["error"], MAX_REASON)
     if first["type"] in ("model_type", "model_attributes_type"):
-        return f"{name or 'configuration'}: expected a section with settings, got {got!r}"
+        return f"{name or 'configuration'}: expected a section with settings, got {_shown(got)}"
     message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{name}: {message.replace('input should', 'should')}, got {got!r}"
+    return f"{name}: {quoted(message.replace('input should', 'should'), MAX_REASON)}, got {_shown(got)}"
+
+
+def _shown(value: Any) -> str:
+    """A wrong value as an error may repeat it."""
+    try:
+        return quoted(repr(value))
+    except ValueError:
+        return "a number of thousands of digits"

@@ -12,7 +12,7 @@ from core.config.schema import DataSettings
 from core.data.loaders import DigitsLoader, NpzLoader, TorchvisionLoader
 from core.data.picture_files import ImageFolderLoader
 from core.data.raw import Loader
-from core.errors import ConfigError
+from core.errors import ConfigError, quoted
 
 DIGITS = tuple(string.digits)
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -48,7 +48,7 @@ def entry(name: str) -> CatalogEntry:
     if name not in _ENTRIES:
         close = difflib.get_close_matches(name, _ENTRIES, n=1, cutoff=0.5)
         raise ConfigError(
-            f"data.name: there is no data set '{name}'",
+            f"data.name: there is no data set '{quoted(name)}'",
             f"did you mean {close[0]}?" if close else f"there are: {', '.join(_ENTRIES)}",
         )
     return _ENTRIES[name]

@@ -229,6 +229,8 @@ def _datasets() -> Any:
 
 
 def _in_words(error: BaseException) -> str:
-    """One line naming the kind of error and its first line of text."""
+    """One line naming the kind of error and its first line of text; never numpy's advice to trust a pickle."""
     text = str(error).strip().splitlines()
+    if "pickle" in str(error):
+        return "it holds Python objects, or is no archive of arrays"
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -22,7 +22,7 @@ from typing import Any, get_args
 from core import atomic
 from core.config.load import dump_settings
 from core.config.schema import Settings
-from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError
+from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError, quoted
 from core.runs.lock import try_lock
 from core.runs.provenance import code_revision, current_user, package_versions
 from core.runs.run import Run, RunInfo, RunKind, RunState, Status, now_iso
@@ -117,8 +117,8 @@ class RunStore:
             return matches[0]
         if matches:
             some = ", ".join(run.id for run in matches[:4])
-            raise RunNotFound(f"run '{_short(text)}' fits {len(matches)} runs: {some}", "give more of the id")
-        raise RunNotFound(f"run '{_short(text)}' does not exist", self._tip(text, runs))
+            raise RunNotFound(f"run '{quoted(text)}' fits {len(matches)} runs: {some}", "give more of the id")
+        raise RunNotFound(f"run '{quoted(text)}' does not exist", self._tip(text, runs))
 
     def list(self) -> Runs:
         """All readable runs, newest first. Never raises for a broken folder: see `broken`."""
@@ -302,11 +302,6 @@ def _flaw(info: RunInfo) -> str:
 
 def _fits(run_id: str, text: str) -> bool:
     return run_id.startswith(text) or run_id.endswith(text)
-
-
-def _short(text: str) -> str:
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    return printable if len(printable) <= 80 else printable[:79] + "…"
 
 
 def _json_bytes(value: Any) -> bytes:

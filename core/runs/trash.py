@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import atomic
-from core.errors import LabError, RunBusy, RunNotFound
+from core.errors import LabError, RunBusy, RunNotFound, quoted
 from core.runs.run import Run, now_iso
 
 if TYPE_CHECKING:
@@ -133,9 +133,9 @@ def _find(store: RunStore, text: str) -> Path:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise RunNotFound(f"'{_short(text)}' fits {len(matches)} deleted runs", "give more of the id")
+        raise RunNotFound(f"'{quoted(text)}' fits {len(matches)} deleted runs", "give more of the id")
     hint = f"there is {', '.join(folder.name for folder in folders[:5])}" if folders else "the trash is empty"
-    raise RunNotFound(f"deleted run '{_short(text)}' does not exist", hint)
+    raise RunNotFound(f"deleted run '{quoted(text)}' does not exist", hint)
 
 
 def _folders(store: RunStore) -> list[Path]:
@@ -180,8 +180,3 @@ def _instant(iso: str) -> datetime:
     except ValueError:
         return datetime.now(UTC)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _short(text: str) -> str:
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    return printable if len(printable) <= 80 else printable[:79] + "…"

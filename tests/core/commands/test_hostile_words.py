@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from core import atomic
 from core.__main__ import main
+from core.commands.sample import check_folder
 from core.config.schema import project_root
 from core.errors import LabError
 from core.runs.run import RunState
@@ -94,3 +97,154 @@ def test_what_nobody_expected_is_one_sentence_too(monkeypatch, capsys):
     monkeypatch.setattr("core.commands.runs.run", surprise)
     assert main(["runs"]) == 1
     assert "unexpected ZeroDivisionError: a mistake in the code" in capsys.readouterr().err
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the program whose config.yaml can be broken."""
+    copy = tmp_path / "project"
+    copy.mkdir()
+    shutil.copytree(project_root() / "core", copy / "core")
+
+    def run(config, *words, **environment):
+        (copy / "config.yaml").write_text(config)
+        kept = {name: value for name, value in os.environ.items() if name != "LAB_RUNS"}
+        return subprocess.run([sys.executable, "-m", "core", *words], cwd=copy, capture_output=True, text=True,
+                              env={**kept, "PYTHONPATH": str(copy), **environment}, check=False)  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize("words", [["runs"], ["show", "RUN"], ["queue"], ["trash"], ["note", "RUN"],
+                                   ["runs", "--preset", "quick"], ["runs", "--set", "seed=3"]])  # fmt: skip
+def test_a_broken_config_blocks_nothing_that_only_looks(project, tmp_path, tiny, words):
+    run = RunStore(tmp_path / "runs").create("vae", tiny())
+    run.write_status(replace(run.status(), state=RunState.STOPPED))
+    words = [run.id if word == "RUN" else word for word in words]
+    done = project("data: [broken", *words, LAB_RUNS=str(tmp_path / "runs"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("warning: config.yaml")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_broken_config_does_not_block_stop(project, tmp_path, tiny):
+    run = RunStore(tmp_path / "runs").create("vae", tiny())
+    run.write_status(replace(run.status(), state=RunState.STOPPED))
+    done = project("data: [broken", "stop", run.id, LAB_RUNS=str(tmp_path / "runs"))
+    assert done.stderr.splitlines()[-1] == f"error: run {run.id} is not running: it is stopped"
+
+
+def test_a_broken_config_whose_paths_can_be_read_still_says_where_the_runs_are(project, tmp_path, tiny):
+    run = RunStore(tmp_path / "elsewhere").create("vae", tiny())
+    done = project(f"paths: {{runs: {tmp_path / 'elsewhere'}}}\nseed: many\n", "runs", "--json")
+    assert [row["id"] for row in json.loads(done.stdout)] == [run.id]
+
+
+def test_doctor_names_a_broken_config(project, tmp_path):
+    done = project("data: [broken", "doctor", LAB_RUNS=str(tmp_path / "runs"))
+    assert done.returncode == 1
+    assert "FAIL  config.yaml" in done.stdout
+    assert "paths.runs" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["trash", "--empty"], ["train", "vae"], ["runs", "--set", "seed=x"]])
+def test_what_needs_the_settings_is_refused_while_the_config_is_broken(project, tmp_path, words):
+    done = project("data: [broken", *words, LAB_RUNS=str(tmp_path / "runs"))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_a_right_config_does_not_excuse_a_wrong_option(capsys):
+    assert main(["runs", "--set", "seed=x"]) == 2
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--set", "seed=" + "y" * 50_000], ["--set", "z" * 50_000], ["--set", "z" * 50_000 + "=1"],
+     ["--preset", "p" * 50_000], ["--config", "c" * 50_000], ["--set", "seed=[" + "1," * 50_000 + "]"],
+     ["--set", "data: " + "\x1b" * 500], ["--set", "a.b=" + "[" * 5000]],
+)  # fmt: skip
+def test_a_long_value_is_shortened_and_the_advice_stays(capsys, words):
+    assert main(["runs", *words]) == 2
+    error = capsys.readouterr().err
+    assert len(error) < 450
+    assert "\x1b" not in error
+    assert error.count("\n") == 1
+    assert "…" in error
+
+
+HOSTILE = "\x1b[31m" + "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "words", [["runs", f"--{HOSTILE}"], [HOSTILE], ["runs", "--state", HOSTILE], ["sample", "x", "--steps", HOSTILE]]
+)
+def test_usage_errors_cannot_colour_the_terminal_or_fill_it(capsys, words):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert "\x1b" not in error
+    assert len(error.splitlines()[-1]) < 1100
+
+
+@pytest.mark.parametrize("labels", ["", " ", ","])
+def test_no_labels_are_not_all_labels(tmp_path, tiny, capsys, labels):
+    run = RunStore(tmp_path / "runs").create("unet", tiny())
+    run.data_path.write_text(json.dumps({"class_names": ["a", "b"]}))
+    assert main(["sample", run.id, f"--labels={labels}"]) == 2
+    assert "--labels: names no class" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", '{"class_names": 3}', '{"class_names": "ab"}', "[" * 100_000])
+def test_damaged_facts_about_the_data_are_told(tmp_path, tiny, capsys, damage):
+    run = RunStore(tmp_path / "runs").create("unet", tiny())
+    run.data_path.write_text(damage)
+    assert main(["sample", run.id]) == 1
+    assert f"{run.id}: data.json cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere/deep", "x" * 300, "file/deep", "file", "a\0b"])
+def test_an_impossible_place_for_pictures_is_refused_before_sampling(tmp_path, tiny, capsys, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    run = RunStore(tmp_path / "runs").create("unet", tiny())
+    run.data_path.write_text(json.dumps({"class_names": ["a", "b"]}))
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["sample", run.id, "--out", place]) == 2
+    assert "error: --out" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_looking_whether_a_place_can_be_written_leaves_nothing(tmp_path):
+    check_folder(tmp_path / "a" / "b" / "c")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "here").mkdir()
+    check_folder(tmp_path / "here")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "here"]
+
+
+def test_frozen_settings_that_are_a_pipe_are_refused_at_once(tmp_path, tiny):
+    run = RunStore(tmp_path / "runs").create("vae", tiny())
+    run.config_path.unlink()
+    os.mkfifo(run.config_path)
+    with pytest.raises(LabError, match="no ordinary file"):
+        _ = type(run)(run.folder).settings
+
+
+def test_what_nobody_expected_is_shown_whole_when_asked_for(monkeypatch, capsys):
+    def surprise(arguments):
+        raise ZeroDivisionError("a mistake in the code")
+
+    monkeypatch.setattr("core.commands.runs.run", surprise)
+    monkeypatch.setenv("LAB_DEBUG", "1")
+    assert main(["runs"]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert error.splitlines()[-1].startswith("error: unexpected ZeroDivisionError: a mistake in the code")
+
+
+def test_a_number_too_long_to_be_written_is_refused(capsys):
+    assert main(["runs", "--set", "seed=0x" + "f" * 5000]) == 2
+    assert "a number of thousands of digits" in capsys.readouterr().err
