@@ -8,6 +8,7 @@ from typing import Any
 from core.commands.options import add_settings_options, store_of
 from core.commands.train import finish_launch
 from core.config.load import parse_override
+from core.errors import UsageError
 from core.jobs.service import branch_run
 
 
@@ -24,6 +25,8 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the new run's id, then watch it. --set changes settings of the origin."""
+    if arguments.preset is not None:
+        raise UsageError("--preset: a branch starts from the settings of its origin", "change some with --set")
     store = store_of(arguments)
     overrides = dict(parse_override(text) for text in arguments.overrides)
     made = branch_run(store, arguments.run, arguments.step, name=arguments.name, overrides=overrides)

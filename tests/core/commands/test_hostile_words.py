@@ -248,3 +248,9 @@ def test_what_nobody_expected_is_shown_whole_when_asked_for(monkeypatch, capsys)
 def test_a_number_too_long_to_be_written_is_refused(capsys):
     assert main(["runs", "--set", "seed=0x" + "f" * 5000]) == 2
     assert "a number of thousands of digits" in capsys.readouterr().err
+
+
+def test_a_branch_takes_no_preset(tmp_path, tiny, capsys):
+    run = RunStore(tmp_path / "runs").create("vae", tiny())
+    assert main(["branch", run.id, "--step", "8", "--preset", "quick"]) == 2
+    assert "--preset: a branch starts from the settings of its origin" in capsys.readouterr().err

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
+
 import pytest
 
 from core.config.load import settings_from, with_overrides
-from core.errors import CheckpointError, UsageError
+from core.errors import CheckpointError, StorageFull, UsageError
 from core.runs.branch import create_branch
 from core.runs.listing import list_checkpoints
 from core.runs.metrics import read_metrics
 from core.runs.run import RunState
+from core.runs.store import RunStore
 
 
 def changed(run, **overrides):
@@ -75,3 +81,44 @@ def test_a_damaged_checkpoint_is_no_beginning(lab, origin):
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match="altered"):
         create_branch(lab.store, origin, found.step, changed(origin, train_vae__steps=100), owner="ben")
+
+
+def test_a_branch_of_a_unet_owns_its_vae_and_its_data_facts(lab, trained, tmp_path):
+    store = RunStore(tmp_path / "branches")
+    step = list_checkpoints(trained)[0].step
+    branch = create_branch(store, trained, step, changed(trained, train_unet__learning_rate=1e-5), owner="ben")
+    for folder in ("vae", f"checkpoints/step-{step:08d}"):
+        theirs, ours = (
+            {path.relative_to(run.folder): path.read_bytes() for path in (run.folder / folder).rglob("*")
+             if path.is_file()} for run in (trained, branch)
+        )  # fmt: skip
+        assert theirs == ours != {}
+    assert branch.data_path.read_bytes() == trained.data_path.read_bytes()
+    assert branch.info.parents == trained.info.parents
+    assert not branch.metrics_path.exists()
+
+
+def test_a_branch_that_does_not_fit_on_the_disk_leaves_nothing(lab, origin, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = sorted(lab.store.root.rglob("*"))
+    step = list_checkpoints(origin)[0].step
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFull):
+        create_branch(lab.store, origin, step, origin.settings, owner="ben")
+    assert sorted(lab.store.root.rglob("*")) == before
+
+
+def test_a_branch_whose_making_is_killed_is_no_run(lab, origin):
+    step = list_checkpoints(origin)[0].step
+    program = (
+        "import os, pathlib\nfrom core.runs.branch import create_branch\nfrom core.runs.store import RunStore\n"
+        f"store = RunStore(pathlib.Path({str(lab.store.root)!r}))\norigin = store.get({origin.id!r})\n"
+        "os.rename = lambda *a, **k: os._exit(9)\n"
+        f"create_branch(store, origin, {step}, origin.settings, owner='ben')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": "."}, check=False)
+    assert done.returncode == 9
+    assert [run.id for run in lab.store.list()] == [origin.id]
+    assert lab.store.broken() == []
