@@ -14,6 +14,7 @@ PAGES = {
     "train": ("Train", ":material/model_training:"),
     "runs": ("Runs", ":material/monitoring:"),
     "machine": ("Machine", ":material/memory:"),
+    "schedulers": ("Schedulers", ":material/ssid_chart:"),
     "generate": ("Generate", ":material/brush:"),
 }
 WHO_KEY = WHO_COOKIE = "lab-who"
