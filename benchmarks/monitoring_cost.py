@@ -1,8 +1,8 @@
-"""What watching costs: speed of a training with everything on (queue, shim, status, metrics, a server and an open page)
-over its speed with everything off (the bare loop, nothing written), in alternating pairs on the same machine.
+"""What watching costs: speed of a training with monitoring on over its speed with everything off, round after round.
 
-`python -m benchmarks.monitoring_cost --pairs 4`. The page is open in real Chromium where there is one; its own work is
-done on the same cores here, which is worse than in practice, where it is a person's laptop.
+`python -m benchmarks.monitoring_cost --rounds 4`. Three ways in a changing order: off (the bare loop, nothing
+written), recorded (queue, shim, status, metrics, a server beside it), and watched (the same, and its page is open in
+real Chromium). Chromium draws on the training's own cores here; in practice it draws on a person's laptop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from core.runs.metrics import read_metrics
 from core.runs.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
+Show = Callable[[str], object]
 FIRST, LAST = 100, 400
 BARE = """
 import sys, time
@@ -82,14 +83,16 @@ def bare(folder: Path, settings: Settings) -> float:
     return float(done.stdout.split()[-1])
 
 
-def watched(folder: Path, settings: Settings, page: object) -> float:
-    """Steps a second through the queue, with the server's page of the run open."""
+def monitored(folder: Path, settings: Settings, show: Show | None) -> float:
+    """Steps a second through the queue; show(run id) opens its page when given."""
     store = RunStore(folder / "runs")
     (run,) = start_training("vae", settings, store=store)
-    if page is not None:
-        page(run.id)  # type: ignore[operator]
+    if show is not None:
+        show(run.id)
     while observed_status(run).state.is_active:
         time.sleep(0.5)
+    if show is not None:
+        show("")
     status = run.status()
     assert status.state == "finished", status.reason
     metrics = read_metrics(run.metrics_path)
@@ -98,8 +101,8 @@ def watched(folder: Path, settings: Settings, page: object) -> float:
 
 
 @contextlib.contextmanager
-def open_page(folder: Path) -> Iterator[object]:
-    """A server and a page of Chromium; gives a function that shows a run, or None without Chromium."""
+def open_page(folder: Path) -> Iterator[Show | None]:
+    """A server and a tab of Chromium; gives what shows a run ('' shows nothing), or None without Chromium."""
     chromium = shutil.which("chromium")
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
@@ -119,7 +122,7 @@ def open_page(folder: Path) -> Iterator[object]:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page()
             time.sleep(3)
-            yield lambda run_id: page.goto(f"http://127.0.0.1:{port}/runs?run={run_id}")
+            yield lambda run_id: page.goto(f"http://127.0.0.1:{port}/runs?run={run_id}" if run_id else "about:blank")
             browser.close()
     finally:
         server.terminate()
@@ -127,43 +130,55 @@ def open_page(folder: Path) -> Iterator[object]:
 
 
 def main() -> None:
-    """Measure pairs and write benchmarks/results/monitoring-cost-<date>.json."""
+    """Measure rounds and write benchmarks/results/monitoring-cost-<date>.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    pairs = []
-    with tempfile.TemporaryDirectory() as name, open_page(Path(name)) as page:
+    rounds: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as name, open_page(Path(name)) as show:
         folder = Path(name)
         settings = settings_for(folder, arguments.data)
+        ways: dict[str, Callable[[], float]] = {
+            "off": lambda: bare(folder, settings),
+            "recorded": lambda: monitored(folder, settings, None),
+        }
+        if show is not None:
+            ways["watched"] = lambda: monitored(folder, settings, show)
         bare(folder, settings)  # the data set is prepared, the files are in memory
-        for number in range(arguments.pairs):
-            order = (True, False) if number % 2 else (False, True)
-            speeds = {on: watched(folder, settings, page) if on else bare(folder, settings) for on in order}
-            pairs.append({"on_steps_per_s": speeds[True], "off_steps_per_s": speeds[False],
-                          "ratio": speeds[True] / speeds[False], "load": os.getloadavg()[0]})  # fmt: skip
-            print(f"pair {number + 1}: on {speeds[True]:.1f}, off {speeds[False]:.1f} steps/s, "
-                  f"ratio {pairs[-1]['ratio']:.3f}, load {pairs[-1]['load']:.1f}", flush=True)  # fmt: skip
+        for number in range(arguments.rounds):
+            first = number % len(ways)
+            order = [*list(ways)[first:], *list(ways)[:first]]
+            speeds = {way: ways[way]() for way in order}
+            rounds.append({way: speeds[way] for way in ways} | {"load": os.getloadavg()[0]})
+            ratios = ", ".join(f"{way} {speeds[way] / speeds['off']:.3f}" for way in ways if way != "off")
+            print(f"round {number + 1}: off {speeds['off']:.2f} steps/s, {ratios}, load {rounds[-1]['load']:.1f}",
+                  flush=True)  # fmt: skip
         facts = json.loads((folder / "runs" / ".queue" / "supervisor.json").read_text())
         os.kill(facts["pid"], signal.SIGTERM)
         time.sleep(1)
-    ratios = [pair["ratio"] for pair in pairs]
+    summary = {}
+    for way in ways:
+        if way != "off":
+            ratios_of = [speeds[way] / speeds["off"] for speeds in rounds]
+            summary[way] = {"median_ratio": statistics.median(ratios_of), "spread": [min(ratios_of), max(ratios_of)]}
     result = {
         "benchmark": "monitoring_cost",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}",
-        "page_open_in_chromium": page is not None,
         "steps": LAST - FIRST,
-        "pairs": pairs,
-        "median_ratio": statistics.median(ratios),
-        "spread": [min(ratios), max(ratios)],
+        "rounds": rounds,
+        "summary": summary,
     }
     arguments.out.mkdir(exist_ok=True)
     path = arguments.out / f"monitoring-cost-{datetime.now(UTC):%Y%m%d-%H%M}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"median ratio {result['median_ratio']:.3f} ({min(ratios):.3f} to {max(ratios):.3f}); {path.name}")
+    for way, found in summary.items():
+        low, high = found["spread"]
+        print(f"{way}: median ratio {found['median_ratio']:.3f} ({low:.3f} to {high:.3f})")
+    print(path.name)
 
 
 if __name__ == "__main__":

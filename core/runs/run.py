@@ -184,9 +184,9 @@ class Run:
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             return Status(state=RunState.INTERRUPTED, reason=f"status.json cannot be read: {error}")
 
-    def write_status(self, status: Status) -> None:
-        """Replace status.json, stamping the heartbeat."""
-        atomic.write_json(self.status_path, asdict(replace(status, heartbeat_at=now_iso())))
+    def write_status(self, status: Status, *, durable: bool = True) -> None:
+        """Replace status.json, stamping the heartbeat. durable: as in `atomic.write_bytes`, False for a heartbeat."""
+        atomic.write_json(self.status_path, asdict(replace(status, heartbeat_at=now_iso())), durable=durable)
 
     def add_event(self, event: str, *, by: str = "", **details: Any) -> None:
         """Append one line to events.jsonl."""

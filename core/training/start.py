@@ -91,7 +91,10 @@ class StatusKeeper:
         return (last_step - first_step) * self.batch_size / seconds if seconds > 0 else None
 
     def write(self, state: RunState, step: int, *, stage: str = "", reason: str = "", force: bool = False) -> None:
-        """Replace status.json, unless it was written less than a second ago and `force` is not given."""
+        """Replace status.json, unless it was written less than a second ago and `force` is not given.
+
+        Only what is forced (beginnings, saves, ends) waits for the disk: a flush each second slows the training.
+        """
         now = time.monotonic()
         if not force and now - self.last_write < STATUS_EVERY_S:
             return
@@ -113,7 +116,8 @@ class StatusKeeper:
                 stage=stage,
                 reason=reason,
                 device=self.device,
-            )
+            ),
+            durable=force,
         )
 
 
