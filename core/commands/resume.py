@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import add_settings_options, chosen_names, store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.train import finish_launch
+from core.errors import UsageError
 from core.jobs.service import resume_run
 
 
@@ -22,7 +23,16 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the ids of the runs that go on, then watch them."""
+    """Print the ids of the runs that go on, then watch them.
+
+    Raises UsageError for a setting other than a place: a run's settings never change.
+    """
+    changed = [name for name in chosen_names(arguments) if not name.startswith("paths.")]
+    if changed or arguments.preset:
+        raise UsageError(
+            f"resume: a run goes on with its own settings, got {changed[0] if changed else '--preset'}",
+            f"go on with others in a branch: python -m core branch {arguments.run}",
+        )
     store = store_of(arguments)
     found = store.get(arguments.run)
     confirm_owner(found, "resume", yes=arguments.yes)

@@ -141,6 +141,17 @@ def y_axis(title: str, *, log_y: bool) -> dict[str, Any]:
             "rangemode": "nonnegative"}  # fmt: skip
 
 
+def axis_end(last: float, total: float) -> float:
+    """Where the axis of a run ends that is at `last` of `total`: at the half, quarter, eighth … that still shows it.
+
+    A young run fills its chart, and the axis jumps only when the run outgrows it.
+    """
+    end = max(last, total)
+    while 0 < last <= end / 2.2:
+        end /= 2
+    return end
+
+
 def axis_least(axis: Axis) -> float:
     """The shortest axis that is drawn: a step, a picture, a second."""
     return 1.0 / axis.unit

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.training.learning_rate import learning_rate_at
-from lab.charts.curves import Curve, Mark, curve_figure, missing_values, spans_decades
+from lab.charts.curves import Curve, Mark, axis_end, curve_figure, missing_values, spans_decades
 from lab.charts.palette import Ink, palette
 from lab.components.curve_controls import Look, axes_of, curve_controls, zoomable_chart
 from lab.components.problems import problems_shown
@@ -80,7 +80,7 @@ def loss_figure(view: RunView, columns: Columns, before: Columns, look: Look) ->
         lines,
         title="Loss, lower is better",
         y_title="loss",
-        x_total=_x_total(view, columns, look),
+        x_total=axis_end(float(np.nanmax(x, initial=0.0)), _x_total(view, columns, look)),
         x_range=look.zoom,
         log_y=look.log_y,
         marks=[*marks, *missing_values(x, columns["loss"], colors.trouble)],

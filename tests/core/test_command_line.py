@@ -158,6 +158,8 @@ def test_every_command_explains_itself(command, capsys):
         ("show ../../etc", 1, "does not exist"),
         ("stop nope", 1, "does not exist"),
         ("resume nope", 1, "does not exist"),
+        ("resume nope --set train_vae.steps=9", 2, "goes on with its own settings, got train_vae.steps"),
+        ("resume nope --preset quick", 2, "python -m core branch nope"),
         ("delete nope", 1, "does not exist"),
         ("sample nope", 1, "does not exist"),
         ("evaluate nope", 1, "does not exist"),

@@ -22,6 +22,7 @@ from lab.charts.curves import (
     POINTS,
     Curve,
     Mark,
+    axis_end,
     curve_figure,
     missing_values,
     smoothed,
@@ -177,6 +178,17 @@ def test_names_are_text_and_no_html() -> None:
     ]
     figure = curve_figure(curves, title="Loss", y_title="", x_total=3)
     assert "<a" not in figure.to_json()
+
+
+@pytest.mark.parametrize(
+    ("last", "total", "end"), [(1, 1000, 1.953125), (100, 1000, 125), (200, 1000, 250), (460, 1000, 1000), (9, 5, 9)]
+)
+def test_a_young_run_fills_its_axis(last: float, total: float, end: float) -> None:
+    assert axis_end(last, total) == pytest.approx(end)
+
+
+def test_the_axis_of_a_run_without_steps_is_the_plan() -> None:
+    assert axis_end(0, 1000) == 1000
 
 
 def test_a_short_time_fills_an_axis_of_hours() -> None:
