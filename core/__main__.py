@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from core.commands import (
     branch,
+    compare,
     delete,
     doctor,
     evaluate,
@@ -35,6 +36,7 @@ COMMANDS = (
     train,
     sample,
     evaluate,
+    compare,
     runs,
     show,
     queue,

@@ -28,7 +28,8 @@ def find_source(arguments: argparse.Namespace, text: str) -> Run:
                 ) from None
             raise
     if found.info.kind != "unet":
-        raise UsageError(f"{found.id}: is a VAE run", "pictures come from a U-Net run")
+        what = "VAE run" if found.info.kind == "vae" else found.info.kind
+        raise UsageError(f"{found.id}: is a {what}", "pictures come from a U-Net run")
     return found
 
 

@@ -72,13 +72,8 @@ def evaluate(
     seed, so that all runs on one data set meet the same judge. progress(text, fraction 0 to 1 of the whole).
     Raises UsageError for a model of another data set, too few pictures, or a sampler that does not fit the model.
     """
-    if model.image_set_fingerprint != image_set.fingerprint:
-        raise UsageError(
-            f"{model.run_id}: was trained on other pictures ({model.image_set_fingerprint[:12]}) than this "
-            f"{image_set.name} ({image_set.fingerprint[:12]})",
-            "evaluate it with the data settings it was trained with",
-        )
-    _check_counts(num_samples, evaluation.recall_neighbours, image_set)
+    check_pictures(model, image_set)
+    check_counts(num_samples, evaluation.recall_neighbours, image_set)
     labels = np.arange(num_samples) % image_set.num_classes
     request = SampleRequest(
         labels=tuple(int(label) for label in labels),
@@ -159,10 +154,10 @@ def measure(
     right = guesses == labels
     low, high = wilson_interval(int(right.sum()), count)
     floor_count = min(count, len(heldout))
-    real_sample = _choose(heldout, floor_count, seed, "evaluation-heldout")
+    real_sample = choose_rows(heldout, floor_count, seed, "evaluation-heldout")
     pairs = min(count, len(train), MAX_NEIGHBOUR_PICTURES)
-    references = _choose(train, pairs, seed, "evaluation-train")
-    generated = _choose(features, pairs, seed, "evaluation-generated")
+    references = choose_rows(train, pairs, seed, "evaluation-train")
+    generated = choose_rows(features, pairs, seed, "evaluation-generated")
     precision, recall = precision_recall(references, generated, neighbours)
     real_pairs = min(pairs, floor_count)
     real_precision, real_recall = (None, None)
@@ -195,7 +190,18 @@ def _generate(model: LoadedModel, request: SampleRequest, progress: OnProgress |
             progress(f"Generating pictures, {done:,} of {len(request.labels):,}", done / len(request.labels))
 
 
-def _check_counts(num_samples: int, neighbours: int, image_set: ImageSet) -> None:
+def check_pictures(model: LoadedModel, image_set: ImageSet) -> None:
+    """Raises UsageError when the model was trained on other pictures."""
+    if model.image_set_fingerprint != image_set.fingerprint:
+        raise UsageError(
+            f"{model.run_id}: was trained on other pictures ({model.image_set_fingerprint[:12]}) than this "
+            f"{image_set.name} ({image_set.fingerprint[:12]})",
+            "evaluate it with the data settings it was trained with",
+        )
+
+
+def check_counts(num_samples: int, neighbours: int, image_set: ImageSet) -> None:
+    """Raises UsageError for too few pictures to measure with."""
     smallest = min(num_samples, len(image_set.train.labels))
     if neighbours >= smallest:
         raise UsageError(
@@ -215,7 +221,7 @@ def _class_score(name: str, right: np.ndarray) -> ClassScore:
     )
 
 
-def _choose(features: torch.Tensor, count: int, seed: int, purpose: str) -> torch.Tensor:
+def choose_rows(features: torch.Tensor, count: int, seed: int, purpose: str) -> torch.Tensor:
     """`count` of the rows (at most all) in random order, a choice of (seed, purpose)."""
     chosen = np.random.default_rng(derive(seed, purpose)).permutation(len(features))[:count]
     return features[torch.from_numpy(chosen)]

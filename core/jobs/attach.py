@@ -22,7 +22,7 @@ from core.runs.provenance import current_user
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
 
-BAR_TITLES = {"vae": "VAE", "unet": "U-Net"}
+BAR_TITLES = {"vae": "VAE", "unet": "U-Net", "comparison": "Comparison"}
 TICK_S = 0.2
 QUIET_TICK_S = 10.0  # into a file a line now and then is enough
 
@@ -82,10 +82,10 @@ def _follow(store: RunStore, run: Run, runs: Sequence[Run], interrupts: Interrup
     queue, reader, log = Queue(store.root), MetricsReader(run.metrics_path), _Warnings(run)
     status = observed_status(run)
     bar = tqdm(
-        total=run.train_settings.steps,
+        total=status.steps_total,
         initial=status.step,
         desc=BAR_TITLES[run.info.kind],
-        unit="step",
+        unit="cell" if run.info.kind == "comparison" else "step",
         file=sys.stderr,
         dynamic_ncols=True,
         mininterval=TICK_S if sys.stderr.isatty() else QUIET_TICK_S,

@@ -10,7 +10,7 @@ from typing import Any
 from core.errors import LabError
 from core.jobs.processes import boot_id
 from core.jobs.queue import Job, JobState
-from core.runs.listing import last_checkpoint_in_words, list_checkpoints
+from core.runs.listing import kept_step, last_checkpoint_in_words, place_in_words
 from core.runs.run import Run, RunState, Status
 
 MAX_FRUITLESS = 3
@@ -35,7 +35,8 @@ def ending_of(run: Run, job: Job, end: Mapping[str, Any] | None) -> Ending:
         return Ending(state=status.state, reason=status.reason, job=JobState.ENDED)
     if status.state is RunState.STOPPED:
         if job.pauses:
-            reason = f"paused by {job.stop_by} at step {status.step:,}; {last_checkpoint_in_words(run)}"
+            place = place_in_words(run, status.step)
+            reason = f"paused by {job.stop_by}{place}; {last_checkpoint_in_words(run)}"
             return Ending(state=RunState.STOPPED, reason=reason, job=JobState.PAUSED)
         return Ending(state=status.state, reason=status.reason, job=JobState.ENDED)
     if job.stop_level:
@@ -56,7 +57,7 @@ def _died(
 ) -> Ending:
     """The worker died without a last word and nobody had asked it to stop."""
     kept = last_checkpoint_in_words(run)
-    at = f" at step {status.step:,}" if status.step else ""
+    at = place_in_words(run, status.step) if status.step else ""
     if end is not None and end.get("problem"):
         return Ending(state=RunState.FAILED, reason=str(end["problem"]), job=JobState.ENDED)
     if rebooted:
@@ -101,8 +102,7 @@ def _again(run: Run, job: Job, reason: str) -> Ending:
         wanted = False
     if not wanted:
         return _interrupted(reason)
-    checkpoints = list_checkpoints(run)
-    step = checkpoints[-1].step if checkpoints else 0
+    step = kept_step(run)
     fruitless = 0 if step > job.last_step else job.fruitless + 1
     if fruitless >= MAX_FRUITLESS:
         return _interrupted(f"{reason}; not queued again, because it died {MAX_FRUITLESS} times at the same checkpoint")

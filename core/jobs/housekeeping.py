@@ -16,7 +16,7 @@ from core.jobs.endings import Ending
 from core.jobs.machine import read_machine
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.slots import CPU
-from core.jobs.submit import signature_of
+from core.jobs.submit import signature_of, work_of
 from core.jobs.webhook import Courier
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
@@ -141,8 +141,9 @@ class Housekeeping:
     def _note_speed(self, run: Run) -> None:
         status = run.status()
         try:
-            if status.steps_total and status.elapsed_s:
-                self.queue.note_speed(signature_of(run), status.elapsed_s / status.steps_total)
+            work = status.steps_total if run.info.kind != "comparison" else work_of(run)
+            if work and status.elapsed_s:
+                self.queue.note_speed(signature_of(run), status.elapsed_s / work)
         except LabError:
             return
 

@@ -14,7 +14,7 @@ from core.errors import LabError
 from core.jobs.observed import observed_status
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.slots import CPU, Place, choose, find_places, slots_of
-from core.jobs.submit import signature_of
+from core.jobs.submit import signature_of, work_of
 from core.jobs.supervisor import FACTS_NAME, LOCK_NAME
 from core.runs.lock import is_locked
 from core.runs.run import Run, RunState
@@ -168,18 +168,20 @@ class _Forecast:
 
     def _duration_s(self, run: Run) -> float | None:
         try:
-            signature, steps = _plan_of(run.folder, run.config_path.stat().st_mtime_ns)
+            signature, work = _plan_of(run.folder, run.config_path.stat().st_mtime_ns)
         except (LabError, OSError):
             return None
         speed = self.queue.seconds_per_step(signature)
-        return None if speed is None else speed * max(0, steps - run.status().step)
+        status = run.status()
+        left = 1.0 - status.step / status.steps_total if status.steps_total else 1.0
+        return None if speed is None else speed * work * max(0.0, left)
 
 
 @lru_cache(maxsize=1024)
 def _plan_of(folder: Path, changed_ns: int) -> tuple[str, int]:
-    """(signature, steps) of a run; its frozen settings cost milliseconds to read. changed_ns: of its config.yaml."""
+    """(signature, work) of a run; its frozen settings cost milliseconds to read. changed_ns: of its config.yaml."""
     run = Run(folder)
-    return signature_of(run), run.train_settings.steps
+    return signature_of(run), work_of(run)
 
 
 def waited_s(entry: QueueEntry, now: datetime | None = None) -> float | None:

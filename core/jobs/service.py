@@ -153,7 +153,8 @@ def vae_for(store: RunStore, vae_run: str | None) -> Run:
         raise UsageError("train unet: needs a finished VAE run", hint)
     run = store.get(vae_run)
     if run.info.kind != "vae":
-        raise UsageError(f"--vae: {run.id} is a U-Net run", "name a VAE run")
+        what = "U-Net run" if run.info.kind == "unet" else run.info.kind
+        raise UsageError(f"--vae: {run.id} is a {what}", "name a VAE run")
     state = observed_status(run).state
     if state is not RunState.FINISHED:
         raise RunBusy(f"--vae: {run.id} is {state}, not finished", "wait for it, or resume it")

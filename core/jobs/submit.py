@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 from core.errors import LabError
+from core.evaluation.comparison_results import read_request
+from core.evaluation.grid import cost_of
 from core.jobs.queue import Job
 from core.runs.run import Run
 
@@ -30,21 +32,30 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
     )
 
 
+def work_of(run: Run) -> int:
+    """Steps of a whole run, in the sense of `signature_of`. Raises ConfigError, UsageError like it."""
+    if run.info.kind == "comparison":
+        return cost_of(read_request(run.folder), run.settings.diffusion).evaluations
+    return run.train_settings.steps
+
+
 def signature_of(run: Run) -> str:
     """Runs of equal signature take about equally long a step: same kind, data, networks, batch and device setting.
 
+    A step of a comparison is one pass of one picture through the U-Net.
     Raises ConfigError when the settings cannot be read.
     """
     settings = run.settings
     kind = run.info.kind
-    section = run.train_settings
-    network = settings.vae.model_dump(mode="json") | (settings.unet.model_dump(mode="json") if kind == "unet" else {})
+    network = settings.vae.model_dump(mode="json") | (settings.unet.model_dump(mode="json") if kind != "vae" else {})
+    batch = [settings.sampling.batch_size]
+    if kind != "comparison":
+        batch = [run.train_settings.batch_size, run.train_settings.gradient_accumulation_steps]
     parts = [
         kind,
         settings.data.name,
         settings.data.image_size,
-        section.batch_size,
-        section.gradient_accumulation_steps,
+        *batch,
         settings.machine.device,
         settings.machine.num_threads,
         settings.machine.num_processes,

@@ -1,4 +1,4 @@
-"""The process that trains one run: it knows who asked it to stop, and writes down how the training ended.
+"""The process that trains or compares: it knows who asked it to stop, and writes down how the training ended.
 
 Started by the shim of an attempt, once or, through torchrun, once a rank. Only the main rank writes into the run.
 """
@@ -22,7 +22,7 @@ from core.errors import LabError, RunBusy
 from core.jobs.attempts import TOKEN_VARIABLE
 from core.jobs.processes import own_identity
 from core.jobs.stopping import StopRequests
-from core.runs.listing import last_checkpoint_in_words, list_checkpoints
+from core.runs.listing import is_comparison, kept_step, last_checkpoint_in_words, list_checkpoints, place_in_words
 from core.runs.lock import FileLock, try_lock
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, lock_path
@@ -64,18 +64,23 @@ def default_trainers() -> dict[str, Trainer]:
 
         return train(run, **arguments)
 
-    return {"vae": train_vae, "unet": train_unet}
+    def compare_samplers(run: Run, **arguments: Any) -> Outcome:
+        from core.jobs.comparison_job import work_on
+
+        return work_on(run, **arguments)
+
+    return {"vae": train_vae, "unet": train_unet, "comparison": compare_samplers}
 
 
 def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, Trainer] | None = None) -> RunState:
     """Train the run to its end, to a stop, or to an error, and write down which."""
     trainers = trainers if trainers is not None else default_trainers()
-    checkpoints = list_checkpoints(run)
+    goes_on = bool(list_checkpoints(run)) or kept_step(run) > 0
     if is_main_rank():
-        state = RunState.RESUMING if checkpoints else RunState.STARTING
+        state = RunState.RESUMING if goes_on else RunState.STARTING
         run.write_status(replace(run.status(), state=state, stage="loading PyTorch", reason="", process=own_identity()))
-        details = {"from_step": checkpoints[-1].step} if checkpoints else {}
-        run.add_event("resumed" if checkpoints else "started", by=run.info.owner, **details)
+        details = {"from_step": kept_step(run)} if goes_on else {}
+        run.add_event("resumed" if goes_on else "started", by=run.info.owner, **details)
     try:
         if stops.asked_by(run) is not None:
             return _end(run, *_stopped(run, stops, run.status().step))
@@ -105,8 +110,8 @@ def _stopped(run: Run, stops: StopRequests, step: int) -> tuple[RunState, str]:
     """Stopped by a person, or interrupted by a signal that nobody in the lab had sent."""
     by, kept = stops.asked_by(run), last_checkpoint_in_words(run)
     if stops.was_signalled(run):
-        return RunState.INTERRUPTED, f"ended by {by} from outside the lab at step {step:,}; {kept}"
-    return RunState.STOPPED, f"stopped by {by} at step {step:,}; {kept}"
+        return RunState.INTERRUPTED, f"ended by {by} from outside the lab{place_in_words(run, step)}; {kept}"
+    return RunState.STOPPED, f"stopped by {by}{place_in_words(run, step)}; {kept}"
 
 
 def _end(run: Run, state: RunState, reason: str, *, step: int | None = None, everywhere: bool = False) -> RunState:
@@ -164,6 +169,8 @@ def failure_in_words(error: BaseException, run: Run | None = None) -> str:
 def _what_to_lower(run: Run | None) -> str:
     try:
         assert run is not None
+        if is_comparison(run):
+            return f"compare with sampling.batch_size below {run.settings.sampling.batch_size}"
         section, train = f"train_{run.info.kind}", run.train_settings
         parts, batch = train.gradient_accumulation_steps, train.batch_size
         return (

@@ -19,6 +19,8 @@ def create_branch(store: RunStore, origin: Run, step: int, settings: Settings, *
     Its curve begins where the origin's was at that step. Raises CheckpointError when the checkpoint is missing or
     damaged, UsageError when the settings do not fit it; then nothing was created.
     """
+    if origin.info.kind == "comparison":
+        raise UsageError(f"run {origin.id}: is a comparison; only a training can be branched")
     for setting, old, new in differences(origin.settings, settings):
         if setting.partition(".")[0] not in CHANGEABLE:
             raise UsageError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic
+from core.errors import RunNotFound
 from core.runs.metrics import MetricsReader
 from core.runs.run import Run, Status
 
@@ -43,9 +44,33 @@ def list_checkpoints(run: Run) -> list[CheckpointInfo]:
 
 
 def last_checkpoint_in_words(run: Run) -> str:
-    """'the last checkpoint is of step 5,000' or 'no checkpoint was saved'."""
+    """'the last checkpoint is of step 5,000' or 'no checkpoint was saved'; of a comparison '7 of 30 cells are kept'."""
+    if is_comparison(run):
+        status = run.status()
+        return f"{status.step:,} of {status.steps_total:,} cells are kept"
     checkpoints = list_checkpoints(run)
     return f"the last checkpoint is of step {checkpoints[-1].step:,}" if checkpoints else "no checkpoint was saved"
+
+
+def is_comparison(run: Run) -> bool:
+    """True for a run that compares samplers; False where run.json cannot be read."""
+    try:
+        return run.info.kind == "comparison"
+    except RunNotFound:
+        return False
+
+
+def kept_step(run: Run) -> int:
+    """Where a resume would go on: the step of the newest checkpoint, or the cells that are done; 0 for the start."""
+    if is_comparison(run):
+        return run.status().step
+    checkpoints = list_checkpoints(run)
+    return checkpoints[-1].step if checkpoints else 0
+
+
+def place_in_words(run: Run, step: int) -> str:
+    """' at step 5,000' of a training, '' of a comparison: what is kept says it."""
+    return "" if is_comparison(run) else f" at step {step:,}"
 
 
 def last_metrics(run: Run) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from typing import Any, Literal
 from core import atomic
 from core.config.load import read_frozen
 from core.config.schema import Settings, TrainSettings
-from core.errors import ConfigError, LabError, RunNotFound
+from core.errors import ConfigError, LabError, RunNotFound, UsageError
 
-RunKind = Literal["vae", "unet"]
+RunKind = Literal["vae", "unet", "comparison"]
 MAX_FIGURE = 1e15
 
 
@@ -169,7 +169,9 @@ class Run:
 
     @property
     def train_settings(self) -> TrainSettings:
-        """The section that drives this kind of run."""
+        """The section that drives this kind of run. Raises UsageError for a comparison, which trains nothing."""
+        if self.info.kind == "comparison":
+            raise UsageError(f"{self.id}: is a comparison and trains nothing")
         return self.settings.train_vae if self.info.kind == "vae" else self.settings.train_unet
 
     def status(self) -> Status:

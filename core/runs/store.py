@@ -55,11 +55,13 @@ class RunStore:
         dataset: dict[str, Any] | None = None,
         branched_from: str = "",
         branched_step: int = 0,
+        steps_total: int | None = None,
         more_files: Mapping[str, bytes] | None = None,
     ) -> Run:
         """A new queued run with frozen settings; the folder appears whole or not at all.
 
-        branched_from, branched_step: the run and step it goes on from. more_files: other contents, by relative path.
+        branched_from, branched_step: the run and step it goes on from. steps_total: of a comparison, its cells; a
+        training takes it from its settings. more_files: other contents, by relative path.
         Raises UsageError for an unusable name, StorageFull or LabError when the folder cannot be written.
         """
         title = check_name(name)
@@ -85,7 +87,8 @@ class RunStore:
                 revision=revision,
                 versions=versions,
             )
-            status = Status(step=branched_step, steps_total=section.steps, heartbeat_at=created_at)
+            steps = section.steps if steps_total is None else steps_total
+            status = Status(step=branched_step, steps_total=steps, heartbeat_at=created_at)
             event = {"at": created_at, "event": "created", "by": owner}
             files = {
                 "config.yaml": dump_settings(settings).encode(),

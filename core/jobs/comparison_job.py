@@ -1,0 +1,267 @@
+"""A sampler comparison as a job: how it is put into the queue, and what the worker does with it.
+
+It is a run of its own, with request.json in its folder, so that it waits, stops and resumes as trainings do. What it
+finds goes into the folder of the U-Net run that it is about, and stays there when the job is deleted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.config.load import settings_from
+from core.config.schema import Settings
+from core.errors import CheckpointError, LabError, UsageError
+from core.evaluation.comparison_results import read_request, request_bytes, results_folder
+from core.evaluation.grid import (
+    Axis,
+    CellSettings,
+    ComparisonRequest,
+    Value,
+    allowed_samplers,
+    cells_of,
+    check_request,
+    problem_of,
+    quality_reference,
+)
+from core.jobs.engines.local import LocalEngine
+from core.jobs.engines.protocol import JobSpec
+from core.jobs.queue import Queue
+from core.runs.listing import list_checkpoints
+from core.runs.provenance import current_user
+from core.runs.run import Run, RunState
+from core.runs.store import MAX_NAME_LENGTH, RunStore
+
+if TYPE_CHECKING:
+    from core.training.session import Outcome
+
+STATUS_EVERY_S = 1.0
+SPEED_WINDOW = 30
+AXIS_WORDS = {"sampler": "samplers", "num_inference_steps": "steps", "guidance_scale": "guidance", "seed": "seeds",
+              "weights": "weights", "step": "checkpoints"}  # fmt: skip
+
+
+def plan_comparison(
+    unet_run: Run,
+    rows: Axis,
+    columns: Axis,
+    *,
+    settings: Settings | None = None,
+    num_samples: int | None = None,
+    with_reference: bool = True,
+) -> ComparisonRequest:
+    """The request for comparing on a run, with its newest checkpoint; what no axis changes is as its settings say.
+
+    settings: the run's own, with other `sampling`, `evaluation` or `machine`. Raises UsageError for a VAE run, a grid
+    or a checkpoint that does not work, CheckpointError when nothing was saved yet.
+    """
+    if unet_run.info.kind != "unet":
+        what = "VAE run" if unet_run.info.kind == "vae" else unet_run.info.kind
+        raise UsageError(f"{unet_run.id}: is a {what}", "samplers are compared on a U-Net run")
+    steps = known_steps(unet_run)
+    if not steps:
+        raise CheckpointError(f"{unet_run.id}: has no checkpoint yet", "let it train until its first save")
+    settings = settings or unet_run.settings
+    sampling, evaluation = settings.sampling, settings.evaluation
+    request = ComparisonRequest(
+        run_id=unet_run.id,
+        rows=rows,
+        columns=columns,
+        base=CellSettings(
+            sampler=sampling.sampler,
+            num_inference_steps=sampling.num_inference_steps,
+            guidance_scale=sampling.guidance_scale,
+            seed=sampling.seed,
+            weights="ema",
+            step=steps[-1],
+        ),
+        num_samples=evaluation.num_samples if num_samples is None else num_samples,
+        with_reference=with_reference,
+        batch_size=sampling.batch_size,
+        recall_neighbours=evaluation.recall_neighbours,
+        judge_epochs=evaluation.judge_epochs,
+    )
+    check_request(request)
+    cells = cells_of(request, settings.diffusion)
+    for step in sorted({cell.settings.step for cell in cells} - set(steps)):
+        known = ", ".join(f"{each:,}" for each in steps)
+        raise UsageError(f"step: {unet_run.id} has no checkpoint of step {step:,}", f"there is {known}")
+    if all(cell.problem for cell in cells):
+        raise UsageError(f"every cell of the grid is refused; the first: {cells[0].problem}")
+    problem = problem_of(quality_reference(request, settings.diffusion), settings.diffusion)
+    if with_reference and problem:
+        raise UsageError(f"the reference cannot be drawn: {problem}", "compare without it")
+    return request
+
+
+def known_steps(run: Run) -> list[int]:
+    """Steps of the checkpoints that are kept, oldest first."""
+    return [info.step for info in list_checkpoints(run)]
+
+
+def choices_of(run: Run) -> Mapping[str, Sequence[Value]]:
+    """What 'all' means for a run: the samplers that fit it, the checkpoints that are kept."""
+    return {"sampler": allowed_samplers(run.settings.diffusion), "step": known_steps(run)}
+
+
+def start_comparison(
+    store: RunStore,
+    unet_run: Run,
+    request: ComparisonRequest,
+    *,
+    settings: Settings | None = None,
+    name: str = "",
+    owner: str = "",
+    priority: int = 0,
+    token: str = "",
+    engine: LocalEngine | None = None,
+) -> Run:
+    """Create the job and put it into the queue. token: of one press of a button; the same one gives the same job.
+
+    Raises LabError; then nothing was created.
+    """
+    if not token:
+        return _create(store, unet_run, request, settings, name, owner, priority, engine)
+    queue = Queue(store.root)
+    made = queue.once(token)
+    if made is not None:
+        if not made:
+            raise LabError("this comparison is being started already", "look at the queue")
+        return store.get(made[0])
+    ids: list[str] = []
+    try:
+        run = _create(store, unet_run, request, settings, name, owner, priority, engine)
+        ids.append(run.id)
+        return run
+    finally:
+        queue.done(token, ids)
+
+
+def _create(
+    store: RunStore,
+    unet_run: Run,
+    request: ComparisonRequest,
+    settings: Settings | None,
+    name: str,
+    owner: str,
+    priority: int,
+    engine: LocalEngine | None,
+) -> Run:
+    settings = settings or unet_run.settings
+    values = settings.model_dump(mode="json")
+    values["machine"]["num_processes"] = 1
+    values["sampling"]["batch_size"] = request.batch_size
+    run = store.create(
+        "comparison",
+        settings_from(values),
+        name=name or title_of(request, unet_run),
+        owner=owner or current_user(),
+        parents=(unet_run.id,),
+        dataset=dict(unet_run.info.dataset),
+        steps_total=len(cells_of(request, settings.diffusion)),
+        more_files={"request.json": request_bytes(request)},
+    )
+    try:
+        (engine or LocalEngine(store)).submit(JobSpec(run_ids=(run.id,), priority=priority))
+    except LabError:
+        store.discard(run)
+        raise
+    return run
+
+
+def title_of(request: ComparisonRequest, unet_run: Run) -> str:
+    """'samplers × steps on First light'."""
+    words = f"{AXIS_WORDS[request.rows.setting]} × {AXIS_WORDS[request.columns.setting]}"
+    return f"{words} on {unet_run.info.name or unet_run.id}"[:MAX_NAME_LENGTH]
+
+
+def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, should_stop: Callable[[], bool]) -> Outcome:
+    """Compare until every cell is done or until should_stop(); what the worker calls for a run of this kind.
+
+    Raises LabError when the U-Net run, its checkpoint or its pictures are not what was asked for.
+    """
+    from core.data.arrays import prepare
+    from core.device import device_label, resolve_device, set_threads
+    from core.evaluation.comparison import compare
+    from core.training.session import Outcome
+
+    request = read_request(run.folder)
+    unet_run = RunStore(store_root).get(request.run_id)
+    if (unet_run.id,) != run.info.parents:
+        raise UsageError(f"{run.id}: its request names another run than its parent", "start a new comparison")
+    settings = run.settings
+    set_threads(settings.machine.num_threads)
+    keeper = _Keeper(run, device_label(resolve_device(settings.machine.device)))
+    keeper.write(0, "preparing the data set", force=True)
+    images = prepare(
+        unet_run.settings.data,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        progress=lambda stage, fraction: keeper.write(0, f"{stage} {fraction:.0%}"),
+    )
+    done = 0
+    keeper.write(done, "loading the model", force=True)
+    for _ in compare(
+        unet_run,
+        request,
+        results_folder(unet_run, run.id),
+        image_set=images,
+        cache_dir=cache_dir,
+        device=settings.machine.device,
+        should_stop=should_stop,
+        progress=keeper.tell,
+    ):
+        done += 1
+        keeper.write(done, force=True)
+    total = run.status().steps_total
+    state = RunState.FINISHED if done >= total else RunState.STOPPED
+    return Outcome(state=state, step=done)
+
+
+class _Keeper:
+    """status.json of a comparison: cells done, what is drawn now, and the time that is left."""
+
+    def __init__(self, run: Run, device: str) -> None:
+        self.run, self.device = run, device
+        self.elapsed_before_s = run.status().elapsed_s
+        self.started = time.monotonic()
+        self.written_at = -math.inf
+        self.done, self.stage = run.status().step, ""  # never fewer cells than an earlier attempt had
+        self.eta_s: float | None = None
+        self.marks: deque[tuple[float, int]] = deque(maxlen=SPEED_WINDOW)
+
+    def tell(self, stage: str, passes: int, all_passes: int) -> None:
+        """Progress of the comparison: passes through the U-Net done, and in all."""
+        now = time.monotonic()
+        if not self.marks or now - self.marks[-1][0] >= STATUS_EVERY_S:
+            self.marks.append((now, passes))
+            (first_at, first), (last_at, last) = self.marks[0], self.marks[-1]
+            speed = (last - first) / (last_at - first_at) if last_at > first_at else 0.0
+            self.eta_s = (all_passes - passes) / speed if speed > 0 else None
+        self.write(self.done, stage)
+
+    def write(self, done: int, stage: str | None = None, *, force: bool = False) -> None:
+        """Replace status.json; at most once a second unless it is forced."""
+        self.done, self.stage = max(done, self.done), self.stage if stage is None else stage
+        now = time.monotonic()
+        if not force and now - self.written_at < STATUS_EVERY_S:
+            return
+        self.written_at = now
+        status = self.run.status()
+        self.run.write_status(
+            replace(
+                status,
+                state=RunState.RUNNING,
+                step=self.done,
+                stage=self.stage,
+                eta_s=self.eta_s,
+                elapsed_s=self.elapsed_before_s + now - self.started,
+                device=self.device,
+            ),
+            durable=force,
+        )
