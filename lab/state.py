@@ -7,6 +7,7 @@ import urllib.parse
 import streamlit as st
 
 from core.runs.provenance import current_user
+from core.runs.run import Run
 from lab.text import plain
 
 PAGES = {
@@ -77,6 +78,12 @@ def select_run(run_id: str) -> None:
 def page_file(page: str) -> str:
     """A page of PAGES as Streamlit names it: relative to lab/Home.py."""
     return f"../pages/{page}.py"
+
+
+def open_comparison(run: Run) -> None:
+    """Switch to a sampler comparison, given its job: it is shown with the U-Net run that it is about."""
+    query = {"view": "Samplers", "run": next(iter(run.info.parents), ""), "comparison": run.id}
+    st.switch_page(page_file("schedulers"), query_params=query)
 
 
 def go_to(page: str, run_id: str = "") -> None:

@@ -57,7 +57,7 @@ def empty_lab() -> None:
 def running_now() -> None:
     """Live cards; when the last run ends, the whole page is drawn again."""
     with problems_shown():
-        views, held = list_views(), paused_ids()
+        views, held = list_views(comparisons=True), paused_ids()
         active = [view for view in views if view.is_active or view.id in held]
         if not active:
             st.rerun()
@@ -164,12 +164,13 @@ def page(views: list[RunView]) -> None:
             st.markdown("Nothing is running. The machine is yours.")
             label = "Train something"
             st.page_link(page_file("train"), label=label, icon=":material/model_training:", width="content")
-    results([view for view in views if not view.is_active and view.id not in held])
+    over = [view for view in views if not view.is_active and view.id not in held]
+    results([view for view in over if view.run.info.kind != "comparison"])
 
 
 with problems_shown():
     started = st.session_state.pop(STARTED, "")
     if started:
         go_to("runs", started)
-    found = list_views()
+    found = list_views(comparisons=True)
     page(found) if found else empty_lab()

@@ -284,6 +284,9 @@ class _Session:
         self._tell(f"{self._title(blank)}: measuring", 0)
         right = drawn.guesses == self.labels[:count]
         low, high = wilson_interval(int(right.sum()), count)
+        fd = self.real.distance(drawn.features)
+        resampled = self.real.distances(drawn.features, self.weights)
+        fd_low, fd_high = bootstrap_interval(resampled, fd)
         pairs = min(count, len(self.train_features), MAX_NEIGHBOUR_PICTURES)
         seed = self.request.base.seed
         real = choose_rows(self.train_features, pairs, seed, "evaluation-train")
@@ -297,18 +300,19 @@ class _Session:
             class_accuracy=float(right.mean()),
             class_accuracy_low=low,
             class_accuracy_high=high,
-            fd_judge=self.real.distance(drawn.features),
+            fd_judge=fd,
+            fd_low=max(0.0, fd_low),
+            fd_high=fd_high,
             recall=recall,
         )
         if alone or not self.request.with_reference:
             return result
-        return self._along_path(self._against_reference(result, drawn, right), drawn)
+        return self._along_path(self._against_reference(result, resampled, right), drawn)
 
-    def _against_reference(self, result: CellResult, drawn: _Drawn, right: np.ndarray) -> CellResult:
+    def _against_reference(self, result: CellResult, resampled: torch.Tensor, right: np.ndarray) -> CellResult:
         reference, its = self.reference
-        resampled = self.real.distances(drawn.features, self.weights) - self.reference_distances
         observed = result.fd_judge - reference.fd_judge
-        low, high = bootstrap_interval(resampled, observed)
+        low, high = bootstrap_interval(resampled - self.reference_distances, observed)
         fd = Difference(value=observed, low=low, high=high)
         theirs = its.guesses == self.labels
         low, high = paired_difference_interval(torch.from_numpy(right), torch.from_numpy(theirs))

@@ -66,8 +66,8 @@ class CellResult:
 
     evaluations: passes of one picture through the U-Net, counted. seconds: drawing all N pictures, judging not.
     agreement: share of the first agreement_count pictures that the judge takes for the class it sees in the picture of
-    the same noise on the 1000-step deterministic path; psnr_db: their mean likeness to it. Differences are against
-    the quality reference.
+    the same noise on the 1000-step deterministic path; psnr_db: their mean likeness to it. fd_low, fd_high: 95 %
+    bootstrap interval over the pictures. Differences are against the quality reference.
     """
 
     index: int
@@ -80,6 +80,8 @@ class CellResult:
     class_accuracy_low: float = 0.0
     class_accuracy_high: float = 0.0
     fd_judge: float = 0.0
+    fd_low: float = 0.0
+    fd_high: float = 0.0
     recall: float = 0.0
     agreement: float | None = None
     psnr_db: float | None = None
@@ -369,6 +371,10 @@ def read_npz(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
+_FIGURES = ("num_pictures", "evaluations", "seconds", "class_accuracy", "class_accuracy_low", "class_accuracy_high",
+            "fd_judge", "fd_low", "fd_high", "recall", "agreement", "psnr_db", "agreement_count")  # fmt: skip
+
+
 def result_from_json(values: Mapping[str, Any]) -> CellResult:
     """A cell's JSON. Raises ValueError for anything else than what was written."""
     try:
@@ -377,11 +383,9 @@ def result_from_json(values: Mapping[str, Any]) -> CellResult:
             for name in ("fd_difference", "accuracy_difference")
         }
         result = CellResult(**{**values, **differences, "settings": CellSettings(**values["settings"])})
-        numbers = (result.num_pictures, result.evaluations, result.seconds, result.class_accuracy, result.fd_judge,
-                   result.recall, result.class_accuracy_low, result.class_accuracy_high, result.agreement,
-                   result.psnr_db, *(value for each in differences.values() if each
-                                     for value in (each.value, each.low, each.high)))  # fmt: skip
-        if not all(_is_number(number) for number in numbers if number is not None):
+        figures = [getattr(result, name) for name in _FIGURES]
+        figures += [figure for each in differences.values() if each for figure in (each.value, each.low, each.high)]
+        if not all(_is_number(number) for number in figures if number is not None):
             raise ValueError("a figure is no number")
         if not isinstance(result.problem, str) or not isinstance(result.verdict, str):
             raise ValueError("a word is no text")

@@ -88,7 +88,7 @@ def notices() -> None:
     now_s = time.time()
     since_s = since_here(now_s)
     try:
-        views = list_views()
+        views = list_views(comparisons=True)
         before: dict[str, Seen] | None = st.session_state.get(_SEEN)
         # a pause looks like a stop until the process is gone and the supervisor has written why
         live = {entry.run.id for entry in acting.queue() if not entry.place}

@@ -21,7 +21,7 @@ from lab.components.stop_progress import is_leaving, stop_progress
 from lab.services import acting, runs
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
-from lab.state import go_to, select_run
+from lab.state import go_to, open_comparison, select_run
 from lab.text import count, duration, escaped
 
 MOST_PREVIEWS = 7
@@ -32,6 +32,8 @@ HEAD_TICK_S, CURVES_TICK_S, PREVIEWS_TICK_S = 1.5, 3.0, 5.0
 def run_detail(run_id: str) -> None:
     """The page of one run. Raises RunNotFound for an unknown id."""
     view = runs.view_of(run_id)
+    if view.run.info.kind == "comparison":
+        open_comparison(view.run)
     if st.button("All runs", icon=":material/arrow_back:", type="tertiary"):
         select_run("")
         st.rerun()

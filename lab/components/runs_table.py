@@ -106,7 +106,7 @@ def _filter(everything: Sequence[tuple[RunView, Notes]]) -> Filter:
             on_change=_first_page,
         )  # fmt: skip
         if len(kinds) > 1:
-            kind = _choice("kind", list(KIND_NAMES.values()), 112)
+            kind = _choice("kind", [name for name in KIND_NAMES.values() if name in kinds], 112)
         if len(owners) > 1:
             owner = _choice("owner", owners, 136)
         if tags:

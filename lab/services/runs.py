@@ -52,7 +52,7 @@ class RunView:
 
     @property
     def kind(self) -> str:
-        """'VAE' or 'U-Net'."""
+        """'VAE', 'U-Net' or 'Comparison'."""
         return KIND_NAMES[self.run.info.kind]
 
     @property
@@ -90,9 +90,14 @@ def _runs_index() -> RunIndex:
     return _index(str(open_store().root))
 
 
-def list_views() -> list[RunView]:
-    """All readable runs, newest first; at most a second old, see run_index."""
-    return [RunView(run=run, status=status) for run, status in _runs_index().pairs()]
+def list_views(*, comparisons: bool = False) -> list[RunView]:
+    """All readable trainings, newest first; at most a second old, see run_index. comparisons: with sampler comparisons,
+    which are runs too and live under Schedulers."""
+    return [
+        RunView(run=run, status=status)
+        for run, status in _runs_index().pairs()
+        if comparisons or run.info.kind != "comparison"
+    ]
 
 
 def view_of(run_id: str) -> RunView:
