@@ -32,6 +32,7 @@ from core.evaluation.grid import (
 from core.jobs.engines.local import LocalEngine
 from core.jobs.engines.protocol import JobSpec
 from core.jobs.queue import Queue
+from core.jobs.service import check_priority
 from core.runs.listing import list_checkpoints
 from core.runs.provenance import current_user
 from core.runs.run import Run, RunState
@@ -152,6 +153,7 @@ def _create(
     priority: int,
     engine: LocalEngine | None,
 ) -> Run:
+    check_priority(priority)
     settings = settings or unet_run.settings
     values = settings.model_dump(mode="json")
     values["machine"]["num_processes"] = 1

@@ -115,8 +115,7 @@ def _create_and_submit(
     check: Check | None,
 ) -> list[Run]:
     check_name(name)
-    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
-        raise UsageError(f"--priority: must be from {MIN_PRIORITY} to {MAX_PRIORITY}, got {priority}")
+    check_priority(priority)
     parents: tuple[str, ...] = ()
     if kind == "unet":
         parent = vae_for(store, vae_run)
@@ -142,6 +141,12 @@ def _create_and_submit(
             store.discard(run)
         raise
     return runs
+
+
+def check_priority(priority: int) -> None:
+    """Raises UsageError for a priority out of range."""
+    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        raise UsageError(f"--priority: must be from {MIN_PRIORITY} to {MAX_PRIORITY}, got {priority}")
 
 
 def vae_for(store: RunStore, vae_run: str | None) -> Run:
@@ -337,8 +342,7 @@ def move_run(store: RunStore, run_id: str, *, to: str, by: str = "") -> None:
 
 def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -> None:
     """Change a waiting run's priority, -10 to 10; higher goes first. Raises LabError when it does not wait."""
-    if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
-        raise UsageError(f"--priority: must be from {MIN_PRIORITY} to {MAX_PRIORITY}, got {priority}")
+    check_priority(priority)
     run = store.get(run_id)
     if not Queue(store.root).set_priority(run.id, priority):
         raise LabError(f"run {run.id} does not wait: it is {in_words(observed_status(run))}")

@@ -206,7 +206,8 @@ def _explained(found: Comparison) -> None:
 
 **recall**: share of the real variety that is reached. Guidance buys accuracy with it.
 
-**same class, dB**: likeness of the first {count_on_path} pictures to those of the same noise on the slow deterministic path. Only for samplers that draw no noise of their own.
+**same class, dB**: likeness of the first {count_on_path} pictures
+to those of the same noise on the slow deterministic path. Only for samplers that draw no noise of their own.
 
 **≈ as good**: the 95 % intervals of both differences from the reference, of FD and of accuracy, hold 0 and are narrow
 (within a quarter of the reference's FD, and 3 points of accuracy). They come from
