@@ -74,6 +74,11 @@ def pair_problem(
             f"sampling.num_inference_steps: {num_inference_steps} steps do not fit into "
             f"{num_train_timesteps} training timesteps"
         )
+    if schedule == "flow" and sampler in ("unipc", "dpmpp_2m") and (num_inference_steps or 0) >= num_train_timesteps - 1:
+        return (
+            f"sampling.num_inference_steps: '{sampler}' loses count with as many steps as training timesteps, got "
+            f"{num_inference_steps} of {num_train_timesteps}; use fewer, or euler"
+        )
     if sampler == "ddim" and num_inference_steps and num_train_timesteps % num_inference_steps:
         return (
             f"sampling.num_inference_steps: 'ddim' visits T // n, and {num_inference_steps} does not divide "

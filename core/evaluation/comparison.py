@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 import torch
 
-from core.device import device_label
+from core.device import device_label, resolve_device
 from core.errors import CheckpointError, NonFiniteError
 from core.evaluation.comparison_results import (
     REFERENCE,
@@ -232,13 +232,13 @@ class _Session:
     @cached_property
     def judge(self) -> Judge:
         """The data set's judge; the facts that rest on it are written down."""
-        model = self._model(self.request.base.weights, self.request.base.step)
+        device = resolve_device(self.device)
         judge = load_or_train(
             self.image_set,
             cache_dir=self.cache_dir,
             epochs=self.request.judge_epochs,
             seed=JUDGE_SEED,
-            device=model.device,
+            device=device,
             progress=self._say,
         )
         train = split_features(judge, self.image_set, "train", self._say)
@@ -255,10 +255,10 @@ class _Session:
                 fd_reference_count=len(train),
                 fd_floor=self.floor,
                 fd_floor_count=floor_count,
-                device=device_label(model.device),
+                device=device_label(device),
                 data_set=self.image_set.name,
                 fingerprint=self.image_set.fingerprint,
-                class_names=tuple(model.class_names),
+                class_names=tuple(self.image_set.class_names),
             )
         )
         return judge

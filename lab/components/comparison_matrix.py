@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Sequence
 
+import numpy as np
 import streamlit as st
 
+from core.evaluation import comparison_results as results
 from core.evaluation.comparison_results import CellResult, Comparison, best_of, on_front, pareto_front
 from core.evaluation.grid import PATH_PICTURES
 from lab.charts.comparison import Level, Point, Series, quality_cost_figure
+from lab.components.pictures import mosaic, png
 from lab.services import comparisons
 from lab.text import count, duration, plain, significant
 
 QUALITIES = ("FD-judge", "Class accuracy")
 COSTS = ("Network evaluations", "Seconds")
+ACROSS = 5
+SHEET_PX = 165
 A_CLASS = {"1 a class": 1, "2 a class": 2, "4 a class": 4}
 VERDICTS = {
     "better": "▲ better than the reference",
@@ -141,7 +147,7 @@ def _table(found: Comparison, a_class: int) -> str:
         rows.append(f'<tr><th scope="row">{_text(name)}</th>{body}</tr>')
     if found.reference is not None:
         words = _text(f"reference: {found.reference_words}")
-        sheet = _image(comparisons.sheet(found, -1, a_class), words)
+        sheet = _image(_sheet(found, -1, a_class), words)
         figures = _figures(found.reference, [])
         span = len(found.request.columns.values)
         rows.append(f'<tr><th scope="row">reference</th><td colspan="{span}">{sheet}{figures}</td></tr>')
@@ -171,7 +177,7 @@ def _cell(
         marks.append("◆ nothing is cheaper and better")
     if result.verdict:
         marks.append(VERDICTS.get(result.verdict, ""))
-    sheet = _image(comparisons.sheet(found, index, a_class), _text(found.words(result)))
+    sheet = _image(_sheet(found, index, a_class), _text(found.words(result)))
     kind = ' class="good"' if result.is_as_good else ""
     return f"<td{kind}>{sheet}{_figures(result, marks)}</td>"
 
@@ -222,6 +228,30 @@ to those of the same noise on the slow deterministic path. Only for samplers tha
             "pictures, 200 resamples. Accuracy: Bonett and Price 2012, doi 10.3102/1076998611411915. Recall: arXiv "
             "1904.06991, eq. 2."
         )
+
+
+def _sheet(comparison: Comparison, index: int, a_class: int) -> str:
+    """The pictures of a cell (-1: of the reference) as a data address, `a_class` of each class; '' without any."""
+    name = results.cell_name(index) if index >= 0 else results.REFERENCE
+    return _drawn_sheet(
+        str(comparison.folder), index, comparisons.stamp(comparison.folder / f"{name}.npz"), a_class, comparison
+    )
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _drawn_sheet(folder: str, index: int, changed_ns: int, a_class: int, _comparison: Comparison) -> str:
+    arrays = results.read_arrays(_comparison, index)
+    if arrays is None or not _are_pictures(arrays.get("pictures")):
+        return ""
+    classes = len(_comparison.facts.class_names) if _comparison.facts else 10
+    shown = arrays["pictures"][: max(1, min(a_class * classes, 40))]
+    zoom = max(1, round(SHEET_PX / (ACROSS * (shown.shape[2] + 1))))
+    return "data:image/png;base64," + base64.b64encode(png(mosaic(shown, columns=ACROSS, zoom=zoom))).decode()
+
+
+def _are_pictures(array: np.ndarray | None) -> bool:
+    good = array is not None and array.ndim == 4 and array.dtype == np.uint8 and bool(array.size)
+    return good and array is not None and array.shape[3] in (1, 3)
 
 
 def _image(address: str, words: str) -> str:

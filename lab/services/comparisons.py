@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -19,12 +17,9 @@ from core.evaluation.comparison_results import CellResult, Comparison
 from core.evaluation.grid import ComparisonRequest, Cost, Value, cost_of, parse_axis, value_in_words
 from core.jobs import comparison_job
 from core.runs.run import Run
-from lab.components.pictures import mosaic, png
 from lab.services import acting
 from lab.services.runs import RunView, list_views, open_store
 
-ACROSS = 5
-SHEET_PX = 165
 MAX_READ_FOR_SPEED = 5
 
 
@@ -73,30 +68,13 @@ def of_run(run: Run) -> list[Listed]:
 def read(run: Run, comparison_id: str) -> Comparison:
     """A comparison as far as it has come; read again only when a file of it has changed. Raises LabError."""
     folder = results.results_folder(run, comparison_id).folder
-    stamps = tuple(_stamp(folder / name) for name in ("request.json", "facts.json", "reference.json", "cells"))
+    stamps = tuple(stamp(folder / name) for name in ("request.json", "facts.json", "reference.json", "cells"))
     return _read(str(folder), stamps, run, comparison_id)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _read(folder: str, stamps: tuple[int, ...], _run: Run, comparison_id: str) -> Comparison:
     return results.read_comparison(_run, comparison_id)
-
-
-def sheet(comparison: Comparison, index: int, a_class: int) -> str:
-    """The pictures of a cell (-1: of the reference) as a data address, `a_class` of each class; '' without any."""
-    name = results.cell_name(index) if index >= 0 else results.REFERENCE
-    return _sheet(str(comparison.folder), index, _stamp(comparison.folder / f"{name}.npz"), a_class, comparison)
-
-
-@st.cache_data(max_entries=1000, show_spinner=False)
-def _sheet(folder: str, index: int, changed_ns: int, a_class: int, _comparison: Comparison) -> str:
-    arrays = results.read_arrays(_comparison, index)
-    if arrays is None or not _are_pictures(arrays.get("pictures")):
-        return ""
-    classes = len(_comparison.facts.class_names) if _comparison.facts else 10
-    shown = arrays["pictures"][: max(1, min(a_class * classes, 40))]
-    zoom = max(1, round(SHEET_PX / (ACROSS * (shown.shape[2] + 1))))
-    return "data:image/png;base64," + base64.b64encode(png(mosaic(shown, columns=ACROSS, zoom=zoom))).decode()
 
 
 def choices(run: Run) -> Mapping[str, Sequence[Value]]:
@@ -209,12 +187,8 @@ def column_names(comparison: Comparison) -> list[str]:
     return [value_in_words(comparison.request.columns.setting, value) for value in comparison.request.columns.values]
 
 
-def _are_pictures(array: np.ndarray | None) -> bool:
-    good = array is not None and array.ndim == 4 and array.dtype == np.uint8 and bool(array.size)
-    return good and array is not None and array.shape[3] in (1, 3)
-
-
-def _stamp(path: Path) -> int:
+def stamp(path: Path) -> int:
+    """When a file changed, in nanoseconds; 0 when it is not there."""
     try:
         return path.stat().st_mtime_ns
     except OSError:

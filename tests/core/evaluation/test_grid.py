@@ -247,3 +247,10 @@ def test_every_allowed_sampler_fits_at_some_step_count() -> None:
     assert allowed_samplers(FLOW) == FLOW_SAMPLERS
     assert "heun" not in allowed_samplers(COSINE)
     assert len(allowed_samplers(DiffusionSettings(schedule="linear", prediction_type="epsilon"))) == 10
+
+
+@pytest.mark.parametrize("sampler", ["unipc", "dpmpp_2m"])
+def test_as_many_steps_as_timesteps_are_refused_where_the_solver_loses_count(sampler: str) -> None:
+    asked = request(f"sampler={sampler},euler", "num_inference_steps=500,999,1000")
+    problems = [cell.problem for cell in cells_of(asked, FLOW)]
+    assert ["loses count" in problem for problem in problems] == [False, True, True, False, False, False]

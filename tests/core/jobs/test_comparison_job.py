@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,9 @@ COLUMNS = Axis(setting="num_inference_steps", values=(2, 4))
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A tiny U-Net run that takes 10 timesteps; tests add comparisons to it and change nothing else."""
+    """A tiny U-Net run that takes 12 timesteps; tests add comparisons to it and change nothing else."""
     lab = Lab(tmp_path_factory.mktemp("comparing"))
-    options = {**TINY, "diffusion.num_train_timesteps": 10, "train_unet.steps": 8, "train_vae.steps": 8,
+    options = {**TINY, "diffusion.num_train_timesteps": 12, "train_unet.steps": 8, "train_vae.steps": 8,
                "evaluation.num_samples": 20, "evaluation.judge_epochs": 1}  # fmt: skip
     settings = load_config(overrides=options, environment={})
     vae = lab.create("vae", settings)
@@ -66,8 +66,10 @@ def unet(store: RunStore) -> Run:
 
 
 @pytest.fixture
-def job(store: RunStore, unet: Run) -> Run:
-    return start_comparison(store, unet, plan_comparison(unet, ROWS, COLUMNS), owner="ana")
+def job(store: RunStore, unet: Run) -> Iterator[Run]:
+    run = start_comparison(store, unet, plan_comparison(unet, ROWS, COLUMNS), owner="ana")
+    yield run
+    Queue(store.root).take_out(run.id)
 
 
 class Stops(StopRequests):
