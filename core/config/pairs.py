@@ -74,7 +74,8 @@ def pair_problem(
             f"sampling.num_inference_steps: {num_inference_steps} steps do not fit into "
             f"{num_train_timesteps} training timesteps"
         )
-    if schedule == "flow" and sampler in ("unipc", "dpmpp_2m") and (num_inference_steps or 0) >= num_train_timesteps - 1:
+    most = num_train_timesteps - 2
+    if schedule == "flow" and sampler in ("unipc", "dpmpp_2m") and (num_inference_steps or 0) > most:
         return (
             f"sampling.num_inference_steps: '{sampler}' loses count with as many steps as training timesteps, got "
             f"{num_inference_steps} of {num_train_timesteps}; use fewer, or euler"

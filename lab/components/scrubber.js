@@ -92,11 +92,15 @@ export default function ({ data, parentElement }) {
     const width = `${header.width * header.zoom}px`
     parentElement.querySelectorAll(".heads").forEach((box) => label(box, header.heads, "column", width))
     parentElement.querySelectorAll(".sides").forEach((box) => label(box, header.sides, "row", ""))
+    if (header.captions.length) parentElement.querySelectorAll("figure").forEach((figure, layer) => {
+      figure.style.display = layer < header.captions.length ? "" : "none"
+      figure.querySelector("figcaption").textContent = header.captions[layer] ?? ""
+    })
     createImageBitmap(new Blob([image], { type: header.mime })).then((sheet) => {
       if (state.id !== header.id) return
       state.sheet = sheet
       root.dataset.ready = "1"
-      draw(header.frames - 1)
+      draw(header.first)
     })
   } else draw(state.frame)
 

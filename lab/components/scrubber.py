@@ -76,10 +76,13 @@ def pack(
     zoom: int = 2,
     heads: Sequence[str] = (),
     sides: Sequence[str] = (),
+    captions: Sequence[str] = (),
+    first: int | None = None,
 ) -> bytes:
     """Layers (F, N, H, W, C) uint8 of equal shape, one text a frame → header and WebP sprite sheet.
 
-    heads: one text a column, above the pictures. sides: one text a row, on their left.
+    heads: one text a column, above the pictures. sides: one text a row, on their left. captions: one a layer instead of
+    those of denoising; with one caption the second layer is hidden. first: the frame shown at first, else the last.
     Raises ValueError when the sheet would be larger than browsers decode.
     """
     frames = [mosaic(frame, columns=columns) for layer in layers for frame in layer]
@@ -97,7 +100,9 @@ def pack(
     buffer = io.BytesIO()
     Image.fromarray(sheet.squeeze(-1) if channels == 1 else sheet).save(buffer, "WEBP", quality=88, method=2)
     header = {
-        "id": hashlib.sha256(buffer.getvalue() + repr((labels, heads, sides)).encode()).hexdigest()[:16],
+        "id": hashlib.sha256(buffer.getvalue() + repr((labels, heads, sides, captions, first)).encode()).hexdigest()[
+            :16
+        ],
         "frames": len(layers[0]),
         "columns": across,
         "width": width,
@@ -107,6 +112,8 @@ def pack(
         "labels": labels,
         "heads": list(heads),
         "sides": list(sides),
+        "captions": list(captions),
+        "first": len(layers[0]) - 1 if first is None else first,
     }
     text = json.dumps(header).encode()
     return struct.pack("<I", len(text)) + text + buffer.getvalue()

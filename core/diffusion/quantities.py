@@ -1,0 +1,173 @@
+"""What a noise schedule means, quantity by quantity: each with its formula, its source and a sentence for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.diffusion.samplers import build_sampler
+from core.diffusion.schedule import NoiseSchedule
+
+MIN_SNR_GAMMA = 5.0
+LEAK = 0.01  # √alpha_bar_T above this: a hundredth of the picture's amplitude is left where sampling starts from none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """One column of `schedule_table`. formula: LaTeX. log_axis: spans decades, so draw it on a log axis."""
+
+    key: str
+    title: str
+    symbol: str
+    formula: str
+    meaning: str
+    source: str
+    log_axis: bool = False
+
+
+_ALL = (
+    Quantity(
+        key="alpha_bar", title="Share of signal", symbol="ᾱ",
+        formula=r"\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)",
+        meaning="How much of the variance of the noisy picture is still the picture: 1 is clean, 0 is noise only.",
+        source="arXiv 2006.11239, eq. 4; for flow matching (1−σ)² / ((1−σ)² + σ²)",
+    ),
+    Quantity(
+        key="beta", title="Noise added in one step", symbol="β", formula=r"q(x_t \mid x_{t-1}) = \mathcal{N}("
+        r"\sqrt{1 - \beta_t}\,x_{t-1},\; \beta_t I)",
+        meaning="The variance of the fresh noise at step t; a schedule is a choice of these numbers.",
+        source="arXiv 2006.11239, eq. 2", log_axis=True,
+    ),
+    Quantity(
+        key="signal_scale", title="Weight of the picture", symbol="√ᾱ",
+        formula=r"x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\varepsilon",
+        meaning="What the clean picture is multiplied by; at the last step it should be 0, else the picture leaks.",
+        source="arXiv 2006.11239, eq. 4; for flow matching 1 − σ, arXiv 2209.03003",
+    ),
+    Quantity(
+        key="noise_scale", title="Weight of the noise", symbol="√(1−ᾱ)",
+        formula=r"x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\varepsilon",
+        meaning="What the noise is multiplied by.",
+        source="arXiv 2006.11239, eq. 4; for flow matching σ, arXiv 2209.03003",
+    ),
+    Quantity(
+        key="posterior_variance", title="Variance of a backward step", symbol="β̃",
+        formula=r"\tilde\beta_t = \frac{1 - \bar\alpha_{t-1}}{1 - \bar\alpha_t}\,\beta_t",
+        meaning="The noise that ancestral sampling puts back at step t; flow matching has none.",
+        source="arXiv 2006.11239, eq. 7", log_axis=True,
+    ),
+    Quantity(
+        key="snr", title="Signal-to-noise ratio", symbol="SNR", formula=r"\mathrm{SNR}_t = \frac{\bar\alpha_t}{1 - "
+        r"\bar\alpha_t}", meaning="Signal variance over noise variance; above 1 there is more picture than noise.",
+        source="arXiv 2107.00630, eq. 2", log_axis=True,
+    ),
+    Quantity(
+        key="log_snr", title="log-SNR", symbol="λ", formula=r"\lambda_t = \log \frac{\bar\alpha_t}{1 - \bar\alpha_t}",
+        meaning="The natural scale of noise: two schedules do the same thing where their log-SNR is the same.",
+        source="arXiv 2107.00630, section 3.1",
+    ),
+    Quantity(
+        key="sigma", title="Noise over signal", symbol="σ",
+        formula=r"\sigma_t = \sqrt{\frac{1 - \bar\alpha_t}{\bar\alpha_t}}",
+        meaning="The noise level in the scale of Karras and the k-diffusion samplers.",
+        source="arXiv 2206.00364, table 1", log_axis=True,
+    ),
+    Quantity(
+        key="log_snr_density", title="Where training looks", symbol="p(λ)",
+        formula=r"p(\lambda) = \frac{1}{T}\left|\frac{\mathrm{d}t}{\mathrm{d}\lambda}\right|",
+        meaning="How often training sees a noise level when t is drawn evenly; the area under it is 1.",
+        source="arXiv 2303.00848, section 2",
+    ),
+    Quantity(
+        key="weight_epsilon", title="Loss weight, noise predicted", symbol="w(ε)", formula=r"w_t = \mathrm{SNR}_t",
+        meaning="An error of the clean picture counts this much when the noise is predicted: little at high noise.",
+        source="arXiv 2202.00512, section 4", log_axis=True,
+    ),
+    Quantity(
+        key="weight_v", title="Loss weight, v predicted", symbol="w(v)", formula=r"w_t = \mathrm{SNR}_t + 1",
+        meaning="With v as the target the weight never falls below 1, so high noise is learned too.",
+        source="arXiv 2202.00512, section 4", log_axis=True,
+    ),
+    Quantity(
+        key="weight_flow", title="Loss weight, flow predicted", symbol="w(flow)",
+        formula=r"w_t = \left(1 + \sqrt{\mathrm{SNR}_t}\right)^2",
+        meaning="The weight on the clean picture's error that the velocity of flow matching implies: 1/σ² of its path.",
+        source="arXiv 2403.03206, section 3.1", log_axis=True,
+    ),
+    Quantity(
+        key="weight_min_snr", title="Loss weight, min-SNR-5", symbol="min(SNR, 5)",
+        formula=r"w_t = \min(\mathrm{SNR}_t,\; 5)",
+        meaning="Caps the weight of nearly clean pictures, which are easy; γ = 5 is usual.",
+        source="arXiv 2303.09556, section 3.4", log_axis=True,
+    ),
+    Quantity(
+        key="weight_truncated", title="Loss weight, truncated SNR", symbol="max(SNR, 1)",
+        formula=r"w_t = \max(\mathrm{SNR}_t,\; 1)",
+        meaning="Keeps the weight from vanishing at high noise.",
+        source="arXiv 2202.00512, section 4", log_axis=True,
+    ),
+)  # fmt: skip
+QUANTITIES: Mapping[str, Quantity] = {quantity.key: quantity for quantity in _ALL}
+
+
+def schedule_table(schedule: NoiseSchedule) -> dict[str, np.ndarray]:
+    """Every quantity of `QUANTITIES` over t, (T,) float64; NaN where it is not defined, inf where it is infinite.
+
+    The weights are those of the squared error of the clean latents that each way of training implies.
+    """
+    signal, noise = schedule.signal_scale.double().numpy(), schedule.noise_scale.double().numpy()
+    alpha_bar = signal**2 / (signal**2 + noise**2)
+    nothing = np.full(len(signal), np.nan)
+    beta = nothing if schedule.betas is None else schedule.betas.double().numpy()
+    before = np.concatenate([[1.0], alpha_bar[:-1]])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = (signal / noise) ** 2
+        log_snr = np.log(snr)
+        posterior = (1.0 - before) / (1.0 - alpha_bar) * beta
+        return {
+            "alpha_bar": alpha_bar,
+            "beta": beta,
+            "signal_scale": signal,
+            "noise_scale": noise,
+            "posterior_variance": posterior,
+            "snr": snr,
+            "log_snr": log_snr,
+            "sigma": noise / signal,
+            "log_snr_density": _density(log_snr),
+            "weight_epsilon": snr,
+            "weight_v": snr + 1.0,
+            "weight_flow": (1.0 + np.sqrt(snr)) ** 2,
+            "weight_min_snr": np.minimum(snr, MIN_SNR_GAMMA),
+            "weight_truncated": np.maximum(snr, 1.0),
+        }
+
+
+def visited(schedule: NoiseSchedule, sampler: str, num_inference_steps: int) -> np.ndarray:
+    """The timesteps that a sampler of the factory visits, first to last. Raises UsageError for a refused pair."""
+    steps = build_sampler(sampler, schedule, num_inference_steps).timesteps.double().numpy()
+    return np.asarray(steps)
+
+
+def terminal_signal(schedule: NoiseSchedule) -> float:
+    """√alpha_bar_T: how much of the picture is left where sampling starts from noise alone (arXiv 2305.08891)."""
+    return float(schedule.signal_scale[-1])
+
+
+def effective_snr(schedule: NoiseSchedule, variance: Sequence[float]) -> np.ndarray:
+    """SNR a channel (c, T) of latents whose channels have this variance (c,): variance · signal² / noise².
+
+    Latents that are not scaled to unit variance meet another schedule than the one that was chosen (arXiv 2112.10752,
+    appendix G).
+    """
+    snr = schedule_table(schedule)["snr"]
+    return np.asarray(variance, dtype=np.float64)[:, None] * snr[None, :]
+
+
+def _density(log_snr: np.ndarray) -> np.ndarray:
+    """Density of log-SNR (T,) when t is uniform; NaN where log-SNR is infinite."""
+    known = np.isfinite(log_snr)
+    density = np.full(len(log_snr), np.nan)
+    density[known] = 1.0 / (len(log_snr) * np.abs(np.gradient(log_snr[known])))
+    return density
