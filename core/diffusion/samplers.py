@@ -19,9 +19,12 @@ from core.errors import UsageError
 ALPHA_BAR_TOLERANCE = 1e-6
 
 
-def build_sampler(name: str, schedule: NoiseSchedule, num_inference_steps: int) -> Any:
-    """A diffusers scheduler whose timesteps are set (trailing spacing, no clipping), on the CPU.
+def build_sampler(
+    name: str, schedule: NoiseSchedule, num_inference_steps: int, *, timestep_spacing: str = "trailing"
+) -> Any:
+    """A diffusers scheduler whose timesteps are set (no clipping), on the CPU.
 
+    timestep_spacing: anything but trailing is for the self-test, and VP schedules only.
     Raises UsageError, with the reason, for a pair that is known to be wrong.
     """
     problem = pair_problem(
@@ -34,7 +37,21 @@ def build_sampler(name: str, schedule: NoiseSchedule, num_inference_steps: int) 
     )
     if problem:
         raise UsageError(problem)
-    return _flow(name, schedule, num_inference_steps) if schedule.is_flow else _vp(name, schedule, num_inference_steps)
+    return build_unchecked(name, schedule, num_inference_steps, timestep_spacing=timestep_spacing)
+
+
+def build_unchecked(
+    name: str, schedule: NoiseSchedule, num_inference_steps: int, *, timestep_spacing: str = "trailing"
+) -> Any:
+    """As `build_sampler`, of a pair that may be refused: the self-test shows that each refusal is right.
+
+    Raises UsageError for what cannot be built at all.
+    """
+    if not schedule.is_flow:
+        return _vp(name, schedule, num_inference_steps, timestep_spacing)
+    if timestep_spacing != "trailing":
+        raise UsageError(f"timestep_spacing: '{timestep_spacing}' does not exist for flow matching", "use trailing")
+    return _flow(name, schedule, num_inference_steps)
 
 
 def is_stochastic(name: str) -> bool:
@@ -42,13 +59,13 @@ def is_stochastic(name: str) -> bool:
     return name in ("ddpm", "euler_ancestral", "dpmpp_2m_sde")
 
 
-def _vp(name: str, schedule: NoiseSchedule, num_inference_steps: int) -> Any:
+def _vp(name: str, schedule: NoiseSchedule, num_inference_steps: int, timestep_spacing: str) -> Any:
     assert schedule.betas is not None
     common: dict[str, Any] = {
         "num_train_timesteps": schedule.num_train_timesteps,
         "trained_betas": schedule.betas.tolist(),
         "prediction_type": schedule.prediction_type,
-        "timestep_spacing": "trailing",
+        "timestep_spacing": timestep_spacing,
     }
     multistep = {"solver_order": 2, "lower_order_final": True, "use_karras_sigmas": False}
     builders: dict[str, tuple[str, dict[str, Any]]] = {
@@ -100,8 +117,15 @@ def _flow(name: str, schedule: NoiseSchedule, num_inference_steps: int) -> Any:
     }
     if name == "dpmpp_2m":
         sampler = diffusers.DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", **settings)
-    else:
+    elif name == "dpmpp_2m_sde":
+        sampler = diffusers.DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++", **settings)
+    elif name == "unipc":
         sampler = diffusers.UniPCMultistepScheduler(**settings)
+    elif name == "deis":
+        del settings["final_sigmas_type"]
+        sampler = diffusers.DEISMultistepScheduler(**settings)
+    else:
+        raise UsageError(f"sampling.sampler: diffusers has no '{name}' for flow matching")
     sampler.set_timesteps(num_inference_steps)
     return sampler
 

@@ -45,6 +45,9 @@ def comparison_matrix(found: Comparison) -> None:
     """Chart, legend of the marks, matrix, and how the figures are to be read."""
     if found.drawn:
         _chart(found)
+    elif found.reference is None:
+        st.html(_table(found, 1))
+        return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         shown = st.segmented_control(
             "Pictures", list(A_CLASS), default="1 a class", required=True, key="comparison-pictures",
@@ -140,6 +143,10 @@ def _table(found: Comparison, a_class: int) -> str:
     rows = []
     for row, name in enumerate(comparisons.row_names(found)):
         cells = [cell for cell in found.cells if cell.row == row]
+        problems = {cell.problem for cell in cells}
+        if len(problems) == 1 and "" not in problems:  # the whole row, for one reason
+            rows.append(f'<tr><th scope="row">{_text(name)}</th>{_refused(problems.pop(), len(cells))}</tr>')
+            continue
         body = "".join(
             _cell(found, found.results.get(cell.index), cell.index, cell.problem, front, best, a_class)
             for cell in cells
@@ -167,9 +174,7 @@ def _cell(
     if result is None and not problem:
         return '<td class="soft">not drawn yet</td>'
     if result is None or result.problem:
-        why = (result.problem if result else problem).removeprefix("sampling.sampler: ")
-        why = why.removeprefix("sampling.num_inference_steps: ")
-        return f'<td><div class="why">refused: {_text(why, 300)}</div></td>'
+        return _refused(result.problem if result else problem)
     marks = []
     if best is not None and best.index == index:
         marks.append("★ lowest FD-judge")
@@ -180,6 +185,13 @@ def _cell(
     sheet = _image(_sheet(found, index, a_class), _text(found.words(result)))
     kind = ' class="good"' if result.is_as_good else ""
     return f"<td{kind}>{sheet}{_figures(result, marks)}</td>"
+
+
+def _refused(problem: str, span: int = 1) -> str:
+    """Why, without the name of the setting; over `span` columns."""
+    why = problem.removeprefix("sampling.sampler: ").removeprefix("sampling.num_inference_steps: ")
+    wide = "" if span == 1 else ' style="max-width: none"'
+    return f'<td colspan="{span}"><div class="why"{wide}>refused: {_text(why, 300)}</div></td>'
 
 
 def _figures(result: CellResult, marks: Sequence[str]) -> str:

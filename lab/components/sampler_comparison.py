@@ -33,9 +33,12 @@ def sampler_comparison() -> None:
         st.markdown("No trained U-Net yet, and samplers are compared with one.")
         st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
-    view = _choose_run(views)
+    left, right = st.columns([2, 3])
+    with left:
+        view = _choose_run(views)
     listed = comparisons.of_run(view.run)
-    chosen = _choose_comparison(listed)
+    with right:
+        chosen = _choose_comparison(listed)
     if chosen is not None:
         with problems_shown():
             _shown(view, chosen)

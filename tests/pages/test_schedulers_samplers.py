@@ -168,7 +168,7 @@ def test_the_result_is_a_finding_a_chart_and_a_matrix(unet: Run, store: RunStore
     assert "20 evaluations" in table
     assert "same class 97%" in table
     assert "≈ as good as the reference" in table
-    assert table.count("cannot sample flow matching") == 2
+    assert table.count("cannot sample flow matching") == 1  # the whole row, for one reason
     assert app.get("download_button")
 
 

@@ -1,0 +1,207 @@
+"""The guard for an upgrade of diffusers: every sampler against a perfect network, its order, and planted faults.
+
+Bounds come from measurement (docs/log.md). The last step of every solver jumps to σ = 0 with first order, so solvers of
+second order fall back to first order where that jump's error rules; they are then held to Euler's error instead.
+"""
+
+from __future__ import annotations
+
+import math
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from core.config.pairs import SAMPLERS, pair_problem
+from core.config.schema import DiffusionSettings
+from core.diffusion.exact import (
+    MIXTURE,
+    Mixture,
+    order,
+    perfect_output,
+    sampling_floor,
+    solver_error,
+    standardised,
+    strata,
+)
+from core.diffusion.samplers import is_stochastic
+from core.diffusion.schedule import NoiseSchedule, build_schedule
+
+SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid", "flow")
+STEPS = (20, 50, 100)
+PATHS = 128
+DETERMINISTIC = [
+    (schedule, sampler)
+    for schedule in SCHEDULES
+    for sampler in SAMPLERS
+    if not is_stochastic(sampler)
+    and pair_problem(schedule=schedule, prediction_type="flow" if schedule == "flow" else "epsilon", sampler=sampler)
+    is None
+]
+STOCHASTIC = [(schedule, sampler) for schedule in SCHEDULES[:-1] for sampler in SAMPLERS if is_stochastic(sampler)]
+
+
+def make(schedule: str, prediction_type: str = "epsilon") -> NoiseSchedule:
+    settings = {"schedule": schedule, "prediction_type": "flow" if schedule == "flow" else prediction_type}
+    return build_schedule(DiffusionSettings.model_validate(settings))
+
+
+def path_errors(sampler: str, schedule: NoiseSchedule) -> tuple[list[int], list[float]]:
+    found = [solver_error(sampler, schedule, steps, num_samples=PATHS) for steps in STEPS]
+    return [each.num_evaluations for each in found], [each.pathwise or math.nan for each in found]
+
+
+# -- the formulas
+
+
+def test_the_perfect_network_is_the_mean_of_the_posterior() -> None:
+    signal, noise, noisy = 0.6, 0.8, 0.37
+    x = torch.linspace(-6, 6, 200_001, dtype=torch.float64)
+    posterior = MIXTURE.density(x) * torch.exp(-0.5 * ((noisy - signal * x) / noise) ** 2)
+    direct = float((x * posterior).sum() / posterior.sum())
+    assert float(MIXTURE.denoised(torch.tensor([noisy], dtype=torch.float64), signal, noise)) == pytest.approx(direct)
+
+
+def test_quantiles_invert_the_distribution() -> None:
+    share = strata(1001)
+    for signal, noise in ((1.0, 0.0), (0.3, 0.95)):
+        back = MIXTURE.cdf(MIXTURE.quantile(share, signal, noise), signal, noise)
+        torch.testing.assert_close(back, share, atol=1e-12, rtol=0)
+
+
+def test_the_mixture_has_mean_zero_and_variance_one() -> None:
+    x = torch.linspace(-10, 10, 100_001, dtype=torch.float64)
+    density = MIXTURE.density(x)
+    assert float(torch.trapezoid(density, x)) == pytest.approx(1)
+    assert float(torch.trapezoid(x * density, x)) == pytest.approx(0, abs=1e-9)
+    assert float(torch.trapezoid(x**2 * density, x)) == pytest.approx(1)
+
+
+def test_one_gaussian_has_the_linear_denoiser() -> None:
+    single = standardised((1.0,), (3.0,), (2.0,))
+    assert single == Mixture(weights=(1.0,), means=(0.0,), deviations=(1.0,))
+    x = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
+    torch.testing.assert_close(single.denoised(x, 0.6, 0.8), 0.6 * x)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction", "flow"])
+def test_the_output_is_what_training_would_have_asked_for(prediction_type: str) -> None:
+    point = Mixture(weights=(1.0,), means=(0.7,), deviations=(1e-6,))  # one clean value: the answer is the target
+    schedule = make("flow" if prediction_type == "flow" else "cosine", prediction_type)
+    clean, noise, t = (
+        torch.full((3, 1, 1, 1), 0.7),
+        torch.tensor([-1.0, 0.2, 1.4]).view(3, 1, 1, 1),
+        torch.full((3,), 600),
+    )
+    noisy = schedule.add_noise(clean, noise, t).double()
+    signal_scale, noise_scale = float(schedule.signal_scale[600]), float(schedule.noise_scale[600])
+    found = perfect_output(prediction_type, noisy, signal_scale, noise_scale, point)
+    torch.testing.assert_close(found.float(), schedule.target(clean, noise, t), atol=1e-4, rtol=1e-4)
+
+
+def test_the_floor_is_what_true_samples_show() -> None:
+    count, source = 4096, np.random.default_rng(0)
+    truth = MIXTURE.quantile(strata(count))
+    found = []
+    for _ in range(20):
+        drawn = MIXTURE.quantile(torch.from_numpy(source.random(count))).sort().values
+        found.append(float((drawn - truth).abs().mean()))
+    assert sampling_floor(count) == pytest.approx(np.mean(found), rel=0.25)
+
+
+def test_order_is_the_slope() -> None:
+    assert order([10, 20, 40], [1.0, 0.25, 0.0625]) == pytest.approx(2.0)
+
+
+# -- the samplers
+
+
+@pytest.mark.parametrize(("schedule", "sampler"), DETERMINISTIC)
+def test_every_deterministic_sampler_follows_the_exact_path_at_its_rate(schedule: str, sampler: str) -> None:
+    built = make(schedule)
+    evaluations, errors = path_errors(sampler, built)
+    rate = order(evaluations, errors)
+    if sampler in ("ddim", "euler"):
+        assert 0.9 < rate < 1.1
+        assert errors[-1] < 0.02
+        return
+    assert rate > (1.8 if sampler == "lms" else 0.7)
+    assert errors[-1] < 0.004
+    euler_evaluations, euler_errors = path_errors("euler", built)
+    expected = np.exp(np.interp(np.log(evaluations[0]), np.log(euler_evaluations), np.log(euler_errors)))
+    assert errors[0] < expected  # at equal cost, from the fewest steps on
+
+
+@pytest.mark.parametrize(("schedule", "sampler"), STOCHASTIC)
+def test_every_sampler_that_draws_noise_reaches_the_true_distribution(schedule: str, sampler: str) -> None:
+    built = make(schedule, "v_prediction")
+    few, many = (solver_error(sampler, built, steps, num_samples=1 << 14) for steps in (10, 80))
+    assert many.pathwise is None
+    assert many.wasserstein < max(0.45 * few.wasserstein, 2.5 * many.wasserstein_floor)
+    assert many.wasserstein < 0.04
+
+
+@pytest.mark.parametrize("prediction_type", ["v_prediction", "sample"])
+@pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m", "unipc", "deis", "lms"])
+def test_what_the_network_predicts_makes_no_difference(sampler: str, prediction_type: str) -> None:
+    found = solver_error(sampler, make("linear", prediction_type), 20, num_samples=PATHS).pathwise
+    assert found == pytest.approx(solver_error(sampler, make("linear"), 20, num_samples=PATHS).pathwise, rel=0.01)
+
+
+def test_refused_heun_on_cosine_really_diverges() -> None:
+    from core.diffusion.samplers import build_unchecked
+
+    schedule = make("cosine")
+    refused = solver_error(build_unchecked("heun", schedule, 20), schedule, 20, num_samples=PATHS)
+    assert refused.wasserstein > 1.0
+
+
+# -- planted faults: each must be seen
+
+
+def ddim(schedule: NoiseSchedule, **changes: object) -> diffusers.DDIMScheduler:
+    assert schedule.betas is not None
+    settings = {"trained_betas": schedule.betas.tolist(), "clip_sample": False, "timestep_spacing": "trailing",
+                "prediction_type": schedule.prediction_type, **changes}  # fmt: skip
+    sampler = diffusers.DDIMScheduler(**settings)
+    sampler.set_timesteps(50)
+    return sampler
+
+
+def test_nothing_planted_passes() -> None:
+    schedule = make("linear")
+    assert solver_error(ddim(schedule), schedule, 50, num_samples=PATHS).wasserstein < 0.03
+
+
+@pytest.mark.parametrize(
+    ("fault", "changes"),
+    [
+        ("clipping", {"clip_sample": True}),
+        ("wrong betas", {"trained_betas": None, "beta_schedule": "squaredcos_cap_v2"}),
+        ("wrong prediction type", {"prediction_type": "v_prediction"}),
+        ("nothing spelled out", {"trained_betas": None, "clip_sample": True, "timestep_spacing": "leading"}),
+    ],
+)
+def test_a_planted_fault_is_seen(fault: str, changes: dict[str, object]) -> None:
+    schedule = make("linear")
+    assert solver_error(ddim(schedule, **changes), schedule, 50, num_samples=PATHS).wasserstein > 0.06, fault
+
+
+def test_leading_spacing_is_seen_where_the_data_have_a_mean() -> None:
+    schedule, bright = make("cosine"), Mixture(weights=(1.0,), means=(2.0,), deviations=(0.5,))
+    leading, trailing = (
+        solver_error("unipc", schedule, 20, timestep_spacing=spacing, mixture=bright, num_samples=PATHS).wasserstein
+        for spacing in ("leading", "trailing")
+    )
+    assert leading > 3 * trailing
+
+
+def test_a_heun_that_from_config_built_is_seen() -> None:
+    schedule = make("sigmoid")
+    training = diffusers.DDPMScheduler(beta_schedule="sigmoid", clip_sample=False)
+    bare = diffusers.HeunDiscreteScheduler.from_config({"num_train_timesteps": 1000})
+    bare.set_timesteps(50)
+    ours = solver_error("heun", schedule, 50, num_samples=PATHS).wasserstein
+    assert (bare.alphas_cumprod - training.alphas_cumprod).abs().max() > 1e-3
+    assert solver_error(bare, schedule, 50, num_samples=PATHS).wasserstein > 3 * ours
