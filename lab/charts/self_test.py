@@ -46,7 +46,7 @@ def error_figure(
     figure.update_layout(
         title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"}, height=420,
         margin={"l": 8, "r": 8, "t": 36, "b": 8}, hovermode="closest",
-        xaxis={"title": {"text": "network evaluations"}, "type": "log", "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500]},
+        xaxis={"title": {"text": "network evaluations"}, "type": "log", "tickvals": [5, 10, 20, 50, 100, 200]},
         yaxis={"title": {"text": "error, in deviations of the data"}, "type": "log", "exponentformat": "power"},
     )  # fmt: skip
     return figure
