@@ -347,7 +347,7 @@ def finding(comparison: Comparison) -> str:
         return f"{begin}{_words(comparison, good)} is {verb} {what}: {_against(good, reference)}."
     unclear = [each for each in comparison.drawn if each.verdict == "unclear"]
     if unclear:
-        each = min(unclear, key=lambda each: abs(each.fd_difference.value) if each.fd_difference else math.inf)
+        each = min(unclear, key=lambda each: (each.evaluations, each.fd_judge))
         return (
             f"{begin}{comparison.request.num_samples:,} pictures a cell are too few to tell "
             f"{_words(comparison, each)} from {what}: {_against(each, reference)}."

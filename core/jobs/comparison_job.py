@@ -245,7 +245,8 @@ class _Keeper:
             (first_at, first), (last_at, last) = self.marks[0], self.marks[-1]
             speed = (last - first) / (last_at - first_at) if last_at > first_at else 0.0
             self.eta_s = (all_passes - passes) / speed if speed > 0 else None
-        self.write(self.done, stage)
+        share = f", {passes / all_passes:.0%} of all network evaluations" if all_passes else ""
+        self.write(self.done, f"{stage}{share}")
 
     def write(self, done: int, stage: str | None = None, *, force: bool = False) -> None:
         """Replace status.json; at most once a second unless it is forced."""

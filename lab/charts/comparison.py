@@ -18,12 +18,11 @@ SPANS_DECADES = 12.0
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A cell in the chart: where it lies, its interval on the y-axis, and what the hover says about it."""
+    """A cell in the chart: where it lies; marked: it is as good as the reference; words: what the hover says, which
+    Plotly reads as HTML."""
 
     cost: float
     quality: float
-    low: float
-    high: float
     words: str
     marked: bool = False
 
@@ -70,7 +69,7 @@ def quality_cost_figure(
     if front:
         data.append({"type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip",
                      "x": [cost for cost, _ in front], "y": [quality for _, quality in front],
-                     "line": {"color": ink.event.line, "width": 7}, "opacity": 0.35})  # fmt: skip
+                     "line": {"color": ink.event.line, "width": 10}, "opacity": 0.5})  # fmt: skip
     colors = categories(theme)
     for place, each in enumerate(series):
         points = sorted(each.points, key=lambda point: point.cost)
@@ -85,15 +84,6 @@ def quality_cost_figure(
                 "name": as_text(each.name),
                 "x": [point.cost for point in points],
                 "y": [point.quality for point in points],
-                "error_y": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [max(0.0, point.high - point.quality) for point in points],
-                    "arrayminus": [max(0.0, point.quality - point.low) for point in points],
-                    "thickness": 1,
-                    "width": 0,
-                    "color": color,
-                },
                 "line": {"color": color, "width": 1.5, "dash": "solid" if place < len(colors) else "dot"},
                 "marker": {
                     "color": color,
@@ -101,15 +91,13 @@ def quality_cost_figure(
                     "size": 9,
                     "line": {"width": 1.5, "color": color},
                 },
-                "text": [as_text(point.words) for point in points],
+                "text": [point.words for point in points],
                 "hovertemplate": "%{text}<extra></extra>",
             }
         )
     layout = _layout(title, cost_title, quality_title, percent=percent, log_y=log_y, height=height)
     if log_y:
-        highest = max(*values, *(point.high for point in shown))
-        lowest = min(value for value in (*values, *(point.low for point in shown)) if value > 0)
-        layout["yaxis"] |= {"range": _decades(max(lowest, min(values) / 3), highest)}
+        layout["yaxis"] |= {"range": _decades(min(values) / 1.5, max(values))}
     if reference is not None:
         layout["shapes"], layout["annotations"] = _level(reference, ink.held_out, log_y=log_y)
     return go.Figure(data=data, layout=layout)
@@ -138,7 +126,7 @@ def _layout(
 
 
 def _level(reference: Level, ink: Ink, *, log_y: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A dashed line and its band over the whole width; its name stands on it, on the right."""
+    """A dashed line and its band over the whole width; its name stands below it, where few cells are."""
     low = max(reference.low, reference.quality / 3) if log_y else reference.low
     across = {"xref": "x domain", "x0": 0, "x1": 1, "yref": "y"}
     band = {"type": "rect", **across, "y0": low, "y1": reference.high, "fillcolor": ink.line, "opacity": 0.15,
@@ -146,6 +134,6 @@ def _level(reference: Level, ink: Ink, *, log_y: bool) -> tuple[list[dict[str, A
     line = {"type": "line", **across, "y0": reference.quality, "y1": reference.quality,
             "line": {"color": ink.line, "width": 1.5, "dash": "dash"}}  # fmt: skip
     y = math.log10(reference.quality) if log_y and reference.quality > 0 else reference.quality
-    note = {"xref": "x domain", "x": 0, "xanchor": "left", "y": y, "yref": "y", "yanchor": "bottom",
+    note = {"xref": "x domain", "x": 0, "xanchor": "left", "y": y, "yref": "y", "yanchor": "top",
             "text": as_text(reference.name), "showarrow": False, "font": {"color": ink.text, "size": 12}}  # fmt: skip
     return [band, line], [note]

@@ -13,6 +13,7 @@ from core.evaluation import comparison_results as results
 from core.evaluation.comparison_results import CellResult, Comparison, best_of, on_front, pareto_front
 from core.evaluation.grid import PATH_PICTURES
 from lab.charts.comparison import Level, Point, Series, quality_cost_figure
+from lab.charts.curves import as_text
 from lab.components.pictures import mosaic, png
 from lab.services import comparisons
 from lab.text import count, duration, plain, significant
@@ -102,20 +103,15 @@ def _chart(found: Comparison) -> None:
 def _point(found: Comparison, result: CellResult, *, by_seconds: bool, by_accuracy: bool) -> Point:
     words = [
         found.words(result),
-        f"FD-judge {significant(result.fd_judge)}",
-        f"right class {result.class_accuracy:.1%}",
+        f"FD-judge {significant(result.fd_judge)} ({significant(result.fd_low)} to {significant(result.fd_high)})",
+        f"{result.class_accuracy:.1%} right ({result.class_accuracy_low:.1%} to {result.class_accuracy_high:.1%})",
         f"{result.evaluations:g} evaluations, {result.seconds:.3g} s",
         VERDICTS.get(result.verdict, ""),
     ]
-    low, high = result.fd_low, result.fd_high
-    if by_accuracy:
-        low, high = result.class_accuracy_low, result.class_accuracy_high
     return Point(
         cost=result.seconds if by_seconds else result.evaluations,
         quality=result.class_accuracy if by_accuracy else result.fd_judge,
-        low=low,
-        high=high,
-        words=" · ".join(word for word in words if word),
+        words="<br>".join(as_text(word) for word in words if word),
         marked=result.is_as_good,
     )
 
@@ -179,7 +175,7 @@ def _cell(
     if best is not None and best.index == index:
         marks.append("★ lowest FD-judge")
     if index in front:
-        marks.append("◆ nothing is cheaper and better")
+        marks.append("◆ on the Pareto front")
     if result.verdict:
         marks.append(VERDICTS.get(result.verdict, ""))
     sheet = _image(_sheet(found, index, a_class), _text(found.words(result)))
@@ -202,10 +198,7 @@ def _figures(result: CellResult, marks: Sequence[str]) -> str:
         f'<span class="soft">recall {result.recall:.2f}</span>',
     ]
     if result.agreement is not None and result.psnr_db is not None:
-        lines[-1] = (
-            f'<span class="soft">recall {result.recall:.2f} · same class {result.agreement:.0%}, '
-            f"{result.psnr_db:.0f} dB</span>"
-        )
+        lines.append(f'<span class="soft">same class {result.agreement:.0%}, {result.psnr_db:.0f} dB</span>')
     lines += [_text(mark) for mark in marks if mark]
     return "<br>".join(lines)
 
@@ -231,7 +224,7 @@ to those of the same noise on the slow deterministic path. Only for samplers tha
 (within a quarter of the reference's FD, and 3 points of accuracy). They come from
 {count(found.request.num_samples)} pairs of pictures.
 
-**◆**: no other cell has fewer evaluations and a lower FD."""
+**◆ Pareto front**: no other cell has fewer evaluations and a lower FD."""
     )
     with st.expander("Formula and sources"):
         st.latex(r"\mathrm{FD} = |\mu_r - \mu_g|^2 + \mathrm{Tr}\,(\Sigma_r + \Sigma_g - 2(\Sigma_r\Sigma_g)^{1/2})")
