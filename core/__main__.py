@@ -27,6 +27,7 @@ from core.commands import (
     show,
     stop,
     supervise,
+    timestep_loss,
     train,
     trash,
 )
@@ -37,6 +38,7 @@ COMMANDS = (
     sample,
     evaluate,
     compare,
+    timestep_loss,
     runs,
     show,
     queue,

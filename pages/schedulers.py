@@ -6,7 +6,7 @@ import streamlit as st
 
 from lab.components.problems import problems_shown
 
-VIEWS = ("Schedules", "Samplers", "Self-test")
+VIEWS = ("Schedules", "Samplers", "Loss by timestep", "Self-test")
 
 
 def page() -> None:
@@ -19,6 +19,10 @@ def page() -> None:
         from lab.components.sampler_comparison import sampler_comparison
 
         sampler_comparison()
+    elif view == "Loss by timestep":
+        from lab.components.timestep_loss import timestep_loss
+
+        timestep_loss()
     elif view == "Self-test":
         from lab.components.self_test import self_test
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,13 @@ def _load(run_id: str, step: int):  # type: ignore[no-untyped-def]
 
     run = open_store().get(run_id)
     return load_model(run, device=run.settings.machine.device)
+
+
+@contextlib.contextmanager
+def borrowed(run_id: str, step: int) -> Iterator[Any]:
+    """A run's model (`core.sampling.load.LoadedModel`) while nobody else uses any. Raises a LabError."""
+    with _ONE_AT_A_TIME:
+        yield _load(run_id, step)
 
 
 def newest_step(run: Run) -> int:
