@@ -10,7 +10,7 @@ from typing import Any
 from core.jobs.housekeeping import RELEASED
 from core.jobs.observed import has_process
 from core.jobs.requests import KILL_REQUESTED, PAUSE_REQUESTED, last_stop
-from core.runs.listing import is_comparison, last_checkpoint_in_words, list_checkpoints
+from core.runs.listing import is_comparison, list_checkpoints
 from core.runs.run import Run
 
 
@@ -51,7 +51,7 @@ def _saved(run: Run, asked_at: str, later: list[dict[str, Any]]) -> StopStage:
     checkpoints = list_checkpoints(run)
     status = run.status()
     if is_comparison(run):
-        return StopStage(words=last_checkpoint_in_words(run), done=True)
+        return StopStage(words="finished cells are kept", done=True)
     if not checkpoints:
         over = not status.state.is_active
         return StopStage(words="nothing saved yet, nothing to save" if over else "saving a checkpoint", done=over)

@@ -226,7 +226,7 @@ def test_a_death_is_told_with_what_is_kept_and_three_without_progress_give_up(st
 def test_a_requested_stop_has_stages_of_its_own(store: RunStore, job: Run) -> None:
     job.add_event("started")
     job.add_event("stop requested", by="bo")
-    assert [stage.words for stage in stop_stages(job)][:2] == ["asked to stop by bo", "0 of 4 cells are kept"]
+    assert [stage.words for stage in stop_stages(job)][:2] == ["asked to stop by bo", "finished cells are kept"]
     Queue(store.root).take_out(job.id)
 
 
