@@ -12,7 +12,7 @@ import streamlit as st
 from lab.components.pictures import mosaic, png
 from lab.components.problems import problems_shown
 from lab.components.scrubber import MAX_PICTURES, frames_that_fit, pack, scrubber, side_by_side
-from lab.services.models import Drawing, classes_of, draw, newest_step, sampler_choices
+from lab.services.models import Drawing, classes_of, draw, newest_step, poor_choice, sampler_choices
 from lab.services.runs import RunView, trained_unets
 from lab.state import page_file, select_run, selected_run
 from lab.text import ago, count, escaped, plain
@@ -76,6 +76,9 @@ def controls(view: RunView) -> Choice:
     )  # fmt: skip
     seed = int(cells[3].number_input("Seed", 0, 2**31 - 2, defaults.seed, key="seed", bind="query-params"))
     cells[4].button(":material/casino:", help="Next seed", on_click=lambda: st.session_state.update(seed=seed + 1))
+    poor = poor_choice(view.run, sampler, steps)
+    if poor:
+        st.caption(f":material/info: {escaped(poor, 300)}")
     if refused:
         with st.popover("Why not the other samplers?", type="tertiary"):
             for name, why in refused.items():

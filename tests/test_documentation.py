@@ -84,9 +84,9 @@ def refusal(command: str) -> str:
             arguments = build_parser().parse_args(words)
         except SystemExit as error:
             return complaint.getvalue().strip() if error.code else ""
-    overrides = [parse_override(item) for item in arguments.overrides]
+    overrides = [parse_override(item) for item in getattr(arguments, "overrides", [])]
     try:
-        load_config(preset=arguments.preset, overrides=dict(overrides), environment={})
+        load_config(preset=getattr(arguments, "preset", None), overrides=dict(overrides), environment={})
     except ConfigError as error:
         return str(error)
     return ""

@@ -17,6 +17,7 @@ from core import atomic
 from core.commands.labels import parse_labels
 from core.commands.options import add_settings_options, settings_of_run
 from core.commands.sources import class_names_of, find_source
+from core.config.pairs import pair_warning
 from core.errors import UsageError, quoted
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
@@ -81,6 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
         seed=wanted.seed,
         batch_size=wanted.batch_size,
     )
+    poor = pair_warning(
+        schedule=model.schedule.name, sampler=wanted.sampler, num_inference_steps=wanted.num_inference_steps
+    )
+    if poor:
+        print(f"note: {poor}", file=sys.stderr)
     started = time.monotonic()
     with tqdm(total=len(request.labels), unit="picture", file=sys.stderr) as bar:
         images = sample(model, request, lambda done, total: bar.update(done - bar.n))

@@ -1,4 +1,4 @@
-"""Which samplers exist, and which combinations of schedule, prediction type and sampler are refused, and why.
+"""Which samplers exist, which pairs of schedule, prediction type and sampler are refused and why, and which are poor.
 
 The reasons are measured: see docs/log.md and the self-test in tests/core/diffusion. Light: no torch here, so that the
 form and the command line can refuse a pair at once.
@@ -6,6 +6,9 @@ form and the command line can refuse a pair at once.
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 SAMPLERS = (
@@ -23,6 +26,11 @@ SAMPLERS = (
 SamplerName = Literal[
     "ddpm", "ddim", "euler", "euler_ancestral", "heun", "lms", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "deis"
 ]
+SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid", "flow")
+SOLVER_ERRORS = Path(__file__).with_name("solver_errors.json")  # renewed by `python -m core self-test --write`
+MEASURED_STEPS = (5, 10, 20, 50, 100)
+POOR = 0.05  # in deviations of the data: about what a careful eye sees in a histogram
+MUCH_BETTER = 2.0
 FLOW_SAMPLERS = ("euler", "heun", "dpmpp_2m", "unipc")
 ZERO_SNR_SAMPLERS = ("ddim", "ddpm")
 
@@ -86,3 +94,36 @@ def pair_problem(
             f"{num_train_timesteps}; use a divisor or dpmpp_2m"
         )
     return None
+
+
+def pair_warning(*, schedule: str, sampler: str, num_inference_steps: int) -> str | None:
+    """One sentence, with the number, on a pair that works but is poor at so few steps; None when it is fine or unknown.
+
+    The number is measured by the self-test at the next smaller of MEASURED_STEPS, with the published constants of the
+    schedule; poor means an error above POOR that another sampler at least halves at equal network evaluations.
+    """
+    table = _solver_errors().get(schedule, {})
+    place = max((index for index, steps in enumerate(MEASURED_STEPS) if steps <= num_inference_steps), default=0)
+    error = _error_at(table, sampler, place)
+    if error is None or error <= POOR:
+        return None
+    known = {name: found for name in table if name != "heun" and (found := _error_at(table, name, place)) is not None}
+    best = min(known, key=known.__getitem__)
+    if known[best] * MUCH_BETTER > error:
+        return None
+    return (
+        f"'{sampler}' with {MEASURED_STEPS[place]} steps misses a known distribution by {error:.2f} of its deviation; "
+        f"'{best}' by {known[best]:.2f}"
+    )
+
+
+def _error_at(table: dict[str, list[float | None]], sampler: str, place: int) -> float | None:
+    row = table.get(sampler, [])
+    return row[place] if place < len(row) else None
+
+
+@lru_cache(maxsize=1)
+def _solver_errors() -> dict[str, dict[str, list[float | None]]]:
+    """Schedule → sampler → errors at MEASURED_STEPS."""
+    errors: dict[str, dict[str, list[float | None]]] = json.loads(SOLVER_ERRORS.read_text())["errors"]
+    return errors

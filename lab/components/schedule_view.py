@@ -23,7 +23,7 @@ FIRST_SHOWN = ("cosine", "linear")
 MOST = 6
 OWN = "own"
 STRIP_COLUMNS = 9
-AXES = {"t": "timestep t", "log_snr": "log-SNR", "sigma": "σ, noise over signal"}
+AXES = {"t": "timestep t", "log_snr": "log-SNR", "sigma": "σ"}
 
 
 def schedule_view() -> None:

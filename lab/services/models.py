@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.config.pairs import SAMPLERS, pair_problem
+from core.config.pairs import SAMPLERS, pair_problem, pair_warning
 from core.errors import CheckpointError
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
@@ -157,3 +157,10 @@ def sampler_choices(run: Run, num_inference_steps: int) -> tuple[list[str], dict
         for sampler in SAMPLERS
     }
     return [name for name, why in problems.items() if not why], {name: why for name, why in problems.items() if why}
+
+
+def poor_choice(run: Run, sampler: str, num_inference_steps: int) -> str | None:
+    """Why a sampler that works is a poor choice at so few steps, with the number, or None."""
+    return pair_warning(
+        schedule=run.settings.diffusion.schedule, sampler=sampler, num_inference_steps=num_inference_steps
+    )

@@ -1,0 +1,78 @@
+"""`self-test`: every sampler judged with a network that is a formula; no model and no data set is needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from core import atomic
+from core.commands.tables import table
+from core.config.pairs import FLOW_SAMPLERS, MEASURED_STEPS, SAMPLERS, SCHEDULES, SOLVER_ERRORS, pair_problem
+
+PATHS, RANDOM_PATHS = 1024, 1 << 16
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("self-test", help="judge the samplers with a perfect network, no training")
+    parser.add_argument("--schedule", choices=SCHEDULES, help="only this schedule (default: all)")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--write", action="store_true", help="renew the table that warnings about poor pairs come from")
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print distribution errors by schedule, sampler and steps; 1 when an offered pair diverges."""
+    schedules = [arguments.schedule] if arguments.schedule and not arguments.write else list(SCHEDULES)
+    errors = {schedule: measure(schedule) for schedule in schedules}
+    if arguments.write:
+        facts = {
+            "measured_at": f"{datetime.now(UTC):%Y-%m-%d}",
+            "versions": {name: version(name).split("+")[0] for name in ("diffusers", "torch")},
+            "steps": list(MEASURED_STEPS),
+            "errors": errors,
+        }
+        atomic.write_json(SOLVER_ERRORS, facts)
+    if arguments.json:
+        print(json.dumps(errors, indent=1))
+    else:
+        rows = [
+            (schedule, sampler, *("refused" if value is None else f"{value:.4f}" for value in values))
+            for schedule, samplers in errors.items()
+            for sampler, values in samplers.items()
+        ]
+        print(table(["schedule", "sampler", *(f"{steps} steps" for steps in MEASURED_STEPS)], rows))
+        print(
+            "\nWasserstein-1 distance to the true distribution, in its deviations, from standard noise; lower is better"
+        )
+    values = [value for samplers in errors.values() for row in samplers.values() for value in row if value is not None]
+    return 0 if all(value < 1.0 for value in values) else 1
+
+
+def measure(schedule: str) -> dict[str, list[float | None]]:
+    """Sampler → error at each of MEASURED_STEPS, None where the pair is refused; 99 stands for diverged."""
+    from core.config.schema import DiffusionSettings
+    from core.diffusion.exact import solver_error
+    from core.diffusion.samplers import is_stochastic
+    from core.diffusion.schedule import build_schedule
+
+    prediction_type = "flow" if schedule == "flow" else "v_prediction"
+    built = build_schedule(DiffusionSettings.model_validate({"schedule": schedule, "prediction_type": prediction_type}))
+    found: dict[str, list[float | None]] = {}
+    for sampler in FLOW_SAMPLERS if schedule == "flow" else SAMPLERS:
+        row: list[float | None] = []
+        for steps in MEASURED_STEPS:
+            if pair_problem(
+                schedule=schedule, prediction_type=prediction_type, sampler=sampler, num_inference_steps=steps
+            ):
+                row.append(None)
+                continue
+            count = RANDOM_PATHS if is_stochastic(sampler) else PATHS
+            error = solver_error(sampler, built, steps, num_samples=count).wasserstein
+            row.append(round(error, 5) if math.isfinite(error) else 99.0)
+        found[sampler] = row
+    return found
