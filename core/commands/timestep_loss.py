@@ -8,9 +8,10 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_settings_options
+from core.commands.options import add_settings_options, settings_of_run
 from core.commands.sources import class_names_of, find_source
 from core.commands.tables import table
+from core.evaluation.timestep_loss_results import TimestepLoss, check_counts, in_words
 from core.jobs.worker import place
 
 
@@ -19,8 +20,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("timestep-loss", help="held-out loss at each timestep: where the network works hard")
     parser.add_argument("run", metavar="RUN", help="a U-Net run: id or name, or the path of a run folder")
     parser.add_argument("--step", type=int, metavar="S", help="the checkpoint of that step (default: the newest)")
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (default) or last weights")
     parser.add_argument("--pictures", type=int, default=512, metavar="N", help="held-out pictures (default 512)")
-    parser.add_argument("--points", type=int, default=25, metavar="P", help="timesteps (default 25)")
+    parser.add_argument("--points", type=int, default=25, metavar="K", help="timesteps, 5 to 100 (default 25)")
     parser.add_argument("--json", action="store_true", help="as JSON")
     add_settings_options(parser)
     parser.set_defaults(handler=run)
@@ -28,43 +30,60 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; the measurement is kept in the run."""
+    check_counts(arguments.pictures, arguments.points)
     source = find_source(arguments, arguments.run)
     class_names_of(source)
+    settings = settings_of_run(arguments, source, ("machine",))
+
+    from tqdm import tqdm
 
     from core.data.arrays import prepare
-    from core.evaluation.timestep_loss import check_counts, timestep_loss
+    from core.evaluation.timestep_loss import timestep_loss
     from core.sampling.load import load_model
 
-    check_counts(arguments.pictures, arguments.points)
-    model = load_model(source, device=source.settings.machine.device, step=arguments.step)
+    model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.step)
     image_set = prepare(source.settings.data, data_dir=place(source, "data"), cache_dir=place(source, "cache"))
+    with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
 
-    def show(text: str, fraction: float) -> None:
-        print(f"\r{text}, {fraction:.0%}", end="" if fraction < 1 else "\n", file=sys.stderr, flush=True)
+        def show(text: str, fraction: float) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(max(0, round(100 * fraction) - bar.n))
 
-    found = timestep_loss(
-        source,
-        model,
-        image_set,
-        num_pictures=arguments.pictures,
-        num_points=arguments.points,
-        progress=show if sys.stderr.isatty() else None,
-    )
-    if arguments.json:
-        print(json.dumps(asdict(found), indent=1))
-        return 0
+        found = timestep_loss(
+            source,
+            model,
+            image_set,
+            weights=arguments.weights,
+            num_pictures=arguments.pictures,
+            num_points=arguments.points,
+            progress=show,
+        )
+        bar.update(100 - bar.n)
+    print(json.dumps(asdict(found), indent=1) if arguments.json else in_full(found))
+    return 0
+
+
+def in_full(found: TimestepLoss) -> str:
+    """A row a timestep, and what it says."""
     rows = [
         (
             f"{t:,}",
-            f"{found.alpha_bar[place]:.4f}",
-            f"{found.target[place]:.4f} ± {2 * found.target_error[place]:.4f}",
-            f"{found.epsilon[place]:.4f}",
-            f"{found.original[place]:.4f}",
-            f"{found.linear[place]:.4f}",
+            f"{found.alpha_bar[index]:.4f}",
+            f"{found.target[index]:.4f} ± {2 * found.target_error[index]:.4f}",
+            f"{found.epsilon[index]:.4g}",
+            f"{found.original[index]:.4g}",
+            f"{found.linear[index]:.4g}",
         )
-        for place, t in enumerate(found.t)
+        for index, t in enumerate(found.t)
     ]
-    head = ["t", "alpha_bar", f"{found.prediction_type} (± 2 s.e.)", "noise", "clean latents", "best linear guess"]
-    print(table(head, rows))
-    print(f"\nmean squared errors over {found.num_pictures:,} held-out pictures, step {found.step:,}")
-    return 0
+    heading = ["t", "alpha_bar", f"{found.prediction_type} ± 2 s.e.", "noise", "clean latents", "best linear guess"]
+    weights = "averaged weights" if found.weights == "ema" else "last weights"
+    return "\n".join(
+        [
+            table(heading, rows),
+            "",
+            f"mean squared errors over {found.num_pictures:,} held-out pictures; step {found.step:,}, {weights}; "
+            f"the best linear guess is of the clean latents, whose variance is {found.variance:.4f}",
+            in_words(found),
+        ]
+    )

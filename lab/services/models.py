@@ -53,18 +53,20 @@ class Drawing:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _load(run_id: str, step: int):  # type: ignore[no-untyped-def]
+def _load(run_id: str, step: int, weights: str = "ema", exactly: bool = False):  # type: ignore[no-untyped-def]
+    """exactly: that checkpoint or an error; otherwise the newest that verifies."""
     from core.sampling.load import load_model
 
     run = open_store().get(run_id)
-    return load_model(run, device=run.settings.machine.device)
+    device = run.settings.machine.device
+    return load_model(run, device=device, weights=weights, step=step if exactly else None)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
-def borrowed(run_id: str, step: int) -> Iterator[Any]:
-    """A run's model (`core.sampling.load.LoadedModel`) while nobody else uses any. Raises a LabError."""
+def borrowed(run_id: str, step: int, weights: str = "ema") -> Iterator[Any]:
+    """The model of one checkpoint (`core.sampling.load.LoadedModel`) while nobody else uses any. Raises a LabError."""
     with _ONE_AT_A_TIME:
-        yield _load(run_id, step)
+        yield _load(run_id, step, weights, exactly=True)
 
 
 def newest_step(run: Run) -> int:

@@ -3,44 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import streamlit as st
 
-from core.errors import LabError
+from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss, key_of, read_kept
 from core.jobs.worker import place
+from core.runs.listing import list_checkpoints
+from core.runs.run import Run
 from lab.services.models import borrowed
-from lab.services.runs import open_store
 
-if TYPE_CHECKING:
-    from core.evaluation.timestep_loss import TimestepLoss
+PICTURES = 512
+POINTS = 25
+MOST_KEPT = 64
 
 
-def loss_of(run_id: str, step: int, on_progress: Callable[[str, float], None]) -> TimestepLoss:
-    """The loss of a run's checkpoint at each timestep, measured at most once. Raises a LabError in one sentence."""
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a measurement is of: the averaged or the raw weights at a step. name: as the link has it."""
+
+    step: int
+    weights: ErrorWeights
+
+    @property
+    def name(self) -> str:
+        """'1700' or '1700-raw'."""
+        return str(self.step) if self.weights == "ema" else f"{self.step}-raw"
+
+
+def checkpoints_of(run: Run) -> dict[str, Checkpoint]:
+    """A run's checkpoints by name, newest first, averaged weights before raw ones."""
+    steps = [info.step for info in list_checkpoints(run)][::-1]
+    found = [Checkpoint(step=step, weights=weights) for weights in ("ema", "raw") for step in steps]
+    return {each.name: each for each in found}
+
+
+def loss_of(run: Run, checkpoint: Checkpoint, on_progress: Callable[[str, float], None]) -> TimestepLoss:
+    """The loss at each timestep: from memory, from the run's folder, or measured now. Raises a LabError."""
+    step, weights = checkpoint.step, checkpoint.weights
+    key = key_of(run, step, weights=weights, num_pictures=PICTURES, num_points=POINTS)
     kept = _kept()
-    if (run_id, step) not in kept:
-        kept[run_id, step] = _measure(run_id, step, on_progress)
-        while len(kept) > 64:
-            kept.pop(next(iter(kept)))
-    return kept[run_id, step]
+    if key not in kept:
+        found = read_kept(run, step, key)
+        kept[key] = found if found is not None else _measure(run, checkpoint, on_progress)
+        while len(kept) > MOST_KEPT:
+            kept.pop(next(iter(kept)), None)
+    return kept[key]
 
 
 @st.cache_resource(show_spinner=False)
-def _kept() -> dict[tuple[str, int], TimestepLoss]:
+def _kept() -> dict[str, TimestepLoss]:
     """Measurements of all sessions, about 10 kB each; not st.cache_data, which cannot hold a function for progress."""
     return {}
 
 
-def _measure(run_id: str, step: int, on_progress: Callable[[str, float], None]) -> TimestepLoss:
+def _measure(run: Run, checkpoint: Checkpoint, on_progress: Callable[[str, float], None]) -> TimestepLoss:
+    on_progress("loading PyTorch and the model", 0.0)
     from core.data.arrays import prepare
     from core.evaluation.timestep_loss import timestep_loss
 
-    run = open_store().get(run_id)
     data = run.settings.data.model_copy(update={"download": False})
     image_set = prepare(data, data_dir=place(run, "data"), cache_dir=place(run, "cache"), progress=on_progress)
-    with borrowed(run_id, step) as model:
-        try:
-            return timestep_loss(run, model, image_set, progress=on_progress)
-        except OSError as error:
-            raise LabError(f"{run.id}: the measurement cannot be kept ({error.strerror or error})") from None
+    with borrowed(run.id, checkpoint.step, checkpoint.weights) as model:
+        return timestep_loss(
+            run,
+            model,
+            image_set,
+            weights=checkpoint.weights,
+            num_pictures=PICTURES,
+            num_points=POINTS,
+            progress=on_progress,
+        )
