@@ -58,8 +58,7 @@ def loss_figure(
     inks, faint = categories(theme), palette(theme).event
     curves = [curve for curve in curves if len(curve.x)]
     figure = go.Figure()
-    names: list[dict[str, Any]] = []
-    drawn: list[Guess] = []
+    drawn: list[tuple[Guess, np.ndarray]] = []
     for place, curve in enumerate(curves):
         ink, name = inks[place % len(inks)], as_text(curve.name)
         x, mean, error = curve.x, curve.mean, BAND * curve.error
@@ -69,14 +68,13 @@ def loss_figure(
             line={"width": 0, "color": ink}, fillcolor=ink, opacity=0.2, hoverinfo="skip", name="band",
         )  # fmt: skip
         for guess in curve.guesses:
-            if not any(_same(guess, other) for other in drawn):
-                drawn.append(guess)
+            if not any(_same(guess, other) for other, _ in drawn):
+                drawn.append((guess, x))
                 figure.add_scatter(
                     x=x, y=guess.y, mode="lines", name=as_text(guess.name),
                     line={"color": faint.line, "width": 1.5, "dash": DASHES[min(place, 1)]},
                     hovertemplate=f"%{{y:.4g}}<extra>{as_text(guess.name)}</extra>",
                 )  # fmt: skip
-                names.append(_name_of_guess(guess, x, faint, place, log_y=log_y))
         figure.add_scatter(
             x=x, y=mean, mode="lines+markers", name=name, line={"color": ink, "width": 2}, marker={"size": 5},
             customdata=error, hovertemplate=f"%{{y:.4g}} ± %{{customdata:.2g}}<extra>{name}</extra>",
@@ -86,6 +84,7 @@ def loss_figure(
             line={"color": ink, "width": 2}, marker={"size": 4},
             hovertemplate=f"%{{y:.3g}}<extra>ᾱ, {as_text(curve.schedule)}</extra>",
         )  # fmt: skip
+    names = [_name_of_guess(guess, x, drawn, faint, log_y=log_y) for guess, x in drawn]
     names += _names_of_curves(curves, inks, log_y=log_y)
     figure.update_layout(
         title={"text": as_text(title), "font": {"size": 14}, "x": 0, "xanchor": "left"},
@@ -96,7 +95,7 @@ def loss_figure(
         hoversubplots="axis",
         xaxis={
             "title": {"text": f"{as_text(x_title)}, clean on the left, noise on the right"}, "anchor": "y2",
-            "range": x_range and list(x_range), "unifiedhovertitle": {"text": f"{as_text(x_title)} %{{x:.4g}}"},
+            "range": x_range and list(x_range), "unifiedhovertitle": {"text": f"{as_text(x_title)} %{{x:.4~g}}"},
         },
         yaxis=_loss_axis(curves, log_y=log_y),
         yaxis2={"title": {"text": "signal ᾱ"}, "domain": [0, 0.95 - SHARE_OF_LOSS], "range": [-0.04, 1.04]},
@@ -148,8 +147,14 @@ def _same(guess: Guess, other: Guess) -> bool:
     return guess.name == other.name and guess.y.shape == other.y.shape and np.allclose(guess.y, other.y, rtol=1e-6)
 
 
-def _name_of_guess(guess: Guess, x: np.ndarray, ink: Ink, place: int, *, log_y: bool) -> dict[str, Any]:
-    at = int((0.02 if _is_flat(guess) else 0.65 - 0.15 * place) * (len(x) - 1))
+def _name_of_guess(
+    guess: Guess, x: np.ndarray, drawn: Sequence[tuple[Guess, np.ndarray]], ink: Ink, *, log_y: bool
+) -> dict[str, Any]:
+    """Above its line, where no other guess that bends lies higher; the flat one's at its beginning."""
+    places = [int(share * (len(x) - 1)) for share in (0.65, 0.3)]
+    others = [other for other, at in drawn if other is not guess and not _is_flat(other) and np.array_equal(at, x)]
+    higher = [sum(other.y[place] > guess.y[place] for other in others) for place in places]
+    at = 0 if _is_flat(guess) else places[int(np.argmin(higher))]
     return _note(guess.name, x, guess.y, at, ink.text, above=True, log_y=log_y)
 
 

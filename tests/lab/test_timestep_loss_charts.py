@@ -72,6 +72,13 @@ def test_every_line_is_named_beside_it() -> None:
     assert (notes["a"].yanchor, notes["b"].yanchor) == ("bottom", "top")  # the upper one above, the lower one below
 
 
+def test_of_two_guesses_that_cross_each_is_named_where_it_is_the_upper_one() -> None:
+    rising, falling = Guess(name="rising", y=np.linspace(0, 1, 8)), Guess(name="falling", y=np.linspace(1, 0, 8))
+    drawn = figure(curve("a", guesses=(rising,)), curve("b", guesses=(falling,)))
+    notes = {note.text: note for note in drawn.layout.annotations}
+    assert notes["falling"].x < 3.5 < notes["rising"].x
+
+
 def test_names_stand_at_the_right_height_of_a_log_axis() -> None:
     (note,) = figure(curve(guesses=(), mean=np.full(8, 0.01)), log_y=True).layout.annotations
     assert note.y == pytest.approx(-2.0)
