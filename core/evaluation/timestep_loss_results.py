@@ -207,15 +207,17 @@ def in_words(first: TimestepLoss, second: TimestepLoss | None = None, names: Seq
 def _compared(first: TimestepLoss, second: TimestepLoss) -> tuple[int, int, int]:
     """At how many of the first one's noise levels its error is lower, higher, and how many compare: two errors apart.
 
-    The second one's error is interpolated over log-SNR, in logarithms.
+    The second one's error is interpolated over log-SNR as a share of the best linear guess, which is the same function
+    of log-SNR for both and bends far more than the share does.
     """
     order = np.argsort(second.log_snr)
-    x = np.array(second.log_snr)[order]
-    logs = [np.log(np.maximum(values, 1e-30))[order] for values in (second.mean("original"), second.linear)]
-    at = np.array(first.log_snr)
+    x, at = np.array(second.log_snr)[order], np.array(first.log_snr)
     inside = (at >= x[0]) & (at <= x[-1])
-    mean = np.exp(np.interp(at, x, logs[0]))
-    spread = np.interp(at, x, second.standard_error("original")[order])
+    guess = np.maximum(second.linear, LEAST_SCALE**2)
+    mean, spread = (
+        np.interp(at, x, (values / guess)[order]) * first.linear
+        for values in (second.mean("original"), second.standard_error("original"))
+    )
     apart = STANDARD_ERRORS * np.hypot(spread, first.standard_error("original"))
     difference = first.mean("original") - mean
     return int((difference < -apart)[inside].sum()), int((difference > apart)[inside].sum()), int(inside.sum())
