@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import streamlit as st
 
+from lab.components.pick import pick_model
 from lab.components.pictures import mosaic, png
 from lab.components.problems import problems_shown
 from lab.components.scrubber import MAX_PICTURES, frames_that_fit, pack, scrubber, side_by_side
 from lab.services.models import Drawing, classes_of, draw, newest_step, poor_choice, sampler_choices
 from lab.services.runs import RunView, trained_unets
-from lab.state import page_file, select_run, selected_run
-from lab.text import ago, count, escaped, plain
+from lab.state import page_file
+from lab.text import escaped, plain
 
 ENOUGH_FRAMES = 11
 
@@ -29,23 +30,6 @@ class Choice:
     num_inference_steps: int
     guidance_scale: float
     seed: int
-
-
-def choose_run(views: list[RunView]) -> RunView:
-    """The U-Net run to draw with; the URL remembers it."""
-    by_id = {view.id: view for view in views}
-    names = {
-        view.id: plain(f"{view.title} · step {count(newest_step(view.run))} · {ago(view.run.info.created_at)}")
-        for view in views
-    }
-    wanted = selected_run()
-    if wanted and wanted not in by_id:
-        st.warning(f"Run {escaped(wanted)} cannot draw: it is not a U-Net run with a checkpoint. Showing another.")
-    index = list(names).index(wanted) if wanted in by_id else 0
-    chosen = st.selectbox("Model", list(names), index=index, format_func=names.__getitem__)
-    if chosen != wanted:
-        select_run(chosen)
-    return by_id[chosen]
 
 
 def controls(view: RunView) -> Choice:
@@ -131,7 +115,7 @@ def page() -> None:
         st.markdown("No trained U-Net yet. Train one: about four minutes on a CPU core with the preset *quick*.")
         st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
-    view = choose_run(views)
+    view = pick_model(views)
     choice = controls(view)
     bar = st.empty()
 

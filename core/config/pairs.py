@@ -7,6 +7,7 @@ form and the command line can refuse a pair at once.
 from __future__ import annotations
 
 import json
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -31,7 +32,7 @@ SOLVER_ERRORS = Path(__file__).with_name("solver_errors.json")  # renewed by `py
 MEASURED_STEPS = (5, 10, 20, 50, 100)
 POOR = 0.05  # in deviations of the data: about what a careful eye sees in a histogram
 MUCH_BETTER = 2.0
-FLOW_SAMPLERS = ("euler", "heun", "dpmpp_2m", "unipc")
+FLOW_SAMPLERS = ("euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc")
 ZERO_SNR_SAMPLERS = ("ddim", "ddpm")
 
 
@@ -66,6 +67,8 @@ def pair_problem(
         return f"diffusion.beta_start: {beta_start:g} is above beta_end {beta_end:g}"
     if sampler is None:
         return None
+    if schedule == "flow" and sampler == "deis":
+        return "sampling.sampler: 'deis' on flow matching is never better than euler; use unipc or dpmpp_2m"
     if schedule == "flow" and sampler not in FLOW_SAMPLERS:
         return f"sampling.sampler: '{sampler}' cannot sample flow matching; use one of {', '.join(FLOW_SAMPLERS)}"
     if schedule == "cosine" and sampler == "heun":
@@ -82,18 +85,53 @@ def pair_problem(
             f"sampling.num_inference_steps: {num_inference_steps} steps do not fit into "
             f"{num_train_timesteps} training timesteps"
         )
-    most = num_train_timesteps - 2
-    if schedule == "flow" and sampler in ("unipc", "dpmpp_2m") and (num_inference_steps or 0) > most:
+    if sampler == "euler_ancestral" and schedule == "cosine" and num_inference_steps and num_inference_steps < 5:
         return (
-            f"sampling.num_inference_steps: '{sampler}' loses count with as many steps as training timesteps, got "
-            f"{num_inference_steps} of {num_train_timesteps}; use fewer, or euler"
+            f"sampling.num_inference_steps: 'euler_ancestral' with {num_inference_steps} steps is lost in rounding at "
+            "the steep end of the cosine schedule (with 3 it ends in NaN); use 5 or more, or ddpm"
         )
     if sampler == "ddim" and num_inference_steps and num_train_timesteps % num_inference_steps:
         return (
             f"sampling.num_inference_steps: 'ddim' visits T // n, and {num_inference_steps} does not divide "
-            f"{num_train_timesteps}; use a divisor or dpmpp_2m"
+            f"{num_train_timesteps}; use a divisor, or euler, which solves the same equation"
+        )
+    if num_inference_steps and schedule != "flow" and _is_miscounted(num_inference_steps, num_train_timesteps):
+        fewer = num_inference_steps - 1
+        while _is_miscounted(fewer, num_train_timesteps):
+            fewer -= 1
+        return (
+            f"sampling.num_inference_steps: diffusers counts one step too many for {num_inference_steps} of "
+            f"{num_train_timesteps} timesteps and ends at timestep -1; use {fewer}"
         )
     return None
+
+
+def offered_samplers(
+    *,
+    schedule: str,
+    prediction_type: str,
+    rescale_betas_zero_snr: bool = False,
+    num_inference_steps: int | None = None,
+    num_train_timesteps: int = 1000,
+) -> tuple[list[str], dict[str, str]]:
+    """(samplers that may be used, the others with the reason why not). No number of steps: whether any number fits."""
+    problems = {
+        sampler: pair_problem(
+            schedule=schedule,
+            prediction_type=prediction_type,
+            rescale_betas_zero_snr=rescale_betas_zero_snr,
+            sampler=sampler,
+            num_inference_steps=num_inference_steps,
+            num_train_timesteps=num_train_timesteps,
+        )
+        for sampler in SAMPLERS
+    }
+    return [name for name, why in problems.items() if not why], {name: why for name, why in problems.items() if why}
+
+
+def _is_miscounted(num_inference_steps: int, num_train_timesteps: int) -> bool:
+    """Trailing spacing is arange(T, 0, -T / n): by rounding it has n + 1 entries for some n (61, 103, 121, …)."""
+    return math.ceil(num_train_timesteps / (num_train_timesteps / num_inference_steps)) > num_inference_steps
 
 
 def pair_warning(*, schedule: str, sampler: str, num_inference_steps: int) -> str | None:

@@ -17,6 +17,12 @@ from core.diffusion.schedule import NoiseSchedule
 from core.errors import UsageError
 
 ALPHA_BAR_TOLERANCE = 1e-6
+_COUNT_IN_SIGMA = (
+    diffusers.EulerDiscreteScheduler,
+    diffusers.EulerAncestralDiscreteScheduler,
+    diffusers.HeunDiscreteScheduler,
+    diffusers.LMSDiscreteScheduler,
+)
 
 
 def build_sampler(
@@ -37,7 +43,15 @@ def build_sampler(
     )
     if problem:
         raise UsageError(problem)
-    return build_unchecked(name, schedule, num_inference_steps, timestep_spacing=timestep_spacing)
+    sampler = build_unchecked(name, schedule, num_inference_steps, timestep_spacing=timestep_spacing)
+    visited = sampler.timesteps.unique()
+    if len(visited) != num_inference_steps or float(visited[0]) < 0:
+        raise UsageError(
+            f"sampling.num_inference_steps: '{name}' visits {len(visited)} timesteps down to {float(visited[0]):g} in "
+            f"{num_inference_steps} steps",
+            "use fewer steps",
+        )
+    return sampler
 
 
 def build_unchecked(
@@ -127,6 +141,8 @@ def _flow(name: str, schedule: NoiseSchedule, num_inference_steps: int) -> Any:
     else:
         raise UsageError(f"sampling.sampler: diffusers has no '{name}' for flow matching")
     sampler.set_timesteps(num_inference_steps)
+    # diffusers cuts σ·T down to whole numbers: the network would be told less noise than there is
+    sampler.timesteps = sampler.sigmas[:-1] * count
     return sampler
 
 
@@ -140,7 +156,13 @@ def scales_at(schedule: NoiseSchedule, sampler: Any, index: int) -> tuple[float,
 
 
 def initial_latents(schedule: NoiseSchedule, sampler: Any, noise: torch.Tensor) -> torch.Tensor:
-    """Where sampling starts: unit noise (N, c, h, w) in the sampler's own scale."""
+    """Where sampling starts: unit noise (N, c, h, w) in the sampler's own scale.
+
+    Latents have variance 1 at every timestep of training. With trailing spacing diffusers starts samplers that count in
+    σ with variance σ² instead of σ² + 1, which is too little where the schedule leaks signal.
+    """
+    if isinstance(sampler, _COUNT_IN_SIGMA):
+        return noise * (sampler.sigmas[0] ** 2 + 1) ** 0.5
     return noise if schedule.is_flow else noise * sampler.init_noise_sigma
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from core.config.pairs import SAMPLERS, pair_problem
+from core.config.pairs import SAMPLERS, offered_samplers, pair_problem
 from core.config.schema import DiffusionSettings
 from core.errors import UsageError, quoted
 
@@ -200,17 +200,13 @@ def problem_of(settings: CellSettings, diffusion: DiffusionSettings) -> str | No
 
 def allowed_samplers(diffusion: DiffusionSettings) -> tuple[str, ...]:
     """Samplers that fit the schedule with at least some number of steps."""
-    return tuple(
-        name
-        for name in SAMPLERS
-        if not pair_problem(
-            schedule=diffusion.schedule,
-            prediction_type=diffusion.prediction_type,
-            rescale_betas_zero_snr=diffusion.rescale_betas_zero_snr,
-            sampler=name,
-            num_train_timesteps=diffusion.num_train_timesteps,
-        )
+    allowed, _ = offered_samplers(
+        schedule=diffusion.schedule,
+        prediction_type=diffusion.prediction_type,
+        rescale_betas_zero_snr=diffusion.rescale_betas_zero_snr,
+        num_train_timesteps=diffusion.num_train_timesteps,
     )
+    return tuple(allowed)
 
 
 def quality_reference(request: ComparisonRequest, diffusion: DiffusionSettings) -> CellSettings:

@@ -9,14 +9,14 @@ from core.evaluation.comparison_results import Comparison, finding
 from lab.components.comparison_form import comparison_form
 from lab.components.comparison_matrix import comparison_matrix
 from lab.components.confirm import confirm_if_not_mine
+from lab.components.pick import pick, pick_model
 from lab.components.problems import problems_shown
 from lab.components.run_card import headline, progress
 from lab.services import acting, comparisons
 from lab.services.comparisons import Listed
-from lab.services.models import newest_step
 from lab.services.runs import RunView, trained_unets
-from lab.state import page_file, select_run, selected_run, who
-from lab.text import ago, count, escaped, plain, sentence
+from lab.state import page_file, selected_run, who
+from lab.text import ago, escaped, plain, sentence
 
 CHOSEN = "comparison"
 TICK_S = 2.0
@@ -35,7 +35,10 @@ def sampler_comparison() -> None:
         return
     left, right = st.columns([2, 3])
     with left:
-        view = _choose_run(views)
+        linked = selected_run()
+        view = pick_model(views)
+        if view.id != linked:  # the comparison in the link belongs to the other model
+            st.query_params.pop(CHOSEN, None)
     listed = comparisons.of_run(view.run)
     with right:
         chosen = _choose_comparison(listed)
@@ -49,23 +52,6 @@ def sampler_comparison() -> None:
         st.rerun()
 
 
-def _choose_run(views: list[RunView]) -> RunView:
-    by_id = {view.id: view for view in views}
-    names = {
-        view.id: plain(f"{view.title} · step {count(newest_step(view.run))} · {ago(view.run.info.created_at)}")
-        for view in views
-    }
-    wanted = selected_run()
-    if wanted and wanted not in by_id:
-        st.warning(f"Run {escaped(wanted)} cannot draw: it is not a U-Net run with a checkpoint. Showing another.")
-    index = list(names).index(wanted) if wanted in by_id else 0
-    chosen = st.selectbox("Model", list(names), index=index, format_func=names.__getitem__)
-    if chosen != wanted:
-        select_run(chosen)
-        st.query_params.pop(CHOSEN, None)
-    return by_id[chosen]
-
-
 def _choose_comparison(listed: list[Listed]) -> Listed | None:
     """The comparison that the link names, else the newest; the URL remembers it."""
     if not listed:
@@ -75,16 +61,7 @@ def _choose_comparison(listed: list[Listed]) -> Listed | None:
     wanted = st.query_params.get(CHOSEN, "")
     if wanted and wanted not in by_id:
         st.warning(f"Comparison {escaped(wanted)} is not kept with this model. Showing another.")
-    index = list(names).index(wanted) if wanted in by_id else 0
-    chosen = st.selectbox(
-        f"Comparison ({len(listed)})" if len(listed) > 1 else "Comparison",
-        list(names),
-        index=index,
-        format_func=lambda name: names.get(name, name),
-    )
-    if chosen != wanted:
-        st.query_params[CHOSEN] = chosen
-    return by_id[chosen]
+    return by_id[pick(f"Comparison ({len(listed)})" if len(listed) > 1 else "Comparison", names, CHOSEN)]
 
 
 def _name(listed: Listed) -> str:

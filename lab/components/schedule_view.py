@@ -11,6 +11,7 @@ import streamlit as st
 
 from core.errors import LabError
 from lab.charts.schedule import Line, schedule_figure, visited_figure
+from lab.components.pick import RUN, pick, pick_many
 from lab.components.pictures import png
 from lab.components.scrubber import pack, scrubber
 from lab.services import schedules
@@ -52,12 +53,9 @@ def _choose(views: Sequence[RunView]) -> list[Spec]:
     runs = {view.id: view for view in views[:MOST]}
     names = {**{name: name for name in NAMED}, **{key: f"of run {plain(view.title, 40)}" for key, view in runs.items()}}
     names[OWN] = "one's own"
-    picked = st.pills(
-        "Schedules", list(names), selection_mode="multi", default=FIRST_SHOWN, key="schedules",
-        format_func=lambda key: escaped(names[key], 60), bind="query-params", persist_state="session",
-    )  # fmt: skip
+    picked = pick_many("Schedules", names, "schedules", FIRST_SHOWN)
     specs: list[Spec] = []
-    for key in picked or []:
+    for key in picked:
         if key == OWN:
             own = _own()
             specs += [own] if own else []
@@ -95,11 +93,7 @@ def _choose_run(views: Sequence[RunView]) -> str:
         st.caption("No trained U-Net yet, so only pixels are shown; with one, its latents are shown decoded as well.")
         return ""
     names = {view.id: plain(view.title) for view in views}
-    return str(
-        st.selectbox(
-            "Pictures and latents of", list(names), format_func=names.__getitem__, key="run", bind="query-params"
-        )
-    )
+    return pick("Pictures and latents of", names, RUN)
 
 
 def _verdict(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> None:

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.config.pairs import SCHEDULES
 from core.config.schema import DiffusionSettings
 from lab.charts.self_test import error_figure, histogram_figure
 from lab.services import self_test as service
 from lab.services.self_test import STEP_COUNTS, SolverCurve
 from lab.text import escaped
 
-SCHEDULES = ("flow", "cosine", "linear", "scaled_linear", "sigmoid")
 TYPES = ("v_prediction", "epsilon", "sample")
 KINDS = {"pathwise": "path", "wasserstein": "distribution"}
 
@@ -79,11 +79,11 @@ def _curves(names: list[str], schedule: str, prediction: str) -> dict[str, Solve
 
 
 def _table(curves: dict[str, SolverCurve]) -> pd.DataFrame:
-    """A row a sampler: its distribution error at each number of steps it takes, best first at the most steps."""
+    """A row a sampler: its distribution error at each number of steps it takes, or that it is refused."""
     rows = []
     for name, curve in curves.items():
-        steps = STEP_COUNTS[len(STEP_COUNTS) - len(curve.wasserstein) :]
-        errors = {f"{n} steps": _figure(value) for n, value in zip(steps, curve.wasserstein, strict=True)}
+        found = dict(zip(curve.steps, curve.wasserstein, strict=True))
+        errors = {f"{n} steps": _figure(found[n]) if n in found else "refused" for n in STEP_COUNTS}
         rows.append({"sampler": name, **errors, "floor": _figure(curve.floor)})
     return pd.DataFrame(rows)
 

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.errors import LabError
 from core.evaluation.timestep_loss_results import LOG_SNR_LIMIT, ErrorOf, TimestepLoss, in_words
 from lab.charts.timestep_loss import Guess, LossCurve, leaves_the_chart, loss_figure
+from lab.components.pick import pick
 from lab.services.runs import RunView, trained_unets
 from lab.services.timestep_loss import Checkpoint, checkpoints_of, loss_of
 from lab.state import page_file
@@ -76,7 +77,7 @@ def _choose(
         st.warning(f"Run {escaped(wanted)} has no loss: it is not a U-Net run with a checkpoint.")
     cells = st.columns([3, 2])
     with cells[0]:
-        run_id = _pick(label, {"": "nothing", **names} if optional else names, run_key)
+        run_id = pick(label, {"": "nothing", **names} if optional else names, run_key)
     if not run_id:
         st.query_params.pop(checkpoint_key, None)
         return None
@@ -89,26 +90,13 @@ def _choose(
     if missing and missing not in checkpoints:
         st.warning(f"Checkpoint {escaped(missing, 40)} is not kept. Showing another.")
     with cells[1]:
-        name = _pick(
+        name = pick(
             "Checkpoint",
             {name: _checkpoint_in_words(checkpoint) for name, checkpoint in checkpoints.items()},
             checkpoint_key,
             help="Averaged weights (EMA) are those that pictures are drawn with; raw ones are the last of training.",
         )
     return by_id[run_id], checkpoints[name]
-
-
-def _pick(label: str, names: Mapping[str, str], key: str, help: str | None = None) -> str:
-    """One of `names`, by its key in the URL, else the first; not bound, because that would put the name there."""
-    options, state, told = list(names), f"loss-{key}", f"loss-{key}-told"
-    wanted = st.query_params.get(key, "")
-    if wanted != st.session_state.get(told) or st.session_state.get(state) not in names:  # another link was opened
-        st.session_state[state] = wanted if wanted in names else options[0]
-    chosen = st.selectbox(label, options, format_func=lambda name: names.get(name, name), key=state, help=help)
-    if chosen != wanted and (wanted or chosen != options[0]):
-        st.query_params[key] = chosen
-    st.session_state[told] = st.query_params.get(key, "")
-    return chosen
 
 
 def _checkpoint_in_words(checkpoint: Checkpoint) -> str:

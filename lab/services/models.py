@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.config.pairs import SAMPLERS, pair_problem, pair_warning
+from core.config.pairs import offered_samplers, pair_warning
 from core.errors import CheckpointError
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
@@ -147,18 +147,13 @@ def draw(
 def sampler_choices(run: Run, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
     """(samplers that work with this run, the others with the reason why not)."""
     diffusion = run.settings.diffusion
-    problems = {
-        sampler: pair_problem(
-            schedule=diffusion.schedule,
-            prediction_type=diffusion.prediction_type,
-            rescale_betas_zero_snr=diffusion.rescale_betas_zero_snr,
-            sampler=sampler,
-            num_inference_steps=num_inference_steps,
-            num_train_timesteps=diffusion.num_train_timesteps,
-        )
-        for sampler in SAMPLERS
-    }
-    return [name for name, why in problems.items() if not why], {name: why for name, why in problems.items() if why}
+    return offered_samplers(
+        schedule=diffusion.schedule,
+        prediction_type=diffusion.prediction_type,
+        rescale_betas_zero_snr=diffusion.rescale_betas_zero_snr,
+        num_inference_steps=num_inference_steps,
+        num_train_timesteps=diffusion.num_train_timesteps,
+    )
 
 
 def poor_choice(run: Run, sampler: str, num_inference_steps: int) -> str | None:

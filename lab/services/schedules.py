@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from core.config.load import resolve_path
-from core.config.pairs import SAMPLERS, pair_problem
+from core.config.pairs import offered_samplers, pair_problem
 from core.config.schema import DataSettings, DiffusionSettings
 from core.errors import DataUnavailable, LabError, UsageError
 from lab.services.runs import RunView, open_store, trained_unets
@@ -133,18 +133,13 @@ def visited_by(spec: Spec, sampler: str, num_inference_steps: int) -> np.ndarray
 
 def samplers_for(spec: Spec, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
     """(samplers that work on the schedule, the others with the reason)."""
-    problems = {
-        name: pair_problem(
-            schedule=spec.schedule,
-            prediction_type="flow" if spec.is_flow else "v_prediction",
-            rescale_betas_zero_snr=spec.rescale_betas_zero_snr,
-            sampler=name,
-            num_inference_steps=num_inference_steps,
-            num_train_timesteps=spec.num_train_timesteps,
-        )
-        for name in SAMPLERS
-    }
-    return [name for name, why in problems.items() if not why], {name: why for name, why in problems.items() if why}
+    return offered_samplers(
+        schedule=spec.schedule,
+        prediction_type="flow" if spec.is_flow else "v_prediction",
+        rescale_betas_zero_snr=spec.rescale_betas_zero_snr,
+        num_inference_steps=num_inference_steps,
+        num_train_timesteps=spec.num_train_timesteps,
+    )
 
 
 def pictures_for(run_id: str) -> Pictures:

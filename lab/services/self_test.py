@@ -7,19 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core.config.pairs import SAMPLERS, pair_problem
+from core.config.pairs import MEASURED_STEPS, offered_samplers
 from core.config.schema import DiffusionSettings
 
-STEP_COUNTS = (5, 10, 20, 50, 100)
+STEP_COUNTS = MEASURED_STEPS
 PATHS, RANDOM_PATHS = 512, 16_384
 HISTOGRAM_PATHS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class SolverCurve:
-    """A sampler's errors over the STEP_COUNTS it can take: network evaluations (n,), errors (n,), inf when diverged."""
+    """A sampler's errors over the STEP_COUNTS it can take: steps and network evaluations (n,), errors (n,), inf when
+    diverged."""
 
     sampler: str
+    steps: tuple[int, ...]
     evaluations: np.ndarray
     wasserstein: np.ndarray
     pathwise: np.ndarray | None
@@ -34,13 +36,9 @@ def _schedule(name: str, prediction_type: str):  # type: ignore[no-untyped-def]
 
 def offered(schedule: str, prediction_type: str, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
     """(samplers that the gate lets through, the others with the reason)."""
-    problems = {
-        name: pair_problem(
-            schedule=schedule, prediction_type=prediction_type, sampler=name, num_inference_steps=num_inference_steps
-        )
-        for name in SAMPLERS
-    }
-    return [name for name, why in problems.items() if not why], {name: why for name, why in problems.items() if why}
+    return offered_samplers(
+        schedule=schedule, prediction_type=prediction_type, num_inference_steps=num_inference_steps
+    )  # fmt: skip
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -55,6 +53,7 @@ def solver_curve(sampler: str, schedule: str, prediction_type: str) -> SolverCur
     found = [solver_error(sampler, built, n, num_samples=count) for n in steps]
     return SolverCurve(
         sampler=sampler,
+        steps=tuple(steps),
         evaluations=np.array([each.num_evaluations for each in found]),
         wasserstein=np.array([each.wasserstein for each in found]),
         pathwise=None if stochastic else np.array([each.pathwise for each in found], dtype=float),

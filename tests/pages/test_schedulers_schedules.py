@@ -17,7 +17,7 @@ def texts(app: AppTest) -> str:
 
 
 def choose(app: AppTest, *names: str) -> AppTest:
-    next(group for group in app.get("button_group") if group.key == "schedules").set_value(list(names)).run()
+    next(group for group in app.get("button_group") if group.key == "pick-schedules").set_value(list(names)).run()
     return app
 
 
@@ -85,3 +85,13 @@ def test_names_that_act_as_markdown_do_nothing(store: RunStore, open_page: OpenP
 def test_the_strip_holds_no_html_of_others(name: str) -> None:
     assert "<img src=http" not in strip_html([(name, np.zeros((1, 2, 2, 1), dtype=np.uint8))], ["<b>"])
     assert "<b>" not in strip_html([], ["<b>"])
+
+
+def test_the_link_names_runs_by_id_and_is_obeyed(store: RunStore, open_page: OpenPage) -> None:
+    run = make_run(store, name="Mine, a title")
+    write_checkpoint(run, 100)
+    write_checkpoint(make_run(store, name="Newer"), 100)
+    app = open_page("schedulers", run=run.id, schedules=f"cosine,{run.id}")
+    assert not app.exception
+    assert "of run Mine, a title" in texts(app)
+    assert (app.query_params["run"], app.query_params["schedules"]) == (run.id, f"cosine,{run.id}")

@@ -40,15 +40,15 @@ def comparisons(unet: Run) -> list[Run]:
 
 def test_it_queues_a_job_prints_its_id_and_what_it_costs(unet: Run, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["compare", "drawer", "--rows", "sampler=all", "--columns", "num_inference_steps=5-20(5)",
-             "--samples", "100", "--name", "all four", "--detach"]  # fmt: skip
+             "--samples", "100", "--name", "all five", "--detach"]  # fmt: skip
     assert main(words) == 0
     told = capsys.readouterr()
     (job,) = comparisons(unet)
     assert told.out == f"{job.id}\n"
-    assert (job.info.name, job.info.parents, job.status().steps_total) == ("all four", (unet.id,), 16)
-    passes = 100 * 2 * (3 * (5 + 10 + 15 + 20) + (9 + 19 + 29 + 39))
+    assert (job.info.name, job.info.parents, job.status().steps_total) == ("all five", (unet.id,), 20)
+    passes = 100 * 2 * (4 * (5 + 10 + 15 + 20) + (9 + 19 + 29 + 39))
     assert told.err == (
-        f"16 cells; {passes + 200_000:,} network evaluations, 200,000 of them for the reference\n"
+        f"20 cells; {passes + 200_000:,} network evaluations, 200,000 of them for the reference\n"
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_runs_and_queue_name_the_kind(unet: Run, capsys: pytest.CaptureFixture[s
     rows = json.loads(capsys.readouterr().out)
     assert [row["kind"] for row in rows] == ["comparison", "unet"]
     assert main(["runs"]) == 0
-    assert "comparison  queued  0/16" in capsys.readouterr().out
+    assert "comparison  queued  0/20" in capsys.readouterr().out
     assert main(["show", comparisons(unet)[0].id]) == 0
     assert "cells" not in capsys.readouterr().err
 
@@ -151,7 +151,7 @@ def test_the_table_has_four_figures_a_cell_and_marks(unet: Run, done: str) -> No
     assert lines[4].split() == ["seconds", "1.5", "1.5"]
     assert lines[5].split() == ["deis", "FD-judge", "refused", "-"]
     assert "reference: 1,000-step Euler sampling, FD-judge 0.29" in text
-    assert "refused: sampling.sampler: 'deis' cannot sample flow matching" in text
+    assert "refused: sampling.sampler: 'deis' on flow matching is never better" in text
     assert "So far: unipc with 10 steps (20 network evaluations a picture) is indistinguishable from" in lines[-1]
 
 

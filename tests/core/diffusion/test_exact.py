@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.config.pairs import SAMPLERS, pair_problem
+from core.config.pairs import FLOW_SAMPLERS, SAMPLERS, ZERO_SNR_SAMPLERS, pair_problem
 from core.config.schema import DiffusionSettings
 from core.diffusion.exact import (
     MIXTURE,
@@ -25,7 +25,14 @@ from core.diffusion.exact import (
     standardised,
     strata,
 )
-from core.diffusion.samplers import is_stochastic
+from core.diffusion.samplers import (
+    build_sampler,
+    build_unchecked,
+    initial_latents,
+    is_stochastic,
+    network_input,
+    scales_at,
+)
 from core.diffusion.schedule import NoiseSchedule, build_schedule
 
 SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid", "flow")
@@ -39,7 +46,10 @@ DETERMINISTIC = [
     and pair_problem(schedule=schedule, prediction_type="flow" if schedule == "flow" else "epsilon", sampler=sampler)
     is None
 ]
-STOCHASTIC = [(schedule, sampler) for schedule in SCHEDULES[:-1] for sampler in SAMPLERS if is_stochastic(sampler)]
+STOCHASTIC = [
+    *((schedule, sampler) for schedule in SCHEDULES[:-1] for sampler in SAMPLERS if is_stochastic(sampler)),
+    ("flow", "dpmpp_2m_sde"),
+]
 
 
 def make(schedule: str, prediction_type: str = "epsilon") -> NoiseSchedule:
@@ -149,12 +159,76 @@ def test_what_the_network_predicts_makes_no_difference(sampler: str, prediction_
     assert found == pytest.approx(solver_error(sampler, make("linear"), 20, num_samples=PATHS).pathwise, rel=0.01)
 
 
-def test_refused_heun_on_cosine_really_diverges() -> None:
-    from core.diffusion.samplers import build_unchecked
+# -- what the gate refuses is refused with reason
 
-    schedule = make("cosine")
-    refused = solver_error(build_unchecked("heun", schedule, 20), schedule, 20, num_samples=PATHS)
-    assert refused.wasserstein > 1.0
+
+@pytest.mark.parametrize("steps", [5, 10, 20])
+def test_refused_heun_on_cosine_really_diverges(steps: int) -> None:
+    assert refused_error("heun", make("cosine"), steps) > 1.0
+
+
+@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - set(ZERO_SNR_SAMPLERS)))
+def test_refused_samplers_really_diverge_with_zero_terminal_snr(sampler: str) -> None:
+    settings = {"schedule": "linear", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    assert refused_error(sampler, build_schedule(DiffusionSettings.model_validate(settings)), 20) == math.inf
+
+
+@pytest.mark.parametrize("steps", [5, 10, 20, 50])
+def test_refused_deis_on_flow_matching_is_really_no_better_than_euler(steps: int) -> None:
+    flow = make("flow")
+    assert refused_error("deis", flow, steps) > solver_error("euler", flow, steps, num_samples=PATHS).wasserstein
+
+
+def test_refused_euler_ancestral_in_three_steps_on_cosine_really_ends_in_nan() -> None:
+    assert refused_error("euler_ancestral", make("cosine"), 3) == math.inf
+
+
+def test_refused_ddim_steps_really_cost_accuracy() -> None:
+    linear = make("linear")
+    assert refused_error("ddim", linear, 300) > 3 * solver_error("euler", linear, 300, num_samples=PATHS).wasserstein
+
+
+@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"ddim", "heun"}))
+def test_refused_step_counts_really_end_below_zero(sampler: str) -> None:
+    linear = make("linear")
+    for steps in (61, 103, 121, 122):
+        assert pair_problem(schedule="linear", prediction_type="epsilon", sampler=sampler, num_inference_steps=steps)
+        assert float(build_unchecked(sampler, linear, steps).timesteps[-1]) == -1
+
+
+def test_no_other_step_count_is_miscounted() -> None:
+    linear = make("linear")
+    for steps in range(1, 1001):
+        if pair_problem(schedule="linear", prediction_type="epsilon", sampler="ddpm", num_inference_steps=steps):
+            continue
+        assert len(build_unchecked("ddpm", linear, steps).timesteps) == steps
+
+
+@pytest.mark.filterwarnings("ignore")  # scipy warns of the integrals that diverge
+def refused_error(sampler: str, schedule: NoiseSchedule, steps: int) -> float:
+    return solver_error(build_unchecked(sampler, schedule, steps), schedule, steps, num_samples=PATHS).wasserstein
+
+
+# -- where sampling starts and what the network is told
+
+
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "ddim"])
+def test_sampling_starts_with_the_variance_that_training_saw(sampler: str) -> None:
+    """scaled_linear leaks most: √alpha_bar_T = 0.068, so a start of variance σ² would be 0.5 % too small."""
+    built = make("scaled_linear")
+    made = build_sampler(sampler, built, 10)
+    noise = torch.full((1, 1, 1, 1), 3.0)
+    seen = network_input(built, made, initial_latents(built, made, noise), made.timesteps[0])
+    assert float(seen) == pytest.approx(3.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("sampler", FLOW_SAMPLERS)
+def test_a_flow_network_is_told_the_very_noise_there_is(sampler: str) -> None:
+    built = make("flow")
+    made = build_sampler(sampler, built, 7)
+    told = [float(timestep) / 1000 for timestep in made.timesteps]
+    there = [scales_at(built, made, index)[1] for index in range(len(made.timesteps))]
+    assert told == pytest.approx(there, abs=1e-6)
 
 
 # -- planted faults: each must be seen

@@ -1,0 +1,72 @@
+"""Choosing by id, kept in the URL: what a colleague's link names is what they see, whatever it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from lab.services.models import newest_step
+from lab.services.runs import RunView
+from lab.text import ago, count, escaped, plain
+
+RUN = "run"
+
+
+def pick(label: str, names: Mapping[str, str], param: str, help: str | None = None) -> str:
+    """One key of `names` (key → what people read), chosen in a box and named by `param` of the URL; else the first.
+
+    Streamlit's own bind="query-params" would put the words into the URL instead of the key.
+    """
+    options, state = list(names), f"pick-{param}"
+    wanted = st.query_params.get(param, "")
+    if _another_link(param, wanted) or st.session_state.get(state) not in names:
+        st.session_state[state] = wanted if wanted in names else options[0]
+    chosen = str(
+        st.selectbox(label, options, format_func=lambda name: names.get(name, name), key=state, help=help)
+    )  # fmt: skip
+    _tell(param, chosen)
+    return chosen
+
+
+def pick_many(label: str, names: Mapping[str, str], param: str, default: Sequence[str]) -> list[str]:
+    """Any keys of `names`, as pills, in the URL with commas between."""
+    state = f"pick-{param}"
+    wanted = st.query_params.get(param, "")
+    if _another_link(param, wanted) or state not in st.session_state:
+        asked = [name for name in wanted.split(",") if name in names]
+        st.session_state[state] = asked or list(default)
+    st.session_state[state] = [name for name in st.session_state[state] if name in names]
+    chosen = st.pills(
+        label, list(names), selection_mode="multi", key=state, format_func=lambda name: escaped(names[name], 60)
+    )
+    _tell(param, ",".join(chosen))
+    return list(chosen)
+
+
+def pick_model(views: Sequence[RunView], label: str = "Model") -> RunView:
+    """A trained U-Net run to draw with, newest first. `views` must not be empty."""
+    by_id = {view.id: view for view in views}
+    names = {
+        view.id: plain(f"{view.title} · step {count(newest_step(view.run))} · {ago(view.run.info.created_at)}")
+        for view in views
+    }
+    wanted = st.query_params.get(RUN, "")
+    if wanted and wanted not in by_id:
+        st.warning(f"Run {escaped(wanted)} cannot draw: it is not a U-Net run with a checkpoint. Showing another.")
+    return by_id[pick(label, names, RUN)]
+
+
+def _another_link(param: str, wanted: str) -> bool:
+    """True when the URL was changed by somebody else than this box: a link was opened, or the browser went back."""
+    return wanted != st.session_state.get(f"pick-{param}-told")
+
+
+def _tell(param: str, chosen: str) -> None:
+    """Put the choice into the URL; nothing chosen is not mentioned there."""
+    if chosen != st.query_params.get(param, ""):
+        if chosen:
+            st.query_params[param] = chosen
+        else:
+            st.query_params.pop(param, None)
+    st.session_state[f"pick-{param}-told"] = chosen
