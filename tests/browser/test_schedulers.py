@@ -7,7 +7,7 @@ from typing import Any
 from tests.browser.conftest import Server, expect, in_chromium, shot, visit, wait_for
 
 pytestmark = in_chromium
-PICTURE = "() => document.querySelector('canvas')?.toDataURL()"
+PICTURE = "(canvas) => canvas.toDataURL()"
 
 
 def errors(page: Any) -> list[str]:
@@ -22,21 +22,22 @@ def test_a_digit_dissolves_under_the_slider_and_a_link_shows_the_same(page: Any,
     visit(page, server, "schedulers")
     slider = page.locator("input[type=range]").first
     expect(slider).to_be_visible()
-    wait_for(lambda: page.evaluate(PICTURE), "no picture is drawn")
+    canvas = page.locator("canvas.noisy")
+    expect(canvas).to_be_visible()
     slider.focus()
     page.keyboard.press("Home")
     page.wait_for_timeout(200)
-    clean = page.evaluate(PICTURE)
+    clean = canvas.evaluate(PICTURE)
     page.keyboard.press("End")
-    wait_for(lambda: page.evaluate(PICTURE) != clean, "the picture does not change with t")
+    wait_for(lambda: canvas.evaluate(PICTURE) != clean, "the picture does not change with t")
     expect(page.get_by_text("linear has lost the digit")).to_be_visible()
     pills = page.get_by_test_id("stButtonGroup").filter(has_text="scaled_linear")
     pills.get_by_role("button", name="sigmoid", exact=True).click()
-    expect(page.get_by_text("sigmoid: ")).to_be_visible()
+    expect(page.get_by_text("sigmoid: ").first).to_be_visible()
     wait_for(lambda: "sigmoid" in page.url, "the choice is not in the link")
     link = page.url.split("/", 3)[3]
     visit(page, server, link)
-    expect(page.get_by_text("sigmoid: ")).to_be_visible()
+    expect(page.get_by_text("sigmoid: ").first).to_be_visible()
     shot(page, "schedules")
     assert complaints == []
 
@@ -49,8 +50,9 @@ def test_the_self_test_draws_its_curves_for_every_schedule(page: Any, server: Se
     page.get_by_role("option", name="cosine").click()
     expect(page.get_by_text("Refused here: heun")).to_be_visible(timeout=120_000)
     shot(page, "self-test")
-    page.get_by_role("button", name="Samplers", exact=True).click()
+    views = page.get_by_test_id("stButtonGroup").filter(has_text="Self-test")
+    views.get_by_text("Samplers", exact=True).click()
     expect(page.get_by_text("No trained U-Net yet")).to_be_visible()
-    page.get_by_role("button", name="Loss by timestep").click()
+    views.get_by_text("Loss by timestep").click()
     expect(page.get_by_text("No trained U-Net yet, and the loss is that of one.")).to_be_visible()
     assert complaints == []
