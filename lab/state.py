@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import urllib.parse
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from core.runs.provenance import current_user
 from core.runs.run import Run
@@ -15,7 +18,9 @@ PAGES = {
     "train": ("Train", ":material/model_training:"),
     "runs": ("Runs", ":material/monitoring:"),
     "machine": ("Machine", ":material/memory:"),
+    "data": ("Data", ":material/photo_library:"),
     "schedulers": ("Schedulers", ":material/ssid_chart:"),
+    "latents": ("Latents", ":material/blur_on:"),
     "generate": ("Generate", ":material/brush:"),
 }
 WHO_KEY = WHO_COOKIE = "lab-who"
@@ -75,6 +80,28 @@ def select_run(run_id: str) -> None:
         del st.query_params["run"]
 
 
+def forget_endless_numbers() -> None:
+    """Take numbers like 1e999 out of the URL before a widget reads it: Streamlit's own reading raises OverflowError.
+
+    The page begins again without them, once: a widget takes its first value from the URL that the run began with.
+    """
+    endless = [name for name in st.query_params if any(map(_is_endless, st.query_params.get_all(name)))]
+    if endless and not st.session_state.get("endless-told"):
+        st.session_state["endless-told"] = True
+        for name in endless:
+            with contextlib.suppress(StreamlitAPIException):  # of a widget that stands already, and has read it
+                del st.query_params[name]
+        st.rerun()
+    st.session_state["endless-told"] = False
+
+
+def _is_endless(text: str) -> bool:
+    try:
+        return math.isinf(float(text))
+    except ValueError:
+        return False
+
+
 def page_file(page: str) -> str:
     """A page of PAGES as Streamlit names it: relative to lab/Home.py."""
     return f"../pages/{page}.py"
@@ -84,6 +111,11 @@ def open_comparison(run: Run) -> None:
     """Switch to a sampler comparison, given its job: it is shown with the U-Net run that it is about."""
     query = {"view": "Samplers", "run": next(iter(run.info.parents), ""), "comparison": run.id}
     st.switch_page(page_file("schedulers"), query_params=query)
+
+
+def open_film(run_id: str) -> None:
+    """Switch to the film of a run."""
+    st.switch_page(page_file("generate"), query_params={"view": "Film", "run": run_id})
 
 
 def go_to(page: str, run_id: str = "") -> None:

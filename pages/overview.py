@@ -51,6 +51,9 @@ def empty_lab() -> None:
             st.session_state[STARTED] = ids[0]
             st.rerun()
     st.caption("The preset *quick*: about four minutes on a CPU core, in the background. You may close this tab.")
+    st.page_link(
+        page_file("generate"), label="See what a trained model draws: one comes with the lab", icon=":material/brush:"
+    )
 
 
 @st.fragment(run_every=2)

@@ -21,7 +21,19 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # made by a run, by the user or by a set-up; not in the repository
-MADE_LATER = ("runs/", "data/", "cache/", "samples/", ".venv/", "vae/", "pictures/", "MNIST/", "benchmarks/results/")
+MADE_LATER = (
+    "runs/",
+    "data/",
+    "cache/",
+    "imports/",
+    "gallery/",
+    "samples/",
+    ".venv/",
+    "vae/",
+    "pictures/",
+    "MNIST/",
+    "benchmarks/results/",
+)
 SETTINGS = {name for name, _ in field_rows()}
 SECTIONS = {name.partition(".")[0] for name in SETTINGS} | set(Settings.model_fields)
 FILE_SUFFIXES = (".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".cfg")
@@ -197,7 +209,7 @@ def test_a_planted_fault_is_caught(check: Callable[[str], list[str]], planted: s
         "python -m core train all --presset quick",
         "python -m core train all --set train_unet.stpes=5",
         "python -m core train all --preset fast",
-        "python -m core sample",
+        "python -m core show",
     ],
 )
 def test_a_planted_wrong_command_is_caught(command: str) -> None:

@@ -7,15 +7,17 @@ import sys
 from typing import Any
 
 from core.commands.options import add_settings_options, settings_of_run
-from core.commands.sources import class_names_of, find_source
+from core.commands.sources import find_picture_source
 from core.commands.tables import table
+from core.errors import UsageError
+from core.evaluation.ceiling_results import ceiling_for
 from core.jobs.worker import place
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
     parser = commands.add_parser("evaluate", help="measure the quality of a trained run")
-    parser.add_argument("run", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run folder")
+    parser.add_argument("run", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run or model folder")
     parser.add_argument("--samples", type=int, metavar="N", help="pictures to generate (default: the run's setting)")
     add_settings_options(parser)
     parser.set_defaults(handler=run)
@@ -23,8 +25,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report as a table and write it into the run."""
-    source = find_source(arguments, arguments.run)
-    class_names_of(source)
+    source = find_picture_source(arguments, arguments.run)
+    if not source.data_set:
+        raise UsageError(f"{source.id}: does not say what it learned from", "import it again with --data NAME")
     if arguments.samples is not None:
         arguments.overrides.append(f"evaluation.num_samples={arguments.samples}")
     settings = settings_of_run(arguments, source, ("sampling", "evaluation", "machine"))
@@ -33,9 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from core.data.arrays import prepare
     from core.evaluation.evaluate import evaluate, report_rows, write_report
-    from core.sampling.load import load_model
 
-    model = load_model(source, device=settings.machine.device)
+    model = source.load(device=settings.machine.device)
     trained = source.settings
     cache_dir = place(source, "cache")
     image_set = prepare(trained.data, data_dir=place(source, "data"), cache_dir=cache_dir)
@@ -55,7 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
             seed=settings.sampling.seed,
             progress=show,
         )
-    path = write_report(source, report)
-    print(table(["metric", "value", "note"], report_rows(report)))
+    if source.run is None:
+        print(table(["metric", "value", "note"], report_rows(report)))
+        print("\nnot kept: a model folder stays as it was exported")
+        return 0
+    path = write_report(source.run, report)
+    ceiling = ceiling_for(source.run, judge_hash=report.judge_hash)
+    print(table(["metric", "value", "note"], report_rows(report, ceiling)))
+    if ceiling is None:
+        print(f"\nThe VAE's own ceiling is not known yet: python -m core ceiling {source.id}")
     print(f"\nkept in {path}")
     return 0

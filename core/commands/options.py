@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.config.load import load_config, parse_override, rescue_config, settings_from
 from core.config.schema import Settings
@@ -14,6 +14,9 @@ from core.errors import UsageError, quoted
 from core.jobs.service import open_store
 from core.runs.run import Run
 from core.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from core.commands.sources import PictureSource
 
 
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +56,7 @@ def store_of(arguments: argparse.Namespace) -> RunStore:
     return store
 
 
-def settings_of_run(arguments: argparse.Namespace, run: Run, sections: Sequence[str]) -> Settings:
+def settings_of_run(arguments: argparse.Namespace, run: Run | PictureSource, sections: Sequence[str]) -> Settings:
     """A run's frozen settings, but for `sections`, which --config, --preset and --set may change.
 
     Raises UsageError for a setting that is part of what was trained.

@@ -11,19 +11,25 @@ from core.runs.provenance import current_user
 from core.runs.run import Run
 
 
-def add_yes_option(parser: argparse.ArgumentParser) -> None:
+def add_yes_option(parser: argparse.ArgumentParser, what: str = "run") -> None:
     """--yes."""
-    parser.add_argument("--yes", action="store_true", help="do it although the run is another person's")
+    parser.add_argument("--yes", action="store_true", help=f"do it although the {what} is another person's")
 
 
 def confirm_owner(run: Run, verb: str, *, yes: bool) -> None:
     """Return when the run is one's own or the person agrees. Raises UsageError otherwise."""
-    owner, me = run.info.owner, current_user()
+    ask_owner(run.id, run.info.owner, verb, yes=yes, hint="add --yes to do it all the same; it is written in the run's "
+              "events")  # fmt: skip
+
+
+def ask_owner(what: str, owner: str, verb: str, *, yes: bool, hint: str = "add --yes to do it all the same") -> None:
+    """As `confirm_owner`, for anything that has an owner. what: its id, as the sentence begins."""
+    me = current_user()
     if yes or not owner or owner == me:
         return
-    words = f"{run.id} belongs to {plain(owner)}, you are {plain(me)}"
+    words = f"{plain(what)} belongs to {plain(owner)}, you are {plain(me)}"
     if sys.stdin.isatty() and sys.stderr.isatty():
         print(f"{words}. {verb.capitalize()} it? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return
-    raise UsageError(f"{verb}: {words}", "add --yes to do it all the same; it is written in the run's events")
+    raise UsageError(f"{verb}: {words}", hint)

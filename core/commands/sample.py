@@ -9,19 +9,25 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from core import atomic
 from core.commands.labels import parse_labels
 from core.commands.options import add_settings_options, settings_of_run
-from core.commands.sources import class_names_of, find_source
+from core.commands.sources import find_picture_source
 from core.config.pairs import pair_warning
+from core.config.schema import project_root
 from core.errors import UsageError, quoted
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
+from core.sampling.recipe import MOST_PICTURES, Recipe
+
+if TYPE_CHECKING:
+    from core.sampling.load import LoadedModel
+    from core.sampling.request import SampleRequest
 
 GRID_COLUMNS = 20
 GRID_TILE = 64
@@ -33,29 +39,48 @@ MAX_PICTURES = 1_000_000
 def add_parser(commands: Any) -> None:
     """Its options; what is left out comes from the run's own `sampling` settings."""
     parser = commands.add_parser("sample", help="generate pictures with a trained run")
-    parser.add_argument("run", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run folder")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run or model folder"
+    )
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="draw what a JSON, PNG, WebP or npz of this lab holds, bit for bit"
+    )
     parser.add_argument("--labels", help="0-9, 3,5,7 or class names; default: all classes")
     parser.add_argument("--per-label", type=_positive, default=10, metavar="N", help="pictures a label")
     parser.add_argument("--steps", type=_positive, metavar="N", help="sampler steps")
     parser.add_argument("--sampler", metavar="NAME", help="unipc, dpmpp_2m, ddim, ...")
     parser.add_argument("--guidance-scale", type=float, metavar="X", help="1 = no guidance")
+    parser.add_argument("--guidance-rescale", type=float, metavar="X", help="0 to 1: gives guided outputs their spread")
+    parser.add_argument(
+        "--guidance-interval", type=float, nargs=2, metavar=("LOW", "HIGH"), help="noise levels t / T where it acts"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="picture i depends on the seed and i alone")
     parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or last weights")
     parser.add_argument("--checkpoint", type=int, metavar="STEP", help="an earlier checkpoint than the newest")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: samples/<time> in the run folder")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: samples/<time> in the run folder, or here for a model"
+    )
     add_settings_options(parser)
     parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sample, then write DIR/samples.npz, DIR/grid.png and DIR/request.json."""
-    source = find_source(arguments, arguments.run)
-    names = class_names_of(source)
+    """Sample, then write DIR/samples.npz, DIR/grid.png, DIR/request.json and DIR/recipe.json."""
+    if arguments.recipe is not None:
+        from core.commands.sample_recipe import draw_recipe
+
+        return draw_recipe(arguments)
+    if arguments.run is None:
+        raise UsageError("sample: which run or model folder should draw?", "give RUN, or --recipe FILE")
+    source = find_picture_source(arguments, arguments.run)
+    names = source.class_names
     labels = parse_labels(arguments.labels, names) if arguments.labels is not None else tuple(range(len(names)))
     options = {
         "sampler": arguments.sampler,
         "num_inference_steps": arguments.steps,
         "guidance_scale": arguments.guidance_scale,
+        "guidance_rescale": arguments.guidance_rescale,
+        "guidance_interval": arguments.guidance_interval,
         "seed": arguments.seed,
     }
     arguments.overrides += [f"sampling.{key}={value}" for key, value in options.items() if value is not None]
@@ -64,21 +89,27 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"--per-label: {len(labels)} times {arguments.per_label} pictures are more than {MAX_PICTURES:,}"
         )
-    out = arguments.out or source.folder / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    out = (
+        arguments.out
+        or (source.folder if source.run else project_root()) / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    )
     check_folder(out)
 
     from tqdm import tqdm
 
-    from core.sampling.load import load_model
-    from core.sampling.steps import SampleRequest, sample
+    from core.sampling.request import SampleRequest
+    from core.sampling.steps import sample
 
-    model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
+    model = source.load(device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
     wanted = settings.sampling
     request = SampleRequest(
         labels=tuple(label for label in labels for _ in range(arguments.per_label)),
         sampler=wanted.sampler,
         num_inference_steps=wanted.num_inference_steps,
         guidance_scale=wanted.guidance_scale,
+        guidance_rescale=wanted.guidance_rescale,
+        guidance_interval=wanted.guidance_interval,
+        whole_timesteps=wanted.whole_timesteps,
         seed=wanted.seed,
         batch_size=wanted.batch_size,
     )
@@ -100,6 +131,9 @@ def run(arguments: argparse.Namespace) -> int:
         "sampler": request.sampler,
         "num_inference_steps": request.num_inference_steps,
         "guidance_scale": request.guidance_scale,
+        "guidance_rescale": request.guidance_rescale,
+        "guidance_interval": list(request.guidance_interval),
+        "whole_timesteps": request.whole_timesteps,
         "seed": request.seed,
         "batch_size": request.batch_size,
         "device": str(model.device),
@@ -107,16 +141,40 @@ def run(arguments: argparse.Namespace) -> int:
         "created_at": now_iso(),
         "versions": package_versions(),
     }
+    recipe = recipe_of(model, request, source.id, arguments.weights)
     try:
-        write_samples(out, images, np.array(request.labels, dtype=np.int64), facts)
+        write_samples(out, images, np.array(request.labels, dtype=np.int64), facts, recipe)
     except OSError as error:
         raise storage_error(error, out) from None
     print(f"{len(images):,} pictures in {out}")
     return 0
 
 
-def write_samples(out: Path, images: np.ndarray, labels: np.ndarray, facts: dict[str, Any]) -> None:
-    """samples.npz, grid.png and request.json. images: (N, H, W, C) uint8, labels: (N,) int64."""
+def recipe_of(model: LoadedModel, request: SampleRequest, source: str, weights: Literal["ema", "raw"]) -> str:
+    """What draws these pictures again with --recipe, or '' for more pictures than a recipe holds."""
+    count = len(request.labels)
+    if count > MOST_PICTURES:
+        return ""
+    return Recipe(
+        source=source,
+        step=model.step,
+        weights=weights,
+        weights_sha256=model.weights_sha256,
+        labels=request.labels,
+        seeds=(request.seed,) * count,
+        places=tuple(range(count)),
+        sampler=request.sampler,
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        guidance_rescale=request.guidance_rescale,
+        guidance_interval=request.guidance_interval,
+        whole_timesteps=request.whole_timesteps,
+        versions=package_versions(),
+    ).to_json()
+
+
+def write_samples(out: Path, images: np.ndarray, labels: np.ndarray, facts: dict[str, Any], recipe: str = "") -> None:
+    """samples.npz, grid.png, request.json and recipe.json. images: (N, H, W, C) uint8, labels: (N,) int64."""
     from PIL import Image
 
     arrays, picture = io.BytesIO(), io.BytesIO()
@@ -127,6 +185,8 @@ def write_samples(out: Path, images: np.ndarray, labels: np.ndarray, facts: dict
     atomic.write_bytes(out / "samples.npz", arrays.getvalue())
     atomic.write_bytes(out / "grid.png", picture.getvalue())
     atomic.write_json(out / "request.json", facts)
+    if recipe:
+        atomic.write_text(out / "recipe.json", recipe + "\n")
 
 
 def label_grid(

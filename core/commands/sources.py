@@ -1,32 +1,46 @@
-"""RUN|MODEL_DIR: a run of the store, or a run folder that lies anywhere."""
+"""RUN|MODEL_DIR: a run of the store, a run folder that lies anywhere, or a model folder made by export."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from core import atomic
-from core.commands.options import store_of
+from core.commands.options import store_of, usable_settings
 from core.errors import CheckpointError, RunNotFound, UsageError, quoted
 from core.runs.run import Run
 from core.runs.store import run_info
+from core.sampling.model_facts import PREFIX, find_model_folder, is_model_folder, model_folder_info, models_folder
+
+if TYPE_CHECKING:
+    from core.config.schema import Settings
+    from core.sampling.load import LoadedModel
+
+Weights = Literal["ema", "raw"]
 
 
-def find_source(arguments: argparse.Namespace, text: str) -> Run:
-    """The U-Net run that `text` names. Raises RunNotFound, UsageError for a VAE run."""
+def find_run(arguments: argparse.Namespace, text: str) -> Run:
+    """The run that `text` names. Raises RunNotFound."""
     folder = Path(text)
     if (folder / "run.json").is_file():
         found = Run(folder.resolve())
         run_info(found)
-    else:
-        try:
-            found = store_of(arguments).get(text)
-        except RunNotFound:
-            if folder.is_dir():
-                raise RunNotFound(
-                    f"{quoted(text)}: is a folder, but no run folder", "give a run id or a run's folder"
-                ) from None
-            raise
+        return found
+    try:
+        return store_of(arguments).get(text)
+    except RunNotFound:
+        if folder.is_dir():
+            raise RunNotFound(
+                f"{quoted(text)}: is a folder, but no run folder", "give a run id or a run's folder"
+            ) from None
+        raise
+
+
+def find_source(arguments: argparse.Namespace, text: str) -> Run:
+    """The U-Net run that `text` names. Raises RunNotFound, UsageError for a VAE run."""
+    found = find_run(arguments, text)
     if found.info.kind != "unet":
         what = "VAE run" if found.info.kind == "vae" else found.info.kind
         raise UsageError(f"{found.id}: is a {what}", "pictures come from a U-Net run")
@@ -46,3 +60,53 @@ def class_names_of(run: Run) -> tuple[str, ...]:
         raise CheckpointError(
             f"{run.id}: data.json cannot be read: {quoted(error, 200)}", "choose another run"
         ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSource:
+    """What draws: a U-Net run, or a model folder (then `run` is None). folder: its own."""
+
+    id: str
+    folder: Path
+    settings: Settings
+    class_names: tuple[str, ...]
+    run: Run | None
+    data_set: str
+
+    def load(self, *, device: str, weights: Weights = "ema", step: int | None = None) -> LoadedModel:
+        """The denoiser. Raises UsageError for a checkpoint that a model folder does not have."""
+        if self.run is not None:
+            from core.sampling.load import load_model
+
+            return load_model(self.run, device=device, weights=weights, step=step)
+        if step is not None or weights != "ema":
+            raise UsageError(f"{self.id}: holds one set of weights", "leave out --checkpoint and --weights")
+        from core.sampling.model_folder import load_model_folder
+
+        return load_model_folder(self.folder, device=device)
+
+
+def find_picture_source(arguments: argparse.Namespace, text: str) -> PictureSource:
+    """The U-Net run or model folder that `text` names. Raises RunNotFound, UsageError, ModelRefused."""
+    folder = Path(text)
+    if text.startswith(PREFIX):
+        folder = find_model_folder(models_folder(usable_settings(arguments)[0]), text).path
+    if is_model_folder(folder) and not (folder / "run.json").is_file():
+        info = model_folder_info(folder)
+        return PictureSource(
+            id=info.id,
+            folder=info.path,
+            settings=info.settings(),
+            class_names=info.class_names,
+            run=None,
+            data_set=info.facts.data_set,
+        )
+    run = find_source(arguments, text)
+    return PictureSource(
+        id=run.id,
+        folder=run.folder,
+        settings=run.settings,
+        class_names=class_names_of(run),
+        run=run,
+        data_set=run.settings.data.name,
+    )

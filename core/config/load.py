@@ -23,7 +23,14 @@ MAX_YAML_BYTES = 256 * 1024
 MAX_YAML_DEPTH = 8
 MAX_REASON = 300
 PRESETS_DIR = Path(__file__).with_name("presets")
-ENVIRONMENT = {"LAB_RUNS": "paths.runs", "LAB_DATA": "paths.data", "LAB_CACHE": "paths.cache"}
+ENVIRONMENT = {
+    "LAB_RUNS": "paths.runs",
+    "LAB_DATA": "paths.data",
+    "LAB_CACHE": "paths.cache",
+    "LAB_IMPORTS": "paths.imports",
+    "LAB_MODELS": "paths.models",
+    "LAB_GALLERY": "paths.gallery",
+}
 _FLOAT = re.compile(
     r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
     r"|\.inf|\.nan)$"

@@ -82,7 +82,7 @@ def prepare(
     on. progress(stage, fraction). Raises ConfigError, DataUnavailable or StorageFull, each one sentence.
     """
     found = entry(settings.name)
-    source = _source_files(found, settings, data_dir)
+    source = source_files(found, settings, data_dir)
     folder = cache_dir / "arrays" / f"{settings.name}-{_key(found, settings, source, seed)}"
     if folder.exists():
         try:
@@ -128,7 +128,8 @@ def open_image_set(folder: Path) -> ImageSet:
     return opened
 
 
-def _source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) -> list[Path]:
+def source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) -> list[Path]:
+    """The files of a set; what is missing is downloaded if settings.download. Raises ConfigError, DataUnavailable."""
     if found.needs_path and not settings.path:
         raise ConfigError(f"data.path: the data set '{settings.name}' needs a path")
     files = found.loader.files(settings, data_dir)
@@ -147,16 +148,21 @@ def _source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) -
     return files
 
 
-def _key(found: CatalogEntry, settings: DataSettings, files: list[Path], seed: int) -> str:
-    """Everything that the arrays are made from; what has no influence is left out, so that it rebuilds nothing."""
+def file_stats(files: list[Path], settings: DataSettings) -> list[tuple[str, int, int]]:
+    """(path, size, modification time) of each: what tells that a source has changed. Raises DataUnavailable."""
     try:
         stats = [(str(path), path.stat()) for path in files]
     except OSError as error:
         raise DataUnavailable(f"{_where(settings)}: {error.filename} cannot be read ({error.strerror})") from None
+    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def _key(found: CatalogEntry, settings: DataSettings, files: list[Path], seed: int) -> str:
+    """Everything that the arrays are made from; what has no influence is left out, so that it rebuilds nothing."""
     own_heldout = bool(found.test_count)
     parts = {
         "format": FORMAT,
-        "files": [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats],
+        "files": file_stats(files, settings),
         "pixels": [settings.name, settings.image_size, settings.fit, settings.color],
         "path": settings.path if found.needs_path else None,
         "holdout_fraction": None if own_heldout else settings.holdout_fraction,

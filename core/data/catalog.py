@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.schema import DataSettings
+from core.data.imports import Imported, ImportedLoader, imported_names, imports_dir, read_imported
 from core.data.loaders import DigitsLoader, NpzLoader, TorchvisionLoader
 from core.data.picture_files import ImageFolderLoader
 from core.data.raw import Loader
@@ -22,7 +23,8 @@ _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-
 class CatalogEntry:
     """One data set. None = not known before it is read. test_count None or 0 = no test split of its own.
 
-    needs_path: read from data.path instead of the data folder.
+    needs_path: read from data.path instead of the data folder. download_bytes: of what torchvision fetches, packed.
+    imported: who brought it and when, for an imported set.
     """
 
     name: str
@@ -36,22 +38,27 @@ class CatalogEntry:
     source: str
     loader: Loader
     needs_path: bool = False
+    download_bytes: int | None = None
+    imported: Imported | None = None
 
 
 def names() -> list[str]:
-    """Every name that `data.name` accepts, in the order of the catalog."""
-    return list(_ENTRIES)
+    """Every name that `data.name` accepts: the catalog in its order, then the imported sets."""
+    return [*_ENTRIES, *imported_names()]
 
 
 def entry(name: str) -> CatalogEntry:
-    """The entry of that name. Raises ConfigError, with the nearest name."""
-    if name not in _ENTRIES:
-        close = difflib.get_close_matches(name, _ENTRIES, n=1, cutoff=0.5)
-        raise ConfigError(
-            f"data.name: there is no data set '{quoted(name)}'",
-            f"did you mean {close[0]}?" if close else f"there are: {', '.join(_ENTRIES)}",
-        )
-    return _ENTRIES[name]
+    """The entry of that name. Raises ConfigError, with the nearest name; DataUnavailable for a damaged import."""
+    if name in _ENTRIES:
+        return _ENTRIES[name]
+    known = names()
+    if name in known:
+        return _imported(read_imported(name))
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    raise ConfigError(
+        f"data.name: there is no data set '{quoted(name)}'",
+        f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
+    )
 
 
 def is_present(name: str, data_dir: Path) -> bool:
@@ -64,7 +71,23 @@ def is_present(name: str, data_dir: Path) -> bool:
 
 def present_names(data_dir: Path) -> list[str]:
     """The sets that can be used right now without a download and without a path."""
-    return [name for name, found in _ENTRIES.items() if not found.needs_path and is_present(name, data_dir)]
+    catalog = [name for name, found in _ENTRIES.items() if not found.needs_path and is_present(name, data_dir)]
+    return [*catalog, *imported_names()]
+
+
+def _imported(found: Imported) -> CatalogEntry:
+    return CatalogEntry(
+        name=found.name,
+        title=found.title,
+        classes=len(found.class_names),
+        channels=found.channels,
+        train_count=found.train_count,
+        test_count=found.heldout_count,
+        licence=found.licence,
+        source=found.source,
+        loader=ImportedLoader(folder=imports_dir() / found.name),
+        imported=found,
+    )
 
 
 def _emnist(split: str, train_count: int, test_count: int, class_names: str, first_label: int = 0) -> CatalogEntry:
@@ -80,6 +103,7 @@ def _emnist(split: str, train_count: int, test_count: int, class_names: str, fir
         channels=1,
         train_count=train_count,
         test_count=test_count,
+        download_bytes=561_753_746,  # one archive with all its sets
         licence="from NIST Special Database 19, a work of the US government",
         source="https://www.nist.gov/itl/products-and-services/emnist-dataset",
         loader=TorchvisionLoader(
@@ -105,6 +129,7 @@ _ENTRIES = {
             channels=1,
             train_count=60_000,
             test_count=10_000,
+            download_bytes=11_594_722,
             licence="CC BY-SA 3.0",
             source="http://yann.lecun.com/exdb/mnist/",
             loader=TorchvisionLoader(
@@ -121,6 +146,7 @@ _ENTRIES = {
             channels=1,
             train_count=60_000,
             test_count=10_000,
+            download_bytes=30_878_645,
             licence="MIT",
             source="https://github.com/zalandoresearch/fashion-mnist",
             loader=TorchvisionLoader(
@@ -150,6 +176,7 @@ _ENTRIES = {
             channels=1,
             train_count=60_000,
             test_count=10_000,
+            download_bytes=21_240_888,
             licence="CC BY-SA 4.0",
             source="http://codh.rois.ac.jp/kmnist/",
             loader=TorchvisionLoader(
@@ -172,6 +199,7 @@ _ENTRIES = {
             channels=1,
             train_count=60_000,
             test_count=60_000,
+            download_bytes=20_436_162,
             licence="BSD 3-Clause",
             source="https://github.com/facebookresearch/qmnist",
             loader=TorchvisionLoader(
@@ -192,6 +220,7 @@ _ENTRIES = {
             channels=3,
             train_count=50_000,
             test_count=10_000,
+            download_bytes=170_498_071,
             licence="none stated; cite Krizhevsky 2009",
             source="https://www.cs.toronto.edu/~kriz/cifar.html",
             loader=TorchvisionLoader(
@@ -211,6 +240,7 @@ _ENTRIES = {
             channels=3,
             train_count=50_000,
             test_count=10_000,
+            download_bytes=169_001_437,
             licence="none stated; cite Krizhevsky 2009",
             source="https://www.cs.toronto.edu/~kriz/cifar.html",
             loader=TorchvisionLoader(
@@ -227,6 +257,7 @@ _ENTRIES = {
             channels=3,
             train_count=73_257,
             test_count=26_032,
+            download_bytes=246_316_178,
             licence="non-commercial use only",
             source="http://ufldl.stanford.edu/housenumbers/",
             loader=TorchvisionLoader(
@@ -246,6 +277,7 @@ _ENTRIES = {
             channels=1,
             train_count=7_291,
             test_count=2_007,
+            download_bytes=8_411_109,
             licence="none stated; cite Hull 1994",
             source="https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps",
             loader=TorchvisionLoader(

@@ -20,11 +20,13 @@ class RawSplit:
 
     blocks(indices) yields uint8 (n, h, w, C), in the order of the indices; sizes may differ between blocks, and the
     number of channels is `channels` or, for a single picture of a folder, the other of 1 and 3.
+    sizes (N, 2): height and width as stored, where blocks may give a picture smaller; None = as the blocks are.
     """
 
     labels: np.ndarray
     channels: int
     blocks: Callable[[np.ndarray], Iterator[np.ndarray]]
+    sizes: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

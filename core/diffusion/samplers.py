@@ -26,11 +26,17 @@ _COUNT_IN_SIGMA = (
 
 
 def build_sampler(
-    name: str, schedule: NoiseSchedule, num_inference_steps: int, *, timestep_spacing: str = "trailing"
+    name: str,
+    schedule: NoiseSchedule,
+    num_inference_steps: int,
+    *,
+    timestep_spacing: str = "trailing",
+    whole_timesteps: bool = False,
 ) -> Any:
     """A diffusers scheduler whose timesteps are set (no clipping), on the CPU.
 
-    timestep_spacing: anything but trailing is for the self-test, and VP schedules only.
+    timestep_spacing: anything but trailing is for the self-test, and VP schedules only. whole_timesteps: with flow
+    matching, the timesteps that diffusers itself tells a network, σ·T cut to whole numbers, instead of exact ones.
     Raises UsageError, with the reason, for a pair that is known to be wrong.
     """
     problem = pair_problem(
@@ -43,7 +49,9 @@ def build_sampler(
     )
     if problem:
         raise UsageError(problem)
-    sampler = build_unchecked(name, schedule, num_inference_steps, timestep_spacing=timestep_spacing)
+    sampler = build_unchecked(
+        name, schedule, num_inference_steps, timestep_spacing=timestep_spacing, whole_timesteps=whole_timesteps
+    )
     visited = sampler.timesteps.unique()
     if len(visited) != num_inference_steps or float(visited[0]) < 0:
         raise UsageError(
@@ -55,7 +63,12 @@ def build_sampler(
 
 
 def build_unchecked(
-    name: str, schedule: NoiseSchedule, num_inference_steps: int, *, timestep_spacing: str = "trailing"
+    name: str,
+    schedule: NoiseSchedule,
+    num_inference_steps: int,
+    *,
+    timestep_spacing: str = "trailing",
+    whole_timesteps: bool = False,
 ) -> Any:
     """As `build_sampler`, of a pair that may be refused: the self-test shows that each refusal is right.
 
@@ -65,7 +78,7 @@ def build_unchecked(
         return _vp(name, schedule, num_inference_steps, timestep_spacing)
     if timestep_spacing != "trailing":
         raise UsageError(f"timestep_spacing: '{timestep_spacing}' does not exist for flow matching", "use trailing")
-    return _flow(name, schedule, num_inference_steps)
+    return _flow(name, schedule, num_inference_steps, whole_timesteps)
 
 
 def is_stochastic(name: str) -> bool:
@@ -109,7 +122,7 @@ def _vp(name: str, schedule: NoiseSchedule, num_inference_steps: int, timestep_s
     return sampler
 
 
-def _flow(name: str, schedule: NoiseSchedule, num_inference_steps: int) -> Any:
+def _flow(name: str, schedule: NoiseSchedule, num_inference_steps: int, whole_timesteps: bool) -> Any:
     count = schedule.num_train_timesteps
     if name == "euler":
         sampler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=count, shift=1.0)
@@ -141,8 +154,8 @@ def _flow(name: str, schedule: NoiseSchedule, num_inference_steps: int) -> Any:
     else:
         raise UsageError(f"sampling.sampler: diffusers has no '{name}' for flow matching")
     sampler.set_timesteps(num_inference_steps)
-    # diffusers cuts σ·T down to whole numbers: the network would be told less noise than there is
-    sampler.timesteps = sampler.sigmas[:-1] * count
+    if not whole_timesteps:  # diffusers cuts σ·T down: the network would be told less noise than there is
+        sampler.timesteps = sampler.sigmas[:-1] * count
     return sampler
 
 
@@ -169,3 +182,21 @@ def initial_latents(schedule: NoiseSchedule, sampler: Any, noise: torch.Tensor) 
 def network_input(schedule: NoiseSchedule, sampler: Any, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
     """The sampler's state in the scale that the U-Net was trained on (N, c, h, w)."""
     return latents if schedule.is_flow else sampler.scale_model_input(latents, timestep)
+
+
+def sampler_state(schedule: NoiseSchedule, sampler: Any, noisy_latents: torch.Tensor, index: int) -> torch.Tensor:
+    """The inverse of `network_input` at step `index`: latents in the scale of training → the sampler's own state."""
+    if schedule.is_flow or not isinstance(sampler, _COUNT_IN_SIGMA):
+        return noisy_latents
+    return noisy_latents * (sampler.sigmas[index] ** 2 + 1) ** 0.5
+
+
+def begin_at(sampler: Any, index: int) -> None:
+    """Let a built sampler take its first step at timestep `index`: those that count steps must be told."""
+    if hasattr(sampler, "set_begin_index"):
+        sampler.set_begin_index(index)
+
+
+def is_first_order(name: str, index: int) -> bool:
+    """True where a solver can begin: Heun's second stage, at every odd index, needs what its first one left."""
+    return name != "heun" or index % 2 == 0

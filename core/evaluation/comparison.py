@@ -54,9 +54,11 @@ from core.evaluation.metrics import (
     resample_weights,
     wilson_interval,
 )
+from core.latent.survival import picture_psnr
 from core.runs.run import Run, now_iso
 from core.sampling.load import LoadedModel, load_model
-from core.sampling.steps import SampleRequest, batches_of, sample_steps
+from core.sampling.request import SampleRequest, batches_of
+from core.sampling.steps import sample_steps
 from core.seeding import generator
 
 if TYPE_CHECKING:
@@ -465,9 +467,7 @@ class _Session:
 
 def mean_psnr(first: np.ndarray, second: np.ndarray) -> float:
     """Mean peak signal-to-noise ratio in dB of uint8 pictures (N, H, W, C) in pairs; 100 dB for equal ones."""
-    errors = (first.astype(np.float64) - second.astype(np.float64)) ** 2
-    per_picture = np.maximum(errors.mean(axis=(1, 2, 3)), 255.0**2 * 1e-10)
-    return float(np.mean(10.0 * np.log10(255.0**2 / per_picture)))
+    return float(np.mean(picture_psnr(first, second)))
 
 
 def _fits(arrays: dict[str, np.ndarray], count: int) -> bool:

@@ -18,7 +18,8 @@ from core.evaluation.judge import Judge, load_or_train, split_features
 from core.evaluation.metrics import copy_ratio, frechet_distance, precision_recall, wilson_interval
 from core.evaluation.report import ClassScore, Report, list_reports, report_rows, write_report
 from core.runs.run import now_iso
-from core.sampling.steps import SampleRequest, batches_of, check_request, sample
+from core.sampling.request import SampleRequest, batches_of, request_of
+from core.sampling.steps import check_request, sample
 from core.seeding import derive
 
 if TYPE_CHECKING:
@@ -75,14 +76,7 @@ def evaluate(
     check_pictures(model, image_set)
     check_counts(num_samples, evaluation.recall_neighbours, image_set)
     labels = np.arange(num_samples) % image_set.num_classes
-    request = SampleRequest(
-        labels=tuple(int(label) for label in labels),
-        sampler=sampling.sampler,
-        num_inference_steps=sampling.num_inference_steps,
-        guidance_scale=sampling.guidance_scale,
-        seed=seed,
-        batch_size=sampling.batch_size,
-    )
+    request = request_of(sampling, labels, seed=seed)
     check_request(model, request)
     started = time.monotonic()
     judge = load_or_train(

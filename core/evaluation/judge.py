@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -43,6 +43,26 @@ WEIGHTS_FILE = "model.safetensors"
 FACTS_FILE = "judge.json"
 
 log = logging.getLogger(__name__)
+
+
+class Described(Protocol):
+    """What a judge must know about its data set; an ImageSet, or a model's facts where the pictures are not."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the data set."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """K names."""
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures, pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +183,7 @@ def load_or_train(
     """
     target = resolve_device(device) if isinstance(device, str) else device
     recipe = JudgeRecipe(seed=seed, epochs=epochs)
-    folder = cache_dir / "judges" / f"{image_set.fingerprint[:12]}-{_key(recipe)}"
+    folder = judge_folder(image_set.fingerprint, cache_dir=cache_dir, epochs=epochs, seed=seed)
     judge = _load(folder, image_set, recipe, target)
     if judge is not None:
         return judge
@@ -172,6 +192,20 @@ def load_or_train(
         if judge is not None:
             return judge
         return _keep(train_judge(image_set, recipe, device=target, progress=progress), folder, image_set, recipe)
+
+
+def load_kept(
+    image_set: Described, *, cache_dir: Path, epochs: int, seed: int = 0, device: str | torch.device = "auto"
+) -> Judge | None:
+    """The data set's judge when it was trained before, else None: nothing is trained, and no picture is needed."""
+    target = resolve_device(device) if isinstance(device, str) else device
+    folder = judge_folder(image_set.fingerprint, cache_dir=cache_dir, epochs=epochs, seed=seed)
+    return _load(folder, image_set, JudgeRecipe(seed=seed, epochs=epochs), target)
+
+
+def judge_folder(fingerprint: str, *, cache_dir: Path, epochs: int, seed: int = 0) -> Path:
+    """Where the judge of that data set is kept, whether it is there or not."""
+    return cache_dir / "judges" / f"{fingerprint[:12]}-{_key(JudgeRecipe(seed=seed, epochs=epochs))}"
 
 
 def train_judge(
@@ -321,7 +355,7 @@ def _replace(judge: Judge, **changes: Any) -> Judge:
     return Judge(**{**judge.__dict__, **changes})
 
 
-def _load(folder: Path, image_set: ImageSet, recipe: JudgeRecipe, device: torch.device) -> Judge | None:
+def _load(folder: Path, image_set: Described, recipe: JudgeRecipe, device: torch.device) -> Judge | None:
     """The cached judge, or None when there is none or it is not, to the last bit, what was written."""
     try:
         facts = json.loads((folder / FACTS_FILE).read_text())
@@ -331,7 +365,7 @@ def _load(folder: Path, image_set: ImageSet, recipe: JudgeRecipe, device: torch.
         if (facts["sha256"], facts["fingerprint"], facts["architecture_version"], facts["recipe"]) != expected:
             raise ValueError("its facts do not belong to its weights and its data set")
         network = JudgeNetwork(
-            channels=image_set.channels, image_size=image_set.image_size, num_classes=image_set.num_classes
+            channels=image_set.channels, image_size=image_set.image_size, num_classes=len(image_set.class_names)
         )
         network.load_state_dict(load_tensors(weights))
         return Judge(
@@ -352,7 +386,9 @@ def _load(folder: Path, image_set: ImageSet, recipe: JudgeRecipe, device: torch.
         return None
 
 
-def _keep(judge: Judge, folder: Path, image_set: ImageSet, recipe: JudgeRecipe) -> Judge:
+def judge_files(judge: Judge, image_set: ImageSet, recipe: JudgeRecipe | None = None) -> dict[str, bytes]:
+    """What a judge is on disk: its weights and what is known about it, by file name."""
+    recipe = recipe or JudgeRecipe(seed=judge.seed, epochs=judge.epochs)
     facts = {
         "data_set": image_set.name,
         "fingerprint": image_set.fingerprint,
@@ -366,10 +402,13 @@ def _keep(judge: Judge, folder: Path, image_set: ImageSet, recipe: JudgeRecipe) 
         "architecture_version": ARCHITECTURE_VERSION,
         "recipe": asdict(recipe),
     }
-    files = {WEIGHTS_FILE: _serialise(judge.network), FACTS_FILE: (json.dumps(facts, indent=1) + "\n").encode()}
+    return {WEIGHTS_FILE: _serialise(judge.network), FACTS_FILE: (json.dumps(facts, indent=1) + "\n").encode()}
+
+
+def _keep(judge: Judge, folder: Path, image_set: ImageSet, recipe: JudgeRecipe) -> Judge:
     try:
         _remove(folder)
-        atomic.write_folder(folder, files)
+        atomic.write_folder(folder, judge_files(judge, image_set, recipe))
     except OSError as error:
         log.warning("judge: it could not be kept in %s: %s", folder, error)
         return judge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from statistics import NormalDist
 
 import torch
@@ -157,16 +158,30 @@ def precision_recall(
     return _share_covered(fake, real, real_radii, block_size), _share_covered(real, fake, fake_radii, block_size)
 
 
+def nearest(queries: torch.Tensor, references: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(Euclidean distance (M,), place (M,) int64) of each of queries (M, D)'s nearest reference.
+
+    references: blocks (·, D) that follow each other, so that not all need to be in memory; ties go to the first.
+    """
+    best = torch.full((len(queries),), torch.inf)
+    places = torch.zeros(len(queries), dtype=torch.int64)
+    seen = 0
+    for block in references:
+        found = _squared_distances(queries, block).min(dim=1)
+        closer = found.values < best
+        best = torch.where(closer, found.values, best)
+        places = torch.where(closer, found.indices + seen, places)
+        seen += len(block)
+    return best.sqrt(), places
+
+
 def nearest_distances(
     queries: torch.Tensor, references: torch.Tensor, *, block_size: int | None = None
 ) -> torch.Tensor:
     """(M,) Euclidean distance of each of queries (M, D) to its nearest of references (N, D)."""
     centre = references.mean(dim=0)
     queries, references = (queries - centre).float(), (references - centre).float()
-    parts = [
-        _squared_distances(block, references).amin(dim=1) for block in queries.split(_rows(references, block_size))
-    ]
-    return torch.cat(parts).sqrt()
+    return nearest(queries, references.split(_rows(queries, block_size)))[0]
 
 
 def copy_ratio(fake: torch.Tensor, train: torch.Tensor, heldout: torch.Tensor) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core import atomic
 from core.errors import UsageError
+from core.evaluation.ceiling_results import Ceiling, ceiling_row
 from core.runs.run import Run
 
 FORMAT_VERSION = 1
@@ -65,8 +66,11 @@ class Report:
     format_version: int = FORMAT_VERSION
 
 
-def report_rows(report: Report) -> list[tuple[str, str, str]]:
-    """The report as (metric, value, note) for a table, the most telling first."""
+def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[str, str, str]]:
+    """The report as (metric, value, note) for a table, the most telling first.
+
+    ceiling: what is known of its VAE alone, measured by the same judge.
+    """
     of_classes = f"95 % interval {report.class_accuracy_low:.2%} to {report.class_accuracy_high:.2%}"
     real = ""
     if report.real_precision is not None and report.real_recall is not None:
@@ -80,6 +84,7 @@ def report_rows(report: Report) -> list[tuple[str, str, str]]:
         ("class accuracy", f"{report.class_accuracy:.2%}", f"the judge sees what was asked; {of_classes}"),
         ("FD-judge", f"{report.fd_judge:.4g}", f"lower is better; {report.fd_reference_count:,} training pictures"),
         ("FD-judge floor", f"{report.fd_floor:.4g}", f"{floor_count} against the same training pictures"),
+        *([ceiling_row(ceiling)] if ceiling else []),
         ("precision", f"{report.precision:.3f}", f"share that looks real; {against}{real}"),
         ("recall", f"{report.recall:.3f}", f"share of real variety that is reached; {against}"),
         (
@@ -144,3 +149,16 @@ def _read(path: Path) -> Report | None:
         return Report(**{**values, "per_class": scores})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def report_for_card(run: Run, step: int) -> Report | None:
+    """The evaluation to print on the card: of that checkpoint, drawn as the run's settings say if there is one, then
+    of the most pictures, then the newest."""
+    wanted = run.settings.sampling
+    of_step = [report for report in list_reports(run) if report.step == step]
+
+    def fitness(report: Report) -> tuple[bool, int]:
+        asked = (report.sampler, report.num_inference_steps, report.guidance_scale)
+        return asked == (wanted.sampler, wanted.num_inference_steps, wanted.guidance_scale), report.num_samples
+
+    return max(of_step, key=fitness, default=None)

@@ -21,7 +21,7 @@ from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
 
 Choice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
-CACHE_KINDS = ("arrays", "latents", "judges")
+CACHE_KINDS = ("arrays", "latents", "judges", "studies", "overviews")
 STALE_S = 3600.0
 
 
@@ -86,7 +86,10 @@ def run_sizes(store: RunStore) -> list[RunSize]:
 
 
 def cache_entries(cache_dir: Path, store: RunStore | None = None) -> list[CacheEntry]:
-    """Arrays, latents and judges. used_by needs the store; without it nothing is known to be in use."""
+    """Arrays, latents, judges, and what the Latents and Data pages measured.
+
+    used_by needs the store; without it nothing is known to be in use.
+    """
     active = [run for run in store.list() if observed_status(run).state.is_active] if store else []
     found = []
     for kind in CACHE_KINDS:

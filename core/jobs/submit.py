@@ -10,7 +10,7 @@ from core.evaluation.grid import cost_of
 from core.jobs.queue import Job
 from core.runs.run import Run
 
-CARRIED = ("LAB_DATA", "LAB_CACHE")
+CARRIED = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")
 
 
 def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:

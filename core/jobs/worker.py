@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.config.load import ENVIRONMENT, resolve_path
+from core.config.schema import Settings
 from core.errors import LabError, RunBusy
 from core.jobs.attempts import TOKEN_VARIABLE
 from core.jobs.processes import own_identity
@@ -181,7 +182,15 @@ def _what_to_lower(run: Run | None) -> str:
         return "use a smaller batch_size or more gradient_accumulation_steps"
 
 
-def place(run: Run, name: str) -> Path:
+class Trained(Protocol):
+    """Whatever has the settings it was trained with: a run, or a model folder."""
+
+    @property
+    def settings(self) -> Settings:
+        """The frozen settings."""
+
+
+def place(run: Trained, name: str) -> Path:
     """The run's `paths.data` or `paths.cache`; LAB_DATA and LAB_CACHE win, as everywhere."""
     for variable, setting in ENVIRONMENT.items():
         if setting == f"paths.{name}" and os.environ.get(variable):

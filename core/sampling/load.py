@@ -30,7 +30,10 @@ Weights = Literal["ema", "raw"]
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A denoiser ready to sample, in evaluation mode, on one device."""
+    """A denoiser ready to sample, in evaluation mode, on one device.
+
+    weights_sha256: of the U-Net's and the VAE's weights together, '' when the model was never on disk.
+    """
 
     unet: UNet2DModel
     codec: LatentCodec
@@ -41,6 +44,7 @@ class LoadedModel:
     run_id: str
     step: int
     device: torch.device
+    weights_sha256: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -72,7 +76,8 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
     for sentence in checkpoint.skipped:
         logger.warning("%s: %s; using step %s", run.id, sentence, f"{checkpoint.step:,}")
     target = resolve_device(device)
-    unet = build_from_files(UNet2DModel, checkpoint.files, "unet_ema" if weights == "ema" else "unet")
+    name = "unet_ema" if weights == "ema" else "unet"
+    unet = build_from_files(UNet2DModel, checkpoint.files, name)
     try:
         data = atomic.read_json(run.data_path)
         class_names, fingerprint = tuple(map(str, data["class_names"])), str(data["fingerprint"])
@@ -88,7 +93,15 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
         run_id=run.id,
         step=checkpoint.step,
         device=target,
+        weights_sha256=weights_hash(
+            checkpoint.files[f"{name}/{WEIGHTS_FILE}"], (run.vae_dir / WEIGHTS_FILE).read_bytes()
+        ),
     )
+
+
+def weights_hash(*parts: bytes) -> str:
+    """sha256 over the weights of a model: the same pictures need the same."""
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def load_codec(folder: Path, device: torch.device) -> LatentCodec:

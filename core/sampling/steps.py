@@ -1,40 +1,44 @@
-"""Sampling as a generator of frozen records; a picture depends on (seed, its index) only, not on its batch."""
+"""Sampling as a generator of frozen records; a picture depends on its seed and label only, not on its batch."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from core.diffusion.guidance import guided_output
-from core.diffusion.samplers import build_sampler, initial_latents, is_stochastic, network_input, scales_at
-from core.diffusion.schedule import to_pred_original
+from core.diffusion.guidance import GuidedOutput, guided_output
+from core.diffusion.samplers import (
+    begin_at,
+    build_sampler,
+    initial_latents,
+    is_first_order,
+    is_stochastic,
+    network_input,
+    sampler_state,
+    scales_at,
+)
+from core.diffusion.schedule import to_pred_epsilon, to_pred_original
 from core.errors import UsageError
 from core.sampling.load import LoadedModel
-from core.seeding import generator
+from core.sampling.noise import class_labels, first_noise, noise_sources, takes_mixtures
+from core.sampling.request import Branch, SampleRequest, Start, batches_of, check_guidance, check_pictures
 
 OnProgress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleRequest:
-    """What to draw. Picture i has label labels[i] and noise from (seed, first_index + i)."""
-
-    labels: tuple[int, ...]
-    sampler: str
-    num_inference_steps: int
-    guidance_scale: float
-    seed: int
-    batch_size: int = 256
-    first_index: int = 0
+SMALLEST_SCALE = 1e-6
+LMS_ORDER = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerStep:
-    """One network evaluation. Latents are (N, c, h, w), noisy_latents in the scale the U-Net was trained on."""
+    """One network evaluation. Latents are (N, c, h, w), noisy_latents in the scale the U-Net was trained on.
+
+    unguided_original: the clean latents that the conditional output alone implies; None without guidance.
+    guidance_strength (N,): ‖guided - conditional‖ / ‖conditional‖ of the network's output.
+    """
 
     index: int
     num_evaluations: int
@@ -43,65 +47,42 @@ class SamplerStep:
     noise_scale: float
     noisy_latents: torch.Tensor
     pred_original_sample: torch.Tensor
+    pred_epsilon: torch.Tensor
     next_latents: torch.Tensor
-    guidance_difference: torch.Tensor | None
+    unguided_original: torch.Tensor | None
+    guidance_strength: torch.Tensor
 
 
 def check_request(model: LoadedModel, request: SampleRequest) -> None:
     """Raises UsageError for a label outside the classes, an unknown sampler or a pair that is refused."""
-    for label in request.labels:
-        if not 0 <= label < model.num_classes:
-            raise UsageError(
-                f"labels: {label} is outside the classes 0 to {model.num_classes - 1} "
-                f"({', '.join(model.class_names[:12])}{'…' if model.num_classes > 12 else ''})"
-            )
-    build_sampler(request.sampler, model.schedule, request.num_inference_steps)
+    check_pictures(request, model.class_names)
+    sampler_of(model, request)
+    if request.to_seeds and is_stochastic(request.sampler):
+        raise UsageError(
+            f"sampler: '{request.sampler}' draws new noise at every step, so that a walk would not end in the picture "
+            "of the other seed",
+            "walk with unipc, dpmpp_2m, ddim or euler",
+        )
 
 
-@torch.no_grad()
-def sample_steps(model: LoadedModel, request: SampleRequest) -> Iterator[SamplerStep]:
+def sampler_of(model: LoadedModel, request: SampleRequest) -> Any:
+    """The sampler that the request names, for this model. Raises UsageError for a pair that is refused."""
+    return build_sampler(
+        request.sampler, model.schedule, request.num_inference_steps, whole_timesteps=request.whole_timesteps
+    )
+
+
+def sample_steps(
+    model: LoadedModel, request: SampleRequest, *, branch: Branch | None = None, start: Start | None = None
+) -> Iterator[SamplerStep]:
     """Denoise all of `request.labels` at once (ignoring batch_size), one record a network evaluation.
 
-    The last record's next_latents are the finished latents. Raises UsageError like `check_request`.
+    The last record's next_latents are the finished latents. branch: go another way from one step on; start: begin there
+    with real pictures. Raises UsageError like `check_request`, before the first record.
     """
     check_request(model, request)
-    sampler = build_sampler(request.sampler, model.schedule, request.num_inference_steps)
-    count = len(request.labels)
-    sources = [generator(request.seed, "sample", request.first_index + index) for index in range(count)]
-    noise = torch.stack([torch.randn(model.latent_shape, generator=source) for source in sources])
-    labels = torch.tensor(request.labels, device=model.device)
-    latents = initial_latents(model.schedule, sampler, noise.to(model.device))
-    extra = {"generator": sources} if is_stochastic(request.sampler) else {}
-
-    def denoise(noisy_latents: torch.Tensor, timestep: torch.Tensor, class_labels: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = model.unet(noisy_latents, timestep, class_labels=class_labels).sample
-        return result
-
-    for index, timestep in enumerate(sampler.timesteps):
-        signal_scale, noise_scale = scales_at(model.schedule, sampler, index)
-        noisy_latents = network_input(model.schedule, sampler, latents, timestep)
-        model_output, difference = guided_output(
-            denoise,
-            noisy_latents,
-            timestep.to(model.device, torch.float32),
-            labels,
-            guidance_scale=request.guidance_scale,
-            unconditional_label=model.unconditional_label,
-        )
-        latents = sampler.step(model_output, timestep, latents, **extra).prev_sample
-        yield SamplerStep(
-            index=index,
-            num_evaluations=len(sampler.timesteps),
-            timestep=float(timestep),
-            signal_scale=signal_scale,
-            noise_scale=noise_scale,
-            noisy_latents=noisy_latents,
-            pred_original_sample=to_pred_original(
-                model.schedule.prediction_type, model_output, noisy_latents, max(signal_scale, 1e-6), noise_scale
-            ),
-            next_latents=latents,
-            guidance_difference=difference,
-        )
+    walk = _Walk(model, request, branch, start)
+    return walk.steps()
 
 
 def sample(model: LoadedModel, request: SampleRequest, on_progress: OnProgress | None = None) -> np.ndarray:
@@ -116,15 +97,182 @@ def sample(model: LoadedModel, request: SampleRequest, on_progress: OnProgress |
     return np.concatenate(pictures)
 
 
-def batches_of(request: SampleRequest) -> Iterator[SampleRequest]:
-    """The request cut into parts of batch_size, each keeping its pictures' indices."""
-    for start in range(0, len(request.labels), request.batch_size):
-        yield SampleRequest(
-            labels=request.labels[start : start + request.batch_size],
-            sampler=request.sampler,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            seed=request.seed,
-            batch_size=request.batch_size,
-            first_index=request.first_index + start,
+class _Walk:
+    """One way from noise to pictures: which sampler, which labels and which guidance hold at which step."""
+
+    def __init__(self, model: LoadedModel, request: SampleRequest, branch: Branch | None, start: Start | None) -> None:
+        self.model, self.request, self.branch = model, request, branch
+        self.sampler = sampler_of(model, request)
+        self.sources = noise_sources(request)
+        self.labels = class_labels(request, model.num_classes, model.device)
+        self.unet: Any = takes_mixtures(model.unet) if request.label_mix else model.unet
+        total = len(self.sampler.timesteps)
+        if branch:
+            _check_step("branch", branch.at, total)
+            changed = _branched_request(request, branch)
+            check_pictures(changed, model.class_names)
+            sampler_of(model, changed)
+        if start:
+            _check_step("start", start.at, total - 1)
+            expected = (len(request.labels), *model.latent_shape)
+            if tuple(start.latents.shape) != expected:
+                raise UsageError(f"start: latents of shape {tuple(start.latents.shape)} given, {expected} needed")
+        self.start = start
+
+    @torch.no_grad()
+    def steps(self) -> Iterator[SamplerStep]:
+        """The records, see `sample_steps`."""
+        model, request, sampler = self.model, self.request, self.sampler
+        noise = first_noise(request, self.sources, model.latent_shape, model.device)
+        first = 0
+        if self.start:
+            first = _first_order_index(request.sampler, self.start.at)
+            latents = self._noised(self.start.latents.to(model.device), noise, first)
+            begin_at(sampler, first)
+        else:
+            latents = initial_latents(model.schedule, sampler, noise)
+        labels, guidance = self.labels, request.guidance
+        total, index, done, began = len(sampler.timesteps), first, 0, first
+        branch = self.branch
+        while index < len(sampler.timesteps):
+            if branch and done == branch.at:
+                labels = self._branch_labels(branch)
+                guidance = branch.guidance or guidance
+                check_guidance(guidance)
+                if branch.sampler and branch.sampler != request.sampler:
+                    sampler, latents, index = self._change_sampler(branch, sampler, latents, index, labels, guidance)
+                    total, began = done + len(sampler.timesteps) - index, index
+                branch = None
+            name = self._name_at(sampler)
+            timestep = sampler.timesteps[index]
+            signal_scale, noise_scale = scales_at(model.schedule, sampler, index)
+            noisy_latents = network_input(model.schedule, sampler, latents, timestep)
+            told = self._ask(noisy_latents, timestep, labels, guidance)
+            extra: dict[str, Any] = {"generator": self.sources} if is_stochastic(name) else {}
+            if name == "lms":  # diffusers takes its order from the step's index, also when it began later
+                extra["order"] = min(LMS_ORDER, index - began + 1)
+            latents = sampler.step(told.model_output, timestep, latents, **extra).prev_sample
+            yield self._record(
+                told, noisy_latents, latents, timestep, signal_scale, noise_scale, index=done, total=total - first
+            )
+            index, done = index + 1, done + 1
+
+    def _name_at(self, sampler: Any) -> str:
+        changed = sampler is not self.sampler and self.branch and self.branch.sampler
+        return changed or self.request.sampler
+
+    def _branch_labels(self, branch: Branch) -> torch.Tensor:
+        if not branch.labels:
+            return self.labels
+        labels = torch.tensor(branch.labels, device=self.model.device)
+        if self.labels.is_floating_point():
+            return torch.nn.functional.one_hot(labels, self.model.num_classes + 1).to(self.labels.dtype)
+        return labels
+
+    def _noised(self, clean: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
+        """Clean latents at the noise level of step `index`, in the sampler's own scale."""
+        signal, noisy = scales_at(self.model.schedule, self.sampler, index)
+        return sampler_state(self.model.schedule, self.sampler, signal * clean + noisy * noise, index)
+
+    def _ask(
+        self, noisy_latents: torch.Tensor, timestep: torch.Tensor, labels: torch.Tensor, guidance: Any
+    ) -> GuidedOutput:
+        def denoise(noisy: torch.Tensor, at: torch.Tensor, class_labels: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.unet(noisy, at, class_labels=class_labels).sample
+            return result
+
+        return guided_output(
+            denoise,
+            noisy_latents,
+            timestep.to(self.model.device, torch.float32),
+            labels,
+            guidance_scale=guidance.scale_at(float(timestep) / self.model.schedule.num_train_timesteps),
+            unconditional_label=self.model.unconditional_label,
+            rescale=guidance.rescale,
         )
+
+    def _change_sampler(
+        self, branch: Branch, old: Any, latents: torch.Tensor, index: int, labels: torch.Tensor, guidance: Any
+    ) -> tuple[Any, torch.Tensor, int]:
+        """(the new sampler, its state, its next step): it goes on at its timestep nearest to that of the old one.
+
+        Where the two samplers do not visit the same noise level, one deterministic jump (DDIM, arXiv 2010.02502 eq. 12)
+        along the network's answer takes the latents there.
+        """
+        schedule = self.model.schedule
+        assert branch.sampler is not None
+        new = sampler_of(self.model, _branched_request(self.request, branch))
+        timestep = old.timesteps[index]
+        signal, noise = scales_at(schedule, old, index)
+        noisy = network_input(schedule, old, latents, timestep)
+        places = [place for place in range(len(new.timesteps)) if is_first_order(branch.sampler, place)]
+        shares = {place: _noise_share(*scales_at(schedule, new, place)) for place in places}
+        place = min(places, key=lambda candidate: abs(shares[candidate] - _noise_share(signal, noise)))
+        goal_signal, goal_noise = scales_at(schedule, new, place)
+        if (goal_signal, goal_noise) != (signal, noise):
+            told = self._ask(noisy, timestep, labels, guidance)
+            kind = schedule.prediction_type
+            clean = to_pred_original(kind, told.model_output, noisy, max(signal, SMALLEST_SCALE), noise)
+            noisy = goal_signal * clean + goal_noise * to_pred_epsilon(clean, noisy, signal, max(noise, SMALLEST_SCALE))
+        begin_at(new, place)
+        return new, sampler_state(schedule, new, noisy, place), place
+
+    def _record(
+        self,
+        told: GuidedOutput,
+        noisy_latents: torch.Tensor,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        signal_scale: float,
+        noise_scale: float,
+        *,
+        index: int,
+        total: int,
+    ) -> SamplerStep:
+        kind, signal = self.model.schedule.prediction_type, max(signal_scale, SMALLEST_SCALE)
+        clean = to_pred_original(kind, told.model_output, noisy_latents, signal, noise_scale)
+        unguided = None
+        strength = torch.zeros(len(clean))
+        if told.difference is not None:
+            unguided = to_pred_original(kind, told.conditional, noisy_latents, signal, noise_scale)
+            moved = (told.model_output - told.conditional).flatten(1).norm(dim=1)
+            strength = (moved / told.conditional.flatten(1).norm(dim=1).clamp_min(1e-12)).cpu()
+        return SamplerStep(
+            index=index,
+            num_evaluations=total,
+            timestep=float(timestep),
+            signal_scale=signal_scale,
+            noise_scale=noise_scale,
+            noisy_latents=noisy_latents,
+            pred_original_sample=clean,
+            pred_epsilon=to_pred_epsilon(clean, noisy_latents, signal_scale, max(noise_scale, SMALLEST_SCALE)),
+            next_latents=latents,
+            unguided_original=unguided,
+            guidance_strength=strength,
+        )
+
+
+def _branched_request(request: SampleRequest, branch: Branch) -> SampleRequest:
+    guidance = branch.guidance or request.guidance
+    return replace(
+        request,
+        labels=branch.labels or request.labels,
+        sampler=branch.sampler or request.sampler,
+        guidance_scale=guidance.scale,
+        guidance_rescale=guidance.rescale,
+        guidance_interval=guidance.interval,
+    )
+
+
+def _first_order_index(name: str, at: int) -> int:
+    """The step at or before `at` where a two-stage solver is between its steps."""
+    return at if is_first_order(name, at) else at - 1
+
+
+def _check_step(what: str, at: int, last: int) -> None:
+    if not 0 <= at <= last:
+        raise UsageError(f"{what}: step {at} does not exist, this path has steps 0 to {last}")
+
+
+def _noise_share(signal: float, noise: float) -> float:
+    return noise / (signal + noise)

@@ -1,30 +1,75 @@
-"""The recorded path of a sample: what the decoder shows of x_t and of the predicted clean latents at every step."""
+"""The recorded path of a sample: what a person can look at, at every step of the denoising."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 
+from core.errors import LabError
 from core.sampling.load import LoadedModel
-from core.sampling.steps import SampleRequest, sample_steps
+from core.sampling.request import Branch, SampleRequest, Start
+from core.sampling.steps import SamplerStep, sample_steps
+
+OnStep = Callable[[int, int, np.ndarray], None]
+MOST_LOG_SNR = 20.0  # log-SNR of clean pictures is infinite; curves end here
+
+
+class SamplingCancelled(LabError):
+    """Somebody asked to stop between two steps. Nothing of the drawing is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """What can be read off the path itself, F frames, N pictures, float32.
+
+    log_snr (F,): log of signal² / noise², cut off at ±20. latent_norm (F, N): root mean square of the noisy latents.
+    guidance_strength (F, N): ‖guided - conditional‖ / ‖conditional‖ of the network's output, 0 where guidance is off.
+    straightness (F, N): cosine between this step's move and the whole way from noise to picture, in the coordinates in
+    which a perfect path is straight, x / (signal + noise) (arXiv 2209.03003); 1 = straight; the last frame repeats.
+    """
+
+    log_snr: np.ndarray
+    latent_norm: np.ndarray
+    guidance_strength: np.ndarray
+    straightness: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """What only the Generate page looks at, F frames, N pictures.
+
+    latents (F, N, c, h, w) float32: noisy latents in the scale of training. predicted_noise: the same shape, float16.
+    guidance_change (F, N, H, W, C) int16: the predicted clean picture with guidance minus the one without, in grey
+    levels; None when guidance is off throughout.
+    """
+
+    latents: np.ndarray
+    predicted_noise: np.ndarray
+    guidance_change: np.ndarray | None
+    curves: Curves
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
     """F frames (network evaluations, then the finished picture) of N pictures; pictures are (…, H, W, C) uint8.
 
+    steps (F,): which network evaluation a frame is before, from 0; all of them unless fewer frames were asked for.
     timesteps (F,) falling to 0; signal_scale, noise_scale (F,); noisy_images and predicted_images (F, N, H, W, C).
+    layers: None when they were not asked for.
     """
 
     labels: tuple[int, ...]
+    steps: np.ndarray
     timesteps: np.ndarray
     signal_scale: np.ndarray
     noise_scale: np.ndarray
     noisy_images: np.ndarray
     predicted_images: np.ndarray
+    layers: Layers | None = None
 
     @property
     def images(self) -> np.ndarray:
@@ -33,29 +78,104 @@ class Trajectory:
 
 
 def record(
-    model: LoadedModel, request: SampleRequest, on_progress: Callable[[int, int], None] | None = None
+    model: LoadedModel,
+    request: SampleRequest,
+    on_step: OnStep | None = None,
+    *,
+    with_layers: bool = False,
+    branch: Branch | None = None,
+    start: Start | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    most_frames: int | None = None,
 ) -> Trajectory:
-    """Sample all of `request.labels` at once and keep every step. on_progress(frames done, frames)."""
-    facts: list[tuple[float, float, float]] = []
+    """Sample all of `request.labels` at once and keep every step, or `most_frames` of them with both ends.
+
+    on_step(steps done, steps with the finished picture, predicted clean pictures (N, H, W, C)) after each step that is
+    kept. Raises SamplingCancelled when should_stop said so, UsageError as `sample_steps`.
+    """
+    count = len(request.labels)
     noisy: list[np.ndarray] = []
     predicted: list[np.ndarray] = []
+    steps: list[SamplerStep] = []
+    changes: list[np.ndarray | None] = []
     final = torch.empty(0)
-    for step in sample_steps(model, request):
-        facts.append((step.timestep, step.signal_scale, step.noise_scale))
-        both = model.codec.decode_to_uint8(torch.cat([step.noisy_latents, step.pred_original_sample]))
-        noisy.append(both[: len(request.labels)])
-        predicted.append(both[len(request.labels) :])
-        final = step.next_latents
-        if on_progress:
-            on_progress(step.index + 1, step.num_evaluations + 1)
+    total = 0
+    for step in sample_steps(model, request, branch=branch, start=start):
+        if should_stop():
+            raise SamplingCancelled("drawing: cancelled")
+        final, total = step.next_latents, step.num_evaluations
+        if step.index not in _kept_frames(total, most_frames):
+            continue
+        unguided = step.unguided_original if with_layers else None
+        parts = [step.noisy_latents, step.pred_original_sample, *([] if unguided is None else [unguided])]
+        pictures = model.codec.decode_to_uint8(torch.cat(parts))
+        noisy.append(pictures[:count])
+        predicted.append(pictures[count : 2 * count])
+        changes.append(None if unguided is None else predicted[-1].astype(np.int16) - pictures[2 * count :])
+        steps.append(step)
+        if on_step:
+            on_step(step.index + 1, step.num_evaluations + 1, predicted[-1])
     images = model.codec.decode_to_uint8(final)
-    facts.append((0.0, 1.0, 0.0))
-    timesteps, signal_scale, noise_scale = (np.array(column) for column in zip(*facts, strict=True))
+    if on_step:
+        on_step(total + 1, total + 1, images)
     return Trajectory(
-        labels=request.labels,
-        timesteps=timesteps,
-        signal_scale=signal_scale,
-        noise_scale=noise_scale,
+        labels=branch.labels if branch and branch.labels else request.labels,
+        steps=np.array([*(step.index for step in steps), total]),
+        timesteps=np.array([*(step.timestep for step in steps), 0.0]),
+        signal_scale=np.array([*(step.signal_scale for step in steps), 1.0]),
+        noise_scale=np.array([*(step.noise_scale for step in steps), 0.0]),
         noisy_images=np.stack([*noisy, images]),
         predicted_images=np.stack([*predicted, images]),
+        layers=_layers(steps, final, changes, images) if with_layers else None,
     )
+
+
+@lru_cache(maxsize=64)
+def _kept_frames(total: int, most_frames: int | None) -> frozenset[int]:
+    """Of the frames 0 to `total`, evenly `most_frames` with the first and the last."""
+    count = total + 1 if most_frames is None else min(total + 1, max(2, most_frames))
+    return frozenset(int(place) for place in np.linspace(0, total, count).round())
+
+
+def _layers(
+    steps: list[SamplerStep], final: torch.Tensor, changes: list[np.ndarray | None], images: np.ndarray
+) -> Layers:
+    nothing = np.zeros(images.shape, dtype=np.int16)
+    change = None
+    if any(part is not None for part in changes):
+        change = np.stack([*(nothing if part is None else part for part in changes), nothing])
+    latents = torch.stack([*(step.noisy_latents for step in steps), final]).float().cpu()
+    noise = torch.stack([*(step.pred_epsilon for step in steps), steps[-1].pred_epsilon]).half().cpu()
+    strength = torch.stack([*(step.guidance_strength for step in steps), torch.zeros(len(final))])
+    return Layers(
+        latents=latents.numpy(),
+        predicted_noise=noise.numpy(),
+        guidance_change=change,
+        curves=Curves(
+            log_snr=log_snr(
+                [step.signal_scale for step in steps] + [1.0], [step.noise_scale for step in steps] + [0.0]
+            ),
+            latent_norm=latents.flatten(2).square().mean(2).sqrt().numpy(),
+            guidance_strength=strength.numpy(),
+            straightness=straightness(
+                latents,
+                torch.tensor([step.signal_scale + step.noise_scale for step in steps] + [1.0]),
+            ).numpy(),
+        ),
+    )
+
+
+def log_snr(signal_scale: list[float], noise_scale: list[float]) -> np.ndarray:
+    """log(signal² / noise²) (F,), cut off at ±20."""
+    with np.errstate(divide="ignore"):
+        value = 2 * (np.log(np.array(signal_scale)) - np.log(np.array(noise_scale)))
+    return np.clip(value, -MOST_LOG_SNR, MOST_LOG_SNR).astype(np.float32)
+
+
+def straightness(latents: torch.Tensor, total_scale: torch.Tensor) -> torch.Tensor:
+    """latents (F, N, c, h, w), total_scale (F,) = signal + noise → (F, N), see `Curves`."""
+    places = latents.flatten(2) / total_scale.to(latents)[:, None, None]
+    moves = places[1:] - places[:-1]
+    whole = places[-1:] - places[:1]
+    cosine = torch.nn.functional.cosine_similarity(moves, whole.expand_as(moves), dim=2)
+    return torch.cat([cosine, cosine[-1:]])

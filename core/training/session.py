@@ -32,6 +32,7 @@ from core.training.trackers import Trackers
 
 logger = logging.getLogger(__name__)
 
+FIRST_PREVIEW = 20
 ShouldStop = Callable[[], bool]
 OnStep = Callable[[StepResult], None]
 
@@ -153,12 +154,17 @@ def run_training(
 
 
 def preview_steps(total: int, count: int) -> list[int]:
-    """At most `count` log-spaced steps from 0 to `total`, both included: early learning changes fastest."""
+    """At most `count` steps from 0 to `total`, both included, log-spaced: early learning changes fastest.
+
+    The first after 0 is at 1 % of the training and by step FIRST_PREVIEW: before, the averaged weights are still those
+    of the beginning, and a film would stand still.
+    """
     if count <= 0:
         return []
     if count == 1:
         return [total]
-    spaced = np.logspace(0, math.log10(max(total, 1)), count - 1)
+    first = max(1.0, min(FIRST_PREVIEW, total / 100))
+    spaced = np.logspace(math.log10(first), math.log10(max(total, 1)), count - 1)
     return sorted({0, total, *(round(step) for step in spaced)})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from core.runs.checkpoints import WEIGHTS_FILE, load_newest
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.sampling.load import LoadedModel, build_from_files, load_codec
-from core.sampling.steps import SampleRequest
+from core.sampling.request import request_of
 from core.sampling.trajectory import record
 from core.seeding import derive, generator
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
@@ -73,13 +74,9 @@ def train(
 
     validate = _validation(run, images, codec, drawing, device)
     count = settings.logging.preview_images
-    request = SampleRequest(
-        labels=tuple(index % images.num_classes for index in range(count)),
-        sampler=settings.sampling.sampler,
+    request = replace(
+        request_of(settings.sampling, (index % images.num_classes for index in range(count))),
         num_inference_steps=settings.logging.preview_inference_steps,
-        guidance_scale=settings.sampling.guidance_scale,
-        seed=settings.sampling.seed,
-        batch_size=count,
     )
 
     def preview(network: Any) -> dict[str, np.ndarray]:

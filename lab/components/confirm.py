@@ -23,6 +23,7 @@ class _Question:
     verb: str
     action: Callable[[], None]
     ask_name: bool
+    note: str = ""
 
 
 def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, what: str = "a run of") -> None:
@@ -47,6 +48,23 @@ def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, wh
     st.rerun()
 
 
+def confirm_for_good(owner: str, verb: str, action: Callable[[], None], *, what: str, name: str) -> None:
+    """As `confirm_if_not_mine`, for what cannot be brought back: one's own is asked for too.
+
+    what: the kind of thing, as in 'Remove a model of Ana?'. name: what it is called, not escaped; '' for none.
+    """
+    whose = "yours" if owner == who() else owner or "somebody"
+    st.session_state[_QUESTION] = _Question(
+        title=f"{_sentence(verb)} {what} of {whose}?",
+        owner=owner,
+        verb=verb,
+        action=action,
+        ask_name=False,
+        note=f"{f'**{escaped(name, 120)}**' if name else 'It'} goes for good, for everybody.",
+    )
+    st.rerun()
+
+
 def open_question() -> None:
     """Show the dialog of a question that waits for its answer. Home.py calls it once for all pages.
 
@@ -58,10 +76,11 @@ def open_question() -> None:
 
 
 def _ask(question: _Question) -> None:
-    st.markdown(
-        f"This touches what belongs to **{escaped(question.owner or 'somebody unknown', 120)}**. "
-        f"The events will say that **{escaped(who(), NAME_LIMIT)}** did it."
-    )
+    touched = f"This touches what belongs to **{escaped(question.owner or 'somebody unknown', 120)}**. "
+    if question.note:
+        st.markdown(question.note if question.owner == who() else touched + question.note)
+    else:
+        st.markdown(f"{touched}The events will say that **{escaped(who(), NAME_LIMIT)}** did it.")
     if question.ask_name:
         st.text_input("Your name", key="confirm-who", max_chars=NAME_LIMIT, on_change=_remember_name)
     with st.container(horizontal=True, horizontal_alignment="right"):

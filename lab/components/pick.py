@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from core.sampling.model_facts import PREFIX
+from lab.services.model_sources import ModelSource
 from lab.services.models import newest_step
 from lab.services.runs import RunView
 from lab.text import ago, count, escaped, plain
@@ -34,7 +36,7 @@ def pick_many(label: str, names: Mapping[str, str], param: str, default: Sequenc
     state = f"pick-{param}"
     wanted = st.query_params.get(param, "")
     if _another_link(param, wanted) or state not in st.session_state:
-        asked = [name for name in wanted.split(",") if name in names]
+        asked = [name for name in dict.fromkeys(wanted.split(",")) if name in names]
         st.session_state[state] = asked or list(default)
     st.session_state[state] = [name for name in st.session_state[state] if name in names]
     chosen = st.pills(
@@ -55,6 +57,26 @@ def pick_model(views: Sequence[RunView], label: str = "Model") -> RunView:
     if wanted and wanted not in by_id:
         st.warning(f"Run {escaped(wanted)} cannot draw: it is not a U-Net run with a checkpoint. Showing another.")
     return by_id[pick(label, names, RUN)]
+
+
+def pick_source(sources: Sequence[ModelSource], label: str = "Model") -> ModelSource:
+    """A run or a model folder to draw with. `sources` must not be empty."""
+    by_key = {source.key: source for source in sources}
+    made = {"run": "{}", "demo": "comes with the lab", "model": "imported as {}"}
+    names = {
+        key: plain(f"{source.title} · step {count(source.steps[0])} · {made[source.kind].format(_made(source))}")
+        for key, source in by_key.items()
+    }
+    wanted = st.query_params.get(RUN, "")
+    if wanted and wanted not in by_key:
+        st.warning(
+            f"{escaped(wanted)} cannot draw: it is no U-Net run with a checkpoint and no model. Showing another."
+        )
+    return by_key[pick(label, names, RUN)]
+
+
+def _made(source: ModelSource) -> str:
+    return source.key.removeprefix(PREFIX) if source.kind == "model" else ago(source.created_at)
 
 
 def _another_link(param: str, wanted: str) -> bool:

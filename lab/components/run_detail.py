@@ -21,7 +21,7 @@ from lab.components.stop_progress import is_leaving, stop_progress
 from lab.services import acting, runs
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
-from lab.state import go_to, open_comparison, select_run
+from lab.state import go_to, open_comparison, open_film, select_run
 from lab.text import count, duration, escaped
 
 MOST_PREVIEWS = 7
@@ -167,6 +167,8 @@ def _previews(run_id: str) -> None:
             _strip(f"step {count(step)}", preview.images if preview else None)
         if view.run.info.kind == "unet":
             st.caption("The same classes from the same noise at every step of the training.")
+        if len(steps) > 1 and st.button("Watch the film", icon=":material/movie:", key="film"):
+            open_film(view.id)
 
 
 def _strip(words: str, images: np.ndarray | None) -> None:

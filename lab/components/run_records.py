@@ -13,6 +13,7 @@ import yaml
 from core.config.load import dump_settings
 from core.runs.listing import CheckpointInfo
 from lab.components.problems import problems_shown
+from lab.components.run_evaluation import run_evaluation
 from lab.components.run_window import close_window, open_window
 from lab.services import acting, runs
 from lab.services.runs import RunView
@@ -25,6 +26,7 @@ METRIC_NAMES = {
     "loss": "training loss",
     "val_loss": "held-out loss",
     "reconstruction": "reconstruction error",
+    "edge": "edge error",
     "kl": "KL divergence",
     "learning_rate": "learning rate",
     "grad_norm": "gradient norm before clipping",
@@ -37,8 +39,9 @@ MOST_CHECKPOINTS = 8
 
 def run_records(view: RunView) -> None:
     """The tabs; each opens although another cannot be read."""
-    tabs = st.tabs(["Metrics", "Configuration", "Log", "Checkpoints", "Events"])
-    for tab, draw in zip(tabs, (_metrics, _configuration, _log, _checkpoints, _events), strict=True):
+    tabs = st.tabs(["Metrics", "Evaluation", "Configuration", "Log", "Checkpoints", "Events"])
+    draws = (_metrics, run_evaluation, _configuration, _log, _checkpoints, _events)
+    for tab, draw in zip(tabs, draws, strict=True):
         with tab, problems_shown():
             draw(view)
 

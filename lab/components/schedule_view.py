@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,19 +10,18 @@ import streamlit as st
 
 from core.errors import LabError
 from lab.charts.schedule import Line, schedule_figure, visited_figure
+from lab.components.dissolving import dissolving
 from lab.components.pick import RUN, pick, pick_many
-from lab.components.pictures import png
-from lab.components.scrubber import pack, scrubber
 from lab.services import schedules
+from lab.services.dissolving import pictures_for
 from lab.services.runs import RunView
-from lab.services.schedules import PICTURES, Spec
+from lab.services.schedules import Spec
 from lab.text import count, escaped, plain
 
 NAMED = ("cosine", "linear", "scaled_linear", "sigmoid", "flow")
 FIRST_SHOWN = ("cosine", "linear")
 MOST = 6
 OWN = "own"
-STRIP_COLUMNS = 9
 AXES = {"t": "timestep t", "log_snr": "log-SNR", "sigma": "σ"}
 
 
@@ -36,22 +34,25 @@ def schedule_view() -> None:
         return
     run_id = _choose_run(views)
     with st.spinner("Loading PyTorch and the pictures"):
-        pictures = schedules.pictures_for(run_id)
+        pictures = pictures_for(run_id)
         tables = {spec.label: schedules.table(spec) for spec in specs}
     _verdict(specs, tables)
-    _dissolving(specs, run_id, pictures)
+    dissolving(specs, run_id, pictures)
+    _why_cosine()
     st.divider()
     _curves(specs, tables)
     _visited(specs)
     if run_id:
         _channels(specs, run_id)
-    _why_cosine()
 
 
 def _choose(views: Sequence[RunView]) -> list[Spec]:
     """The schedules to look at, at most six; one's own is described beside."""
     runs = {view.id: view for view in views[:MOST]}
-    names = {**{name: name for name in NAMED}, **{key: f"of run {plain(view.title, 40)}" for key, view in runs.items()}}
+    titles = Counter(view.title for view in runs.values())
+    names = {name: name for name in NAMED}
+    for key, view in runs.items():  # runs of one name are told apart by the end of their id
+        names[key] = f"of run {plain(view.title, 40)}" + (f" ({key[-4:]})" if titles[view.title] > 1 else "")
     names[OWN] = "one's own"
     picked = pick_many("Schedules", names, "schedules", FIRST_SHOWN)
     specs: list[Spec] = []
@@ -72,9 +73,22 @@ def _own() -> Spec | None:
     """One's own schedule, or None with the reason on the screen."""
     cells = st.columns([2, 2, 2, 2, 3], vertical_alignment="bottom")
     name = cells[0].selectbox("Form", NAMED, index=1, key="own-form", bind="query-params")
-    steps = int(cells[1].number_input("T", 10, 10_000, 1000, key="own-t", bind="query-params"))
-    start = float(cells[2].number_input("First β", 1e-6, 0.999, 1e-4, format="%.5f", key="own-b0", bind="query-params"))
-    end = float(cells[3].number_input("Last β", 1e-6, 0.999, 0.02, format="%.5f", key="own-b1", bind="query-params"))
+    # a float, as Streamlit's whole numbers raise where a link says infinity
+    steps = int(
+        cells[1].number_input("T", 10.0, 10_000.0, 1000.0, 1.0, format="%.0f", key="own-t", bind="query-params")
+    )
+    fixed = name in ("cosine", "flow")
+    why = f"{name} is given by a formula without β" if fixed else None
+    start = float(
+        cells[2].number_input(
+            "First β", 1e-6, 0.999, 1e-4, format="%.5f", key="own-b0", bind="query-params", disabled=fixed, help=why
+        )
+    )
+    end = float(
+        cells[3].number_input(
+            "Last β", 1e-6, 0.999, 0.02, format="%.5f", key="own-b1", bind="query-params", disabled=fixed, help=why
+        )
+    )
     zero = cells[4].toggle(
         "Zero terminal SNR", key="own-zero", bind="query-params",
         help="Rescale the schedule so that the last timestep is pure noise (arXiv 2305.08891, algorithm 1)",
@@ -93,6 +107,11 @@ def _choose_run(views: Sequence[RunView]) -> str:
         st.caption("No trained U-Net yet, so only pixels are shown; with one, its latents are shown decoded as well.")
         return ""
     names = {view.id: plain(view.title) for view in views}
+    wanted = st.query_params.get(RUN, "")
+    if wanted and wanted not in names:
+        st.warning(
+            f"Run {escaped(wanted, 60)} has no latents: it is not a U-Net run with a checkpoint. Showing another."
+        )
     return pick("Pictures and latents of", names, RUN)
 
 
@@ -114,64 +133,6 @@ def _verdict(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) ->
                 help="√ᾱ at the last timestep. Sampling starts from noise alone; what training still saw of the "
                 "picture there, mostly its brightness, sampling cannot know (arXiv 2305.08891).",
             )
-
-
-def _dissolving(specs: Sequence[Spec], run_id: str, pictures: schedules.Pictures) -> None:
-    """A few pictures under all schedules, driven by one slider of t, and the strip."""
-    names = dict(enumerate(pictures.names))
-    chosen = st.pills(
-        "Pictures", list(names), selection_mode="multi", default=list(names)[:PICTURES], key="pictures",
-        format_func=lambda place: escaped(names[place], 30), persist_state="session",
-        help=f"Held-out pictures of {plain(pictures.title, 60)}; the first {PICTURES} chosen are shown",
-    )  # fmt: skip
-    few = tuple(sorted(chosen or [0])[:PICTURES])
-    layers = [np.concatenate([schedules.noised(spec, run_id, few) for spec in specs], axis=1)]
-    if run_id:
-        try:
-            decoded = np.concatenate([schedules.noised_latents(spec, run_id, few) for spec in specs], axis=1)
-            layers.append(decoded)
-        except LabError as error:
-            st.warning(escaped(str(error), 300))
-    shares = np.linspace(0, 1, len(layers[0]))
-    captions = ["The picture with noise added", "Its latent with noise added, decoded"][: len(layers)]
-    scrubber(
-        pack(
-            layers if len(layers) > 1 else [layers[0], layers[0]],
-            [f"t = {share:.0%} of T" for share in shares],
-            columns=len(few),
-            zoom=max(1, round(320 / (len(few) * layers[0].shape[3]))),
-            heads=[plain(names[place], 30) for place in few],
-            sides=[plain(spec.label, 40) for spec in specs],
-            captions=captions,
-            first=len(shares) // 2,
-        ),
-        key="dissolving",
-    )
-    st.caption("The same noise under every schedule: drag t, and watch at which t each digit is lost.")
-    keep = np.linspace(0, len(shares) - 1, STRIP_COLUMNS).round().astype(int)
-    rows = [(spec.label, layers[0][keep, place * len(few)]) for place, spec in enumerate(specs)]
-    st.html(strip_html(rows, [f"{shares[index]:.0%}" for index in keep]))
-    words = "One picture along the way, t in percent of T."
-    if {"cosine", "linear"} <= {spec.label for spec in specs}:
-        words += (
-            " Cosine spreads the loss evenly; linear has lost the digit half-way and spends the rest of its timesteps "
-            "on noise."
-        )
-    st.caption(words)
-
-
-def strip_html(rows: Sequence[tuple[str, np.ndarray]], heads: Sequence[str]) -> str:
-    """A table of pictures: a row a schedule (name, pictures (F, H, W, C) uint8), a column a time."""
-    top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
-    body = ""
-    for name, frames in rows:
-        cells = "".join(
-            f'<td><img alt="{html.escape(plain(name, 60))}" src="data:image/png;base64,'
-            f'{base64.b64encode(png(frame)).decode()}"></td>'
-            for frame in frames
-        )
-        body += f"<tr><th>{html.escape(plain(name, 60))}</th>{cells}</tr>"
-    return f'<table class="lab-strip"><tr><th></th>{top}</tr>{body}</table>'
 
 
 def _curves(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> None:
@@ -210,7 +171,11 @@ def _curves(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> 
 
 def _visited(specs: Sequence[Spec]) -> None:
     """The timesteps that samplers visit on one of the schedules."""
-    with st.expander("Which timesteps does a sampler visit?"):
+    with st.expander(
+        "Which timesteps does a sampler visit?", key="rug-open", on_change="rerun", bind="query-params"
+    ) as box:
+        if not box.open:
+            return
         cells = st.columns([2, 1, 4], vertical_alignment="bottom")
         labels = [spec.label for spec in specs]
         label = cells[0].selectbox("On", labels, format_func=lambda text: plain(text, 60), key="rug-schedule")
@@ -231,7 +196,9 @@ def _visited(specs: Sequence[Spec]) -> None:
 
 def _channels(specs: Sequence[Spec], run_id: str) -> None:
     """SNR a channel, before and after the latents are scaled."""
-    with st.expander("What does scaling the latents do?"):
+    with st.expander("What does scaling the latents do?", key="scaling", on_change="rerun", bind="query-params") as box:
+        if not box.open:
+            return
         try:
             raw, scaled = schedules.channel_snr(specs[0], run_id)
         except LabError as error:
@@ -263,5 +230,6 @@ def _why_cosine() -> None:
             f"{1 - lost[0] / len(linear):.0%} of the steps are spent on what is nearly noise already, in training and "
             f"in sampling. **Cosine** crosses the same line at t = {count(lost[1])} and loses the picture evenly, "
             "so every step teaches something. It also ends closer to pure noise, from which sampling starts "
-            "(arXiv 2102.09672, section 3.2 and figure 5)."
+            "(arXiv 2102.09672, section 3.2 and figure 5). **Flow matching** loses it as evenly and ends in pure noise "
+            "exactly; choose *flow* above to see it beside them."
         )

@@ -1,52 +1,32 @@
-// Denoising scrubber. data = bytes: u32 header length (little endian), header as JSON, then one sprite-sheet image
-// that holds every frame of every layer. All scrubbing happens here; Python hears nothing until a new drawing comes.
+// Scrubber: playing, keys and what belongs to one drawing; the parts are in scrubber_*.js, put before this file.
+// All scrubbing happens here; Python hears of a branch, no more.
 const kept = new WeakMap()
+const BAND_ROWS = 4 // up to so many rows the chosen picture is told of under the slider, which then stays where it is
 
-function parse(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data)
-  const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)))
-  return { header, image: bytes.subarray(4 + length) }
-}
-
-function label(box, texts, direction, width) {
-  box.replaceChildren(...texts.map((text) => {
-    const item = document.createElement("span")
-    item.textContent = item.title = text
-    return item
-  }))
-  box.style.display = texts.length ? "grid" : "none"
-  box.style[direction === "column" ? "gridTemplateColumns" : "gridTemplateRows"] = `repeat(${texts.length}, minmax(0, 1fr))`
-  box.style.width = width
-}
-
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   const find = (selector) => parentElement.querySelector(selector)
-  const { header, image } = parse(data)
   const root = find(".scrubber"), range = find("input[type=range]"), play = find(".play")
-  const readout = find("output"), speed = find("select")
-  const canvases = [find(".noisy"), find(".clean")]
+  const readout = find("output"), speed = find("select"), panels = find(".panels"), large = find(".large")
   let state = kept.get(parentElement)
   if (!state) {
-    state = { frame: 0, timer: null, sheet: null, id: null }
+    state = { frame: 0, picked: -1, timer: null, id: null, same: null, views: [], charts: [], sheets: [], parsed: null }
     kept.set(parentElement, state)
   }
+  const parsed = state.parsed?.raw === data ? state.parsed : { raw: data, ...parse(data), state }
+  const { header } = parsed
+  const fresh = state.id !== header.id
+  state.parsed = parsed
+  const last = header.frames - 1, wished = wishedOf(header)
 
   const draw = (frame) => {
-    state.frame = Math.max(0, Math.min(header.frames - 1, frame))
+    state.frame = Math.max(0, Math.min(last, frame))
     range.value = state.frame
     readout.textContent = header.labels[state.frame]
     range.setAttribute("aria-valuetext", header.labels[state.frame])
     root.dataset.frame = state.frame
-    if (!state.sheet) return
-    canvases.forEach((canvas, layer) => {
-      const cell = layer * header.frames + state.frame
-      const context = canvas.getContext("2d")
-      context.imageSmoothingEnabled = false
-      context.drawImage(
-        state.sheet, (cell % header.columns) * header.width, Math.floor(cell / header.columns) * header.height,
-        header.width, header.height, 0, 0, canvas.width, canvas.height)
-    })
+    for (const view of state.views) blit(header, view, state.frame, view.canvas, 0, 0, header.width, header.height)
+    for (const found of state.charts) found.move(state.frame)
+    drawLarge(large, parsed, state)
   }
   const pause = () => {
     clearInterval(state.timer)
@@ -55,54 +35,91 @@ export default function ({ data, parentElement }) {
     root.dataset.playing = "0"
   }
   const start = () => {
-    if (state.frame >= header.frames - 1) draw(0)
+    if (state.frame >= last) draw(0)
     play.textContent = "Pause"
     root.dataset.playing = "1"
-    state.timer = setInterval(() => (state.frame >= header.frames - 1 ? pause() : draw(state.frame + 1)), 1000 / Number(speed.value))
+    state.timer = setInterval(() => (state.frame >= last ? pause() : draw(state.frame + 1)), 1000 / Number(speed.value))
   }
   const toggle = () => (state.timer ? pause() : start())
+  const seek = (frame) => { pause(); draw(frame) }
+  const fit = () => fitPanels(panels, header, state)
 
-  range.max = header.frames - 1
-  range.oninput = () => { pause(); draw(Number(range.value)) }
+  const pick = (index, layer) => {
+    state.picked = index
+    if (layer) state.layer = layer
+    large.hidden = index < 0
+    root.dataset.picked = index
+    if (index >= 0) fillLarge(large, parsed, index)
+    fit()
+    state.charts = drawCurves(find(".curves"), parsed, index, seek)
+    for (const found of state.charts) found.move(state.frame)
+    drawLarge(large, parsed, state)
+  }
+  const showLayers = async () => {
+    chipsOf(find(".chips"), header, wished, showLayers)
+    const shown = header.layers.map((layer, index) => ({ layer, index })).filter(({ layer }) => wished.has(layer.name))
+    const made = shown.map((each, place) => panelOf(header, each, place, (index) =>
+      pick(index === state.picked && each.layer.name === state.layer ? -1 : index, each.layer.name)))
+    state.views = made
+    panels.replaceChildren(...made.map((view) => view.figure))
+    fit()
+    for (const view of made) view.sheet = await sheetOf(parsed, view.index)
+    if (state.id !== header.id || state.views !== made) return
+    root.dataset.ready = "1"
+    root.dataset.drawing = header.id
+    draw(state.frame)
+  }
+
+  const low = header.rows <= BAND_ROWS
+  large.classList.toggle("band", low)
+  if (low) find(".bar").after(large)
+  else find(".stage").append(large)
+  range.max = last
+  range.oninput = () => seek(Number(range.value))
   play.onclick = toggle
+  find(".back").onclick = () => seek(state.frame - 1)
+  find(".on").onclick = () => seek(state.frame + 1)
+  find(".close").onclick = () => pick(-1)
+  const branch = find(".branch")
+  branch.hidden = !header.branch
+  branch.onclick = () => setTriggerValue("branch", state.frame)
   speed.onchange = () => { if (state.timer) { pause(); start() } }
+  root.classList.toggle("picks", header.names.length > 0)
   root.onkeydown = (event) => {
-    if (event.target === speed) return
+    if (event.target === speed || event.ctrlKey || event.metaKey || event.altKey) return
+    const near = (way) => { if (header.names.length) pick((state.picked + way + header.pictures) % header.pictures) }
     const moves = {
-      ArrowLeft: () => draw(state.frame - 1), ArrowRight: () => draw(state.frame + 1),
-      Home: () => draw(0), End: () => draw(header.frames - 1), " ": toggle,
+      ArrowLeft: () => seek(state.frame - 1), ArrowRight: () => seek(state.frame + 1), Home: () => seek(0), End: () => seek(last),
+      " ": toggle, PageDown: () => near(1), PageUp: () => near(state.picked < 0 ? 0 : -1), Escape: () => { if (state.picked >= 0) pick(-1) },
     }
     const move = moves[event.key]
-    if (!move || (event.key === " " && event.target === play)) return
-    if (event.key !== " ") pause()
+    if (!move || (event.key === " " && event.target.tagName === "BUTTON")) return
     move()
     event.preventDefault()
   }
 
-  if (state.id !== header.id) {
+  if (fresh) {
+    const again = state.same === header.same, plays = state.timer // the same pictures, of which more is known now
     pause()
-    state.id = header.id
-    state.sheet = null
-    root.dataset.ready = "0"
-    canvases.forEach((canvas) => {
-      canvas.width = header.width * header.zoom
-      canvas.height = header.height * header.zoom
-      canvas.style.width = `${header.width * header.zoom}px`
-    })
-    const width = `${header.width * header.zoom}px`
-    parentElement.querySelectorAll(".heads").forEach((box) => label(box, header.heads, "column", width))
-    parentElement.querySelectorAll(".sides").forEach((box) => label(box, header.sides, "row", ""))
-    if (header.captions.length) parentElement.querySelectorAll("figure").forEach((figure, layer) => {
-      figure.style.display = layer < header.captions.length ? "" : "none"
-      figure.querySelector("figcaption").textContent = header.captions[layer] ?? ""
-    })
-    createImageBitmap(new Blob([image], { type: header.mime })).then((sheet) => {
-      if (state.id !== header.id) return
-      state.sheet = sheet
-      root.dataset.ready = "1"
-      draw(header.first)
-    })
+    Object.assign(state, { id: header.id, same: header.same })
+    if (again) {
+      state.frame = Math.min(state.frame, last)
+      pick(state.picked)
+      showLayers()
+      if (plays) start()
+    } else {
+      Object.assign(state, { frame: header.first, picked: -1, sheets: [], views: [] })
+      root.dataset.ready = "0"
+      pick(-1)
+      showLayers()
+    }
   } else draw(state.frame)
 
-  return () => { clearInterval(state.timer); kept.delete(parentElement) }
+  const resized = new ResizeObserver(fit)
+  resized.observe(panels)
+  const app = document.querySelector(".stApp"), themed = new MutationObserver(() => {
+    if (state.views.some((view) => view.layer.signed && state.sheets[view.index]?.theme !== (isDark() ? "dark" : "light"))) showLayers()
+  })
+  if (app) themed.observe(app, { attributes: true, attributeFilter: ["class", "style"] })
+  return () => { resized.disconnect(); themed.disconnect(); clearInterval(state.timer); kept.delete(parentElement) }
 }

@@ -1,34 +1,60 @@
-"""Models ready to draw, shared by all sessions. PyTorch is imported inside the functions, at the first picture."""
+"""Drawing with models that all sessions share. PyTorch is imported inside the functions, at the first picture."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import gc
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
-from core.config.pairs import offered_samplers, pair_warning
-from core.errors import CheckpointError
-from core.runs.listing import list_checkpoints
+from core.errors import UsageError
+from core.runs.provenance import package_versions
 from core.runs.run import Run
-from lab.services.runs import open_store
+from core.sampling.recipe import Recipe
+from lab.services.model_shelf import ModelShelf
+from lab.services.model_sources import (
+    Weights,
+    classes_of,
+    facts_of,
+    load_source,
+    newest_step,
+    poor_choice_for,
+    samplers_for,
+    stamp_of,
+)
+
+if TYPE_CHECKING:
+    from core.sampling.load import LoadedModel
+    from core.sampling.request import Start
+    from core.sampling.trajectory import Layers
+
+__all__ = ["Drawing", "Recipe", "borrowed", "classes_of", "draw", "draw_recipe", "newest_step"]
 
 MAX_FRAMES = 101
 MAX_KEPT_BYTES = 256 * 2**20
-_ONE_AT_A_TIME = threading.Lock()  # load and inference together: a model must not be released under a session
+MAX_PICTURES = 64
+MAX_IDLE_MODELS = 4
+AT_ONCE = threading.BoundedSemaphore(4)  # drawings at a time, whatever the model: their memory adds up
+PREVIEWS_A_SECOND = 10.0
+FULL_GPU = "The GPU had no room, so this was drawn on the CPU."
+OTHER_WEIGHTS = "These are not the weights that the recipe was written with: the pictures may differ."
+OnStep = Callable[[int, int, np.ndarray], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
     """Pictures and their path. (F, N, H, W, C) uint8; steps, timesteps and scales (F,); the last frame is the end.
 
-    A path of more than 101 frames is thinned out, the first and the last frame stay. `steps` counts from 0.
+    A path of more than 101 frames is thinned out, the first and the last frame stay. `steps` counts from 0. recipe:
+    what gives these pictures again; device: in words; notes: sentences that whoever looks at it should read; layers:
+    None unless asked for, as in `core.sampling.trajectory.Layers`.
     """
 
     labels: tuple[int, ...]
@@ -40,6 +66,11 @@ class Drawing:
     noisy_images: np.ndarray
     predicted_images: np.ndarray
     step: int
+    recipe: Recipe
+    device: str
+    notes: tuple[str, ...]
+    fingerprint: str
+    layers: Layers | None
 
     @property
     def images(self) -> np.ndarray:
@@ -48,52 +79,118 @@ class Drawing:
 
     @property
     def num_bytes(self) -> int:
-        """Memory of the pictures."""
-        return self.noisy_images.nbytes + self.predicted_images.nbytes
+        """Memory of the pictures and their layers."""
+        arrays = [self.noisy_images, self.predicted_images]
+        if self.layers is not None:
+            arrays += [self.layers.latents, self.layers.predicted_noise]
+            arrays += [] if self.layers.guidance_change is None else [self.layers.guidance_change]
+        return sum(array.nbytes for array in arrays)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _load(run_id: str, step: int, weights: str = "ema", exactly: bool = False):  # type: ignore[no-untyped-def]
-    """exactly: that checkpoint or an error; otherwise the newest that verifies."""
-    from core.sampling.load import load_model
+class _Drawings:
+    """The newest drawings of all sessions, by what decides them; not st.cache_data, which cannot hold a callback."""
 
-    run = open_store().get(run_id)
-    device = run.settings.machine.device
-    return load_model(run, device=device, weights=weights, step=step if exactly else None)  # type: ignore[arg-type]
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, bool], Drawing] = OrderedDict()
+        self._lock = threading.Lock()
 
+    def find(self, recipe: Recipe, with_layers: bool) -> Drawing | None:
+        """A kept drawing of this recipe; one with layers serves whoever wants none."""
+        with self._lock:
+            for layered in (with_layers, True):
+                key = (_deciding(recipe), layered)
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key]
+        return None
 
-@contextlib.contextmanager
-def borrowed(run_id: str, step: int, weights: str = "ema") -> Iterator[Any]:
-    """The model of one checkpoint (`core.sampling.load.LoadedModel`) while nobody else uses any. Raises a LabError."""
-    with _ONE_AT_A_TIME:
-        yield _load(run_id, step, weights, exactly=True)
+    def add(self, recipe: Recipe, drawing: Drawing) -> Drawing:
+        """Keep it; the oldest go while all together are too large."""
+        with self._lock:
+            self._kept[_deciding(recipe), drawing.layers is not None] = drawing
+            while len(self._kept) > 1 and sum(each.num_bytes for each in self._kept.values()) > MAX_KEPT_BYTES:
+                self._kept.popitem(last=False)
+        return drawing
 
-
-def newest_step(run: Run) -> int:
-    """Step of the newest checkpoint. Raises CheckpointError when there is none."""
-    found = list_checkpoints(run)
-    if not found:
-        raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
-    return found[-1].step
-
-
-def classes_of(run: Run) -> tuple[str, ...]:
-    """Names of the classes the run was trained on. Raises CheckpointError when its data.json cannot be read."""
-    try:
-        names = json.loads(run.data_path.read_text())["class_names"]
-        return tuple(str(name) for name in names)
-    except (OSError, ValueError, TypeError, KeyError):
-        raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._kept.clear()
 
 
 @st.cache_resource(show_spinner=False)
-def _drawings() -> OrderedDict[tuple[Any, ...], Drawing]:
-    """The newest drawings of all sessions; not st.cache_data, which cannot hold a function that shows progress."""
-    return OrderedDict()
+def _drawings() -> _Drawings:
+    return _Drawings()
+
+
+@st.cache_resource(show_spinner=False)
+def shelf() -> ModelShelf:
+    """The loaded models of this server."""
+    return ModelShelf(most=MAX_IDLE_MODELS, on_release=_free_gpu)
+
+
+@contextlib.contextmanager
+def borrowed(source: str, step: int, weights: Weights = "ema", device: str = "") -> Iterator[LoadedModel]:
+    """The model of one checkpoint; nobody releases it before the block ends. Raises a LabError."""
+    key = (source, step, weights, device, stamp_of(source))
+    with shelf().lease(key, lambda: load_source(source, step, weights, device)) as model:
+        yield model
+
+
+def kept_drawing(recipe: Recipe, *, with_layers: bool = False) -> Drawing | None:
+    """The drawing of this recipe when it is among the newest ones."""
+    return _drawings().find(recipe, with_layers)
+
+
+def draw_recipe(
+    recipe: Recipe,
+    *,
+    with_layers: bool = False,
+    on_step: OnStep | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Drawing:
+    """Draw and keep the whole path, or take it from the newest drawings.
+
+    on_step(steps done, steps, predicted clean pictures (N, H, W, C)), at most ten times a second. should_stop is asked
+    at every step; SamplingCancelled is raised then, and nothing is kept, as with any error out of on_step. A GPU
+    without room is tried once; then the CPU draws, and the drawing's notes say so. Raises a LabError in one sentence.
+    """
+    import torch
+
+    if len(recipe.labels) > MAX_PICTURES:
+        raise UsageError(
+            f"recipe: {len(recipe.labels):,} pictures, at most {MAX_PICTURES} are drawn here",
+            "use python -m core sample --recipe",
+        )
+    kept = _drawings().find(recipe, with_layers)
+    if kept is not None:
+        return kept
+    steps = None if on_step is None else _at_most(on_step, PREVIEWS_A_SECOND)
+    with _turn(should_stop):
+        with contextlib.suppress(torch.cuda.OutOfMemoryError):
+            return _drawings().add(recipe, _draw(recipe, "", with_layers, steps, should_stop))
+        shelf().trim(0)
+        _free_gpu()
+        found = _draw(recipe, "cpu", with_layers, steps, should_stop, notes=(FULL_GPU,))
+        return _drawings().add(recipe, found)
+
+
+@contextlib.contextmanager
+def _turn(should_stop: Callable[[], bool]) -> Iterator[None]:
+    """One of the few that draw at a time; who waits can be cancelled."""
+    from core.sampling.trajectory import SamplingCancelled
+
+    while not AT_ONCE.acquire(timeout=0.2):
+        if should_stop():
+            raise SamplingCancelled("drawing: cancelled")
+    try:
+        yield
+    finally:
+        AT_ONCE.release()
 
 
 def draw(
-    run_id: str,
+    source: str,
     step: int,
     labels: tuple[int, ...],
     *,
@@ -103,61 +200,108 @@ def draw(
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Drawing:
-    """Sample with a run's checkpoint and keep the whole path. Raises a LabError in one sentence."""
-    from core.sampling.steps import SampleRequest
+    """Pictures 0, 1, 2, … of a seed, as `python -m core sample` draws them, without layers. Raises a LabError."""
+    recipe = Recipe(
+        source=source,
+        step=step,
+        labels=labels,
+        seeds=(seed,) * len(labels),
+        places=tuple(range(len(labels))),
+        sampler=sampler,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+    )
+    return draw_recipe(recipe, on_step=on_progress and (lambda done, total, _: on_progress(done, total)))
+
+
+def _draw(
+    recipe: Recipe,
+    device: str,
+    with_layers: bool,
+    on_step: OnStep | None,
+    should_stop: Callable[[], bool],
+    notes: tuple[str, ...] = (),
+) -> Drawing:
+    from core.device import device_label
     from core.sampling.trajectory import record
 
-    key = (run_id, step, labels, sampler, num_inference_steps, guidance_scale, seed)
-    with _ONE_AT_A_TIME:
-        kept = _drawings()
-        if key in kept:
-            kept.move_to_end(key)
-            return kept[key]
-        model = _load(run_id, step)
+    with borrowed(recipe.source, recipe.step, recipe.weights, device) as model:
         path = record(
             model,
-            SampleRequest(
-                labels=labels,
-                sampler=sampler,
-                num_inference_steps=num_inference_steps,
-                guidance_scale=guidance_scale,
-                seed=seed,
-                batch_size=len(labels),
-            ),
-            on_progress,
+            recipe.request(),
+            on_step,
+            with_layers=with_layers,
+            branch=recipe.branching(),
+            start=_start(recipe, model),
+            should_stop=should_stop,
+            most_frames=MAX_FRAMES,
         )
-        last = len(path.timesteps) - 1
-        keep = np.unique(np.linspace(0, last, min(last + 1, MAX_FRAMES)).round().astype(int))
-        kept[key] = Drawing(
-            labels=labels,
+        if recipe.weights_sha256 and recipe.weights_sha256 != model.weights_sha256:
+            notes = (*notes, OTHER_WEIGHTS)
+        return Drawing(
+            labels=path.labels,
             class_names=model.class_names,
-            steps=keep,
-            timesteps=path.timesteps[keep],
-            signal_scale=path.signal_scale[keep],
-            noise_scale=path.noise_scale[keep],
-            noisy_images=path.noisy_images[keep],
-            predicted_images=path.predicted_images[keep],
+            steps=path.steps,
+            timesteps=path.timesteps,
+            signal_scale=path.signal_scale,
+            noise_scale=path.noise_scale,
+            noisy_images=path.noisy_images,
+            predicted_images=path.predicted_images,
             step=model.step,
+            recipe=recipe.model_copy(update={"weights_sha256": model.weights_sha256, "versions": package_versions()}),
+            device=device_label(model.device),
+            notes=notes,
+            fingerprint=model.image_set_fingerprint,
+            layers=path.layers,
         )
-        while len(kept) > 1 and sum(drawing.num_bytes for drawing in kept.values()) > MAX_KEPT_BYTES:
-            kept.popitem(last=False)
-        return kept[key]
+
+
+def _start(recipe: Recipe, model: LoadedModel) -> Start | None:
+    if recipe.start is None:
+        return None
+    from core.data.arrays import prepare
+    from core.sampling.pictures_in import start_of, start_of_picture
+
+    if recipe.start.picture:
+        return start_of_picture(recipe.start, model, len(recipe.labels))
+    facts = facts_of(recipe.source)
+    data = facts.settings.data.model_copy(update={"download": False})
+    return start_of(recipe.start, model, prepare(data, data_dir=facts.data_dir, cache_dir=facts.cache_dir))
+
+
+def _deciding(recipe: Recipe) -> str:
+    """A recipe without what is only told about it. The hash stays: it decides what is said about the weights."""
+    return f"{stamp_of(recipe.source)} {recipe.model_copy(update={'versions': {}}).to_json()}"
+
+
+def _at_most(on_step: OnStep, per_second: float) -> OnStep:
+    """The first and the last step always, those between at most so often."""
+    told = -np.inf
+
+    def sometimes(done: int, total: int, pictures: np.ndarray) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if done == total or now - told >= 1.0 / per_second:
+            on_step(done, total, pictures)
+            told = time.monotonic()
+
+    return sometimes
+
+
+def _free_gpu() -> None:
+    """Give memory of released models back to the GPU."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def sampler_choices(run: Run, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
     """(samplers that work with this run, the others with the reason why not)."""
-    diffusion = run.settings.diffusion
-    return offered_samplers(
-        schedule=diffusion.schedule,
-        prediction_type=diffusion.prediction_type,
-        rescale_betas_zero_snr=diffusion.rescale_betas_zero_snr,
-        num_inference_steps=num_inference_steps,
-        num_train_timesteps=diffusion.num_train_timesteps,
-    )
+    return samplers_for(run.settings, num_inference_steps)
 
 
 def poor_choice(run: Run, sampler: str, num_inference_steps: int) -> str | None:
     """Why a sampler that works is a poor choice at so few steps, with the number, or None."""
-    return pair_warning(
-        schedule=run.settings.diffusion.schedule, sampler=sampler, num_inference_steps=num_inference_steps
-    )
+    return poor_choice_for(run.settings, sampler, num_inference_steps)

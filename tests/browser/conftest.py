@@ -49,6 +49,7 @@ class Server:
             **os.environ,
             "LAB_RUNS": str(self.folder / "runs"),
             "LAB_CACHE": str(self.folder / "cache"),
+            "LAB_GALLERY": str(self.folder / "gallery"),
             "OMP_NUM_THREADS": "1",
         }
         with (self.folder / "server.log").open("ab") as log:

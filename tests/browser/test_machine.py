@@ -93,6 +93,9 @@ def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], st
     ana.locator(f".st-key-queue-up-{second.id}").get_by_role("button").click()
     wait_for(lambda: order(first.folder.parent) == [second.id, first.id], "her own run did not move at once", 30)
     wait_for(lambda: ("moved in the queue", "Ana") in events(second), "the move is not on record", 30)
+    # an open menu closes when its row moves: the other browser shall have seen the move
+    expect(new.locator(f".st-key-queue-up-{second.id}").get_by_role("button")).to_be_disabled()
+    new.wait_for_selector(IDLE)
 
     new.locator(f".st-key-queue-menu-{first.id}").get_by_role("button").click()
     new.get_by_text("Take out", exact=True).click()

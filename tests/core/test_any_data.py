@@ -18,7 +18,8 @@ from core.config.schema import Settings
 from core.data import loaders
 from core.data.catalog import entry
 from core.sampling.load import load_model
-from core.sampling.steps import SampleRequest, sample
+from core.sampling.request import SampleRequest
+from core.sampling.steps import sample
 from tests.core.conftest import Lab
 
 SOURCE = np.random.default_rng(0)

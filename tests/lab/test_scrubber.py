@@ -12,12 +12,28 @@ import pytest
 from PIL import Image
 
 from lab.components.pictures import mosaic, png
-from lab.components.scrubber import MAX_PICTURES, MAX_SIDE, frames_that_fit, pack, side_by_side
+from lab.components.scrubber import (
+    MAX_PICTURES,
+    Beside,
+    Layer,
+    frames_that_fit,
+    pack,
+    pack_layers,
+    side_by_side,
+    signed_levels,
+    tiled,
+)
+from lab.components.sprites import MAX_SIDE
 
 
-def unpack(payload: bytes) -> tuple[dict[str, Any], Image.Image]:
+def unpack(payload: bytes) -> tuple[dict[str, Any], list[Image.Image]]:
     (length,) = struct.unpack("<I", payload[:4])
-    return json.loads(payload[4 : 4 + length]), Image.open(io.BytesIO(payload[4 + length :]))
+    header, at, sheets = json.loads(payload[4 : 4 + length]), 4 + length, []
+    for layer in header["layers"]:
+        sheets.append(Image.open(io.BytesIO(payload[at : at + layer["bytes"]])))
+        at += layer["bytes"]
+    assert len(payload) == at + 4 * header["numbers"] + header["odds"] + header["nearest"]["bytes"]
+    return header, sheets
 
 
 def frames(count: int, pictures: int, size: int = 8, channels: int = 1) -> np.ndarray:
@@ -29,12 +45,11 @@ def frames(count: int, pictures: int, size: int = 8, channels: int = 1) -> np.nd
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_frame_of_every_layer_lies_where_the_header_says(channels: int) -> None:
     noisy, clean = frames(5, 4, channels=channels), 255 - frames(5, 4, channels=channels)
-    header, sheet = unpack(pack([noisy, clean], ["a", "b", "c", "d", "e"], columns=2))
-    pixels = np.asarray(sheet.convert("L")).astype(int)
+    header, sheets = unpack(pack([noisy, clean], ["a", "b", "c", "d", "e"], columns=2))
 
     def value(layer: int, frame: int) -> int:
-        cell = layer * header["frames"] + frame
-        top, left = cell // header["columns"] * header["height"], cell % header["columns"] * header["width"]
+        facts, pixels = header["layers"][layer], np.asarray(sheets[layer].convert("L")).astype(int)
+        top, left = frame // facts["columns"] * facts["height"], frame % facts["columns"] * facts["width"]
         return int(pixels[top + 3, left + 3])
 
     seen = [[value(layer, frame) for frame in range(5)] for layer in range(2)]
@@ -56,8 +71,8 @@ def test_other_names_make_another_drawing() -> None:
 def test_as_many_frames_as_are_said_to_fit_do_fit(columns: int, size: int) -> None:
     count = frames_that_fit(101, MAX_PICTURES, columns, size)
     small = np.zeros((count, MAX_PICTURES, size, size, 1), dtype=np.uint8)
-    _, sheet = unpack(pack([small, small], [""] * count, columns=columns))
-    assert max(sheet.size) <= MAX_SIDE
+    _, sheets = unpack(pack([small, small], [""] * count, columns=columns))
+    assert max(side for sheet in sheets for side in sheet.size) <= MAX_SIDE
 
 
 def test_ten_digits_over_fifty_steps_are_a_few_hundred_kilobytes() -> None:
@@ -99,3 +114,38 @@ def test_pictures_have_one_black_pixel_between_them(channels: int) -> None:
     assert (sheet[:8, 8:10] == 0).all()
     assert (sheet[10:, 10:] == 0).all()  # the fourth place is empty
     assert Image.open(io.BytesIO(png(sheet))).size == (18, 18)
+
+
+def test_odds_travel_with_the_step_at_which_each_digit_commits() -> None:
+    turns = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.9, 0.1]]
+    odds = np.array([turns, [[0.5, 0.5]] * 4]).swapaxes(0, 1)
+    layer = Layer(name="clean", title="", caption="", pictures=frames(4, 2))
+    payload = pack_layers([layer], [""] * 4, columns=2, odds=odds, classes=("0", "1"), asked=(0, 1))
+    header, _ = unpack(payload)
+    assert (header["classes"], header["asked"], header["commits"]) == (["0", "1"], [0, 1], [2, -1])
+    sent = np.frombuffer(payload[-header["odds"] :], dtype=np.uint8).reshape(odds.shape) / 255
+    np.testing.assert_allclose(sent, odds, atol=1 / 255)
+
+
+def test_more_about_the_same_pictures_leaves_them_the_same() -> None:
+    layers = [Layer(name="clean", title="", caption="", pictures=frames(4, 2))]
+    beside = Beside(pictures=frames(1, 2)[0] + 200, titles=("a", "b"), words=("far", "near"))
+    plain, more = (pack_layers(layers, [""] * 4, columns=2, nearest=found) for found in (None, beside))
+    first, second = unpack(plain)[0], unpack(more)[0]
+    assert first["same"] == second["same"] and first["id"] != second["id"]
+    assert (second["nearest"]["titles"], second["nearest"]["words"]) == (["a", "b"], ["far", "near"])
+    sent = Image.open(io.BytesIO(more[-second["nearest"]["bytes"] :]))
+    assert np.asarray(sent)[:8, :17].max() == 200 == np.asarray(sent)[3, 12]
+
+
+def test_zero_is_the_middle_of_signed_levels_and_both_ends_reach_as_far() -> None:
+    assert signed_levels(np.array([-2.0, 0.0, 2.0])).tolist() == [1, 128, 255]
+
+
+def test_latent_channels_stand_in_a_square_and_keep_their_places() -> None:
+    latents = np.arange(2 * 3 * 3 * 2 * 2, dtype=np.float32).reshape(2, 3, 3, 2, 2)
+    found = tiled(latents)
+    assert found.shape == (2, 3, 4, 4, 1)
+    np.testing.assert_array_equal(found[1, 2, :2, 2:, 0], latents[1, 2, 1])
+    np.testing.assert_array_equal(found[1, 2, 2:, :2, 0], latents[1, 2, 2])
+    assert (found[:, :, 2:, 2:] == 0).all()

@@ -12,7 +12,7 @@ from core.runs.store import RunStore
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, LABS, hostile, make_run
 
-PAGES = ("overview", "train", "runs", "machine", "schedulers", "generate")
+PAGES = ("overview", "train", "runs", "machine", "data", "schedulers", "latents", "generate")
 
 
 @pytest.mark.parametrize("lab", LABS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -10,39 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.config.schema import project_root
 from core.errors import LabError
+from core.runs.provenance import current_user
 from core.runs.run import Run
 from core.runs.store import RunStore
-from core.training import train_unet, train_vae
+from core.sampling.model_facts import DEMO, models_folder
+from core.sampling.recipe import Recipe, png_with_recipe
 from lab.services import models
+from lab.services.model_imports import imported_models
+from lab.services.model_sources import facts_of, model_sources
+from lab.services.settings import current_settings
+from lab.state import WHO_KEY
 from tests.pages.conftest import OpenPage
-from tests.pages.run_folders import make_run, tiny_settings, write_checkpoint
+from tests.pages.run_folders import make_run, write_checkpoint
 
-TINY = {
-    "vae.block_out_channels": [8, 8], "unet.block_out_channels": [8, 16], "train_vae.steps": 4,
-    "train_unet.steps": 4, "train_vae.batch_size": 8, "train_unet.batch_size": 8, "logging.num_previews": 2,
-    "logging.preview_images": 2, "logging.preview_inference_steps": 2, "logging.validation_images": 16,
-    "sampling.num_inference_steps": 3, "machine.device": "cpu", "machine.num_threads": 1,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs folder with a finished VAE and U-Net of a few steps on digits; to be copied."""
-    root = tmp_path_factory.mktemp("trained")
-    store, settings = RunStore(root / "runs"), tiny_settings(**TINY)
-    folders: dict[str, Any] = {"data_dir": root / "data", "cache_dir": root / "cache", "store_root": store.root}
-    vae = store.create("vae", settings, name="encoder")
-    train_vae.train(vae, should_stop=lambda: False, **folders)
-    unet = store.create("unet", settings, name="drawer", parents=(vae.id,))
-    train_unet.train(unet, should_stop=lambda: False, **folders)
-    return store.root
-
-
-@pytest.fixture
-def unet(trained: Path, store: RunStore) -> Run:
-    shutil.copytree(trained, store.root)
-    return next(run for run in store.list() if run.info.kind == "unet")
+RECIPE = Recipe(
+    source="model:mnist-demo", step=1700, labels=(1,), seeds=(3,), sampler="unipc", num_inference_steps=5,
+    guidance_scale=1.5,
+)  # fmt: skip
 
 
 def draw(run: Run, **changes: Any) -> models.Drawing:
@@ -52,30 +39,81 @@ def draw(run: Run, **changes: Any) -> models.Drawing:
     return models.draw(run.id, models.newest_step(run), **request)
 
 
-def test_an_empty_lab_leads_to_train(open_page: OpenPage) -> None:
+def test_an_empty_lab_draws_with_the_demo_and_tells_how_good_it_is(open_page: OpenPage) -> None:
     app = open_page("generate")
-    assert [link.label for link in app.get("page_link")][-1:] == ["Train a model"]
+    assert not app.exception and not app.error
+    assert app.query_params["run"] == "model:mnist-demo"
+    assert len(app.get("download_button")) == 4
+    (told,) = [text.value for text in app.caption if "comes with this lab" in text.value]
+    card = json.loads((project_root() / DEMO / "lab.json").read_text())["report"]
+    for figure in (f"{card['class_accuracy']:.2%} of the right class", f"FD-judge {card['fd_judge']:.3f}", "5,000"):
+        assert figure in told
+    assert [link.label for link in app.get("page_link")][-1:] == ["Train a model of your own"]
+
+
+def test_the_demo_draws_the_classes_that_were_asked_for(store: RunStore) -> None:
+    facts, (source,) = facts_of("model:mnist-demo"), model_sources()
+    asked = {"labels": (3, 7), "sampler": "unipc", "num_inference_steps": 4, "guidance_scale": 1.5, "seed": 0}
+    drawing = models.draw(source.key, source.steps[0], **asked)
+    assert drawing.class_names == facts.class_names and drawing.images.shape == (2, 32, 32, 1)
+    assert drawing.recipe.source == "model:mnist-demo" and drawing.recipe.weights_sha256
+    assert 10 < drawing.images.mean() < 80  # a bright digit on black, as MNIST is
+
+
+def test_a_model_folder_put_under_the_same_name_is_not_drawn_with_the_old_weights(store: RunStore) -> None:
+    folder = models_folder(current_settings()) / "mine"
+    shutil.copytree(project_root() / DEMO, folder)
+    recipe = models.Recipe(
+        source="model:mine",
+        step=1700,
+        labels=(3,),
+        seeds=(0,),
+        sampler="unipc",
+        num_inference_steps=1,
+        guidance_scale=1.5,
+    )
+    first = models.draw_recipe(recipe)
+    facts = json.loads((folder / "lab.json").read_text())
+    (folder / "lab.json").write_text(json.dumps({**facts, "shift": [value + 1 for value in facts["shift"]]}))
+    assert not np.array_equal(models.draw_recipe(recipe).images, first.images)
+
+
+def test_a_recipe_for_other_weights_than_a_model_folder_holds_is_refused(store: RunStore) -> None:
+    for changed in ({"step": 1}, {"step": 1700, "weights": "raw"}):
+        with pytest.raises(LabError, match="holds the ema weights of step 1,700 only"):
+            models.draw_recipe(
+                models.Recipe(
+                    **{"source": "model:mnist-demo", "labels": (3,), "seeds": (0,), "sampler": "unipc",
+                       "num_inference_steps": 1, "guidance_scale": 1.0, **changed}  # type: ignore[arg-type]
+                )
+            )  # fmt: skip
+
+
+def test_damaged_model_folders_are_left_out_and_the_page_works(store: RunStore, open_page: OpenPage) -> None:
+    folder = models_folder(current_settings()) / "broken"
+    folder.mkdir(parents=True)
+    (folder / "lab.json").write_text("[" * 1000)
+    assert [source.key for source in model_sources()] == ["model:mnist-demo"]
+    app = open_page("generate", run="model:broken")
+    assert not app.exception and "cannot draw" in app.warning[0].value
 
 
 def test_the_page_draws_at_once_and_offers_both_downloads(unet: Run, open_page: OpenPage) -> None:
     app = open_page("generate", run=unet.id)
     assert not app.exception
     assert not app.error
-    assert [button.label for button in app.get("download_button")] == ["Picture (PNG)", "Arrays (npz)"]
+    assert [button.label for button in app.get("download_button")] == [
+        "Picture (PNG)", "Arrays (npz)", "Animation (WebP)", "Recipe (JSON)",
+    ]  # fmt: skip
 
 
 def test_the_link_decides_seed_steps_sampler_and_guidance(unet: Run, open_page: OpenPage, monkeypatch: Any) -> None:
-    asked: list[dict[str, Any]] = []
-    original = models.draw
-
-    def _draw(run_id: str, step: int, **request: Any) -> models.Drawing:
-        asked.append(request)
-        return original(run_id, step, **request)
-
-    monkeypatch.setattr(models, "draw", _draw)
+    asked: list[models.Recipe] = []
+    real = models.draw_recipe
+    monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
     open_page("generate", run=unet.id, seed="7", steps="2", sampler="euler", guidance="1.0")
-    facts = {name: asked[-1][name] for name in ("seed", "num_inference_steps", "sampler", "guidance_scale")}
-    assert facts == {"seed": 7, "num_inference_steps": 2, "sampler": "euler", "guidance_scale": 1.0}
+    assert (asked[-1].seeds[:2], asked[-1].places[:2]) == ((7, 7), (0, 1))
+    assert (asked[-1].num_inference_steps, asked[-1].sampler, asked[-1].guidance_scale) == (2, "euler", 1.0)
 
 
 def test_the_next_seed_is_one_click_away(unet: Run, open_page: OpenPage) -> None:
@@ -164,3 +202,354 @@ def test_sessions_that_draw_at_the_same_time_get_their_own_pictures(unet: Run) -
 def test_a_label_outside_the_classes_is_refused(unet: Run) -> None:
     with pytest.raises(LabError):
         draw(unet, labels=(99,))
+
+
+def test_two_models_drawing_at_once_on_a_shelf_for_one_are_both_right(
+    unet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models.shelf(), "most", 0)  # the planted fault: whatever is idle is released at once
+    step = models.newest_step(unet)
+    recipes = [
+        models.Recipe(
+            source=unet.id, step=step, weights=weights, labels=(0, 1), seeds=(seed, seed), sampler="unipc",
+            num_inference_steps=3, guidance_scale=1.5,
+        )
+        for seed in range(3) for weights in ("ema", "raw")
+    ]  # fmt: skip
+    expected = [models.draw_recipe(recipe).images for recipe in recipes]
+    assert not np.array_equal(expected[0], expected[1])
+    models._drawings().clear()
+    found: dict[int, np.ndarray] = {}
+
+    def _session(place: int) -> None:
+        found[place] = models.draw_recipe(recipes[place]).images
+
+    threads = [threading.Thread(target=_session, args=(place,)) for place in range(len(recipes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for place, images in enumerate(expected):
+        np.testing.assert_array_equal(found[place], images)
+    assert models.shelf().kept() == []
+
+
+def test_a_full_gpu_falls_back_to_the_cpu_and_says_so(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    original, asked = models.load_source, []
+
+    def _load(key: str, step: int, weights: Any, device: str) -> Any:
+        asked.append(device)
+        if device != "cpu":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return original(key, step, weights, device)
+
+    monkeypatch.setattr(models, "load_source", _load)
+    drawing = draw(unet)
+    assert asked == ["", "cpu"]
+    assert drawing.notes == (models.FULL_GPU,)
+    assert drawing.device.startswith("CPU")
+
+
+def test_a_cancelled_drawing_leaves_nothing(unet: Run) -> None:
+    seen: list[int] = []
+    recipe = draw(unet).recipe.model_copy(update={"seeds": (5, 6)})
+    with pytest.raises(LabError, match="cancelled"):
+        models.draw_recipe(
+            recipe, on_step=lambda done, total, pictures: seen.append(len(pictures)), should_stop=lambda: bool(seen)
+        )
+    assert seen == [2]
+    with pytest.raises(ZeroDivisionError):  # as Streamlit stops a script: by an error out of the callback
+        models.draw_recipe(recipe, on_step=lambda done, total, pictures: 1 // 0)
+    assert models._drawings().find(recipe, False) is None
+    assert [models.shelf().leases(key) for key in models.shelf().kept()] == [0]
+
+
+def test_a_drawing_carries_the_recipe_that_gives_it_again(unet: Run) -> None:
+    first = draw(unet)
+    assert first.recipe.weights_sha256
+    models._drawings().clear()
+    again = models.draw_recipe(first.recipe, with_layers=True)
+    np.testing.assert_array_equal(again.noisy_images, first.noisy_images)
+    assert again.layers is not None and len(again.layers.latents) == len(again.steps)
+    assert again.notes == ()
+    other = models.draw_recipe(first.recipe.model_copy(update={"weights_sha256": "00"}))
+    assert other.notes == (models.OTHER_WEIGHTS,)
+
+
+def test_layers_are_thinned_out_with_the_path(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "MAX_FRAMES", 3)
+    drawing = models.draw_recipe(
+        draw(unet).recipe.model_copy(update={"sampler": "euler", "num_inference_steps": 8}), with_layers=True
+    )
+    assert list(drawing.steps) == [0, 4, 8]
+    assert drawing.layers is not None and len(drawing.layers.latents) == 3
+    assert drawing.layers.curves.log_snr.shape == (3,)
+
+
+def test_more_pictures_than_a_page_draws_are_refused(unet: Run) -> None:
+    recipe = draw(unet).recipe.model_copy(update={"labels": (0,) * 65, "seeds": (0,) * 65})
+    with pytest.raises(LabError, match="65 pictures, at most 64"):
+        models.draw_recipe(recipe)
+
+
+def test_raw_weights_are_drawn_when_the_link_says_so(unet: Run, open_page: OpenPage, monkeypatch: Any) -> None:
+    asked: list[models.Recipe] = []
+    real = models.draw_recipe
+    monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
+    open_page("generate", run=unet.id, weights="raw", rescale="0.5")
+    assert (asked[-1].weights, asked[-1].guidance_rescale, asked[-1].guidance_interval) == ("raw", 0.5, (0.0, 1.0))
+    assert asked[-1].places == tuple(range(len(asked[-1].labels)))
+
+
+def test_a_branch_is_shown_under_the_original(unet: Run, open_page: OpenPage) -> None:
+    app = open_page("generate", run=unet.id)
+    app.session_state["branch-at"] = 1
+    app.run()
+    assert not app.exception
+    assert any("Another way from step 1 of" in text.value for text in app.markdown)
+    assert len(app.get("download_button")) == 8
+    (close,) = [button for button in app.button if button.label == "Close"]
+    close.click().run()
+    assert len(app.get("download_button")) == 4
+
+
+def test_the_branch_of_a_recipe_keeps_what_is_not_changed(unet: Run) -> None:
+    from lab.components.generate_branch import with_branch
+
+    recipe = draw(unet).recipe
+    branch = with_branch(recipe, 2, 3, recipe.sampler, 2.0).branch
+    assert branch is not None
+    assert (branch.at, branch.labels, branch.sampler, branch.guidance_scale) == (2, (3,) * len(recipe.labels), "", 2.0)
+    end = int(draw(unet).steps[-1])
+    same = models.draw_recipe(with_branch(recipe, end, 3, "", 4.0))
+    np.testing.assert_array_equal(same.images, draw(unet).images)
+
+
+def test_the_link_decides_classes_number_checkpoint_and_interval(
+    unet: Run, open_page: OpenPage, monkeypatch: Any
+) -> None:
+    asked: list[models.Recipe] = []
+    real = models.draw_recipe
+    monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
+    link = {"run": unet.id, "classes": "7,3", "number": "2", "checkpoint": "4", "rescale": "0.5", "steps": "2"}
+    app = open_page("generate", **link, interval=["0.2", "0.8"])  # type: ignore[arg-type]
+    assert not app.exception
+    assert (asked[-1].labels, asked[-1].places) == ((3, 7, 3, 7), (0, 2, 1, 3))
+    assert (asked[-1].step, asked[-1].guidance_interval, asked[-1].guidance_rescale) == (4, (0.2, 0.8), 0.5)
+    for name, value in link.items():
+        assert app.query_params[name] in (value, [value])
+
+
+@pytest.mark.parametrize("value", ["1e999", "nan", "-1", "9" * 400, "0x1", ""])
+def test_wild_links_show_what_can_be_shown(unet: Run, open_page: OpenPage, value: str) -> None:
+    names = (
+        "seed",
+        "steps",
+        "guidance",
+        "sampler",
+        "rescale",
+        "interval",
+        "classes",
+        "number",
+        "checkpoint",
+        "weights",
+    )
+    app = open_page("generate", run=unet.id, **dict.fromkeys(names, value))
+    assert not app.exception
+    assert not app.error
+    assert len(app.get("download_button")) == 4
+
+
+def test_the_page_draws_what_the_command_draws(unet: Run) -> None:
+    from core.sampling.load import load_model
+    from core.sampling.request import request_of
+    from core.sampling.steps import sample
+
+    model = load_model(unet, device="cpu")
+    sampling = unet.settings.sampling.model_copy(update={"sampler": "unipc", "num_inference_steps": 3})
+    asked = request_of(sampling, (0, 0, 4, 4), seed=5)
+    drawing = draw(unet, labels=(0, 0, 4, 4), seed=5, guidance_scale=sampling.guidance_scale)
+    np.testing.assert_array_equal(drawing.images, sample(model, asked))
+
+
+def test_an_animation_holds_every_step_and_the_recipe(unet: Run) -> None:
+    import io
+
+    from PIL import Image
+
+    from core.sampling.recipe import read_recipe
+    from lab.components.generate_show import animated
+
+    drawing = draw(unet)
+    data = animated(drawing)
+    assert getattr(Image.open(io.BytesIO(data)), "n_frames", 0) == len(drawing.steps)
+    assert read_recipe(data, where="file") == drawing.recipe
+
+
+def test_a_drawing_in_the_background_is_shared_and_ends_with_its_last_watcher(
+    unet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lab.services import drawings
+
+    gate = threading.Event()
+
+    def _slow(recipe: models.Recipe, **options: Any) -> str:
+        while not options["should_stop"]():
+            if gate.wait(0.01):
+                return "drawn"
+        raise LabError("drawing: cancelled")
+
+    monkeypatch.setattr(models, "draw_recipe", _slow)
+    recipe = models.Recipe(
+        source=unet.id, step=4, labels=(0,), seeds=(9,), sampler="unipc", num_inference_steps=3, guidance_scale=1.0
+    )
+    first = drawings.begin(recipe, watcher="ana")
+    assert drawings.begin(recipe, watcher="ben") is first
+    drawings.leave(first.key, "ana")
+    assert not first.is_cancelled
+    drawings.leave(first.key, "ben")
+    assert first.wait(30) and first.problem is not None
+    again = drawings.begin(recipe, watcher="ana")
+    assert again is not first
+    gate.set()
+    assert again.wait(30) and again.result == "drawn"
+
+
+def test_a_cancelled_drawing_is_told_and_can_be_drawn_after_all(unet: Run, open_page: OpenPage) -> None:
+    app = open_page("generate", run=unet.id)
+    app.session_state["cancelled-main"] = app.session_state["waits-main"]
+    app.run()
+    assert any("Cancelled" in text.value for text in app.markdown)
+    assert not app.get("download_button")
+    next(button for button in app.button if button.key == "again-main").click().run()
+    assert len(app.get("download_button")) == 4
+
+
+def test_a_drawing_is_kept_opened_again_and_removed(unet: Run, open_page: OpenPage) -> None:
+    from lab.services import gallery
+
+    app = open_page("generate", run=unet.id, seed="6", steps="2")
+    app.text_input(key="drawing-title").set_value("![x](http://x) **bold**")
+    next(button for button in app.button if button.key == "drawing-keep").click().run()
+    assert not app.error
+    (entry,), _ = gallery.entries()
+    assert (entry.recipe().seeds[0], entry.recipe().num_inference_steps) == (6, 2)
+    shown = open_page("generate", view="Gallery")
+    assert not shown.exception
+    assert not any("![x]" in text.value for text in shown.markdown)
+    again = open_page("generate", run=unet.id, kept=entry.id)
+    assert any("recipe that you opened" in text.value for text in again.caption)
+    next(button for button in shown.button if button.key == f"gallery-remove-{entry.id}").click().run()
+    assert gallery.entries() == ([entry], [])  # one's own is asked for too
+    next(button for button in shown.button if button.key == "confirm-yes").click().run()
+    assert gallery.entries() == ([], [])
+    gone = open_page("generate", run=unet.id, kept=entry.id)
+    assert "there is no drawing" in gone.error[0].value
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_drawing_of_somebody_else_is_removed_only_after_a_yes(
+    store: RunStore, open_page: OpenPage, damaged: bool
+) -> None:
+    from lab.services import gallery
+
+    picture = png_with_recipe(np.zeros((8, 8, 1), dtype=np.uint8), RECIPE)
+    entry_id = gallery.keep(picture, title="ones", owner="ana", source_title="first", device="CPU")
+    if damaged:
+        (gallery.entry_of(entry_id).folder / "picture.png").write_bytes(b"\x89PNG nothing")
+    app = open_page("generate", view="Gallery")
+    app.session_state[WHO_KEY] = "Bea"
+    next(button for button in app.button if button.key == f"gallery-remove-{entry_id}").click().run()
+    assert len(gallery.entries()[0]) == 1
+    words = words_on(app)
+    assert "belongs to **ana**" in words and "**ones** goes for good" in words and "events" not in words
+    next(button for button in app.button if button.key == "confirm-no").click().run()
+    assert len(gallery.entries()[0]) == 1
+    next(button for button in app.button if button.key == f"gallery-remove-{entry_id}").click().run()
+    app.button(key="confirm-yes").click().run()
+    assert gallery.entries() == ([], []) and not app.exception and not app.error
+
+
+def test_damaged_drawings_are_nobody_s_and_are_asked_for(store: RunStore, open_page: OpenPage) -> None:
+    from lab.services import gallery
+
+    picture = png_with_recipe(np.zeros((8, 8, 1), dtype=np.uint8), RECIPE)
+    entry_id = gallery.keep(picture, title="ones", owner="ana", source_title="first", device="CPU")
+    (gallery.entry_of(entry_id).folder / "entry.json").write_text("{")
+    app = open_page("generate", view="Gallery")
+    app.button(key="gallery-damaged").click().run()
+    assert gallery.entries() == ([], [entry_id])
+    app.button(key="confirm-yes").click().run()
+    assert gallery.entries() == ([], [])
+
+
+def words_on(app: Any) -> str:
+    return "\n".join(text.value for text in app.markdown)
+
+
+def import_on_the_page(app: Any, path: Path, name: str) -> Any:
+    app.text_input(key="model-path").input(str(path))
+    app.text_input(key="model-name").input(name)
+    next(button for button in app.button if button.label == "Import").click().run()
+    return app
+
+
+def test_an_imported_model_draws_at_once(store: RunStore, open_page: OpenPage) -> None:
+    app = import_on_the_page(open_page("generate"), project_root() / DEMO, "given")
+    assert not app.exception and not app.error
+    assert app.query_params["run"] == "model:given"
+    assert any("An imported model" in text.value for text in app.caption)
+    assert len(app.get("download_button")) == 4
+    assert [info.owner for info in imported_models()] == [current_user()]
+    app.session_state[WHO_KEY] = "Bea"
+    app.run()
+    app.button(key="model-remove-given").click().run()
+    assert len(imported_models()) == 1 and f"belongs to **{current_user()}**" in words_on(app)
+    app.button(key="confirm-yes").click().run()
+    assert imported_models() == [] and not app.exception and not app.error
+    assert app.query_params.get("run") != "model:given"
+
+
+def test_a_hostile_model_is_one_sentence_and_the_page_goes_on(
+    store: RunStore, open_page: OpenPage, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(project_root() / DEMO, tmp_path / "evil"))
+    (folder / "transformer" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    app = import_on_the_page(open_page("generate"), folder, "<b>evil</b>")
+    assert "is not made of letters" in app.error[0].value
+    app = import_on_the_page(app, folder, "evil")
+    assert not app.exception and len(app.error) == 1 and "can run code" in app.error[0].value
+    assert not models_folder(current_settings()).exists()
+    assert len(app.get("download_button")) == 4  # it still draws
+    assert not app.run().error
+
+
+@pytest.mark.parametrize("way", ["seeds", "between", "picture"])
+def test_walks_and_real_pictures_are_drawn_from_the_link(
+    unet: Run, open_page: OpenPage, monkeypatch: Any, way: str, trained: Path
+) -> None:
+    asked: list[models.Recipe] = []
+    real = models.draw_recipe
+    monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
+    link = {"way": way, "classes": "3", "way-number": "5", "to-seed": "9", "to-class": "7", "from-picture": "2"}
+    app = open_page("generate", run=unet.id, steps="4", **link)
+    assert not app.exception
+    assert not app.error
+    recipe = asked[-1]
+    if way == "picture":
+        assert recipe.start is not None and (recipe.start.at, set(recipe.start.places)) == (1, {2})
+        return
+    assert recipe.labels == (3,) * 5
+    mix, ends = (recipe.noise_mix, recipe.to_seeds) if way == "seeds" else (recipe.label_mix, recipe.to_labels)
+    assert (mix, set(ends)) == ((0.0, 0.25, 0.5, 0.75, 1.0), {9 if way == "seeds" else 7})
+    assert ("euler_ancestral" in app.selectbox(key="sampler").options) is False or way == "between"
+
+
+def test_a_walk_between_seeds_refuses_samplers_that_draw_noise(unet: Run) -> None:
+    recipe = draw(unet).recipe.model_copy(
+        update={"sampler": "dpmpp_2m_sde", "to_seeds": (3, 3), "noise_mix": (0.0, 1.0), "places": ()}
+    )
+    with pytest.raises(LabError, match="draws new noise at every step"):
+        models.draw_recipe(recipe)

@@ -16,10 +16,9 @@ from core.evaluation.timestep_loss_results import TimestepLoss
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.training import train_unet, train_vae
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import TINY, OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, tiny_settings, write_checkpoint
 from tests.pages.test_every_page import active_markdown
-from tests.pages.test_generate import TINY
 
 VIEW = {"view": "Loss by timestep"}
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.config.schema import DiffusionSettings
 from core.runs.store import RunStore
-from lab.components.schedule_view import strip_html
+from lab.components.strip import strip_html
 from tests.pages.conftest import OpenPage
-from tests.pages.run_folders import HOSTILE_NAMES, hostile, make_run, write_checkpoint
+from tests.pages.run_folders import HOSTILE_NAMES, hostile, make_run, tiny_settings, write_checkpoint
 
 
 def texts(app: AppTest) -> str:
@@ -51,7 +52,7 @@ def test_an_impossible_schedule_of_ones_own_is_one_sentence(open_page: OpenPage)
 
 
 def test_zero_terminal_snr_of_ones_own_leaves_nothing(open_page: OpenPage) -> None:
-    app = choose(open_page("schedulers"), "own")
+    app = choose(open_page("schedulers", **{"rug-open": "true"}), "own")
     app.toggle(key="own-zero").set_value(True).run()
     assert not app.exception
     assert "0.00% left at T" in texts(app)
@@ -81,8 +82,45 @@ def test_names_that_act_as_markdown_do_nothing(store: RunStore, open_page: OpenP
     assert "<img" not in texts(app) and "![pixel]" not in texts(app)
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"schedules": "own,own,cosine,cosine"},
+        {"schedules": "own", "own-t": "1e999"},
+        {"schedules": "own", "own-t": "nan", "own-b0": "-inf", "own-b1": "abc"},
+        {"schedules": "own", "own-t": "10000", "own-b0": "0.999", "own-b1": "0.999"},  # no signal left long before T
+        {"schedules": "own", "own-t": "10", "own-form": "cosine", "own-zero": "true"},
+    ],
+)
+def test_a_wild_link_shows_what_can_be_shown(open_page: OpenPage, query: dict[str, str]) -> None:
+    app = open_page("schedulers", **query)
+    assert not app.exception and not app.error
+    assert "Half-way through" in texts(app)
+    assert app.query_params["schedules"] == ",".join(dict.fromkeys(query["schedules"].split(",")))
+
+
+def test_a_run_that_cannot_be_shown_is_named(store: RunStore, open_page: OpenPage) -> None:
+    write_checkpoint(make_run(store, name="Only one"), 100)
+    app = open_page("schedulers", run="gone")
+    assert not app.exception
+    assert "Run gone has no latents" in texts(app)
+
+
+def test_two_runs_of_one_name_keep_their_own_schedules(store: RunStore, open_page: OpenPage) -> None:
+    runs = []
+    for schedule, prediction in (("linear", "v_prediction"), ("cosine", "v_prediction")):
+        diffusion = DiffusionSettings.model_validate({"schedule": schedule, "prediction_type": prediction})
+        runs.append(make_run(store, name="twin", settings=tiny_settings().model_copy(update={"diffusion": diffusion})))
+        write_checkpoint(runs[-1], 100)
+    app = open_page("schedulers", schedules=",".join(run.id for run in runs))
+    assert not app.exception
+    assert f"of run twin ({runs[0].id[-4:]})** 8%" in texts(app).replace("\\", "")
+    assert f"of run twin ({runs[1].id[-4:]})** 49%" in texts(app).replace("\\", "")
+
+
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_the_strip_holds_no_html_of_others(name: str) -> None:
+    assert "<img src=http" not in strip_html([], [], name)
     assert "<img src=http" not in strip_html([(name, np.zeros((1, 2, 2, 1), dtype=np.uint8))], ["<b>"])
     assert "<b>" not in strip_html([], ["<b>"])
 

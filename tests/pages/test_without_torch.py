@@ -1,4 +1,4 @@
-"""Overview, Train and Runs are drawn without PyTorch, Generate without a model too: it costs seconds to import."""
+"""Overview, Train, Runs, Data and the gallery are drawn without PyTorch, whose import takes seconds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -18,6 +19,7 @@ import sys
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file({home!r}, default_timeout=60)
 app.switch_page("../pages/{page}.py")
+app.query_params.update({query!r})
 app.run()
 assert not app.exception and app.title, app
 heavy = [name for name in ("torch", "torchvision", "diffusers", "accelerate") if name in sys.modules]
@@ -25,10 +27,11 @@ assert not heavy, heavy
 """
 
 
-@pytest.mark.parametrize("page", ["overview", "train", "runs", "generate"])
-def test_page_leaves_pytorch_alone(page: str, store: RunStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", ["overview", "train", "runs", "data", "generate?view=Gallery"])
+def test_page_leaves_pytorch_alone(link: str, store: RunStore, tmp_path: Path) -> None:
     running(store)
-    program = PROGRAM.format(home=str(ROOT / "lab" / "Home.py"), page=page)
+    page, _, query = link.partition("?")
+    program = PROGRAM.format(home=str(ROOT / "lab" / "Home.py"), page=page, query=dict(parse_qsl(query)))
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True
     )

@@ -1,12 +1,13 @@
 """The guard for an upgrade of diffusers: every sampler against a perfect network, its order, and planted faults.
 
-Bounds come from measurement (docs/log.md). The last step of every solver jumps to σ = 0 with first order, so solvers of
-second order fall back to first order where that jump's error rules; they are then held to Euler's error instead.
+Bounds come from measurement (docs/log.md). The last step of every solver jumps to σ = 0 with first order, so its order
+is measured half-way, where only the solver itself has erred; at the end, solvers of second order are held to Euler's.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import diffusers
 import numpy as np
@@ -18,9 +19,11 @@ from core.config.schema import DiffusionSettings
 from core.diffusion.exact import (
     MIXTURE,
     Mixture,
+    halfway_error,
     order,
     perfect_output,
     sampling_floor,
+    solve,
     solver_error,
     standardised,
     strata,
@@ -38,6 +41,15 @@ from core.diffusion.schedule import NoiseSchedule, build_schedule
 SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid", "flow")
 STEPS = (20, 50, 100)
 PATHS = 128
+ORDERS = {  # half-way; UniPC's corrector adds one to its order of 2, LMS uses four evaluations
+    "ddim": (0.9, 1.1),
+    "euler": (0.9, 1.1),
+    "heun": (1.8, 2.3),
+    "dpmpp_2m": (1.7, 2.2),
+    "deis": (1.65, 2.2),
+    "unipc": (2.5, 3.5),
+    "lms": (1.8, 4.2),
+}
 DETERMINISTIC = [
     (schedule, sampler)
     for schedule in SCHEDULES
@@ -57,9 +69,19 @@ def make(schedule: str, prediction_type: str = "epsilon") -> NoiseSchedule:
     return build_schedule(DiffusionSettings.model_validate(settings))
 
 
-def path_errors(sampler: str, schedule: NoiseSchedule) -> tuple[list[int], list[float]]:
-    found = [solver_error(sampler, schedule, steps, num_samples=PATHS) for steps in STEPS]
-    return [each.num_evaluations for each in found], [each.pathwise or math.nan for each in found]
+@lru_cache(maxsize=64)
+def path_errors(sampler: str, schedule: str) -> tuple[list[int], list[float], list[float]]:
+    """(evaluations, errors at the end, errors half-way) at STEPS, each of which visits the same middle timestep."""
+    built = make(schedule)
+    odd = 1 if (sampler, schedule) == ("heun", "flow") else 0  # its timesteps hold both ends
+    evaluations, ends, middles = [], [], []
+    for steps in STEPS:
+        paths = solve(sampler, built, steps + odd, num_samples=PATHS)
+        exact = MIXTURE.quantile(MIXTURE.cdf(paths.start, *paths.start_scales))
+        evaluations.append(paths.num_evaluations)
+        ends.append(float((paths.end - exact).abs().mean()))
+        middles.append(halfway_error(paths))
+    return evaluations, ends, middles
 
 
 # -- the formulas
@@ -128,17 +150,25 @@ def test_order_is_the_slope() -> None:
 
 
 @pytest.mark.parametrize(("schedule", "sampler"), DETERMINISTIC)
-def test_every_deterministic_sampler_follows_the_exact_path_at_its_rate(schedule: str, sampler: str) -> None:
-    built = make(schedule)
-    evaluations, errors = path_errors(sampler, built)
-    rate = order(evaluations, errors)
+def test_every_deterministic_sampler_follows_the_exact_path_at_its_order(schedule: str, sampler: str) -> None:
+    evaluations, _, errors = path_errors(sampler, schedule)
+    lowest, highest = ORDERS[sampler]
+    if (schedule, sampler) == ("cosine", "unipc"):  # 2e-4 from the first: there the float32 of its tables shows
+        assert errors[0] < 0.1 * path_errors("dpmpp_2m", schedule)[2][0]
+        lowest = 1.3
+    assert lowest < order(evaluations, errors) < highest
+
+
+@pytest.mark.parametrize(("schedule", "sampler"), DETERMINISTIC)
+def test_every_deterministic_sampler_ends_on_the_exact_path(schedule: str, sampler: str) -> None:
+    evaluations, errors, _ = path_errors(sampler, schedule)
     if sampler in ("ddim", "euler"):
-        assert 0.9 < rate < 1.1
+        assert 0.9 < order(evaluations, errors) < 1.1
         assert errors[-1] < 0.02
         return
-    assert rate > (1.8 if sampler == "lms" else 0.7)
+    assert order(evaluations, errors) > (1.8 if sampler == "lms" else 0.7)
     assert errors[-1] < 0.004
-    euler_evaluations, euler_errors = path_errors("euler", built)
+    euler_evaluations, euler_errors, _ = path_errors("euler", schedule)
     expected = np.exp(np.interp(np.log(evaluations[0]), np.log(euler_evaluations), np.log(euler_errors)))
     assert errors[0] < expected  # at equal cost, from the fewest steps on
 
@@ -153,10 +183,10 @@ def test_every_sampler_that_draws_noise_reaches_the_true_distribution(schedule: 
 
 
 @pytest.mark.parametrize("prediction_type", ["v_prediction", "sample"])
-@pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m", "unipc", "deis", "lms"])
-def test_what_the_network_predicts_makes_no_difference(sampler: str, prediction_type: str) -> None:
-    found = solver_error(sampler, make("linear", prediction_type), 20, num_samples=PATHS).pathwise
-    assert found == pytest.approx(solver_error(sampler, make("linear"), 20, num_samples=PATHS).pathwise, rel=0.01)
+@pytest.mark.parametrize(("schedule", "sampler"), [pair for pair in DETERMINISTIC if pair[0] != "flow"])
+def test_what_the_network_predicts_makes_no_difference(schedule: str, sampler: str, prediction_type: str) -> None:
+    found = solver_error(sampler, make(schedule, prediction_type), 10, num_samples=PATHS).pathwise
+    assert found == pytest.approx(solver_error(sampler, make(schedule), 10, num_samples=PATHS).pathwise, rel=0.01)
 
 
 # -- what the gate refuses is refused with reason
@@ -260,6 +290,18 @@ def test_nothing_planted_passes() -> None:
 def test_a_planted_fault_is_seen(fault: str, changes: dict[str, object]) -> None:
     schedule = make("linear")
     assert solver_error(ddim(schedule, **changes), schedule, 50, num_samples=PATHS).wasserstein > 0.06, fault
+
+
+def test_a_solver_of_first_order_is_seen_where_second_is_expected() -> None:
+    schedule, errors = make("linear"), []
+    assert schedule.betas is not None
+    for steps in STEPS:
+        sampler = diffusers.DPMSolverMultistepScheduler(
+            trained_betas=schedule.betas.tolist(), timestep_spacing="trailing", final_sigmas_type="zero", solver_order=1
+        )
+        sampler.set_timesteps(steps)
+        errors.append(halfway_error(solve(sampler, schedule, steps, num_samples=PATHS)))
+    assert order(STEPS, errors) < ORDERS["dpmpp_2m"][0]
 
 
 def test_leading_spacing_is_seen_where_the_data_have_a_mean() -> None:

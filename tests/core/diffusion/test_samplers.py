@@ -16,7 +16,7 @@ from core.diffusion.samplers import build_sampler, initial_latents, is_stochasti
 from core.diffusion.schedule import NoiseSchedule, build_schedule
 from core.errors import UsageError
 
-MEAN, STD, COUNT = 0.7, 0.5, 40_000
+MEAN, STD, COUNT = 0.7, 0.5, 10_000
 PAIRS = [
     (sampler, schedule, prediction_type)
     for schedule in ("linear", "scaled_linear", "cosine", "sigmoid", "flow")
@@ -60,7 +60,8 @@ def run(sampler_name: str, schedule: NoiseSchedule, steps: int, sampler: object 
 
 @pytest.mark.parametrize(("sampler", "schedule", "prediction_type"), PAIRS)
 def test_every_offered_pair_reaches_the_true_distribution(sampler: str, schedule: str, prediction_type: str) -> None:
-    mean_error, std_error = run(sampler, make(schedule, prediction_type), 200)
+    steps = 50 if sampler == "lms" else 200  # LMS integrates numerically at every step
+    mean_error, std_error = run(sampler, make(schedule, prediction_type), steps)
     assert mean_error < 0.02
     assert std_error < 0.03
 

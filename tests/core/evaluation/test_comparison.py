@@ -129,7 +129,8 @@ def test_every_cell_is_drawn_measured_and_kept(flow: Trained, named: str) -> Non
 
 def test_every_cell_has_the_pictures_that_sampling_alone_gives(flow: Trained, named: str) -> None:
     from core.sampling.load import load_model
-    from core.sampling.steps import SampleRequest, sample
+    from core.sampling.request import SampleRequest
+    from core.sampling.steps import sample
 
     flow.compare(flow.request(with_reference=False), named)
     model = load_model(flow.run, device="cpu")

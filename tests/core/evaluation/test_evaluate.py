@@ -24,7 +24,8 @@ from core.latent.codec import LatentCodec, LatentScaling
 from core.models.unet import build_unet
 from core.models.vae import build_vae
 from core.sampling.load import LoadedModel
-from core.sampling.steps import SampleRequest, sample
+from core.sampling.request import SampleRequest
+from core.sampling.steps import sample
 from tests.core.evaluation.conftest import Judged, toy_set
 
 TOY = toy_set()

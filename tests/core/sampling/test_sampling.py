@@ -13,7 +13,8 @@ from core.errors import CheckpointError, UsageError
 from core.latent.codec import to_uint8
 from core.runs.run import Run
 from core.sampling.load import LoadedModel, load_model
-from core.sampling.steps import SampleRequest, sample, sample_steps
+from core.sampling.request import SampleRequest
+from core.sampling.steps import sample, sample_steps
 from core.sampling.trajectory import record
 from tests.core.conftest import Lab
 

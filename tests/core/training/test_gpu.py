@@ -12,7 +12,8 @@ from core.config.schema import Settings
 from core.runs.checkpoints import load_newest
 from core.runs.run import Run
 from core.sampling.load import load_model
-from core.sampling.steps import SampleRequest, sample
+from core.sampling.request import SampleRequest
+from core.sampling.steps import sample
 from tests.core.conftest import Lab
 
 pytestmark = [

@@ -60,6 +60,11 @@ def test_previews_are_log_spaced_and_end_at_the_last_step(total: int, count: int
     assert not steps or steps[-1] == total
 
 
+@pytest.mark.parametrize(("total", "second"), [(1700, 17), (60_000, 20), (30, 1)])
+def test_previews_begin_where_something_can_be_seen(total: int, second: int) -> None:
+    assert preview_steps(total, 12)[:2] == [0, second]
+
+
 def test_a_run_without_its_vae_run_still_trains_on_its_own_copy(lab: Lab, tiny: Callable[..., Settings]) -> None:
     vae = lab.create("vae", tiny())
     lab.train(vae)

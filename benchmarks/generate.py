@@ -1,0 +1,112 @@
+"""From a click to the first picture: ten digits, 20 steps, guidance on, on the CPU: `python -m benchmarks.generate RUN`
+
+Once in the service (until the first predicted picture, and until all is drawn and packed for the browser), once in real
+Chromium: the button of the next seed is clicked on the page Generate, and the time runs until a display frame has a
+picture of the new drawing, be it the preview or the finished one, and until the scrubber holds the new drawing. Warm:
+the model is loaded and the page was drawn before. Results: benchmarks/results/generate-<date>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from benchmarks.in_chromium import IDLE, keep, served, summary, window
+from core.config.load import load_config
+from core.jobs.service import open_store
+from core.sampling.recipe import Recipe
+from lab.components.generate_show import pack_drawing
+from lab.services import models
+
+STEPS, GUIDANCE, PICTURES = 20, 1.5, 10
+LIMIT_MS = 1500
+WATCH = """async (button) => {
+  let root = null
+  const drawing = () => {
+    if (!root?.isConnected) {
+      const hosts = [...document.querySelectorAll("*")].filter((element) => element.shadowRoot)
+      root = hosts.map((host) => host.shadowRoot.querySelector("[data-testid=scrubber]")).find(Boolean)
+    }
+    return root?.dataset.drawing
+  }
+  const whole = (picture) => picture.complete && picture.naturalWidth > 0
+  const preview = () => [...document.querySelectorAll("[data-testid=stImage] img")].some(whole)
+  const next = () => new Promise(requestAnimationFrame)
+  const before = drawing(), begun = performance.now()
+  let first = null, done = null
+  button.click()
+  while (done === null && performance.now() - begun < 20000) {
+    await next()
+    const fresh = drawing() !== before && drawing() !== undefined
+    if (first === null && (fresh || preview())) { await next(); first = performance.now() - begun }
+    if (fresh) { await next(); done = performance.now() - begun }
+  }
+  return { first, done }
+}"""
+
+
+def in_service(run_id: str, repeats: int) -> dict[str, Any]:
+    """Milliseconds until the first picture, until the drawing is there, and until it is packed."""
+    run = open_store(load_config()).get(run_id)
+    step = models.newest_step(run)
+    times: dict[str, list[float]] = {"first": [], "drawn": [], "packed": []}
+    for repeat in range(repeats + 1):
+        first: list[float] = []
+        recipe = Recipe(
+            source=run.id, step=step, labels=tuple(range(PICTURES)), seeds=(repeat,) * PICTURES,
+            sampler=run.settings.sampling.sampler, num_inference_steps=STEPS, guidance_scale=GUIDANCE,
+        )  # fmt: skip
+        begun = time.perf_counter()
+
+        def on_step(done: int, total: int, images: Any, *, first: list[float] = first, begun: float = begun) -> None:
+            first.append(time.perf_counter() - begun)
+
+        drawing = models.draw_recipe(recipe, with_layers=True, on_step=on_step)
+        drawn = time.perf_counter() - begun
+        pack_drawing(drawing, branch=True)
+        packed = time.perf_counter() - begun
+        if repeat:  # the first one loads the model
+            for name, value in (("first", first[0]), ("drawn", drawn), ("packed", packed)):
+                times[name].append(1000 * value)
+    return {name: summary(values) for name, values in times.items()}
+
+
+def in_chromium(run_id: str, repeats: int) -> dict[str, Any]:
+    """Milliseconds from the click, in one window of 1280 × 900."""
+    found: dict[str, list[float]] = {"first": [], "done": []}
+    with served() as address, window() as page:
+        page.goto(f"{address}/generate?run={run_id}&steps={STEPS}&guidance={GUIDANCE}&seed=100")
+        page.locator('[data-testid="scrubber"][data-ready="1"]').wait_for()
+        for repeat in range(repeats + 1):
+            page.wait_for_selector(IDLE)
+            page.wait_for_timeout(1000)
+            times = page.get_by_role("button", name="casino").evaluate(WATCH)
+            if repeat:
+                for name, values in found.items():
+                    values.append(times[name])
+    return {name: summary(values) for name, values in found.items()}
+
+
+def main() -> None:
+    """Measure and keep the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", help="a trained U-Net run")
+    parser.add_argument("--repeats", type=int, default=12)
+    parser.add_argument("--label", default="", help="added to the name of the result file")
+    options = parser.parse_args()
+    run = open_store(load_config()).get(options.run)
+    result = {
+        "pictures": PICTURES,
+        "steps": STEPS,
+        "guidance": GUIDANCE,
+        "limit_ms": LIMIT_MS,
+        "repeats": options.repeats,
+        "service": in_service(run.id, options.repeats),
+        "chromium": in_chromium(run.id, options.repeats),
+    }
+    keep("generate", result, options.label)
+
+
+if __name__ == "__main__":
+    main()

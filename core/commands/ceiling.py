@@ -1,0 +1,69 @@
+"""`ceiling RUN [--samples N] [--json]`: what real pictures are worth after the VAE alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from core.commands.options import add_settings_options, settings_of_run
+from core.commands.sources import class_names_of, find_run
+from core.commands.tables import table
+from core.evaluation.ceiling_results import DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
+from core.jobs.worker import place
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("ceiling", help="what pictures are worth after the VAE alone: no U-Net gets above it")
+    parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id or name, or the path of a run folder")
+    parser.add_argument("--step", type=int, metavar="S", help="the checkpoint of that step (default: the newest)")
+    parser.add_argument(
+        "--samples", type=int, default=DEFAULT_PICTURES, metavar="N", help="held-out pictures (default 10000, or all)"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table; the ceiling is kept in the run."""
+    check_count(arguments.samples)
+    source = find_run(arguments, arguments.run)
+    subject_of(source, arguments.step)
+    class_names_of(source)
+    settings = settings_of_run(arguments, source, ("evaluation", "machine"))
+
+    from tqdm import tqdm
+
+    from core.data.arrays import prepare
+    from core.device import resolve_device
+    from core.evaluation.vae_ceiling import vae_ceiling
+
+    cache_dir = place(source, "cache")
+    image_set = prepare(source.settings.data, data_dir=place(source, "data"), cache_dir=cache_dir)
+    with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
+
+        def show(text: str, fraction: float) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(max(0, round(100 * fraction) - bar.n))
+
+        found = vae_ceiling(
+            source,
+            image_set,
+            num_pictures=arguments.samples,
+            evaluation=settings.evaluation,
+            cache_dir=cache_dir,
+            device=resolve_device(settings.machine.device),
+            step=arguments.step,
+            progress=show,
+        )
+        bar.update(100 - bar.n)
+    if arguments.json:
+        print(json.dumps(asdict(found), indent=1))
+        return 0
+    print(table(["metric", "value", "note"], ceiling_rows(found)))
+    print(f"\n{in_words(found)}")
+    return 0

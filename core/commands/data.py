@@ -1,0 +1,170 @@
+"""`data [NAME|PATH]`: what data sets there are, or what one holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.commands.options import add_settings_options, read_settings
+from core.commands.tables import plain, size, table
+from core.config.load import resolve_path
+from core.config.schema import DataSettings, Settings
+from core.data import catalog
+from core.errors import DataUnavailable, LabError
+
+if TYPE_CHECKING:
+    from core.data.overview import Overview
+
+LINE_EVERY_S = 0.1
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("data", help="what data sets there are, or what one holds")
+    parser.add_argument("what", nargs="?", metavar="NAME|PATH", help="a data set, a folder of classes or an .npz file")
+    parser.add_argument("--download", action="store_true", help="fetch it first when it is not here")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--progress", action="store_true", help="progress as lines on stderr: words, a tab, 0 to 1")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the list, or one set."""
+    settings = read_settings(arguments)
+    if not arguments.what:
+        rows = [row(name, resolve_path(settings.paths.data)) for name in catalog.names()]
+        print(json.dumps(rows, indent=1) if arguments.json else listed(rows))
+        return 0
+    found = described(chosen(arguments.what, settings, download=arguments.download), settings, arguments.progress)
+    print(json.dumps(facts(found), indent=1) if arguments.json else told(found))
+    return 0
+
+
+def chosen(what: str, settings: Settings, *, download: bool = False) -> DataSettings:
+    """The data settings with this name, folder or file. A name of the catalog wins over a folder of that name."""
+    if what in catalog.names():
+        changes: dict[str, Any] = {"name": what}
+    elif Path(what).is_dir():
+        changes = {"name": "image_folder", "path": str(Path(what).absolute())}
+    elif Path(what).is_file():
+        changes = {"name": "npz", "path": str(Path(what).absolute())}
+    else:
+        catalog.entry(what)
+        raise AssertionError("an unknown name was accepted")
+    return settings.data.model_copy(update={**changes, "download": download})
+
+
+def described(data: DataSettings, settings: Settings, as_lines: bool = False) -> Overview:
+    """Its overview, with progress on a terminal, or as lines for a program."""
+    from core.data.overview import describe
+
+    shows = sys.stderr.isatty() and not as_lines
+    told_at = 0.0
+
+    def progress(stage: str, fraction: float) -> None:
+        nonlocal told_at
+        if as_lines and time.monotonic() - told_at > LINE_EVERY_S:
+            told_at = time.monotonic()
+            print(f"{stage}\t{fraction:.3f}", file=sys.stderr, flush=True)
+        if shows:
+            print(f"\r{stage} {fraction:4.0%}   ", end="", file=sys.stderr, flush=True)
+
+    places = settings.paths
+    found = describe(data, data_dir=resolve_path(places.data), cache_dir=resolve_path(places.cache), progress=progress)
+    if shows:
+        print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
+    return found
+
+
+def row(name: str, data_dir: Path) -> dict[str, Any]:
+    """One element of `data --json`."""
+    try:
+        found = catalog.entry(name)
+    except DataUnavailable as error:
+        return {"name": name, "title": name, "state": "damaged", "problem": str(error)}
+    try:
+        state = "yours" if found.needs_path else "here" if catalog.is_present(name, data_dir) else "absent"
+    except LabError:
+        state = "damaged"
+    return {
+        "name": name,
+        "title": found.title,
+        "state": state,
+        "classes": found.classes,
+        "channels": found.channels,
+        "train_count": found.train_count,
+        "test_count": found.test_count or None,
+        "download_bytes": found.download_bytes,
+        "licence": found.licence,
+        "source": found.source,
+        "imported_by": found.imported.imported_by if found.imported else None,
+        "imported_at": found.imported.imported_at if found.imported else None,
+    }
+
+
+def listed(rows: list[dict[str, Any]]) -> str:
+    """The list as a table."""
+    lines = []
+    for each in rows:
+        state = each["state"]
+        if state == "absent" and each["download_bytes"]:
+            state = f"absent, {size(each['download_bytes'])} to fetch"
+        elif each.get("imported_by"):
+            state = f"here, imported by {each['imported_by']}"
+        pictures = f"{each['train_count']:,}" if each.get("train_count") else "-"
+        lines.append((each["name"], state, pictures, each.get("classes") or "-", each["title"]))
+    return table(["name", "", "pictures", "classes", "title"], lines)
+
+
+def facts(found: Overview) -> dict[str, Any]:
+    """`data NAME --json`."""
+    copies = found.duplicates
+    return {
+        "name": found.name,
+        "title": found.title,
+        "class_names": list(found.class_names),
+        "channels": found.channels,
+        "has_own_heldout": found.has_own_heldout,
+        "counts_train": found.counts_train.tolist(),
+        "counts_heldout": found.counts_heldout.tolist(),
+        "sizes": [{"height": h, "width": w, "count": n} for h, w, n in found.sizes.tolist()],
+        "mean": found.mean.tolist(),
+        "deviation": found.deviation.tolist(),
+        "duplicates": {
+            "within_train": copies.within_train,
+            "within_heldout": copies.within_heldout,
+            "across": copies.across,
+            "conflicts": copies.conflicts,
+            "near_train": copies.near_train,
+            "near_across": copies.near_across,
+            "searched": copies.searched,
+        },
+    }
+
+
+def told(found: Overview) -> str:
+    """One set in words and tables."""
+    total = int(found.counts_train.sum())
+    held = "its own test split" if found.has_own_heldout else "held out of each class"
+    copies = found.duplicates
+    height, width, most = found.sizes[0]
+    sizes = f"{height} x {width}" if len(found.sizes) == 1 else f"{len(found.sizes):,}, most often {height} x {width}"
+    counts = zip(found.class_names, found.counts_train.tolist(), found.counts_heldout.tolist(), strict=True)
+    lines = [
+        ("title", found.title),
+        ("pictures", f"{total:,} to learn from, {int(found.counts_heldout.sum()):,} held out ({held})"),
+        ("sizes", f"{sizes} ({most:,} pictures), {'colour' if found.channels == 3 else 'grey'}"),
+        ("values", f"mean {' '.join(f'{m:.1f}' for m in found.mean)}, "
+                   f"deviation {' '.join(f'{d:.1f}' for d in found.deviation)} of 255"),
+        ("copies", f"{copies.within_train:,} in train, {copies.within_heldout:,} in held-out, "
+                   f"{copies.across:,} held-out ones are in train, {copies.conflicts:,} under two labels"),
+        ("near copies", f"{copies.near_train:,} in train, {copies.near_across:,} held-out ones near one in train; "
+                        f"{copies.searched:,} pictures compared"),
+    ]  # fmt: skip
+    words = "\n".join(f"{name:<12} {plain(value)}" for name, value in lines)
+    return f"{words}\n\n{table(['class', 'train', 'held-out'], [list(each) for each in counts])}"

@@ -1,0 +1,97 @@
+"""`export RUN DIR`: a folder that plain diffusers loads, with card and picture; this lab loads it back bit for bit."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from core.commands.options import add_settings_options
+from core.commands.sources import class_names_of, find_source
+from core.errors import CheckpointError, UsageError
+from core.evaluation.report import report_for_card
+from core.jobs.worker import place
+from core.runs.listing import list_checkpoints
+from core.runs.run import Run
+from core.sampling.hub import check_repo_id, push
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("export", help="write a trained run as a folder that plain diffusers loads")
+    parser.add_argument("run", metavar="RUN", help="run id or name, or the path of a run folder")
+    parser.add_argument("target", metavar="DIR", type=Path, help="a folder that does not exist yet, or is empty")
+    parser.add_argument("--checkpoint", type=int, metavar="STEP", help="an earlier checkpoint than the newest")
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or last weights")
+    parser.add_argument("--license", default="mit", metavar="TEXT", help="of the weights, for the card (default: mit)")
+    parser.add_argument(
+        "--sampler", default="", metavar="NAME", help="the scheduler in the folder: ddim, ddpm, dpmpp_2m, unipc or deis"
+    )
+    parser.add_argument(
+        "--with-judge",
+        action="store_true",
+        help="take the data set's judge along (about 1 MB), so that class probabilities need no data set there",
+    )
+    parser.add_argument(
+        "--push", default="", metavar="NAMESPACE/NAME", help="then into a new repository of the model hub, with the "
+        "credentials of `hf auth login` or HF_TOKEN"
+    )  # fmt: skip
+    parser.add_argument("--private", action="store_true", help="with --push: not for everybody to see")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the folder and say how it is loaded."""
+    if arguments.push:
+        check_repo_id(arguments.push)
+    elif arguments.private:
+        raise UsageError("--private: goes with --push NAMESPACE/NAME", "an export is a folder of this machine only")
+    source = find_source(arguments, arguments.run)
+    class_names_of(source)
+    report = report_for_card(source, arguments.checkpoint or newest_step(source))
+
+    from core.sampling.export import check_target, export_run
+
+    check_target(arguments.target)
+    target = export_run(
+        source,
+        arguments.target,
+        step=arguments.checkpoint,
+        weights=arguments.weights,
+        licence=arguments.license,
+        sampler=arguments.sampler,
+        report=asdict(report) if report and arguments.weights == "ema" else None,
+        judge=_judge(source) if arguments.with_judge else None,
+    )
+    if report is None:
+        print(f"note: this checkpoint of {source.id} was never evaluated, so the card has no figures", file=sys.stderr)
+    print(target, flush=True)
+    if arguments.push:
+        pushed = push(target, arguments.push, private=arguments.private)
+        print(f"{pushed.url} ({'private' if pushed.is_private else 'everybody can see it'})")
+    return 0
+
+
+def _judge(run: Run) -> dict[str, bytes]:
+    from core.evaluation.folder_judge import judge_for_export
+
+    found = judge_for_export(run, data_dir=place(run, "data"), cache_dir=place(run, "cache"), progress=_say)
+    _say("", 0.0)
+    return found
+
+
+def _say(text: str, fraction: float) -> None:
+    """One line on a terminal, rewritten as it goes on."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def newest_step(run: Run) -> int:
+    """Step of the newest checkpoint. Raises CheckpointError when there is none."""
+    found = list_checkpoints(run)
+    if not found:
+        raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
+    return found[-1].step

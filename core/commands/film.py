@@ -1,0 +1,50 @@
+"""`film RUN OUT.webp`: how a run learned to draw, as an animation of its previews."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from core import atomic
+from core.commands.options import add_settings_options
+from core.commands.sources import find_run
+from core.errors import UsageError
+from core.runs.film import HELD, LAYERS, PREDICTED, read_film
+from core.runs.film_export import animation, check_suffix
+
+CHOICES = {"held": HELD, "predicted": PREDICTED}
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("film", help="how a run learned, as an animation: training time by denoising step")
+    parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id or name, or the path of a run folder")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the file to write: .webp or .gif")
+    parser.add_argument(
+        "--axis",
+        choices=("both", "training", "denoising"),
+        default="both",
+        help="play all denoising steps at every training step (default), or one of the two",
+    )
+    parser.add_argument("--layer", choices=tuple(CHOICES), help="of a U-Net: one layer only (default: both)")
+    parser.add_argument("--per-class", type=int, default=1, metavar="N", help="pictures of each class (default 1)")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the file and print its path."""
+    format = check_suffix(arguments.out)
+    if arguments.per_class < 1:
+        raise UsageError(f"--per-class: expected 1 or more, got {arguments.per_class}")
+    source = find_run(arguments, arguments.run)
+    film = read_film(source, per_class=arguments.per_class)
+    if arguments.layer and film.kind != "unet":
+        raise UsageError(f"--layer: {source.id} is a VAE run, which has {' and '.join(LAYERS['vae'])}", "leave it out")
+    layers = (CHOICES[arguments.layer],) if arguments.layer else ()
+    data = animation(film, axis=arguments.axis, layers=layers, format=format)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_bytes(arguments.out, data)
+    print(arguments.out)
+    return 0

@@ -1,0 +1,117 @@
+"""`latents RUN [--step N] [--json]`: is this VAE good enough to diffuse in, with its numbers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from core.commands.options import add_settings_options, settings_of_run
+from core.commands.sources import find_run
+from core.commands.tables import table
+from core.jobs.worker import place
+from core.latent.overview import LatentOverview, read_overview
+from core.latent.subject import FEW, MOST, LatentSubject, find_subject
+from core.latent.verdict import figures, judge
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser(
+        "latents", help="is a VAE good enough to diffuse in: verdict, reconstruction, channels"
+    )
+    parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id or name, or the path of a run folder")
+    parser.add_argument("--step", type=int, metavar="N", help="the checkpoint of that step (default: the newest)")
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or last weights")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument(
+        "--progress", action="store_true",
+        help=f"progress as lines on stderr (words, a tab, 0 to 1), and the figures of {FEW:,} pictures kept on the way",
+    )  # fmt: skip
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the verdict and the figures of all held-out pictures, at most 10,000; they are kept in the cache."""
+    source = find_run(arguments, arguments.run)
+    settings = settings_of_run(arguments, source, ("machine",))
+
+    def about(limit: int) -> LatentSubject:
+        return find_subject(
+            source, step=arguments.step, weights=arguments.weights, data_dir=place(source, "data"),
+            cache_dir=place(source, "cache"), limit=limit,
+        )  # fmt: skip
+
+    subject, kept_in = about(MOST), place(source, "cache")
+    found = read_overview(subject, kept_in)
+    if found is None:
+        device = settings.machine.device
+        if arguments.progress:
+            few = about(FEW)
+            if few.key != subject.key and read_overview(few, kept_in) is None:
+                _make(few, device, _tell)
+            found = _make(subject, device, _tell)
+        else:
+            found = _on_a_bar(subject, device)
+    verdict = judge(found)
+    channels = [
+        {
+            "channel": index + 1,
+            "mean": float(found.raw.mean[index]),
+            "deviation": float(found.raw.deviation[index]),
+            "skew": float(found.raw.skew[index]),
+            "kurtosis": float(found.raw.kurtosis[index]),
+            "kl": float(found.raw.kl[index]),
+            "active": int(found.raw.active[index]),
+        }
+        for index in range(found.raw.num_channels)
+    ]
+    if arguments.json:
+        facts = {"run": source.id, "step": subject.step, "weights": subject.weights, "fingerprint": subject.fingerprint}
+        ssim = None if math.isnan(found.mean_ssim) else found.mean_ssim
+        print(json.dumps({**facts, **asdict(verdict), "ssim": ssim, "channels": channels}, indent=1))
+        return 0
+    print(f"{verdict.word}: {verdict.sentence}\n")
+    print(table(["figure", "value", "better"], figures(found)))
+    print()
+    heads = ["channel", "mean", "deviation", "skew", "kurtosis", "kl", "active"]
+    print(table(heads, [[row[name] for name in heads] for row in channels]))
+    print(f"\n{len(found.labels):,} held-out pictures; channels as the encoder gives them, KL in nats a picture")
+    return 0
+
+
+def _make(subject: LatentSubject, device: str, progress: Callable[[str, float], None]) -> LatentOverview:
+    """Encode, then decode and measure, each a half of the progress."""
+    from core.latent.quality import make_overview
+    from core.latent.study import open_subject
+
+    cache_dir = place(subject.run, "cache")
+
+    def half(first: float) -> Callable[[str, float], None]:
+        return lambda text, fraction: progress(text, first + fraction / 2)
+
+    study = open_subject(subject, device=device, cache_dir=cache_dir, progress=half(0.0))
+    return make_overview(subject, study, cache_dir, progress=half(0.5))
+
+
+def _tell(text: str, fraction: float) -> None:
+    print(f"{text}\t{fraction:.3f}", file=sys.stderr, flush=True)
+
+
+def _on_a_bar(subject: LatentSubject, device: str) -> LatentOverview:
+    from tqdm import tqdm
+
+    with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
+
+        def show(text: str, fraction: float) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(round(100 * fraction) - bar.n)
+
+        found = _make(subject, device, show)
+        bar.update(100 - bar.n)
+    return found

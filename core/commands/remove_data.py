@@ -1,0 +1,47 @@
+"""`remove-data NAME`: remove an imported set for good, after a question."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from core.commands.options import add_settings_options, store_of
+from core.commands.tables import plain
+from core.data.imports import read_imported
+from core.errors import DataUnavailable, UsageError
+from core.jobs.imported_sets import remove_imported, runs_on
+
+
+def add_parser(commands: Any) -> None:
+    """Its options."""
+    parser = commands.add_parser("remove-data", help="remove an imported data set for good")
+    parser.add_argument("name", metavar="NAME", help="as data.name says it")
+    parser.add_argument("--yes", action="store_true", help="without a question")
+    add_settings_options(parser)
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, then remove it."""
+    store, name = store_of(arguments), arguments.name
+    try:
+        found = read_imported(name)
+        words = (
+            f"{plain(found.title)}: {found.train_count + found.heldout_count:,} pictures, by {plain(found.imported_by)}"
+        )
+    except DataUnavailable:
+        words = f"{plain(name)}: damaged"
+    users = len(runs_on(store, name))
+    words += f"; {users} run{'s' if users != 1 else ''} of it stay, but cannot be trained or measured further" * bool(
+        users
+    )
+    if not arguments.yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(f"remove-data: {words}", "add --yes to remove it for good")
+        print(f"{words}. Remove it for good? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise UsageError("remove-data: nothing was removed")
+    remove_imported(store, name)
+    print(f"{plain(name)} is gone")
+    return 0

@@ -1,0 +1,114 @@
+"""`sample --recipe FILE`: the pictures of a recipe again, with all that it holds: walk, start, branch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.commands.options import usable_settings
+from core.commands.sample import check_folder, write_samples
+from core.commands.sources import PictureSource, find_picture_source
+from core.config.load import resolve_path
+from core.config.schema import project_root
+from core.errors import UsageError
+from core.jobs.worker import place
+from core.runs.provenance import package_versions
+from core.runs.run import now_iso
+from core.runs.store import storage_error
+from core.sampling.model_facts import PREFIX, find_model_folder, models_folder
+from core.sampling.recipe import Recipe, read_recipe_file
+
+if TYPE_CHECKING:
+    from core.sampling.load import LoadedModel
+    from core.sampling.request import Start
+
+DECIDED = (
+    "labels",
+    "steps",
+    "sampler",
+    "guidance_scale",
+    "guidance_rescale",
+    "guidance_interval",
+    "seed",
+    "checkpoint",
+)
+BATCH = 256
+
+
+def draw_recipe(arguments: argparse.Namespace) -> int:
+    """Draw it, with the recipe's own model unless RUN names another, and write the same files as `sample`."""
+    given = [name for name in DECIDED if getattr(arguments, name) is not None]
+    if given or arguments.overrides:
+        name = f"--{given[0].replace('_', '-')}" if given else "--set"
+        raise UsageError(f"{name}: the recipe decides this", "leave it out, or change the recipe")
+    recipe = read_recipe_file(arguments.recipe)
+    source = _source(arguments, recipe)
+    out = arguments.out or project_root() / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    check_folder(out)
+    step = recipe.step if source.run is not None else None
+    weights = recipe.weights if source.run is not None else "ema"
+    model = source.load(device=source.settings.machine.device, weights=weights, step=step)
+    if recipe.weights_sha256 not in ("", model.weights_sha256):
+        print("note: these are not the weights that the recipe was written with: the pictures may differ",
+              file=sys.stderr)  # fmt: skip
+    began = time.monotonic()
+    images = _drawn(model, recipe, source, arguments)
+    labels = recipe.branch.labels if recipe.branch and recipe.branch.labels else recipe.labels
+    written = recipe.model_copy(update={"weights_sha256": model.weights_sha256, "versions": package_versions()})
+    facts = {
+        "run": model.run_id,
+        "recipe": written.model_dump(mode="json", exclude_defaults=True),
+        "class_names": list(model.class_names),
+        "device": str(model.device),
+        "elapsed_s": round(time.monotonic() - began, 3),
+        "created_at": now_iso(),
+        "versions": package_versions(),
+    }
+    try:
+        write_samples(out, images, np.array(labels, dtype=np.int64), facts, written.to_json())
+    except OSError as error:
+        raise storage_error(error, out) from None
+    print(f"{len(images):,} pictures in {out}")
+    return 0
+
+
+def _source(arguments: argparse.Namespace, recipe: Recipe) -> PictureSource:
+    text = arguments.run or recipe.source
+    if text.startswith(PREFIX):
+        text = str(find_model_folder(models_folder(usable_settings(arguments)[0]), text).path)
+    return find_picture_source(arguments, text)
+
+
+def _drawn(model: LoadedModel, recipe: Recipe, source: PictureSource, arguments: argparse.Namespace) -> np.ndarray:
+    from core.sampling.steps import sample, sample_steps
+
+    request, branch = recipe.request(), recipe.branching()
+    start = _start(model, recipe, source, arguments)
+    if branch is None and start is None:
+        return sample(model, replace(request, batch_size=min(len(request.labels), BATCH)))
+    *_, last = sample_steps(model, request, branch=branch, start=start)
+    return model.codec.decode_to_uint8(last.next_latents)
+
+
+def _start(model: LoadedModel, recipe: Recipe, source: PictureSource, arguments: argparse.Namespace) -> Start | None:
+    if recipe.start is None:
+        return None
+    from core.data.arrays import prepare
+    from core.sampling.pictures_in import start_of, start_of_picture
+
+    if recipe.start.picture:
+        return start_of_picture(recipe.start, model, len(recipe.labels))
+    paths = usable_settings(arguments)[0].paths
+    run = source.run
+    image_set = prepare(
+        source.settings.data.model_copy(update={"download": False}),
+        data_dir=place(run, "data") if run else resolve_path(paths.data),
+        cache_dir=place(run, "cache") if run else resolve_path(paths.cache),
+    )
+    return start_of(recipe.start, model, image_set)

@@ -1,0 +1,145 @@
+"""Imported sets: where they are kept, what is known about them, and how they are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import atomic
+from core.config.load import rescue_config, resolve_path
+from core.config.schema import DataSettings, project_root
+from core.data.raw import BLOCK, RawSet, RawSplit
+from core.errors import DataUnavailable
+
+FORMAT = 1
+FACTS = "set.json"
+NAME = re.compile(r"^[a-z][a-z0-9_-]{0,39}$")
+PARTS = ("train", "heldout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What is written down about an imported set. counts: pictures a split; heldout 0 = no test split of its own."""
+
+    name: str
+    title: str
+    licence: str
+    source: str
+    imported_by: str
+    imported_at: str
+    class_names: tuple[str, ...]
+    channels: int
+    train_count: int
+    heldout_count: int
+    left_out: int
+    folder: Path
+
+
+def imports_dir() -> Path:
+    """Where imported sets are kept, for everybody on this box: LAB_IMPORTS, else paths.imports of config.yaml."""
+    named = os.environ.get("LAB_IMPORTS")
+    if named:
+        return resolve_path(named)
+    source = project_root() / "config.yaml"
+    try:
+        changed_at = source.stat().st_mtime_ns
+    except OSError:
+        changed_at = 0
+    return resolve_path(_configured(changed_at))
+
+
+@lru_cache(maxsize=4)
+def _configured(changed_at: int) -> str:
+    return rescue_config()[0].paths.imports
+
+
+def imported_names(folder: Path | None = None) -> list[str]:
+    """Names of the sets in the imports folder, in order; broken ones too."""
+    try:
+        found = sorted(path.name for path in (folder or imports_dir()).iterdir())
+    except OSError:
+        return []
+    return [name for name in found if NAME.match(name)]
+
+
+def read_imported(name: str, folder: Path | None = None) -> Imported:
+    """Raises DataUnavailable when what lies there is no imported set."""
+    place = (folder or imports_dir()) / name
+    try:
+        facts = atomic.read_json(place / FACTS)
+        if facts["format"] != FORMAT:
+            raise ValueError("another format")
+        return Imported(
+            name=name,
+            title=str(facts["title"]),
+            licence=str(facts["licence"]),
+            source=str(facts["source"]),
+            imported_by=str(facts["imported_by"]),
+            imported_at=str(facts["imported_at"]),
+            class_names=tuple(str(text) for text in facts["class_names"]),
+            channels=int(facts["channels"]),
+            train_count=int(facts["parts"]["train"]["count"]),
+            heldout_count=int(facts["parts"].get("heldout", {"count": 0})["count"]),
+            left_out=int(facts["left_out"]),
+            folder=place,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataUnavailable(
+            f"data.name: the imported set '{name}' in {place} is damaged ({type(error).__name__}: {error})",
+            "import it again under another name",
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedLoader:
+    """A set in the imports folder."""
+
+    folder: Path
+
+    def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
+        """Its description and its pixels."""
+        parts = [part for part in PARTS if (self.folder / f"{part}_pixels.bin").exists()] or ["train"]
+        return [self.folder / FACTS, *(self.folder / f"{part}_pixels.bin" for part in parts)]
+
+    def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
+        """Memory-mapped. Raises DataUnavailable."""
+        found = read_imported(self.folder.name, self.folder.parent)
+        try:
+            train = self._split("train", found.channels, found.train_count)
+            heldout = self._split("heldout", found.channels, found.heldout_count) if found.heldout_count else None
+        except (OSError, ValueError) as error:
+            raise DataUnavailable(
+                f"data.name: the imported set '{found.name}' in {self.folder} is damaged ({error})",
+                "import it again under another name",
+            ) from None
+        return RawSet(train=train, heldout=heldout, class_names=found.class_names)
+
+    def _split(self, part: str, channels: int, count: int) -> RawSplit:
+        shapes, sizes, labels = (self._array(part, name) for name in ("shapes", "sizes", "labels"))
+        lengths = shapes.astype(np.int64).prod(axis=1)
+        pixels = np.memmap(self.folder / f"{part}_pixels.bin", dtype=np.uint8, mode="r")
+        if not count == len(shapes) == len(sizes) == len(labels) or int(lengths.sum()) != len(pixels):
+            raise ValueError(f"{part}: its files do not belong together")
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        same = bool((shapes == shapes[0]).all())
+
+        def blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
+            if same:
+                pictures = pixels.reshape(count, *shapes[0])
+                for first in range(0, len(indices), BLOCK):
+                    yield pictures[indices[first : first + BLOCK]]
+                return
+            for index in indices:
+                yield pixels[starts[index] : starts[index + 1]].reshape(1, *shapes[index])
+
+        return RawSplit(labels=labels.astype(np.int64), channels=channels, blocks=blocks, sizes=sizes.astype(np.int64))
+
+    def _array(self, part: str, name: str) -> np.ndarray[Any, Any]:
+        return np.load(self.folder / f"{part}_{name}.npy", allow_pickle=False)

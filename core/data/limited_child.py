@@ -1,0 +1,144 @@
+"""A process that reads what a stranger made, limited by the kernel; what it found or what went wrong is a file.
+
+`run_limited` starts `python -m MODULE REQUEST` and waits for it; the module's own `main` limits itself, reads, and
+writes down how it ended with `write_outcome`. Never imports torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core import atomic
+from core.config.schema import project_root
+from core.errors import LabError, UsageError
+
+RESULT, PROGRESS = "result.json", "progress.json"
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What reading took: seconds of wall-clock, peak memory of the child."""
+
+    seconds: float
+    peak_bytes: int
+
+
+def run_limited(
+    module: str,
+    request: str,
+    folder: Path,
+    *,
+    wall_s: float,
+    cpu_s: int,
+    what: str,
+    environment: Mapping[str, str] | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    measured: Callable[[Measured], None] | None = None,
+) -> dict[str, Any]:
+    """What the child wrote down: {"found": …}, or {"problem": sentence, "hint": …, "is_usage": a wish, not the data}.
+
+    It is killed when cancelled or too slow.
+    folder: where it works and leaves its result. what: a noun for the hint when it dies, 'a set of pictures'.
+    environment: beside PATH, LANG, PYTHONPATH and one thread; nothing else is inherited.
+    """
+    started, peak = time.monotonic(), 0
+    with subprocess.Popen(
+        [sys.executable, "-m", module, request],
+        cwd=folder, env={**_environment(), **(environment or {})}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    ) as child:  # fmt: skip
+        try:
+            while child.poll() is None:
+                peak = max(peak, peak_bytes(child.pid))
+                if cancelled():
+                    return {"problem": "the import was cancelled"}
+                if time.monotonic() - started > wall_s:
+                    return {"problem": f"reading it took longer than {wall_s:.0f} s", "hint": "import less"}
+                with contextlib.suppress(OSError, ValueError):
+                    progress(float(json.loads((folder / PROGRESS).read_bytes())))
+                time.sleep(POLL_S)
+        finally:
+            if child.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+            if measured:
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    peak = max(peak, atomic.read_json(folder / RESULT)["peak_bytes"])
+                measured(Measured(seconds=time.monotonic() - started, peak_bytes=peak))
+    return _outcome(folder, child.returncode, cpu_s, what)
+
+
+def write_outcome(folder: Path, read: Callable[[], Any], *, memory_bytes: int) -> None:
+    """In the child: read, and leave what was found or the problem in one sentence, whatever a hostile file raises."""
+    try:
+        outcome: dict[str, Any] = {"found": read()}
+    except LabError as error:
+        outcome = {"problem": error.message, "hint": error.hint, "is_usage": isinstance(error, UsageError)}
+    except MemoryError:
+        outcome = {"problem": f"it needs more than {memory_bytes / 1e6:.0f} MB of memory to read", "hint": ""}
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        reason = "the disk is full" if full else f"it cannot be read ({error.strerror or error})"
+        outcome = {"problem": reason, "hint": ""}
+    except Exception as error:  # parsers fed with hostile files raise whatever they meet
+        first = (str(error).splitlines() or [""])[0][:200]
+        outcome = {"problem": f"it cannot be read ({type(error).__name__}: {first})", "hint": ""}
+    temporary = folder / f"{RESULT}.tmp"
+    temporary.write_text(json.dumps({**outcome, "peak_bytes": peak_bytes("self")}))
+    temporary.rename(folder / RESULT)
+
+
+def limit_process(*, cpu_s: int, file_bytes: int) -> None:
+    """In the child: processor time, size of a file it writes, no core dump. Memory is the module's own matter."""
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def peak_bytes(process: int | str) -> int:
+    """Most memory a process ever had resident, as the kernel counts it; 0 when it is gone."""
+    return status_bytes(process, "VmHWM")
+
+
+def status_bytes(process: int | str, name: str) -> int:
+    """A size of /proc/PROCESS/status, such as VmHWM or VmData; 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+    except (OSError, StopIteration):
+        return 0
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(project_root()),
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    }
+
+
+def _outcome(folder: Path, returncode: int, cpu_s: int, what: str) -> dict[str, Any]:
+    """What the child wrote down, else what its death says."""
+    try:
+        return atomic.read_json(folder / RESULT)
+    except (OSError, ValueError):
+        if returncode == -signal.SIGXCPU:
+            return {"problem": f"reading it took more than {cpu_s} s of processor time", "hint": "import less"}
+        ended = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+        return {"problem": f"the process that read it died ({ended})", "hint": f"is it really {what}?"}

@@ -1,0 +1,158 @@
+"""What a look inside the latents is about: one VAE, held-out pictures of its data set, and the name of both on disk.
+
+Opens no weights, so that a page whose work is kept is drawn without PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from core import atomic
+from core.data.arrays import prepare
+from core.errors import CheckpointError, DataUnavailable, UsageError
+from core.runs.listing import list_checkpoints
+from core.runs.run import Run
+
+Weights = Literal["ema", "raw"]
+Scaling = tuple[tuple[float, ...], tuple[float, ...]]
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+MOST = 10_000
+FEW = 1_000
+FIRST = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSubject:
+    """A VAE and the pictures to look at it with.
+
+    images (N, H, W, C) uint8 and labels (N,) held out from training; vae_hash: sha256 of the weights in vae_dir;
+    scaling: (shift, scale) that a U-Net run keeps beside its copy of the VAE, None for a VAE run, which has none.
+    """
+
+    run: Run
+    step: int
+    weights: Weights
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    set_name: str
+    fingerprint: str
+    vae_hash: str
+    vae_dir: Path
+    scaling: Scaling | None
+
+    @property
+    def key(self) -> str:
+        """Names the pictures and the weights: what is kept under it never needs to be made again."""
+        return f"{self.set_name}-{self.fingerprint[:12]}-{self.vae_hash[:12]}-heldout-{len(self.labels)}"
+
+    @property
+    def title(self) -> str:
+        """The name a person gave the run, or its id."""
+        return self.run.info.name or self.run.id
+
+
+def find_subject(
+    run: Run,
+    *,
+    step: int | None = None,
+    weights: Weights = "ema",
+    data_dir: Path,
+    cache_dir: Path,
+    limit: int = MOST,
+    progress: Callable[[str, float], None] | None = None,
+) -> LatentSubject:
+    """The VAE of a VAE run's checkpoint (newest by default), or of a U-Net run's own copy, with held-out pictures.
+
+    limit: at most so many pictures, always the same ones. Downloads nothing. Raises UsageError, CheckpointError or
+    DataUnavailable in one sentence.
+    """
+    if run.info.kind == "comparison":
+        raise UsageError(f"{run.id}: is a comparison and has no latents", "name a VAE or U-Net run")
+    scaling: Scaling | None
+    if run.info.kind == "unet":
+        vae_dir, (found_step, vae_hash, scaling) = run.vae_dir, _copy(run, step)
+    else:
+        vae_dir, found_step, vae_hash = _checkpoint(run, step, weights)
+        scaling = None
+    data = run.settings.data.model_copy(update={"download": False})
+    images = prepare(data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
+    _check_same_pictures(run, images.fingerprint)
+    chosen = held_out(len(images.heldout.labels), limit)
+    return LatentSubject(
+        run=run,
+        step=found_step,
+        weights="ema" if run.info.kind == "unet" else weights,
+        images=images.heldout.images if chosen is None else images.heldout.images[chosen],
+        labels=np.asarray(images.heldout.labels) if chosen is None else images.heldout.labels[chosen],
+        class_names=images.class_names,
+        set_name=images.name,
+        fingerprint=images.fingerprint,
+        vae_hash=vae_hash,
+        vae_dir=vae_dir,
+        scaling=scaling,
+    )
+
+
+def held_out(count: int, limit: int) -> np.ndarray | None:
+    """Indices of at most `limit` of `count` pictures, the same whenever asked, in order; None for all of them."""
+    return None if count <= limit else np.sort(np.random.default_rng(0).permutation(count)[:limit])
+
+
+def _checkpoint(run: Run, step: int | None, weights: Weights) -> tuple[Path, int, str]:
+    found = list_checkpoints(run)
+    chosen = [info for info in found if step in (None, info.step)]
+    if not chosen:
+        if found and step is not None:
+            kept = ", ".join(f"{info.step:,}" for info in found)
+            raise CheckpointError(f"{run.id}: no checkpoint of step {step:,}", f"kept are {kept}")
+        raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
+    folder = "vae_ema" if weights == "ema" else "vae"
+    try:
+        facts = atomic.read_json(chosen[-1].path / "manifest.json")["files"][f"{folder}/{WEIGHTS_FILE}"]
+        return chosen[-1].path / folder, chosen[-1].step, str(facts["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{run.id}: the checkpoint of step {chosen[-1].step:,} names no VAE ({type(error).__name__})"
+        ) from None
+
+
+def codec_of(run: Run) -> tuple[str, Scaling]:
+    """sha256 of a U-Net run's copy of its VAE, and (shift, scale) a channel beside it. Raises CheckpointError."""
+    return _codec(run)[1:]
+
+
+def _copy(run: Run, step: int | None) -> tuple[int, str, Scaling]:
+    found = _codec(run)
+    if step not in (None, found[0]):
+        raise CheckpointError(f"{run.id}: its VAE is of step {found[0]:,}, not of {step:,}")
+    return found
+
+
+def _codec(run: Run) -> tuple[int, str, Scaling]:
+    try:
+        facts = atomic.read_json(run.vae_dir / "codec.json")
+        scaling = (tuple(map(float, facts["shift"])), tuple(map(float, facts["scale"])))
+        return int(facts.get("vae_step", 0)), str(facts["sha256"]), scaling
+    except FileNotFoundError:
+        raise CheckpointError(f"{run.id}: has no copy of its VAE yet", "let it encode its pictures first") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{run.id}: codec.json of its VAE cannot be read ({type(error).__name__})", "choose another run"
+        ) from None
+
+
+def _check_same_pictures(run: Run, fingerprint: str) -> None:
+    try:
+        before = atomic.read_json(run.data_path)["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
+    if before != fingerprint:
+        raise DataUnavailable(
+            f"{run.id}: the data set has changed since this run began ({str(before)[:12]} then, {fingerprint[:12]} now)"
+        )

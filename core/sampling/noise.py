@@ -1,0 +1,91 @@
+"""The noise and the labels of every picture: by seed alone, mixed for walks, the same in any batch."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.sampling.request import SampleRequest
+from core.seeding import generator
+
+
+def noise_sources(request: SampleRequest) -> list[torch.Generator]:
+    """One generator a picture; it gives the first noise, and that of samplers which draw more."""
+    if request.seeds:
+        return [generator(seed, "sample", place) for seed, place in zip(request.seeds, _places(request), strict=True)]
+    return [generator(request.seed, "sample", request.first_index + index) for index in range(len(request.labels))]
+
+
+def _places(request: SampleRequest) -> tuple[int, ...]:
+    return request.places or (0,) * len(request.labels)
+
+
+def first_noise(
+    request: SampleRequest, sources: list[torch.Generator], shape: tuple[int, int, int], device: torch.device
+) -> torch.Tensor:
+    """Unit noise (N, c, h, w) on `device`, drawn on the CPU so that it is the same everywhere."""
+    noise = torch.stack([torch.randn(shape, generator=source) for source in sources])
+    if request.to_seeds:
+        others = [
+            generator(seed, "sample", place) for seed, place in zip(request.to_seeds, _places(request), strict=True)
+        ]
+        ends = torch.stack([torch.randn(shape, generator=source) for source in others])
+        noise = spherical(noise, ends, torch.tensor(request.noise_mix))
+    return noise.to(device)
+
+
+def spherical(start: torch.Tensor, end: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """start, end (N, …), share (N,) in [0, 1] → points on the great circle between them, lengths mixed linearly.
+
+    A straight walk between two Gaussian noises passes through points that are too short to be noise; a spherical one
+    does not. Shares of exactly 0 and 1 give the ends themselves. Source: arXiv 1609.04468, section 2.
+    """
+    shape = (-1, *(1,) * (start.ndim - 1))
+    share = share.to(start).view(shape)
+    a, b = start.flatten(1), end.flatten(1)
+    lengths = a.norm(dim=1), b.norm(dim=1)
+    cosine = ((a * b).sum(1) / (lengths[0] * lengths[1]).clamp_min(1e-12)).clamp(-1.0, 1.0)
+    angle = cosine.acos().view(shape)
+    length = (1 - share) * lengths[0].view(shape) + share * lengths[1].view(shape)
+    sine = angle.sin()
+    near = sine.abs() < 1e-6
+    weights = (((1 - share) * angle).sin() / sine, (share * angle).sin() / sine)
+    units = start / lengths[0].view(shape).clamp_min(1e-12), end / lengths[1].view(shape).clamp_min(1e-12)
+    round_way = length * (weights[0] * units[0] + weights[1] * units[1])
+    mixed = torch.where(near, (1 - share) * start + share * end, round_way)
+    return torch.where(share == 0, start, torch.where(share == 1, end, mixed))
+
+
+def class_labels(request: SampleRequest, num_classes: int, device: torch.device) -> torch.Tensor:
+    """labels (N,) int64, or with label_mix weights (N, K + 1) float32 of the class embeddings."""
+    labels = torch.tensor(request.labels, device=device)
+    if not request.label_mix:
+        return labels
+    share = torch.tensor(request.label_mix, device=device)[:, None]
+    ends = torch.tensor(request.to_labels, device=device)
+    one_hot = nn.functional.one_hot
+    return (1 - share) * one_hot(labels, num_classes + 1) + share * one_hot(ends, num_classes + 1)
+
+
+class MixedEmbedding(nn.Module):
+    """A class embedding that also takes weights (N, K + 1): the mixture of the classes' vectors."""
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, labels: torch.Tensor) -> torch.Tensor:
+        """labels (N,) int64 or weights (N, K + 1) float → (N, D)."""
+        if labels.is_floating_point():
+            return labels @ self.embedding.weight
+        return self.embedding(labels)
+
+
+def takes_mixtures(unet: Any) -> Any:
+    """The same U-Net, sharing every weight, whose class embedding also takes mixtures. The given one is not changed."""
+    twin = copy.copy(unet)
+    twin._modules = {**unet._modules, "class_embedding": MixedEmbedding(unet.class_embedding)}
+    return twin

@@ -1,0 +1,220 @@
+"""The recipe of a drawing: everything that decides its pictures, in JSON, in a PNG, in a WebP, or in an npz.
+
+The same recipe with the same weights on the same machine gives the same pictures, bit for bit.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.diffusion.guidance import Guidance
+from core.errors import UsageError, quoted
+from core.sampling.request import Branch, SampleRequest
+
+PNG_KEY = "latent-diffusion-lab-recipe"
+NPZ_KEY = "recipe"
+EXIF_TAG = 0x010E  # ImageDescription
+MAX_BYTES = 256 * 1024
+MAX_FILE_BYTES = 256 * 2**20
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Label = Annotated[int, Field(ge=0, lt=100_000)]
+Place = Annotated[int, Field(ge=0, lt=1_000_000)]
+Text = Annotated[str, Field(max_length=200)]
+MOST_PICTURES = 4096
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class BranchRecipe(_Part):
+    """The drawing goes another way from network evaluation `at` on; empty = as before."""
+
+    at: int = Field(ge=0, le=10_000)
+    labels: tuple[Label, ...] = Field((), max_length=MOST_PICTURES)
+    sampler: Text = ""
+    guidance_scale: float | None = Field(None, ge=0.0, le=50.0)
+    guidance_rescale: Share = 0.0
+    guidance_interval: tuple[Share, Share] = (0.0, 1.0)
+
+
+class StartRecipe(_Part):
+    """The drawing begins at step `at` with real pictures, noised to it.
+
+    Either held-out pictures `places` of the data set with this fingerprint, or one `picture` for all: a PNG of the
+    model's own size, base64.
+    """
+
+    at: int = Field(ge=0, le=10_000)
+    fingerprint: Text = ""
+    places: tuple[Annotated[int, Field(ge=0)], ...] = Field((), max_length=MOST_PICTURES)
+    picture: str = Field("", max_length=160 * 1024)
+
+
+class Recipe(_Part):
+    """One drawing. source: a run's id or 'model:<folder>'. Picture i: label labels[i], and the noise of
+    picture places[i] (0 without places) of seed seeds[i]."""
+
+    format: Literal[1] = 1
+    source: Text
+    step: int = Field(ge=0)
+    weights: Literal["ema", "raw"] = "ema"
+    weights_sha256: Text = ""
+    labels: tuple[Label, ...] = Field(min_length=1, max_length=MOST_PICTURES)
+    seeds: tuple[Seed, ...] = Field(min_length=1, max_length=MOST_PICTURES)
+    places: tuple[Place, ...] = Field((), max_length=MOST_PICTURES)
+    sampler: Text
+    num_inference_steps: int = Field(ge=1, le=1000)
+    guidance_scale: float = Field(ge=0.0, le=50.0)
+    guidance_rescale: Share = 0.0
+    guidance_interval: tuple[Share, Share] = (0.0, 1.0)
+    whole_timesteps: bool = False
+    to_labels: tuple[Label, ...] = Field((), max_length=MOST_PICTURES)
+    label_mix: tuple[Share, ...] = Field((), max_length=MOST_PICTURES)
+    to_seeds: tuple[Seed, ...] = Field((), max_length=MOST_PICTURES)
+    noise_mix: tuple[Share, ...] = Field((), max_length=MOST_PICTURES)
+    branch: BranchRecipe | None = None
+    start: StartRecipe | None = None
+    versions: dict[Text, Text] = Field(default_factory=dict, max_length=40)
+
+    def request(self) -> SampleRequest:
+        """What `sample_steps` takes."""
+        return SampleRequest(
+            labels=self.labels,
+            seeds=self.seeds,
+            places=self.places,
+            sampler=self.sampler,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            guidance_rescale=self.guidance_rescale,
+            guidance_interval=self.guidance_interval,
+            whole_timesteps=self.whole_timesteps,
+            seed=0,
+            batch_size=len(self.labels),
+            to_labels=self.to_labels,
+            label_mix=self.label_mix,
+            to_seeds=self.to_seeds,
+            noise_mix=self.noise_mix,
+        )
+
+    def branching(self) -> Branch | None:
+        """The branch for `sample_steps`, or None."""
+        if self.branch is None:
+            return None
+        found = self.branch
+        guidance = None
+        if found.guidance_scale is not None:
+            guidance = Guidance(
+                scale=found.guidance_scale, rescale=found.guidance_rescale, interval=found.guidance_interval
+            )
+        return Branch(at=found.at, labels=found.labels, sampler=found.sampler or None, guidance=guidance)
+
+    def to_json(self) -> str:
+        """One line of JSON without what is at its default."""
+        return json.dumps(self.model_dump(mode="json", exclude_defaults=True) | {"format": self.format})
+
+
+def read_recipe(data: bytes, *, where: str) -> Recipe:
+    """The recipe in a JSON text, or in a PNG, WebP or npz of ours. Raises UsageError, one sentence."""
+    try:
+        if data.startswith(b"\x89PNG"):
+            text = _from_png(data)
+        elif data.startswith(b"RIFF"):
+            text = _from_webp(data)
+        elif data.startswith(b"PK"):
+            text = _from_npz(data)
+        else:
+            text = data[: MAX_BYTES + 1].decode()
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, UnidentifiedImageError, SyntaxError, EOFError) as error:
+        raise _refused(
+            where, f"cannot be read: {quoted(str(error).splitlines()[0] if str(error) else error, 120)}"
+        ) from None
+    if not text:
+        raise _refused(where, "holds no recipe")
+    if len(text) > MAX_BYTES:
+        raise _refused(where, f"its recipe is longer than {MAX_BYTES // 1024} KB")
+    try:
+        recipe = Recipe.model_validate_json(text)
+    except (ValidationError, RecursionError) as error:
+        raise _refused(where, f"is no recipe: {_first(error)}") from None
+    if len(recipe.seeds) != len(recipe.labels):
+        raise _refused(where, f"names {len(recipe.seeds)} seeds for {len(recipe.labels)} labels")
+    return recipe
+
+
+def read_recipe_file(path: Path) -> Recipe:
+    """As `read_recipe`. Raises UsageError when the file cannot be read or is too large."""
+    try:
+        if not path.is_file():
+            raise UsageError(f"{quoted(path)}: is no file", "give a recipe as JSON, PNG, WebP or npz")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _refused(quoted(path), f"is larger than {MAX_FILE_BYTES // 2**20} MB")
+        return read_recipe(path.read_bytes(), where=quoted(path))
+    except OSError as error:
+        raise _refused(quoted(path), f"cannot be read: {error.strerror or error}") from None
+
+
+def png_with_recipe(picture: np.ndarray, recipe: Recipe) -> bytes:
+    """(H, W, C) uint8 → PNG that carries the recipe as text under `PNG_KEY`."""
+    notes = PngImagePlugin.PngInfo()
+    notes.add_itxt(PNG_KEY, recipe.to_json())
+    buffer = io.BytesIO()
+    Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(buffer, "PNG", pnginfo=notes)
+    return buffer.getvalue()
+
+
+def exif_with_recipe(recipe: Recipe) -> bytes:
+    """EXIF whose description is the recipe, for a WebP."""
+    exif = Image.Exif()
+    exif[EXIF_TAG] = recipe.to_json()
+    return exif.tobytes()
+
+
+def npz_with_recipe(images: np.ndarray, labels: tuple[int, ...], recipe: Recipe) -> bytes:
+    """images (N, H, W, C) uint8, labels int64 and the recipe as text under `NPZ_KEY`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, images=images, labels=np.array(labels, dtype=np.int64), recipe=np.array(recipe.to_json())
+    )
+    return buffer.getvalue()
+
+
+def _from_png(data: bytes) -> str:
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:  # the text comes before the pixels: none are decoded
+        return str(picture.info.get(PNG_KEY, ""))
+
+
+def _from_webp(data: bytes) -> str:
+    if len(data) > MAX_FILE_BYTES:
+        return ""
+    with Image.open(io.BytesIO(data), formats=["WEBP"]) as picture:
+        return str(picture.getexif().get(EXIF_TAG, "")).rstrip("\0")
+
+
+def _from_npz(data: bytes) -> str:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if archive.getinfo(f"{NPZ_KEY}.npy").file_size > 5 * MAX_BYTES:
+            return " " * (MAX_BYTES + 1)
+        with archive.open(f"{NPZ_KEY}.npy") as file:
+            return str(np.lib.format.read_array(io.BytesIO(file.read(5 * MAX_BYTES)), allow_pickle=False))
+
+
+def _first(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        found = error.errors()[0]
+        place = ".".join(str(part) for part in found["loc"][:3])
+        return quoted(f"{place}: {found['msg']}" if place else found["msg"], 160)
+    return "it is nested too deeply"
+
+
+def _refused(where: str, what: str) -> UsageError:
+    return UsageError(f"{where}: {what}", "give a PNG, WebP, npz or JSON that this lab wrote")

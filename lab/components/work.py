@@ -1,0 +1,54 @@
+"""Background work on the screen: a bar, and a way out. Leaving the page leaves the work alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from lab.services import background
+from lab.services.background import Work
+from lab.text import escaped, sentence
+
+LOOK_S = 0.2
+
+
+def follow(work: Work, words: str, *, can_stop: bool = True) -> None:
+    """Draw its progress until it is done. can_stop: False for what cannot be interrupted and ends by itself."""
+    if work.wait(LOOK_S):
+        return
+    place = st.container(horizontal=True, vertical_alignment="center")
+    with place:
+        bar = st.empty()
+        if can_stop:
+            st.button("Cancel", key=f"cancel-{work.key}", on_click=work.cancel)
+    while not work.wait(LOOK_S):
+        bar.progress(work.fraction, text=f"{words}: {escaped(work.stage)}")
+
+
+def outcome(work: Work, words: str, *, can_stop: bool = True) -> Any:
+    """Its result, after its progress. Raises the LabError it ended with, which is told once."""
+    place = st.empty()
+    with place.container():
+        follow(work, words, can_stop=can_stop)
+    place.empty()
+    background.forget(work.key)
+    if work.problem is not None:
+        raise work.problem
+    return work.result
+
+
+def told(key: str, words: str, *, can_stop: bool = True) -> Any:
+    """The result of the newest work of that key, once, after its progress; a problem is shown instead, and gives None
+    as no work does."""
+    work = background.find(key)
+    if work is None:
+        return None
+    follow(work, words, can_stop=can_stop)
+    if not work.is_done:
+        return None
+    background.forget(key)
+    if work.problem is not None:
+        st.error(sentence(work.problem), icon=":material/error:")
+        return None
+    return work.result

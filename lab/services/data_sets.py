@@ -1,0 +1,131 @@
+"""Data sets for a screen. Pictures are read in a process of their own, so that the server never imports PyTorch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from core.config.load import resolve_path
+from core.config.schema import DataSettings
+from core.data import catalog
+from core.data.catalog import CatalogEntry
+from core.data.overview import Overview, kept_overview, overview_folder
+from core.errors import DataUnavailable, LabError
+from lab.services import background
+from lab.services.background import Tell, Work
+from lab.services.child import run_child
+from lab.services.settings import current_settings
+
+LOOK_AGAIN_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One set of the list. problem: why it cannot be read, or ''."""
+
+    name: str
+    entry: CatalogEntry | None
+    is_here: bool
+    problem: str = ""
+
+
+def listed() -> list[Listed]:
+    """Every set: what is here first, that of config.yaml before all, then one's own files, then what can be fetched."""
+    data_dir = _data_dir()
+    found = []
+    for name in catalog.names():
+        try:
+            entry = catalog.entry(name)
+            found.append(Listed(name=name, entry=entry, is_here=catalog.is_present(name, data_dir)))
+        except DataUnavailable as error:
+            found.append(Listed(name=name, entry=None, is_here=False, problem=str(error)))
+    usual = current_settings().data.name
+
+    def rank(each: Listed) -> int:
+        own = each.entry is not None and each.entry.needs_path
+        return 0 if each.is_here and each.name == usual else 1 if each.is_here and not own else 2 if own else 3
+
+    return sorted(found, key=rank)
+
+
+def is_here(name: str) -> bool:
+    """Whether it can be read now: a download may have ended meanwhile."""
+    return catalog.is_present(name, _data_dir())
+
+
+def data_settings(name: str, path: str) -> DataSettings:
+    """The settings of config.yaml with this set; nothing is downloaded."""
+    changes = {"name": name, "path": path or None, "download": False}
+    return DataSettings.model_validate({**current_settings().data.model_dump(), **changes})
+
+
+def kept(data: DataSettings) -> Overview | None:
+    """The overview when it was made before. Raises DataUnavailable when the set is not here."""
+    folder = _folder(data.name, data.path or "", data.holdout_fraction, str(_data_dir()), str(_cache_dir()))
+    return _kept(str(folder), data)
+
+
+@st.cache_data(ttl=LOOK_AGAIN_S, max_entries=32, show_spinner=False)
+def _folder(name: str, path: str, holdout_fraction: float, data_dir: str, cache_dir: str) -> Path:
+    """Where its overview would be: looks at every file of the set, so not at each rerun."""
+    data = data_settings(name, path).model_copy(update={"holdout_fraction": holdout_fraction})
+    return overview_folder(data, data_dir=Path(data_dir), cache_dir=Path(cache_dir))
+
+
+def _kept(folder: str, data: DataSettings) -> Overview | None:
+    if not Path(folder).is_dir():
+        return None
+    return _read(folder, Path(folder).stat().st_mtime_ns, data)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _read(folder: str, changed_at: int, _data: DataSettings) -> Overview | None:
+    return kept_overview(_data, data_dir=_data_dir(), cache_dir=_cache_dir())
+
+
+def look(data: DataSettings, *, download: bool = False) -> Work:
+    """Read the set in a process of its own, after fetching it when asked to; the overview is kept then."""
+    what = data.path or "" if catalog.entry(data.name).needs_path else data.name
+
+    def task(tell: Tell, cancelled: Callable[[], bool]) -> None:
+        tell("Starting", 0.0)
+        words = ["data", what, "--json", "--progress"] + (["--download"] if download else [])
+        problem = run_child(words, tell, cancelled)
+        _folder.clear()  # type: ignore[attr-defined]
+        if problem:
+            raise DataUnavailable(problem)
+
+    return background.begin(work_key(data), task)
+
+
+def work_key(data: DataSettings) -> str:
+    """Names the work on a set, for whoever looks at it."""
+    return f"look-{data.name}-{data.path or ''}"
+
+
+def fetch_problem() -> str:
+    """Why nothing can be fetched into the data folder, or ''."""
+    folder = _data_dir()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    read_only = not os.access(nearest, os.W_OK) or (folder.is_dir() and not folder.stat().st_mode & 0o222)
+    return f"the data folder {folder} is read-only" if read_only else ""
+
+
+def _data_dir() -> Path:
+    return resolve_path(current_settings().paths.data)
+
+
+def _cache_dir() -> Path:
+    return resolve_path(current_settings().paths.cache)
+
+
+def problem_of(work: Work) -> LabError | None:
+    """What went wrong, once; None while it runs or when it went well."""
+    if work.is_done and work.problem:
+        background.forget(work.key)
+        return work.problem
+    return None

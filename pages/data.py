@@ -1,0 +1,119 @@
+"""Data: what the models learn from."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.config.schema import DataSettings
+from core.data.catalog import CatalogEntry
+from core.data.overview import Overview
+from lab.components import data_view
+from lab.components.pick import pick
+from lab.components.problems import problems_shown
+from lab.components.work import follow
+from lab.services import background, data_sets
+from lab.services.data_sets import Listed
+from lab.text import count, escaped, plain, sentence, size
+
+SET = "set"
+
+
+def label_of(each: Listed) -> str:
+    """How the list names a set."""
+    if each.entry is None:
+        return plain(f"{each.name} · damaged")
+    if each.entry.needs_path:
+        return plain(each.entry.title)
+    where = "" if each.is_here else " · not here"
+    if each.entry.imported:
+        where = f" · imported by {each.entry.imported.imported_by}"
+    return plain(f"{each.entry.title}{where}")
+
+
+def choose() -> tuple[Listed, str]:
+    """(the set, the path of one's own files or ''); both are in the URL."""
+    found = {each.name: each for each in data_sets.listed()}
+    wanted = st.query_params.get(SET, "")
+    if wanted and wanted not in found:
+        st.warning(f"There is no data set {escaped(wanted)}. Showing another.")
+    cells = st.columns([2, 3], vertical_alignment="bottom")
+    with cells[0]:
+        chosen = found[pick("Data set", {name: label_of(each) for name, each in found.items()}, SET)]
+    path = ""
+    if chosen.entry is not None and chosen.entry.needs_path:
+        kind = "Folder with one directory a class" if chosen.name == "image_folder" else ".npz file"
+        path = cells[1].text_input(
+            kind, key="path", bind="query-params", placeholder="path on this machine", max_chars=1000
+        ).strip()  # fmt: skip
+    return chosen, path
+
+
+def absent(entry: CatalogEntry, data: DataSettings) -> None:
+    """Not here: what it is, what fetching costs, and the button."""
+    facts = [
+        f"{count(entry.train_count)} pictures" if entry.train_count else "",
+        f"{entry.classes} classes" if entry.classes else "",
+        f"{entry.native_size} × {entry.native_size} pixels" if entry.native_size else "",
+    ]
+    cost = f"about {size(entry.download_bytes)}" if entry.download_bytes else "an unknown amount"
+    st.markdown(f"**{escaped(entry.title)} is not on this machine.** Fetching it costs {cost} of download.")
+    st.caption(" · ".join(fact for fact in facts if fact) + f" · {escaped(entry.licence)} · {escaped(entry.source)}")
+    problem = data_sets.fetch_problem()
+    pressed = st.button("Fetch it", type="primary", icon=":material/download:", disabled=bool(problem), key="fetch")
+    if problem:
+        st.caption(f"It cannot be fetched here: {escaped(problem, 300)}. Put its files there, or set LAB_DATA.")
+    if pressed:
+        data_sets.look(data, download=True)
+        st.rerun()
+
+
+def overview(chosen: Listed, path: str) -> Overview | None:
+    """The overview, made now with progress when there is none; None when there is nothing to show."""
+    assert chosen.entry is not None
+    data = data_sets.data_settings(chosen.name, path)
+    running = background.find(data_sets.work_key(data))
+    if running is not None and not running.is_done:
+        follow(running, "Reading every picture once")
+    if running is not None and (problem := data_sets.problem_of(running)):
+        st.error(sentence(problem), icon=":material/error:")
+        if st.button("Try again", key="again"):
+            st.rerun()
+        return None
+    if not data_sets.is_here(chosen.name):
+        absent(chosen.entry, data)
+        return None
+    kept = data_sets.kept(data)
+    if kept is None:
+        follow(data_sets.look(data), "Reading every picture once")
+        st.rerun()
+    return kept
+
+
+def page() -> None:
+    """The set, its pictures, and everything else below."""
+    from lab.components.data_import import add_a_set, remove_a_set
+
+    st.title("Data")
+    chosen, path = choose()
+    found = None
+    with problems_shown():
+        if chosen.entry is None:
+            st.error(escaped(chosen.problem, 400), icon=":material/error:")
+        elif chosen.entry.needs_path and not path:
+            st.markdown("Give the path of your pictures above to look at them, or import them below under a name.")
+        else:
+            found = overview(chosen, path)
+    if found is not None and chosen.entry is not None:
+        data_view.headline(found)
+        data_view.at_a_glance(found)
+        data_view.sizes(found)
+        data_view.transform(found, data_sets.data_settings(chosen.name, path))
+        data_view.copies(found)
+        data_view.origin(chosen.entry)
+    if chosen.entry is None or chosen.entry.imported:
+        remove_a_set(chosen.name)
+    add_a_set()
+
+
+with problems_shown():
+    page()

@@ -1,0 +1,50 @@
+"""Latents: is this VAE good enough to diffuse in?"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import streamlit as st
+
+from lab.components.latents_measuring import first_figures, measuring
+from lab.components.latents_subject import choose
+from lab.components.latents_verdict import verdict_line
+from lab.components.problems import problems_shown
+
+VIEWS: Mapping[str, str] = {
+    "Pictures": "latents_pictures",
+    "Channels": "latents_channels",
+    "Map": "latents_map",
+    "Decoder": "latents_decoder",
+    "Ceiling": "latents_ceiling",
+    "Compare": "latents_compare",
+}
+
+
+def page() -> None:
+    """The verdict, then one view at a time: only what is looked at is computed.
+
+    A view is a module with `show(chosen, found)`.
+    At the first look at a VAE a hundred pictures answer at once, and the rest is measured while one reads.
+    """
+    st.title("Latents")
+    chosen = choose()
+    if chosen is None:
+        return
+    found = first_figures(chosen)
+    if found is not None:
+        verdict_line(found)
+    measuring(chosen, found)
+    if found is None:
+        return
+    view = st.segmented_control(
+        "View", list(VIEWS), default=next(iter(VIEWS)), required=True, key="view", bind="query-params",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    with problems_shown():
+        importlib.import_module(f"lab.components.{VIEWS[str(view)]}").show(chosen, found)
+
+
+with problems_shown():
+    page()

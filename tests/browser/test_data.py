@@ -1,0 +1,61 @@
+"""The Data page in a real browser: a zip of one's own becomes a data set, and what is no set gets one sentence."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.browser.conftest import Server, expect, in_chromium, shot, visit, wait_for
+
+pytestmark = in_chromium
+
+
+@pytest.fixture
+def imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the server keeps imported sets; to be asked for before the server is."""
+    monkeypatch.setenv("LAB_IMPORTS", str(tmp_path / "imports"))
+    return tmp_path / "imports"
+
+
+def picture_zip(path: Path) -> Path:
+    """Two classes of 30 coloured pictures each."""
+    draw = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("leaf", "stone"):
+            for number in range(30):
+                buffer = io.BytesIO()
+                Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(buffer, "PNG")
+                archive.writestr(f"{name}/{number:02d}.png", buffer.getvalue())
+    return path
+
+
+def send(page: Any, file: Path, name: str) -> None:
+    """Fill the form and press the button."""
+    page.locator("input[type=file]").first.set_input_files(file)
+    expect(page.get_by_text(file.name).first).to_be_visible()
+    page.get_by_role("textbox", name="Name", exact=True).fill(name)
+    page.get_by_role("button", name="Import").click()
+
+
+def test_a_zip_becomes_a_set_and_nonsense_one_sentence(
+    page: Any, imports: Path, server: Server, tmp_path: Path
+) -> None:
+    visit(page, server, "data")
+    nonsense = tmp_path / "nonsense.zip"
+    nonsense.write_bytes(b"no archive at all")
+    send(page, nonsense, "nonsense")
+    expect(page.get_by_test_id("stAlert").filter(has_text="zip").first).to_be_visible()
+    assert not imports.is_dir() or list(imports.iterdir()) == []
+    visit(page, server, "data")
+    send(page, picture_zip(tmp_path / "stones.zip"), "stones")
+    wait_for((imports / "stones").is_dir, "the zip did not become a set")
+    visit(page, server, "data?set=stones")
+    expect(page.get_by_text("leaf").first).to_be_visible()
+    expect(page.get_by_text("60").first).to_be_visible()
+    shot(page, "data-imported")

@@ -1,0 +1,44 @@
+"""The film in a real browser: two sliders and the keys move its pictures, it plays along either axis, and it grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.runs.run import RunState
+from core.runs.store import RunStore
+from tests.browser.conftest import Server, expect, in_chromium, shot, visit, wait_for
+from tests.pages.run_folders import make_run, write_preview
+
+pytestmark = in_chromium
+PICTURE = "(canvas) => canvas.toDataURL()"
+
+
+def test_two_sliders_move_the_film_it_plays_along_either_and_follows_the_training(page: Any, server: Server) -> None:
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    run = make_run(RunStore(server.folder / "runs"), state=RunState.RUNNING, step=40)
+    visit(page, server, f"generate?view=Film&run={run.id}")
+    film = page.locator('.film[data-ready="1"]')
+    expect(film).to_be_visible()
+    training, denoising = (page.get_by_role("slider", name=f"{axis} step") for axis in ("Training", "Denoising"))
+    canvas = page.get_by_role("img", name="What the sampler holds")
+    expect(page.get_by_text("step 40 of 100")).to_be_visible()
+    last = canvas.evaluate(PICTURE)
+    training.focus()
+    page.keyboard.press("Home")
+    expect(page.get_by_text("step 0 of 100")).to_be_visible()
+    wait_for(lambda: canvas.evaluate(PICTURE) != last, "the picture does not change with the training")
+    denoising.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_text("t = 999")).to_be_visible()
+    page.keyboard.press("ArrowDown")  # the training, from either slider
+    expect(page.get_by_text("step 20 of 100")).to_be_visible()
+    page.get_by_role("button", name="Play the training").click()
+    expect(film).to_have_attribute("data-time", "2")
+    page.get_by_role("button", name="Play the denoising").click()
+    expect(film).to_have_attribute("data-frame", "1")
+    wait_for(lambda: film.get_attribute("data-playing") == "", "the film does not stop at its end")
+    shot(page, "film")
+    write_preview(run, 60)
+    expect(page.get_by_text("step 60 of 100")).to_be_visible()
+    assert complaints == []

@@ -1,0 +1,45 @@
+"""The scrubber in a real browser, on drawings of the bundled demo: layers, keys, the large picture, a branch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.browser.conftest import IDLE, Server, expect, in_chromium, shot, visit, wait_for
+
+pytestmark = in_chromium
+PICTURE = "(canvas) => canvas.toDataURL()"
+READY = '[data-testid="scrubber"][data-ready="1"]'
+
+
+def test_digits_of_the_demo_are_scrubbed_enlarged_and_branched(page: Any, server: Server) -> None:
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    visit(page, server, "generate?run=model:mnist-demo&steps=4")
+    scrubber = page.locator(READY).first
+    expect(scrubber).to_be_visible()
+    page.wait_for_selector(IDLE)
+    canvases = scrubber.locator(".panels canvas")
+    shown = canvases.count()
+    layer = scrubber.locator(".chips").get_by_role("button", name="Noise", exact=True)
+    layer.click()
+    wait_for(lambda: canvases.count() != shown or layer.get_attribute("aria-pressed") == "true", "no layer is shown")
+    slider = scrubber.get_by_role("slider", name="Denoising step")
+    held = scrubber.get_by_role("img", name="What the sampler holds").first
+    last = held.evaluate(PICTURE)
+    slider.focus()
+    page.keyboard.press("Home")
+    wait_for(lambda: held.evaluate(PICTURE) != last, "Home does not show the noise")
+    noise = held.evaluate(PICTURE)
+    page.keyboard.press("ArrowRight")
+    wait_for(lambda: held.evaluate(PICTURE) != noise, "the arrow does not move the step")
+    page.keyboard.press("End")
+    wait_for(lambda: held.evaluate(PICTURE) == last, "End does not show the digits again")
+    page.keyboard.press("ArrowLeft")
+    held.click(position={"x": 12, "y": 12})
+    expect(scrubber.locator("aside.large")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(scrubber.locator("aside.large")).to_be_hidden()
+    scrubber.get_by_role("button", name="Branch here").click()
+    expect(page.locator(READY)).to_have_count(2)
+    shot(page, "scrubber")
+    assert complaints == []

@@ -1,0 +1,63 @@
+"""`data` and `import-data` from the command line: the list, one set, an import, and refusals in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("runs", "data", "cache", "imports"):
+        monkeypatch.setenv(f"LAB_{name.upper()}", str(tmp_path / name))
+    monkeypatch.setenv("LAB_USER", "ana")
+    source = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", images=source.integers(0, 256, (12, 8, 8), dtype=np.uint8), labels=np.arange(12) % 3)
+    return tmp_path
+
+
+def test_an_import_is_listed_and_described(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import-data", str(lab / "x.npz"), "--name", "mine", "--licence", "CC0"]) == 0
+    said = capsys.readouterr().out
+    assert "mine: 12 pictures of 3 classes" in said and "--set data.name=mine" in said
+    assert main(["data"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("mine") and "here, imported by ana" in line for line in lines)
+    assert any(line.startswith("cifar10") and "absent, 170.5 MB to fetch" in line for line in lines)
+    assert main(["data", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["mine"]["state"] == "here" and rows["mine"]["licence"] == "CC0"
+    assert rows["mnist"]["state"] == "absent" and rows["npz"]["state"] == "yours"
+    assert main(["data", "mine", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert sum(facts["counts_train"]) + sum(facts["counts_heldout"]) == 12
+    assert facts["sizes"] == [{"height": 8, "width": 8, "count": 12}]
+
+
+def test_a_file_is_described_without_importing_it(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", str(lab / "x.npz")]) == 0
+    assert "9 to learn from, 3 held out (held out of each class)" in capsys.readouterr().out
+    assert not (lab / "imports").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["data", "mnst"], 2, "did you mean mnist"),
+        (["data", "mnist"], 1, "'mnist' is not in"),
+        (["import-data", "absent.zip", "--name", "mine"], 2, "there is no such folder or file"),
+        (["import-data", "x", "--name", "mnist"], 2, "there is already a data set 'mnist'"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    words: list[str], code: int, sentence: str, lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == code
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+    assert sorted(path.name for path in lab.iterdir()) == ["x.npz"]

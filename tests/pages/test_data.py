@@ -1,0 +1,146 @@
+"""The Data screen: an empty lab, digits, an imported set, a broken one, hostile names, and what is not here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.data.import_set import import_set
+from core.data.overview import describe
+from lab.components.gallery import strip
+from lab.services import background, data_sets, imports
+from tests.pages.conftest import OpenPage
+from tests.pages.test_every_page import active_markdown
+
+HOSTILE = "![pixel](http://198.51.100.7/x.png) <b>"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    source = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "x.npz", images=source.integers(0, 256, (12, 8, 8), dtype=np.uint8), labels=np.arange(12) % 3,
+        class_names=np.array([HOSTILE, "b", "c"]),
+    )  # fmt: skip
+    return tmp_path / "x.npz"
+
+
+def words(app: object) -> str:
+    return " ".join(element.value for kind in ("markdown", "caption", "error", "warning") for element in app.get(kind))  # type: ignore[attr-defined]
+
+
+def test_the_digits_are_read_in_a_process_of_their_own(open_page: OpenPage) -> None:
+    app = open_page("data")
+    assert not app.exception
+    assert app.query_params["set"] == "digits"
+    assert "held out (taken from each class) · **10** classes · **8 × 8** grey" in words(app)
+    assert "Licence: CC BY 4" in words(app)
+
+
+def test_a_set_that_is_not_here_says_what_fetching_costs(open_page: OpenPage) -> None:
+    app = open_page("data", set="cifar10")
+    assert not app.exception
+    assert "is not on this machine.** Fetching it costs about 170.5 MB" in words(app)
+    assert not app.button(key="fetch").disabled
+
+
+def test_a_read_only_data_folder_takes_no_download(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o555)
+    app = open_page("data", set="cifar10")
+    assert app.button(key="fetch").disabled
+    assert "is read\\-only" in words(app)
+
+
+def test_an_imported_set_with_hostile_words_is_plain_text(open_page: OpenPage, made: Path) -> None:
+    import_set(made, name="mine", title=HOSTILE, licence=HOSTILE, imported_by=HOSTILE)
+    app = open_page("data", set="mine")
+    assert not app.exception
+    assert "**9** pictures to learn from, **3** held out" in words(app)
+    assert active_markdown(app) == []
+
+
+def test_a_broken_imported_set_is_one_sentence(open_page: OpenPage, made: Path, tmp_path: Path) -> None:
+    import_set(made, name="mine")
+    (tmp_path / "imports" / "mine" / "set.json").write_text("{}")
+    app = open_page("data", set="mine")
+    assert not app.exception
+    assert "the imported set 'mine' in" in app.error[0].value
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "../x", "no-such-set"])
+def test_a_link_to_a_set_that_is_not_there_shows_another(name: str, open_page: OpenPage, tmp_path: Path) -> None:
+    describe(data_sets.data_settings("digits", ""), data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    app = open_page("data", set=name)
+    assert not app.exception
+    assert "There is no data set" in app.warning[0].value
+    assert active_markdown(app) == []
+
+
+def test_ones_own_file_that_is_not_there_is_one_sentence(open_page: OpenPage) -> None:
+    app = open_page("data", set="npz", path="/absent.npz")
+    assert not app.exception
+    assert "there is no file" in app.error[0].value
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_an_import_from_the_screen_keeps_who_and_leaves_nothing_else(
+    is_upload: bool, made: Path, tmp_path: Path
+) -> None:
+    upload = (made.name, memoryview(made.read_bytes())) if is_upload else None
+    work = imports.begin_import(
+        name="mine", title="", licence="", color="native", imported_by="ana", source=made, upload=upload
+    )  # fmt: skip
+    assert work.wait(30) and work.problem is None
+    assert (work.result.imported_by, work.result.train_count) == ("ana", 12)
+    assert [path.name for path in (tmp_path / "imports").iterdir()] == ["mine"]
+    background.forget(imports.KEY)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_hostile_upload_is_refused_and_nothing_stays(tmp_path: Path) -> None:
+    work = imports.begin_import(
+        name="evil", title="", licence="", color="native", imported_by="ana", source=Path(),
+        upload=("../../evil.zip", memoryview(b"no zip at all")),
+    )  # fmt: skip
+    assert work.wait(30)
+    assert "evil.zip: not a zip archive" in str(work.problem)
+    assert not (tmp_path / "imports").exists()
+    background.forget(imports.KEY)
+
+
+@pytest.mark.usefixtures("store")
+def test_reading_a_set_can_be_cancelled() -> None:
+    work = data_sets.look(data_sets.data_settings("digits", ""))
+    work.cancel()
+    assert work.wait(30)
+    assert "cancelled" in str(work.problem)
+
+
+def test_a_strip_is_a_whole_number_of_screen_pixels_a_pixel() -> None:
+    (picture,) = strip("0", np.zeros((10, 28, 28, 1), np.uint8)).pictures
+    assert picture.width == 2 * (10 * 29 - 1)
+
+
+def test_an_imported_set_is_removed_after_a_question(open_page: OpenPage, made: Path, tmp_path: Path) -> None:
+    import_set(made, name="mine", title="Mine")
+    app = open_page("data", set="mine")
+    assert "nothing brings them back" in words(app)
+    assert (tmp_path / "imports" / "mine").is_dir()  # only asked
+    app.button(key="remove-set-yes").click().run()
+    assert not app.exception
+    assert list((tmp_path / "imports").iterdir()) == []
+    assert app.query_params["set"] == "digits"
+
+
+def test_a_damaged_import_can_be_removed_too(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "imports" / "broken").mkdir(parents=True)
+    app = open_page("data", set="broken")
+    app.button(key="remove-set-yes").click().run()
+    assert not (tmp_path / "imports" / "broken").exists()
+
+
+def test_a_set_of_the_catalog_cannot_be_removed(open_page: OpenPage) -> None:
+    assert not [button for button in open_page("data").button if button.key == "remove-set-yes"]

@@ -1,0 +1,204 @@
+"""What is found out about a drawing after it is shown: the judge's odds and the nearest training pictures."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.evaluation import judge as judge_module
+from core.evaluation.commit import commit_frame
+from core.evaluation.nearest import nearest_pictures
+from core.runs.run import Run
+from core.runs.store import RunStore
+from lab.components import generate_show
+from lab.services import background, drawing_looks, judges, models
+from lab.services.drawing_looks import Nearest, looks_of
+from lab.services.model_sources import facts_of
+from tests.pages.conftest import OpenPage
+
+
+@pytest.fixture
+def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Callable[..., Any] = judge_module.train_judge
+    monkeypatch.setattr(
+        judge_module, "train_judge", lambda images, recipe, **more: real(images, replace(recipe, min_steps=20), **more)
+    )
+
+
+def drawn(run: Run) -> models.Drawing:
+    return models.draw(
+        run.id, models.newest_step(run), (0, 1), sampler="unipc", num_inference_steps=3, guidance_scale=1.5, seed=0
+    )
+
+
+def finished(run: Run, drawing: models.Drawing) -> drawing_looks.Looks:
+    for _ in range(3):
+        looks = looks_of(drawing, facts_of(run.id), watcher="me")
+        if not looks.waiting:
+            return looks
+        assert all(work.wait(60) for work in looks.waiting)
+    raise AssertionError("it looks for ever")
+
+
+def header_of(payload: bytes) -> dict[str, Any]:
+    (length,) = struct.unpack("<I", payload[:4])
+    found: dict[str, Any] = json.loads(payload[4 : 4 + length])
+    return found
+
+
+def words_of(app: AppTest) -> str:
+    return "\n".join(text.value for text in [*app.markdown, *app.caption]).replace("\\", "")
+
+
+def test_without_a_judge_nothing_is_trained_and_the_page_says_how(
+    unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge_module, "train_judge", lambda *_, **__: pytest.fail("it was trained unasked"))
+    app = open_page("generate", run=unet.id)
+    assert not app.exception and not app.error
+    assert "No judge of digits yet; it tells at which step a picture is decided." in words_of(app)
+    assert [button.label for button in app.button if button.key == "train-judge"] == ["Train the judge"]
+    assert finished(unet, drawn(unet)).odds is None
+
+
+def test_the_judge_is_trained_once_on_request_and_its_odds_are_added(
+    unet: Run, open_page: OpenPage, quick_judge: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[dict[str, Any]] = []
+    real = generate_show.scrubber
+    monkeypatch.setattr(
+        generate_show, "scrubber", lambda payload, key: packed.append(header_of(payload)) or real(payload, key=key)
+    )
+    facts, app = facts_of(unet.id), open_page("generate", run=unet.id)
+    next(button for button in app.button if button.key == "train-judge").click().run()
+    work = judges.training(facts)
+    assert work is None or work.wait(60)
+    app.run()
+    assert not app.exception and not app.error
+    judge = judges.find(facts)
+    assert judge is not None and judge.folder is not None
+    assert "train-judge" not in [button.key for button in app.button]
+    for looks in [work for key, work in background._works()[0].items() if key.startswith("look-")]:
+        assert looks.wait(60)
+    app.run()
+    assert packed[0]["odds"] == 0 and packed[-1]["classes"] == list(judge.classes)
+    assert packed[0]["same"] == packed[-1]["same"]  # the pictures were there at once, and stay
+    assert f"The judge of digits names {judge.accuracy:.1%}" in words_of(app)
+
+
+def test_odds_are_the_judges_and_commits_follow_from_them(unet: Run, quick_judge: None) -> None:
+    facts, drawing = facts_of(unet.id), drawn(unet)
+    judge = judges.trained(facts, lambda stage, fraction: None)
+    odds = finished(unet, drawing).odds
+    assert odds is not None and odds.probabilities.shape == (4, 2, 10)
+    np.testing.assert_allclose(odds.probabilities[2], judge.classify(drawing.predicted_images[2]), atol=1e-5)
+    header = header_of(generate_show.pack_drawing(drawing, odds).payload)
+    assert header["asked"] == [0, 1]
+    assert header["commits"] == commit_frame(odds.probabilities).tolist()
+
+
+def test_the_nearest_training_picture_travels_with_how_to_read_it(unet: Run) -> None:
+    facts, drawing = facts_of(unet.id), drawn(unet)
+    found = finished(unet, drawing).nearest
+    assert found is not None
+    train = judges.image_set(facts).train
+    expected = nearest_pictures(drawing.images, train)
+    np.testing.assert_array_equal(found.places, expected.indices)
+    np.testing.assert_array_equal(found.pictures, train.images[expected.indices])
+    header = header_of(generate_show.pack_drawing(drawing, None, found).payload)["nearest"]
+    assert header["bytes"] > 0
+    assert header["titles"][1] == f"Nearest training picture: {train.labels[expected.indices[1]]}"
+    assert header["words"][1].startswith(f"No. {expected.indices[1]:,}, {expected.distances[1]:.0f} of 255 grey levels")
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0.4, "40% of held-out pictures lie nearer to theirs, so it is not memorised"), (0.02, "only 2% of held-out"),
+     (0.0, "It may be memorised"), (float("nan"), "12 of 255 grey levels apart (root mean square).")],
+)  # fmt: skip
+def test_a_distance_is_read_against_real_pictures(share: float, words: str) -> None:
+    picture = np.zeros((1, 8, 8, 1), dtype=np.uint8)
+    one = np.array([0])
+    found = Nearest(
+        pictures=picture, labels=one, places=one, distances=np.array([12.3]), closer=np.array([share]), every=1
+    )
+    assert words in found.in_words(0)
+
+
+def test_where_the_pictures_are_not_one_sentence_says_what_is_missing(
+    unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judges, "pictures_are_here", lambda facts: False)
+    app = open_page("generate", run=unet.id)
+    assert not app.exception and not app.error
+    missing = "digits is not on this machine, so there is neither a judge of these pictures nor a nearest training"
+    assert [missing in text.value for text in app.caption].count(True) == 1
+    assert "train-judge" not in [button.key for button in app.button]
+
+
+def test_the_demo_brings_its_judge_and_needs_no_pictures_for_it(store: RunStore) -> None:
+    facts = facts_of("model:mnist-demo")
+    drawing = models.draw(
+        "model:mnist-demo", 1700, (3, 7), sampler="unipc", num_inference_steps=5, guidance_scale=1.5, seed=0
+    )
+    (work,) = looks_of(drawing, facts, watcher="me").waiting  # MNIST is not here: no nearest pictures
+    assert work.wait(60)
+    looks = looks_of(drawing, facts, watcher="me")
+    assert looks.odds is not None and looks.has_judge and looks.nearest is None
+    assert looks.odds.probabilities[-1].argmax(axis=1).tolist() == [3, 7]
+    assert (commit_frame(looks.odds.probabilities) >= 0).all()
+
+
+def test_a_training_that_was_cancelled_leaves_no_judge_and_can_be_begun_again(
+    unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+
+    def _endless(image_set: Any, recipe: Any, *, device: Any, progress: Any) -> Any:
+        while True:
+            progress("Training the judge, step 1 of 9", 0.1)
+            told.set()
+
+    monkeypatch.setattr(judge_module, "train_judge", _endless)
+    facts, app = facts_of(unet.id), open_page("generate", run=unet.id)
+    next(button for button in app.button if button.key == "train-judge").click().run()
+    assert told.wait(60)
+    app.run()
+    work = judges.training(facts)
+    assert work is not None and judges.begin_training(facts) is work  # a second person joins
+    next(button for button in app.button if button.key == "cancel-judge").click().run()
+    assert work.wait(60)
+    app.run()
+    assert not app.error and judges.find(facts) is None
+    assert "train-judge" in [button.key for button in app.button]
+
+
+def test_a_training_that_failed_is_told_once(unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _fails(*_: Any, **__: Any) -> Any:
+        raise judge_module.NonFiniteError("the judge's weights became NaN")
+
+    monkeypatch.setattr(judge_module, "train_judge", _fails)
+    app = open_page("generate", run=unet.id)
+    work = judges.begin_training(facts_of(unet.id))
+    assert work.wait(60)
+    assert [error.value for error in app.run().error] == ["The judge's weights became NaN"]
+    assert not app.run().error
+
+
+def test_looks_of_a_drawing_that_nobody_waits_for_are_cancelled(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with drawing_looks._ONE_AT_A_TIME:  # another drawing is looked at
+        (work,) = looks_of(drawn(unet), facts_of(unet.id), watcher="ana").waiting
+        assert looks_of(drawn(unet), facts_of(unet.id), watcher="ben").waiting == (work,)
+        drawing_looks.leave((work.key,), "ana")
+        assert not work.is_cancelled
+        drawing_looks.leave((work.key,), "ben")
+    assert work.wait(60) and work.result is None
+    assert finished(unet, drawn(unet)).nearest is not None

@@ -1,0 +1,307 @@
+"""The Latents page, with a real, tiny VAE and with everything that can be missing or broken."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import lab.services.latents as service
+from core.errors import LabError
+from core.runs.run import Run
+from core.runs.store import RunStore
+from core.training import train_unet, train_vae
+from lab.components.latents_channels import AS
+from lab.services import latent_overviews as overviews
+from tests.pages.conftest import TINY, OpenPage
+from tests.pages.run_folders import HOSTILE_NAMES, make_run, tiny_settings, write_checkpoint
+from tests.pages.test_every_page import active_markdown
+
+
+@pytest.fixture(scope="module")
+def small_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs, cache and data of a VAE with two checkpoints and a U-Net on it, of a few steps; to be copied."""
+    root = tmp_path_factory.mktemp("latents")
+    store = RunStore(root / "runs")
+    folders: dict[str, Any] = {"data_dir": root / "data", "cache_dir": root / "cache", "store_root": store.root}
+    vae = store.create("vae", tiny_settings(**TINY, **{"logging.save_every_steps": 2}), name="encoder")
+    train_vae.train(vae, should_stop=lambda: False, **folders)
+    unet = store.create("unet", tiny_settings(**TINY), name="drawer", parents=(vae.id,))
+    train_unet.train(unet, should_stop=lambda: False, **folders)
+    return root
+
+
+@pytest.fixture
+def runs(small_lab: Path, store: RunStore) -> dict[str, Run]:
+    shutil.copytree(small_lab, store.root.parent, dirs_exist_ok=True)
+    return {run.info.name: run for run in store.list()}
+
+
+def words_of(app: AppTest) -> str:
+    kinds = ("markdown", "caption", "error", "warning")
+    return "\n".join(element.value for kind in kinds for element in app.get(kind)).replace("\\", "")
+
+
+def titles_of(app: AppTest) -> list[str]:
+    return [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
+
+
+def metrics_of(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def open_view(open_page: OpenPage, **query: str) -> AppTest:
+    app = open_page("latents", **query)
+    assert not app.exception
+    return app
+
+
+def test_an_empty_lab_leads_to_train(open_page: OpenPage) -> None:
+    app = open_view(open_page)
+    assert "No VAE yet" in words_of(app)
+    assert [link.label for link in app.get("page_link")][-1:] == ["Train a VAE"]
+
+
+def test_a_vae_is_judged_first_and_shown_in_pictures(runs: dict[str, Run], open_page: OpenPage) -> None:
+    app = open_view(open_page, run=runs["encoder"].id)
+    assert not app.error
+    assert set(metrics_of(app)) == {"Reconstruction (PSNR)", "KL divergence", "Scale"}
+    assert metrics_of(app)["Scale"] == "1.00"
+    assert "Collapsed" in words_of(app)  # after four steps
+    assert titles_of(app) == ["PSNR of pictures by class, higher is better"]
+    (worst,) = [box for box in app.selectbox if box.label == "Class"]
+    worst.select(4).run()
+    assert not app.exception
+
+
+def test_channels_are_shown_raw_and_as_the_u_net_gets_them(runs: dict[str, Run], open_page: OpenPage) -> None:
+    tables = {}
+    for kind in ("scaled", "raw"):
+        app = open_view(open_page, run=runs["encoder"].id, view="Channels", **{"latents-as": AS[kind]})
+        assert len(titles_of(app)) == 3
+        tables[kind] = app.dataframe[0].value
+    assert tables["scaled"]["deviation"].tolist() == [1.0] * 4
+    assert tables["scaled"]["mean"].tolist() == [0.0] * 4
+    assert tables["raw"]["mean"].tolist() != [0.0] * 4
+    scaling = app.dataframe[1].value
+    assert {"shift of drawer", "scale of drawer"} <= set(scaling.columns)
+
+
+def test_a_u_nets_own_copy_is_looked_at_with_its_own_scaling(runs: dict[str, Run], open_page: OpenPage) -> None:
+    app = open_view(open_page, run=runs["drawer"].id, view="Channels")
+    scaling = app.dataframe[1].value
+    codec = json.loads((runs["drawer"].vae_dir / "codec.json").read_text())
+    assert scaling["scale in use"].tolist() == pytest.approx(codec["scale"], abs=1e-4)
+
+
+def test_the_link_decides_checkpoint_and_weights(runs: dict[str, Run], open_page: OpenPage) -> None:
+    app = open_view(open_page, run=runs["encoder"].id, checkpoint="2-raw")
+    assert app.query_params["checkpoint"] == "2-raw"
+    assert not app.warning
+    app = open_view(open_page, run=runs["encoder"].id, checkpoint="3")
+    assert "Checkpoint 3 is not kept" in words_of(app)
+
+
+def chosen_of(run: Run) -> service.Chosen:
+    return service.choices_of(next(view for view in service.runs_with_a_vae() if view.id == run.id))[0]
+
+
+def test_what_is_kept_is_shown_without_looking_again(
+    runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overviews, "FIRST", 20)
+    chosen = chosen_of(runs["encoder"])
+    work = overviews.rest(chosen)  # a real process
+    assert work.wait(120) and work.problem is None
+    monkeypatch.setattr(overviews, "begin_first_look", lambda *_: pytest.fail("looked again"))
+    app = open_view(open_page, run=runs["encoder"].id)
+    assert len(metrics_of(app)) == 3
+    assert not [button for button in app.button if button.label == "Stop"]  # nothing is left to measure
+
+
+def test_a_few_pictures_answer_first_and_the_rest_is_measured_by_one_process_meanwhile(
+    runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overviews, "FIRST", 20)
+    go_on, calls = threading.Event(), []
+
+    def child(words: list[str], tell: Any, *_: Any, **__: Any) -> str:
+        calls.append(words)
+        tell("Encoding latents", 0.25)
+        go_on.wait(60)
+        overviews._make(chosen, service.MOST, lambda *_: None)
+        return ""
+
+    monkeypatch.setattr(overviews, "run_child", child)
+    chosen = chosen_of(runs["encoder"])
+    for _ in range(2):  # touching the page, or another visitor, begins nothing anew
+        app = open_view(open_page, run=runs["encoder"].id)
+        (bar,) = app.get("progress")
+        assert bar.proto.text.startswith("Measured on 20 of 179 pictures. The rest goes on, also when you leave")
+        assert len(metrics_of(app)) == 3
+    first = metrics_of(app)
+    go_on.set()
+    assert overviews.rest(chosen).wait(60)
+    app = open_view(open_page, run=runs["encoder"].id)
+    assert not app.get("progress")
+    assert metrics_of(app) != first
+    assert len(calls) == 1
+
+
+def test_measuring_all_can_be_stopped_and_begun_again(
+    runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overviews, "FIRST", 20)
+    calls = []
+
+    def child(words: list[str], _tell: Any, cancelled: Any, **__: Any) -> str:
+        calls.append(words)
+        while not cancelled():
+            time.sleep(0.01)
+        return "it was cancelled"
+
+    monkeypatch.setattr(overviews, "run_child", child)
+    app = open_view(open_page, run=runs["encoder"].id)
+    next(button for button in app.button if button.label == "Stop").click().run()
+    assert overviews.rest(chosen_of(runs["encoder"])).wait(60)
+    app.run()
+    assert "Measured on 20 of 179 pictures." in words_of(app)
+    assert len(calls) == 1  # stopped is stopped
+    next(button for button in app.button if button.label == "Measure all").click().run()
+    assert [button.label for button in app.button if button.label == "Stop"]
+    overviews.rest(chosen_of(runs["encoder"])).cancel()
+
+
+def test_a_rest_that_fails_is_one_sentence_and_the_first_look_stays(
+    runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overviews, "FIRST", 20)
+    monkeypatch.setattr(overviews, "run_child", lambda *_, **__: "the disk is full")
+    open_view(open_page, run=runs["encoder"].id)
+    assert overviews.rest(chosen_of(runs["encoder"])).wait(60)
+    app = open_view(open_page, run=runs["encoder"].id)
+    assert "Measured on 20 of 179 pictures. The rest could not be measured. The disk is full" in words_of(app)
+    assert len(metrics_of(app)) == 3
+
+
+def test_of_those_who_wait_the_last_goes_first_and_never_two_at_once() -> None:
+    line, order, inside = overviews.Line(), [], threading.Event()
+
+    def work(name: str) -> None:
+        with line.turn(name, lambda: False):
+            order.append(name)
+            if name == "a":
+                inside.wait(30)
+
+    threads = []
+    for place, name in enumerate("abc"):
+        threads.append(threading.Thread(target=work, args=(name,)))
+        threads[-1].start()
+        while not order or len(line._waiting) < place:
+            time.sleep(0.01)
+    with pytest.raises(LabError, match="cancelled"), line.turn("d", lambda: True):
+        pytest.fail("it was not its turn")
+    inside.set()
+    for thread in threads:
+        thread.join(30)
+    assert order == ["a", "c", "b"]
+
+
+def test_a_network_too_large_for_a_first_look_waits_for_the_rest(
+    runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.latent.first_look.MOST_VALUES", 10)
+    monkeypatch.setattr(overviews, "run_child", lambda *_, **__: "the disk is full")
+    app = open_view(open_page, run=runs["encoder"].id)
+    assert overviews.rest(chosen_of(runs["encoder"])).wait(60)
+    app.run()
+    assert "179 pictures are to be measured. The rest could not be measured" in words_of(app)
+    assert not app.exception and not app.metric
+
+
+def test_open_vaes_do_not_fill_the_memory(runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "MOST_OPEN", 2)
+    monkeypatch.setattr(overviews, "MOST_OVERVIEWS", 2)
+    for step in (2, 4):
+        for weights in ("ema", "raw"):
+            service.study(runs["encoder"].id, step, weights, limit=10)  # type: ignore[arg-type]
+    assert len(service._studies()) == 2
+    choices = service.choices_of(next(view for view in service.runs_with_a_vae() if view.run.info.kind == "vae"))
+    assert overviews.begin_few(choices).wait(60)
+    assert len(overviews._overviews()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("encoder", "data.json"),
+        ("encoder", "config.yaml"),
+        ("encoder", "checkpoints/step-00000004/vae_ema/diffusion_pytorch_model.safetensors"),
+        ("drawer", "vae/codec.json"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(runs: dict[str, Run], open_page: OpenPage, name: str, file: str) -> None:
+    path = runs[name].folder / file
+    path.write_bytes(b"{".ljust(path.stat().st_size) if path.suffix == ".safetensors" else b"{")
+    app = open_view(open_page, run=runs[name].id, checkpoint="4" if name == "encoder" else "")
+    assert len(app.error) == 1
+
+
+def test_a_data_set_that_is_gone_is_one_sentence(runs: dict[str, Run], open_page: OpenPage) -> None:
+    config = runs["encoder"].config_path
+    config.write_text(config.read_text().replace("name: digits", "name: mnist"))
+    app = open_view(open_page, run=runs["encoder"].id)
+    assert len(app.error) == 1
+    assert "'mnist' is not in" in words_of(app)
+
+
+def test_a_hostile_link_and_hostile_names_are_plain_text(store: RunStore, open_page: OpenPage) -> None:
+    for name in HOSTILE_NAMES:
+        run = make_run(store, "vae", name=name, owner=name)
+        run.data_path.write_text(json.dumps({"name": name, "class_names": list(HOSTILE_NAMES), "fingerprint": name}))
+        write_checkpoint(run, 100)
+    link = {"run": HOSTILE_NAMES[0], "checkpoint": HOSTILE_NAMES[5]}
+    app = open_view(open_page, **link)
+    assert active_markdown(app) == []
+    for run in store.list()[:2]:
+        assert active_markdown(open_view(open_page, run=run.id)) == []
+
+
+def test_two_vaes_stand_side_by_side_on_the_same_pictures(runs: dict[str, Run], open_page: OpenPage) -> None:
+    run = runs["encoder"]
+    app = open_view(open_page, run=run.id, view="Compare", other=run.id, **{"other-checkpoint": "2-raw"})
+    assert not app.error and not app.warning
+    rows = app.dataframe[0].value
+    assert list(rows.columns) == ["figure", "A", "B", "B − A", "better"]
+    assert float(rows["B − A"][0]) == pytest.approx(float(rows["B"][0]) - float(rows["A"][0]), abs=0.02)
+    assert rows["A"][0] != rows["B"][0]
+    assert "The same held-out pictures through both" in words_of(app)
+
+
+def test_a_vae_is_compared_with_itself_over_its_training(runs: dict[str, Run], open_page: OpenPage) -> None:
+    app = open_view(open_page, run=runs["encoder"].id, view="Compare")
+    assert "Choose a second VAE" in words_of(app)
+    assert "Drag through the training" in words_of(app)
+    (button,) = [button for button in app.button if "kept checkpoints" in button.label]
+    button.click().run()
+    assert not app.exception
+    assert titles_of(app) == ["Reconstruction", "KL divergence", "Scale a channel"]
+    steps = json.loads(app.get("plotly_chart")[0].proto.spec)["data"][0]["x"]
+    assert steps == [2, 4]
+
+
+def test_the_command_line_gives_the_same_verdict(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    from core.__main__ import main
+
+    assert main(["latents", str(runs["encoder"].folder), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["word"] == "collapsed" and facts["step"] == 4
+    assert facts["kl"] == pytest.approx(sum(row["kl"] for row in facts["channels"]))
+    assert main(["latents", str(runs["encoder"].folder), "--step", "3"]) == 1
+    assert "no checkpoint of step 3" in capsys.readouterr().err

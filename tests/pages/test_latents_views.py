@@ -1,0 +1,205 @@
+"""Map, decoder and ceiling of the Latents page, with a real, tiny VAE."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import core.evaluation.judge as judge_module
+from core.latent import projection
+from core.runs.run import Run
+from core.runs.store import RunStore
+from core.training import train_vae
+from lab.services import latent_answers, latent_ceiling, latent_decoder, latent_map, latents
+from lab.services.latents import Chosen
+from tests.pages.conftest import TINY, OpenPage
+from tests.pages.run_folders import tiny_settings
+
+
+@pytest.fixture(scope="module")
+def vae_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs, cache and data of a VAE of a few steps; to be copied."""
+    root = tmp_path_factory.mktemp("latent-views")
+    store = RunStore(root / "runs")
+    folders: dict[str, Any] = {"data_dir": root / "data", "cache_dir": root / "cache", "store_root": store.root}
+    changes = {"evaluation.judge_epochs": 1}
+    train_vae.train(
+        store.create("vae", tiny_settings(**TINY, **changes), name="encoder"), should_stop=lambda: False, **folders
+    )
+    return root
+
+
+@pytest.fixture
+def vae(vae_lab: Path, store: RunStore) -> Run:
+    shutil.copytree(vae_lab, store.root.parent, dirs_exist_ok=True)
+    return store.list()[0]
+
+
+@pytest.fixture
+def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Callable[..., Any] = judge_module.train_judge
+    monkeypatch.setattr(
+        judge_module, "train_judge", lambda images, recipe, **more: real(images, replace(recipe, min_steps=20), **more)
+    )
+
+
+def chosen_of(run: Run) -> Chosen:
+    view = next(view for view in latents.runs_with_a_vae() if view.id == run.id)
+    return latents.choices_of(view)[0]
+
+
+def words_of(app: AppTest) -> str:
+    kinds = ("markdown", "caption", "error", "warning")
+    return "\n".join(element.value for kind in kinds for element in app.get(kind)).replace("\\", "")
+
+
+def titles_of(app: AppTest) -> list[str]:
+    return [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
+
+
+def open_view(open_page: OpenPage, **query: str) -> AppTest:
+    app = open_page("latents", **query)
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def test_the_map_opens_with_two_typical_pictures_and_says_how_to_read_each_part(vae: Run, open_page: OpenPage) -> None:
+    words = words_of(open_view(open_page, run=vae.id, view="Map"))
+    for part in (
+        "From A, 0, to B, 9",
+        "What lies nearest to B",
+        "The mean of each class",
+        "From B along one direction",
+    ):
+        assert part in words
+    for source in ("Pearson 1901", "arXiv 1609.04468"):
+        assert source in words
+    assert "have B's class" in words
+
+
+def test_the_link_names_the_picked_pictures(vae: Run, open_page: OpenPage) -> None:
+    found = latent_map.latent_map(chosen_of(vae), 1000)
+    names = [found.class_names[int(found.labels[place])] for place in (4, 7)]
+    words = words_of(open_view(open_page, run=vae.id, view="Map", points="5-8"))
+    assert f"From A, {names[0]}, to B, {names[1]}" in words
+
+
+@pytest.mark.parametrize("points", ["0-3", "5", "1-99999", "a-b", "<b>-1"])
+def test_a_link_to_pictures_that_are_not_there_shows_the_typical_ones(
+    vae: Run, open_page: OpenPage, points: str
+) -> None:
+    assert "From A, 0, to B, 9" in words_of(open_view(open_page, run=vae.id, view="Map", points=points))
+
+
+def test_the_map_in_space_by_tsne_is_computed_once_and_kept_on_disk(
+    vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def embed(points: np.ndarray, dimensions: int, *, perplexity: float) -> np.ndarray:
+        calls.append(dimensions)
+        return projection.principal_components(points, dimensions).coordinates
+
+    defaults = projection.kept_embedding.__kwdefaults__
+    monkeypatch.setattr(projection.kept_embedding, "__kwdefaults__", {**defaults, "compute": embed})
+    query = {
+        "run": vae.id,
+        "view": "Map",
+        "map": "t-SNE",
+        "map-in": "3-D",
+        "map-of": "500",
+        "along": "principal directions",
+    }
+    words = words_of(open_view(open_page, **query))
+    assert "perplexity 30, seed 0" in words
+    latent_answers._kept.clear()
+    open_view(open_page, **query)
+    assert calls == [3]
+
+
+def test_walks_neighbours_and_means_are_those_of_the_latents(vae: Run) -> None:
+    chosen = chosen_of(vae)
+    found = latent_map.latent_map(chosen, 1000)
+    study = latent_answers.study_of(chosen)
+    straight, circle = latent_map.walk_pictures(chosen, found, 0, 1)
+    ends = study.decode(found.latents[:2])
+    assert np.array_equal(straight[[0, -1], 0], ends) and np.array_equal(circle[[0, -1], 0], ends)
+    pixels = latent_map.mean_pictures(chosen, found)[1]
+    assert np.abs(pixels[3] - found.images[found.labels == 3].mean(axis=0)).max() <= 0.5
+    moved = latent_map.traversal(chosen, found, 0, "channels")
+    assert moved.shape[:2] == (13, 4)
+    assert (moved[6] == ends[0]).all()  # the middle is not moved
+    assert latent_map.traversal(chosen, found, 0, "directions").shape[1] == 8
+
+
+def test_an_answer_is_computed_once_for_all_sessions(vae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = chosen_of(vae)
+    first = latent_decoder.traits(chosen)
+    monkeypatch.setattr(latent_decoder, "study_of", lambda *_: pytest.fail("computed again"))
+    assert latent_decoder.traits(chosen) is first
+
+
+def test_what_is_kept_in_memory_is_bounded(vae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latent_answers, "MOST_KEPT_BYTES", 100_000)
+    chosen = chosen_of(vae)
+    found = latent_map.latent_map(chosen, 1000)
+    for end in range(1, 6):
+        latent_map.walk_pictures(chosen, found, 0, end)
+    assert sum(size for _, size in latent_answers._kept().values()) <= 100_000
+
+
+def test_the_decoder_says_what_it_survives_and_the_judge_is_asked_for(
+    vae: Run, open_page: OpenPage, quick_judge: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, few in (("SURVIVAL_PICTURES", 24), ("SURVIVAL_POINTS", 5), ("FEW_PICTURES", 24)):
+        monkeypatch.setattr(latent_decoder, name, few)
+    app = open_view(open_page, run=vae.id, view="Decoder", schedule="cosine")
+    assert titles_of(app) == [
+        "Noisy latents decoded as they are: what is left of the picture",
+        "Power by spatial frequency",
+        "Error of encode(T x) against T encode(x), lower is better",
+        "How far one deviation of a latent moves the picture",
+    ]
+    words = words_of(app)
+    assert "dB" in words and "the judge still names right" not in words
+    for source in ("2204.00227", "2502.14831", "2502.09509", "1711.08014"):
+        assert source in words
+    (judge,) = [button for button in app.button if button.label == "Judge the pictures too"]
+    app = judge.click().run()
+    assert not app.exception
+    assert "the share that the judge still names right" in words_of(app)
+    assert latent_ceiling.judge_is_known(chosen_of(vae))
+    again = open_view(open_page, run=vae.id, view="Decoder")  # known now: nobody is asked
+    assert "Judge the pictures too" not in [button.label for button in again.button]
+
+
+def test_the_ceiling_is_measured_on_request_kept_with_the_run_and_shown(
+    vae: Run, open_page: OpenPage, quick_judge: None
+) -> None:
+    app = open_view(open_page, run=vae.id, view="Ceiling")
+    assert "No U-Net can draw better pictures than its VAE lets through" in words_of(app)
+    assert not list(vae.folder.glob("ceiling/*"))
+    (measure,) = [button for button in app.button if button.label == "Measure the ceiling"]
+    app = measure.click().run(timeout=60)
+    assert not app.exception
+    (kept,) = vae.folder.glob("ceiling/*.json")
+    facts = json.loads(kept.read_text())
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert metrics["Class accuracy"] == f"{facts['class_accuracy']:.2%}"
+    assert "of real pictures keep their class" in words_of(app)
+    assert titles_of(app) == ["What a linear classifier gets right"]
+
+
+def test_of_raw_weights_there_is_no_ceiling_and_the_page_says_why(vae: Run, open_page: OpenPage) -> None:
+    step = chosen_of(vae).step
+    app = open_view(open_page, run=vae.id, view="Ceiling", checkpoint=f"{step}-raw")
+    assert "The ceiling is of the averaged weights" in words_of(app)
