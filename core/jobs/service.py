@@ -41,6 +41,7 @@ INHERITED_SECTIONS = ("data", "vae")
 START_TIMEOUT_S = 20.0
 KILL_TIMEOUT_S = 20.0
 STOP_SLACK_S = 20.0
+RELEASE_PATIENCE_S = 15.0
 TOKEN_PATIENCE_S = 60.0
 MOVES = ("first", "up", "down", "last")
 MIN_PRIORITY, MAX_PRIORITY = -10, 10
@@ -313,14 +314,26 @@ def branch_run(
 
 
 def delete_run(store: RunStore, run_id: str, *, by: str = "") -> None:
-    """Move a run and all it made to the trash. Raises RunBusy while it is active, or an active U-Net run needs it."""
+    """Move a run and all it made to the trash; one that just ended is waited for until its process is gone.
+
+    Raises RunBusy while it is active, or an active U-Net run needs it.
+    """
     run = store.get(run_id)
     queue = Queue(store.root)
-    job = queue.job(run.id)
-    if job is not None and job.state is JobState.LIVE:
-        raise RunBusy(f"run {run.id} is being worked on", "stop it first")
+    _wait_until_released(run, queue)
     store.delete(run.id, by=by or current_user(), is_active=lambda other: observed_status(other).state.is_active)
     queue.forget(run.id)
+
+
+def _wait_until_released(run: Run, queue: Queue) -> None:
+    """Return when no attempt of the run is live. Raises RunBusy while it works, or when its process does not end."""
+    deadline = time.monotonic() + RELEASE_PATIENCE_S
+    while (job := queue.job(run.id)) is not None and job.state is JobState.LIVE:
+        if observed_status(run).state.is_active:
+            raise RunBusy(f"run {run.id} is being worked on", "stop it first")
+        if time.monotonic() > deadline:
+            raise RunBusy(f"run {run.id}: its process is still ending", "try again in a moment")
+        time.sleep(0.1)
 
 
 def restore_run(store: RunStore, run_id: str, *, by: str = "") -> Run:

@@ -9,8 +9,8 @@ from core.latent.overview import LatentOverview
 from core.latent.statistics import psnr_of
 from lab.charts.latents import class_figure
 from lab.components.latent_colors import bar, diverging
-from lab.components.later import later
 from lab.components.latents_verdict import decibels
+from lab.components.later import later
 from lab.components.pictures import png
 from lab.components.strip import strip_html
 from lab.services.latents import Chosen

@@ -130,7 +130,8 @@ def _act(action: Callable[[], None], words: str, *, slow: bool = False) -> None:
 
 
 def _delete(view: RunView) -> None:
-    acting.delete(view.id, who())
+    with st.spinner("Waiting until its process is gone", show_time=True):
+        acting.delete(view.id, who())
     entry = Deleted(run_id=view.id, title=view.title, owner=view.run.info.owner, at=time.time())
     st.session_state[DELETED] = [*st.session_state.get(DELETED, []), entry][-5:]
     select_run("")

@@ -92,6 +92,7 @@ def test_two_people_share_one_box(page: Any, server: Server) -> None:
     assert events(first, "stop requested") == ["Ben", "Ana"]
 
     visit(ana, server, f"runs?run={first.id}")
+    expect(ana.get_by_text("process gone").first).to_be_visible()  # the page is drawn again then, and its menus close
     ana.get_by_role("button", name="more_vert").click()
     ana.get_by_role("button", name="Delete").click()
     wait_for(lambda: not first.folder.exists(), "it is not deleted")

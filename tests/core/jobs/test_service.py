@@ -1,8 +1,12 @@
+import threading
+
 import pytest
 
 from core.config.load import settings_from
 from core.errors import DataUnavailable, LabError, RunBusy, RunNotFound, StorageFull, UsageError
+from core.jobs import service
 from core.jobs.observed import observed_status
+from core.jobs.queue import JobState, Queue
 from core.jobs.service import (
     delete_run,
     inherit,
@@ -114,6 +118,31 @@ def test_a_run_that_waits_is_not_deleted_before_it_is_stopped(begin, store):
     delete_run(store, run.id, by="bo")
     assert store.list() == []
     assert restore_run(store, run.id, by="ana").id == run.id
+
+
+def live_but_stopped(store, run):
+    """Its status says that it stopped; its process, and so its place in the queue, is not gone yet."""
+    Queue(store.root).claim(run.id, ["cpu:0"], "boot")
+    run.write_status(Status(state=RunState.STOPPED, step=3, steps_total=3))
+
+
+def test_a_run_whose_process_is_still_ending_is_waited_for_and_deleted(begin, store):
+    run = begin("vae")[0]
+    live_but_stopped(store, run)
+    later = threading.Timer(0.5, lambda: Queue(store.root).release(run.id, 1, JobState.ENDED))
+    later.start()
+    delete_run(store, run.id)
+    later.join()
+    assert store.list() == []
+
+
+def test_a_process_that_does_not_end_keeps_its_run(begin, store, monkeypatch):
+    monkeypatch.setattr(service, "RELEASE_PATIENCE_S", 0.3)
+    run = begin("vae")[0]
+    live_but_stopped(store, run)
+    with pytest.raises(RunBusy, match="still ending; try again in a moment"):
+        delete_run(store, run.id)
+    assert store.get(run.id).id == run.id
 
 
 def test_what_cannot_be_queued_leaves_nothing_behind(begin, store, monkeypatch):
