@@ -40,7 +40,7 @@ from core.commands import (
     train,
     trash,
 )
-from core.errors import LabError, quoted
+from core.errors import LabError, is_full_gpu, quoted
 
 COMMANDS = (
     train,
@@ -73,6 +73,7 @@ COMMANDS = (
     doctor,
 )
 MAX_SENTENCE = 1000
+FULL_GPU = "the GPU has no room left; `python -m core machine` shows who uses it, --set machine.device=cpu does without"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -115,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # a mistake in this program: one sentence as well, the traceback on demand
         if os.environ.get("LAB_DEBUG"):
             traceback.print_exc()
+        if is_full_gpu(error):
+            return _tell(FULL_GPU, 1)
         reason = (str(error).splitlines() or ["no reason given"])[0]
         return _tell(f"unexpected {type(error).__name__}: {reason}; LAB_DEBUG=1 shows the traceback", 1)
 

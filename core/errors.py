@@ -12,6 +12,12 @@ def quoted(value: object, limit: int = MAX_QUOTED) -> str:
     return printable if len(printable) <= limit else printable[: limit - 1] + "…"
 
 
+def is_full_gpu(error: BaseException) -> bool:
+    """True when a GPU had no room: for a tensor, or already for its context, which CUDA tells with another class."""
+    name = type(error).__name__
+    return name == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
+
+
 class LabError(Exception):
     """A problem that is told to the user as one sentence, with an optional hint; never with a stack trace."""
 

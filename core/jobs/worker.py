@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from core.config.load import ENVIRONMENT, resolve_path
 from core.config.schema import Settings
-from core.errors import LabError, RunBusy
+from core.errors import LabError, RunBusy, is_full_gpu
 from core.jobs.attempts import TOKEN_VARIABLE
 from core.jobs.processes import own_identity
 from core.jobs.stopping import StopRequests
@@ -161,7 +161,7 @@ def failure_in_words(error: BaseException, run: Run | None = None) -> str:
     logger.error("unexpected error", exc_info=error)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return f"the machine ran out of memory; {_what_to_lower(run)}"
-    if type(error).__name__ == "OutOfMemoryError":
+    if is_full_gpu(error):
         return f"the GPU ran out of memory; {_what_to_lower(run)}"
     first_line = (str(error).splitlines() or [""])[0][:300]
     return f"unexpected {type(error).__name__}: {first_line}; the log has the details"

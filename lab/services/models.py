@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from core.errors import UsageError
+from core.errors import UsageError, is_full_gpu
 from core.runs.provenance import package_versions
 from core.runs.run import Run
 from core.sampling.recipe import Recipe
@@ -155,8 +155,6 @@ def draw_recipe(
     at every step; SamplingCancelled is raised then, and nothing is kept, as with any error out of on_step. A GPU
     without room is tried once; then the CPU draws, and the drawing's notes say so. Raises a LabError in one sentence.
     """
-    import torch
-
     if len(recipe.labels) > MAX_PICTURES:
         raise UsageError(
             f"recipe: {len(recipe.labels):,} pictures, at most {MAX_PICTURES} are drawn here",
@@ -167,8 +165,11 @@ def draw_recipe(
         return kept
     steps = None if on_step is None else _at_most(on_step, PREVIEWS_A_SECOND)
     with _turn(should_stop):
-        with contextlib.suppress(torch.cuda.OutOfMemoryError):
+        try:
             return _drawings().add(recipe, _draw(recipe, "", with_layers, steps, should_stop))
+        except RuntimeError as error:
+            if not is_full_gpu(error):
+                raise
         shelf().trim(0)
         _free_gpu()
         found = _draw(recipe, "cpu", with_layers, steps, should_stop, notes=(FULL_GPU,))

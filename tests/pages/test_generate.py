@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from core.config.schema import project_root
 from core.errors import LabError
@@ -234,15 +235,18 @@ def test_two_models_drawing_at_once_on_a_shelf_for_one_are_both_right(
     assert models.shelf().kept() == []
 
 
-def test_a_full_gpu_falls_back_to_the_cpu_and_says_so(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
+@pytest.mark.parametrize(
+    "error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory")]
+)
+def test_a_full_gpu_falls_back_to_the_cpu_and_says_so(
+    error: Exception, unet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original, asked = models.load_source, []
 
     def _load(key: str, step: int, weights: Any, device: str) -> Any:
         asked.append(device)
         if device != "cpu":
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            raise error
         return original(key, step, weights, device)
 
     monkeypatch.setattr(models, "load_source", _load)
