@@ -74,10 +74,21 @@ def test_a_vae_is_judged_first_and_shown_in_pictures(runs: dict[str, Run], open_
     assert set(metrics_of(app)) == {"Reconstruction (PSNR)", "KL divergence", "Scale"}
     assert metrics_of(app)["Scale"] == "1.00"
     assert "Collapsed" in words_of(app)  # after four steps
-    assert titles_of(app) == ["PSNR of pictures by class, higher is better"]
     (worst,) = [box for box in app.selectbox if box.label == "Class"]
     worst.select(4).run()
     assert not app.exception
+
+
+def test_a_new_window_gets_the_words_first_and_chart_and_table_when_it_asks_again(
+    runs: dict[str, Run], open_page: OpenPage
+) -> None:
+    app = open_view(open_page, run=runs["encoder"].id)
+    assert metrics_of(app) and titles_of(app) == [] and not app.dataframe
+    for _ in range(2):  # by its own clock; from then on they stay
+        app.run()
+        assert not app.exception
+        assert titles_of(app) == ["PSNR of pictures by class, higher is better"]
+        assert app.dataframe[0].value["class"].tolist()[:2] == ["all", "0"]
 
 
 def test_channels_are_shown_raw_and_as_the_u_net_gets_them(runs: dict[str, Run], open_page: OpenPage) -> None:
