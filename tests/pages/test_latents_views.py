@@ -131,13 +131,14 @@ def test_walks_neighbours_and_means_are_those_of_the_latents(vae: Run) -> None:
     found = latent_map.latent_map(chosen, 1000)
     study = latent_answers.study_of(chosen)
     straight, circle = latent_map.walk_pictures(chosen, found, 0, 1)
-    ends = study.decode(found.latents[:2])
-    assert np.array_equal(straight[[0, -1], 0], ends) and np.array_equal(circle[[0, -1], 0], ends)
+    ends = study.decode(found.latents[:2]).astype(int)
+    for walk in (straight, circle):  # in another batch: the last digits of a convolution depend on it
+        assert np.abs(walk[[0, -1], 0] - ends).max() <= 1
     pixels = latent_map.mean_pictures(chosen, found)[1]
     assert np.abs(pixels[3] - found.images[found.labels == 3].mean(axis=0)).max() <= 0.5
     moved = latent_map.traversal(chosen, found, 0, "channels")
     assert moved.shape[:2] == (13, 4)
-    assert (moved[6] == ends[0]).all()  # the middle is not moved
+    assert np.abs(moved[6] - ends[0]).max() <= 1  # the middle is not moved
     assert latent_map.traversal(chosen, found, 0, "directions").shape[1] == 8
 
 

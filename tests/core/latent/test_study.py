@@ -65,9 +65,13 @@ def test_a_study_holds_the_posterior_of_every_held_out_picture(root: Path) -> No
     posterior = study.codec.vae.encode(pixels).latent_dist
     np.testing.assert_allclose(study.mean[:3], posterior.mean.numpy(), atol=1e-5)
     np.testing.assert_allclose(study.std[:3], posterior.std.numpy(), rtol=1e-4)
-    np.testing.assert_array_equal(
-        study.decode(study.latents[:3]), to_uint8(study.codec.decode(study.codec.encode(pixels)))
-    )
+    direct = to_uint8(study.codec.decode(study.codec.encode(pixels)))
+    assert one_level_at_most(study.decode(study.latents[:3]), direct)
+
+
+def one_level_at_most(first: np.ndarray, second: np.ndarray) -> bool:
+    """Pictures agree up to rounding: a convolution's last digits depend on the batch and on the processor."""
+    return int(np.abs(first.astype(int) - second.astype(int)).max()) <= 1
 
 
 def test_the_measured_scaling_gives_posterior_samples_unit_variance(root: Path) -> None:
