@@ -226,6 +226,11 @@ class MachineSettings(Section):
     mixed_precision: Literal["auto", "no", "bf16"] = Field(
         "auto", description="bf16 where the device has it natively; 'no' computes in float32."
     )
+    cuda_graphs: bool = Field(
+        True,
+        description="On a GPU, replay forward and backward pass as CUDA graphs: the same numbers, several times faster "
+        "for small networks. Not with micro-batches or several processes.",
+    )
     num_threads: int = Field(
         1,
         ge=0,

@@ -60,6 +60,7 @@ def signature_of(run: Run) -> str:
         settings.machine.num_threads,
         settings.machine.num_processes,
         settings.machine.mixed_precision,
+        settings.machine.cuda_graphs,
         *(f"{name}={value}" for name, value in sorted(network.items())),
     ]
     return "|".join(map(str, parts))

@@ -26,6 +26,7 @@ from core.runs.checkpoints import Checkpoint, clean_leftovers, load_newest, netw
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState
 from core.seeding import derive
+from core.training.cuda_graphs import GraphedObjective, can_graph
 from core.training.loop import Draw, StepResult, build_ema, build_optimizer, train_steps
 from core.training.start import StatusKeeper
 from core.training.trackers import Trackers
@@ -200,6 +201,8 @@ class _Session:
         # Accelerate wraps what is already on the device and restored; its own state is never saved
         self.objective, self.optimizer = self.accelerator.prepare(self.objective, self.optimizer)
         self.objective.train()
+        if can_graph(self.accelerator, self.run.settings.machine, self.run.train_settings):
+            self.objective = GraphedObjective(self.objective)
         return checkpoint
 
     def _restore(self, checkpoint: Checkpoint) -> None:

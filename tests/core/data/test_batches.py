@@ -94,4 +94,5 @@ def test_a_gpu_gathers_what_the_cpu_gathers(fits: bool, monkeypatch: pytest.Monk
     images, labels = resident.gather(chosen)
     expected, expected_labels = on_device(SPLIT, "cpu").gather(chosen)
     assert images.device.type == labels.device.type == "cuda"
-    assert torch.equal(images.cpu(), expected) and torch.equal(labels.cpu(), expected_labels)
+    torch.testing.assert_close(images.cpu(), expected, rtol=0, atol=1e-6)  # a GPU divides in its own way
+    assert torch.equal(labels.cpu(), expected_labels)
