@@ -44,9 +44,10 @@ class LatentCodec:
     scaling: LatentScaling
 
     @torch.no_grad()
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """images (N, C, H, W) in [-1, 1] → latents (N, c, h, w): the posterior mean, normalised."""
-        return self.scaling.normalize(self.vae.encode(images).latent_dist.mean)
+    def encode(self, images: torch.Tensor, *, batch_size: int = 64) -> torch.Tensor:
+        """images (N, C, H, W) in [-1, 1] → latents (N, c, h, w): the posterior mean, normalised; in batches."""
+        parts = [self.vae.encode(part).latent_dist.mean for part in images.split(batch_size)]
+        return self.scaling.normalize(torch.cat(parts))
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, *, batch_size: int = 256) -> torch.Tensor:

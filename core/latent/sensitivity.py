@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 MAX_DECODED = 4096
+AT_ONCE = 64  # pictures in the decoder: more only cost memory on a CPU
 STEP = 0.05  # standard deviations of a normalised latent
 GREY_LEVELS = 127.5  # of [-1, 1] pictures
 
@@ -55,10 +56,10 @@ def sensitivity(decode: Decode, latents: torch.Tensor) -> Sensitivity:
     offsets[torch.arange(len(places)), places[:, 0], places[:, 1], places[:, 2]] = STEP
     squares = torch.zeros(len(places), dtype=torch.float64)
     for latent in latents[:num_pictures]:
-        for start in range(0, len(places), 256):
-            part = offsets[start : start + 256]
+        for start in range(0, len(places), AT_ONCE):
+            part = offsets[start : start + AT_ONCE]
             change = (decode(latent + part) - decode(latent - part)).flatten(1) / (2 * STEP) * GREY_LEVELS
-            squares[start : start + 256] += change.double().square().sum(dim=1).cpu()
+            squares[start : start + AT_ONCE] += change.double().square().sum(dim=1).cpu()
     norms = torch.full((channels, height, width), torch.nan, dtype=torch.float64)
     norms[places[:, 0], places[:, 1], places[:, 2]] = (squares / num_pictures).sqrt()
     return Sensitivity(norms=norms.float(), num_pictures=num_pictures, stride=stride)

@@ -71,8 +71,9 @@ class LatentStudy:
         """(N, c, h, w) float32: the posterior mean, normalised as a U-Net would see it."""
         return self.codec.scaling.normalize(torch.from_numpy(self.mean)).numpy()
 
-    def decode(self, latents: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+    def decode(self, latents: np.ndarray) -> np.ndarray:
         """Normalised latents (N, c, h, w) → pictures (N, H, W, C) uint8."""
+        batch_size = batch_for(self.device)
         parts = [
             self.codec.decode_to_uint8(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)).to(self.device))
             for part in np.array_split(latents, max(1, -(-len(latents) // batch_size)))

@@ -18,6 +18,7 @@ from core.latent.statistics import psnr_of
 from core.seeding import generator
 
 SEED = 0
+AT_ONCE = 64  # pictures in a decoder: more only cost memory on a CPU
 Classify = Callable[[np.ndarray], np.ndarray]
 
 
@@ -56,7 +57,7 @@ def noisy_pictures(
 ) -> Iterator[SurvivalStep]:
     """Latents (N, c, h, w) with the same noise at every t, decoded: clean first, then each of `timesteps`."""
     noise = torch.randn(latents.shape, generator=generator(SEED, "survival")).to(latents.device)
-    yield SurvivalStep(t=-1, signal_scale=1.0, noise_scale=0.0, pictures=codec.decode_to_uint8(latents))
+    yield SurvivalStep(t=-1, signal_scale=1.0, noise_scale=0.0, pictures=_decoded(codec, latents))
     for t in timesteps:
         index = torch.full((len(latents),), int(t), dtype=torch.long)
         noisy_latents = schedule.add_noise(latents, noise, index)
@@ -64,8 +65,12 @@ def noisy_pictures(
             t=int(t),
             signal_scale=float(schedule.signal_scale[t]),
             noise_scale=float(schedule.noise_scale[t]),
-            pictures=codec.decode_to_uint8(noisy_latents),
+            pictures=_decoded(codec, noisy_latents),
         )
+
+
+def _decoded(codec: LatentCodec, latents: torch.Tensor) -> np.ndarray:
+    return np.concatenate([codec.decode_to_uint8(part) for part in latents.split(AT_ONCE)])
 
 
 def survival(

@@ -36,6 +36,21 @@ def test_without_noise_it_is_the_reconstruction(name):
     assert found.psnr[0] > found.psnr[1] - 0.5 > found.psnr[2]
 
 
+def test_no_more_than_64_pictures_are_in_the_decoder_at_once(monkeypatch):
+    sizes, decode = [], Mirror.decode
+
+    def counted(self: Mirror, latents: torch.Tensor) -> Any:
+        sizes.append(len(latents))
+        return decode(self, latents)
+
+    monkeypatch.setattr(Mirror, "decode", counted)
+    many = LATENTS.repeat(12, 1, 1, 1)
+    steps = list(noisy_pictures(CODEC, many, SCHEDULES["linear"], [300]))
+    assert sizes == [64, 64, 16] * 2
+    assert [len(step.pictures) for step in steps] == [144, 144]
+    assert np.array_equal(steps[0].pictures, to_uint8(many))
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_at_t_it_is_the_schedule_s_mixture_of_signal_and_noise(name):
     schedule = SCHEDULES[name]
