@@ -21,7 +21,7 @@ from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
 
 Choice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
-CACHE_KINDS = ("arrays", "latents", "judges", "studies", "overviews")
+CACHE_KINDS = ("arrays", "latents", "judges", "studies", "overviews", "projections")
 STALE_S = 3600.0
 
 

@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL
 
 from core import atomic
 from core.data.batches import images_to_model
-from core.errors import StorageFull
+from core.errors import CheckpointError, StorageFull
 from core.latent.codec import LatentScaling, split_moments
 
 
@@ -41,7 +41,8 @@ def cached_latents(
     """The posterior moments of `images` (N, H, W, C) uint8, from the cache or encoded now.
 
     key: must name both the pictures and the VAE's weights. Returns None when `should_stop` said so meanwhile;
-    nothing is kept then. A cache entry appears whole or not at all.
+    nothing is kept then. A cache entry appears whole or not at all. Raises CheckpointError for a VAE that gives values
+    that are no numbers, StorageFull.
     """
     folder = cache_dir / "latents" / key
     found = _open(folder, len(images))
@@ -58,6 +59,11 @@ def cached_latents(
                 if should_stop():
                     return None
                 part = _encode(vae, images[start : start + batch_size], device)
+                if not np.isfinite(part).all():
+                    raise CheckpointError(
+                        "latents: the VAE gives values that are no numbers",
+                        "try another checkpoint, or train it again",
+                    )
                 if start == 0:
                     shape = (len(images), *part.shape[1:])
                     needed = int(np.prod(shape)) * 4

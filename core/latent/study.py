@@ -24,7 +24,7 @@ from core.runs.run import Run
 from core.sampling.load import build_from_files, load_codec
 
 MOST_KEPT_BYTES = 10**9
-KEPT = ("latents", "studies")
+KEPT = ("latents", "studies", "projections")
 
 
 @dataclass(frozen=True, kw_only=True)

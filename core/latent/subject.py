@@ -30,8 +30,9 @@ FIRST = 100
 class LatentSubject:
     """A VAE and the pictures to look at it with.
 
-    images (N, H, W, C) uint8 and labels (N,) held out from training; vae_hash: sha256 of the weights in vae_dir;
-    scaling: (shift, scale) that a U-Net run keeps beside its copy of the VAE, None for a VAE run, which has none.
+    images (N, H, W, C) uint8 and labels (N,): held out from training, of num_heldout in all; vae_hash: sha256 of the
+    weights in vae_dir; scaling: (shift, scale) that a U-Net run keeps beside its copy of the VAE, None for a VAE run,
+    which has none.
     """
 
     run: Run
@@ -45,6 +46,7 @@ class LatentSubject:
     vae_hash: str
     vae_dir: Path
     scaling: Scaling | None
+    num_heldout: int
 
     @property
     def key(self) -> str:
@@ -96,6 +98,7 @@ def find_subject(
         vae_hash=vae_hash,
         vae_dir=vae_dir,
         scaling=scaling,
+        num_heldout=len(images.heldout.labels),
     )
 
 

@@ -13,6 +13,7 @@ from core.runs.film import INPUTS, RECONSTRUCTIONS
 from lab.charts.latents import over_steps_figure
 from lab.components.latents_pictures import SHOWN, error_colors, wide
 from lab.components.latents_subject import choose_from
+from lab.components.latents_work import answer
 from lab.components.scrubber import pack, scrubber
 from lab.components.strip import strip_html
 from lab.components.work import outcome
@@ -37,7 +38,14 @@ def show(chosen: Chosen, _found: LatentOverview) -> None:
 
 
 def _side_by_side(chosen: Chosen, other: Chosen) -> None:
-    first, second = outcome(latent_overviews.begin_few((chosen, other)), "Measuring both on the same pictures")
+    both = (chosen, other)
+    found: list[LatentOverview] | None = answer(
+        chosen, latent_overviews.few_name(both), lambda tell: latent_overviews.make_few(both, tell),
+        "Measuring both on the same pictures",
+    )  # fmt: skip
+    if found is None:
+        return
+    first, second = found
     if first.subject.fingerprint != second.subject.fingerprint:
         st.warning("They were trained on different data sets: each is judged on its own held-out pictures.")
     rows = []

@@ -9,10 +9,10 @@ import streamlit as st
 
 from core.latent.overview import LatentOverview
 from lab.charts.latent_views import equivariance_figure, sensitivity_figure, spectrum_figure, survival_figure
+from lab.components.latents_work import answer
 from lab.components.pick import pick
 from lab.components.scrubber import pack, scrubber
-from lab.components.work import outcome
-from lab.services import latent_ceiling, latent_decoder, latents
+from lab.services import latent_ceiling, latent_decoder
 from lab.services.latent_decoder import NoisyStrip, Survived, Traits
 from lab.services.latents import Chosen
 from lab.text import count, escaped, plain
@@ -49,13 +49,13 @@ def _survival(chosen: Chosen) -> None:
             if st.button("Judge the pictures too", help="Trains a small classifier once for this data set, a minute."):
                 st.session_state[asked] = True
         judged = bool(st.session_state.get(asked))
-    found: Survived = outcome(
-        latents.begin(
-            chosen, f"survived-{schedule}-{judged}",
-            lambda tell: latent_decoder.survived(chosen, schedule, judged=judged, on_progress=tell),
-        ),
+    found: Survived | None = answer(
+        chosen, f"survived-{schedule}-{judged}",
+        lambda tell: latent_decoder.survived(chosen, schedule, judged=judged, on_progress=tell),
         "What the decoder survives",
     )  # fmt: skip
+    if found is None:
+        return
     st.markdown(f"##### {escaped(found.words, 500)}")
     values, strip = found.survival, found.strip
     st.plotly_chart(
@@ -93,8 +93,11 @@ def _strip(strip: NoisyStrip, class_names: tuple[str, ...]) -> None:
 
 
 def _traits(chosen: Chosen) -> None:
-    work = latents.begin(chosen, "traits", lambda tell: latent_decoder.traits(chosen, tell))
-    found: Traits = outcome(work, "Detail, shifts and single numbers")
+    found: Traits | None = answer(
+        chosen, "traits", lambda tell: latent_decoder.traits(chosen, tell), "Detail, shifts and single numbers"
+    )
+    if found is None:
+        return
     theme = st.context.theme.type
     left, right = st.columns(2)
     with left:

@@ -10,14 +10,15 @@ import streamlit as st
 from core.latent.overview import LatentOverview
 from core.latent.projection import PERPLEXITY, SEED
 from core.latent.walks import share_of_same_class
+from lab.components.latents_verdict import pictures_of
+from lab.components.latents_work import answer
 from lab.components.scatter import pack_cloud, scatter
 from lab.components.scrubber import pack, scrubber
 from lab.components.strip import strip_html
-from lab.components.work import outcome
-from lab.services import latent_map, latents
+from lab.services import latent_map
 from lab.services.latent_map import COUNTS, LatentMap
 from lab.services.latents import Chosen
-from lab.text import count, escaped, plain
+from lab.text import escaped, plain
 
 KINDS: Mapping[str, str] = {"pca": "principal components", "tsne": "t-SNE"}
 ALONG: Mapping[str, str] = {"channels": "channels", "directions": "principal directions"}
@@ -29,13 +30,14 @@ LIGHT = ("#2563EB", "#D97706", "#0D9488", "#CC2A1B", "#9B7DCD", "#883352", "#1E2
 DARK = ("#6EA0FF", "#F0A83C", "#2DD4BF", "#DC692E", "#D4EA8D", "#AB7DA7", "#6CF7F7", "#994920", "#4158FA", "#6A588A")
 
 
-def show(chosen: Chosen, _found: LatentOverview) -> None:
+def show(chosen: Chosen, about: LatentOverview) -> None:
     """The cloud, then what two picked pictures say."""
-    kind, dimensions, number = _controls()
-    found: LatentMap = outcome(
-        latents.begin(chosen, f"map-{number}", lambda tell: latent_map.latent_map(chosen, number, tell)),
-        "Opening the map",
+    kind, dimensions, number = _controls(about)
+    found: LatentMap | None = answer(
+        chosen, f"map-{number}", lambda tell: latent_map.latent_map(chosen, number, tell), "Opening the map"
     )
+    if found is None:
+        return
     start, end = _picked(found)
     left, right = st.columns([3, 2], gap="medium")
     with left:
@@ -47,7 +49,7 @@ def show(chosen: Chosen, _found: LatentOverview) -> None:
     _traversal(chosen, found, end)
 
 
-def _controls() -> tuple[str, int, int]:
+def _controls(about: LatentOverview) -> tuple[str, int, int]:
     cells = st.columns([3, 1.6, 2.4], vertical_alignment="bottom")
     kind = cells[0].segmented_control(
         "Arranged by", list(KINDS), default="pca", required=True, format_func=KINDS.__getitem__, key="map",
@@ -58,7 +60,8 @@ def _controls() -> tuple[str, int, int]:
     )
     number = cells[2].segmented_control(
         "Pictures", [str(each) for each in COUNTS], default=str(COUNTS[1]), required=True, key="map-of",
-        format_func=lambda text: f"{int(text):,}", bind="query-params", help="Of the held-out set, always the same.",
+        format_func=lambda text: f"{int(text):,}", bind="query-params",
+        help=f"Of {pictures_of(about)}, always the same ones.",
     )  # fmt: skip
     return str(kind), 3 if flat == "3-D" else 2, int(str(number))
 
@@ -89,13 +92,13 @@ def _cloud(chosen: Chosen, found: LatentMap, kind: str, dimensions: int, picked:
     elif latent_map.is_embedded(chosen, found, dimensions):
         positions = latent_map.embedding(chosen, found, dimensions)
     else:
-        work = latents.begin(
+        arranged = answer(
             chosen, f"t-sne-{len(found.labels)}-{dimensions}",
-            lambda _tell: latent_map.embedding(chosen, found, dimensions),
+            lambda tell: latent_map.embedding(chosen, found, dimensions, tell), "Once for this VAE and these pictures",
         )  # fmt: skip
-        words = f"Arranging {count(len(found.labels))} pictures by t-SNE, once: about {8 * dimensions} seconds or more"
-        with st.spinner(words, show_time=True):
-            positions = outcome(work, "t-SNE", can_stop=False)
+        if arranged is None:
+            return
+        positions = arranged
 
     def pick(number: int) -> None:
         st.query_params[PARAM] = f"{picked[1] + 1}-{number + 1}"
@@ -186,10 +189,10 @@ def _neighbours(found: LatentMap, index: int) -> None:
 def _class_means(chosen: Chosen, found: LatentMap) -> None:
     st.markdown("##### The mean of each class")
     decoded, pixels = latent_map.mean_pictures(chosen, found)
-    shown = min(len(decoded), 12)
+    shown, of = len(decoded), len(found.class_names)
     heads = [plain(name, 10) for name in found.class_names[:shown]]
-    st.html(strip_html([("of latents, decoded", decoded[:shown]), ("of pixels", pixels[:shown])], heads))
-    more = f" The first {shown} of {len(decoded)} classes." if shown < len(decoded) else ""
+    st.html(strip_html([("of latents, decoded", decoded), ("of pixels", pixels)], heads))
+    more = f" The first {shown} of {of} classes." if shown < of else ""
     st.caption(
         "A decoded mean that is as sharp as a picture says that a class is one region; one as blurred as the mean of "
         f"pixels, that latents are little more than shrunken pictures; all alike, that nothing is kept.{more}"

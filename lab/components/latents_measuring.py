@@ -18,7 +18,7 @@ def first_figures(chosen: Chosen) -> LatentOverview | None:
     """The best overview at hand, or the first look, made now; None where only the measuring of all brings one."""
     found = latent_overviews.best_known(chosen)
     if found is None:
-        found = outcome(latent_overviews.begin_first_look(chosen), f"First look at {FIRST} pictures")
+        found = outcome(latent_overviews.begin_first_look(chosen), f"First look at {FIRST} pictures", can_stop=False)
     return found
 
 

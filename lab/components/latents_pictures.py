@@ -9,12 +9,12 @@ from core.latent.overview import LatentOverview
 from core.latent.statistics import psnr_of
 from lab.charts.latents import class_figure
 from lab.components.latent_colors import bar, diverging
-from lab.components.latents_verdict import decibels
+from lab.components.latents_verdict import decibels, pictures_of
 from lab.components.later import later
 from lab.components.pictures import png
 from lab.components.strip import strip_html
 from lab.services.latents import Chosen
-from lab.text import count, plain
+from lab.text import plain
 
 SHOWN = 10
 CLASSES_HIGH = 460
@@ -96,6 +96,6 @@ def _by_class(found: LatentOverview) -> None:
                          "SSIM": round(found.mean_ssim, 4)})  # fmt: skip
         st.dataframe(table, hide_index=True, height=min(420, 38 * (len(table) + 1)))
         st.caption(
-            f"{count(len(found.labels))} held-out pictures. SSIM compares structure instead of pixels, 1 is a perfect "
+            f"{pictures_of(found)}. SSIM compares structure instead of pixels, 1 is a perfect "
             "copy (Wang et al. 2004, 11 × 11 Gaussian window); PSNR of a class is that of its mean squared error."
         )

@@ -18,6 +18,9 @@ def choose() -> Chosen | None:
     """The VAE the page is about, or None with the way to one on the screen."""
     views = runs_with_a_vae()
     if not views:
+        wanted = st.query_params.get("run", "")
+        if wanted:
+            st.warning(f"Run {escaped(wanted)} has no VAE with a checkpoint.")
         st.markdown("No VAE yet. Train one, which takes a minute or two on a CPU, and look inside it here.")
         st.page_link(page_file("train"), label="Train a VAE", icon=":material/model_training:")
         return None

@@ -47,8 +47,16 @@ def verdict_line(found: LatentOverview) -> Verdict:
             look, sign = LOOKS[word]
             st.markdown(f":{look}-badge[:material/{sign}: {word.capitalize()}] {escaped(rule, 500)}.")
             st.caption(escaped(source, 500))
-        st.caption(f"Measured on {count(verdict.num_pictures)} held-out pictures.")
+        st.caption(f"Measured on {pictures_of(found)}.")
     return verdict
+
+
+def pictures_of(found: LatentOverview) -> str:
+    """'10,000 held-out pictures', '10,000 of 26,032 held-out pictures'."""
+    shown, there = len(found.labels), found.subject.num_heldout
+    return (
+        f"{count(shown)} of {count(there)} held-out pictures" if shown < there else f"{count(shown)} held-out pictures"
+    )
 
 
 def nats(value: float) -> str:

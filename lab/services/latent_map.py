@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from lab.services.latents import Chosen, Progress
 
 COUNTS = (500, 1000, 2000)
 COMPONENTS = 8
+MOST_MEANS = 12
 WALK_FRAMES = 17
 DEVIATIONS = np.linspace(-3.0, 3.0, 13)  # a picked picture must answer within 0.3 s
 
@@ -62,13 +64,19 @@ def latent_map(chosen: Chosen, count: int, on_progress: Progress | None = None) 
     return once(("map", *latents.name_of(chosen), count), make)
 
 
-def embedding(chosen: Chosen, found: LatentMap, dimensions: int) -> np.ndarray:
-    """t-SNE of the map's pictures (N, 2 or 3), from memory, from disk, or computed now, which takes seconds."""
+def embedding(chosen: Chosen, found: LatentMap, dimensions: int, on_progress: Progress | None = None) -> np.ndarray:
+    """t-SNE of the map's pictures (N, 2 or 3), from memory, from disk, or computed now, which takes seconds.
+
+    It ends when `on_progress` raises. Raises a LabError.
+    """
     folder = place(chosen.view.run, "cache")
     return once(
         ("t-sne", *latents.name_of(chosen), len(found.labels), dimensions),
-        lambda: projection.kept_embedding(found.latents, dimensions, key=_key(found), cache_dir=folder),
-    )
+        lambda: projection.kept_embedding(
+            found.latents, dimensions, key=_key(found), cache_dir=folder,
+            compute=partial(projection.embed, progress=on_progress),
+        ),
+    )  # fmt: skip
 
 
 def is_embedded(chosen: Chosen, found: LatentMap, dimensions: int) -> bool:
@@ -101,12 +109,12 @@ def neighbours(found: LatentMap, index: int, count: int) -> tuple[np.ndarray, np
 
 
 def mean_pictures(chosen: Chosen, found: LatentMap) -> tuple[np.ndarray, np.ndarray]:
-    """For each class (K, H, W, C) uint8: its mean latent decoded, and the mean of its pixels."""
+    """For each of the first 12 classes (K, H, W, C) uint8: its mean latent decoded, and the mean of its pixels."""
 
     def make() -> tuple[np.ndarray, np.ndarray]:
-        count = len(found.class_names)
-        decoded = study_of(chosen).decode(class_means(found.latents, found.labels, count))
-        pixels = class_means(found.images.astype(np.float32), found.labels, count)
+        count, few = min(MOST_MEANS, len(found.class_names)), found.labels < MOST_MEANS
+        decoded = study_of(chosen).decode(class_means(found.latents[few], found.labels[few], count))
+        pixels = class_means(found.images[few].astype(np.float32), found.labels[few], count)
         return decoded, pixels.round().astype(np.uint8)
 
     return once(("means", *latents.name_of(chosen), len(found.labels)), make)

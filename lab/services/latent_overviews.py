@@ -96,21 +96,23 @@ def measure_again(work: Work) -> None:
     background.forget(work.key)
 
 
-def begin_few(chosen: Sequence[Chosen]) -> Work:
+def make_few(chosen: Sequence[Chosen], progress: Progress) -> list[LatentOverview]:
     """Of each of several VAEs the first thousand pictures, the same for every VAE of a data set."""
+    return [kept_overview(each, FEW) or _make(each, FEW, progress) for each in chosen]
 
-    def make(progress: Progress) -> list[LatentOverview]:
-        return [kept_overview(each, FEW) or _make(each, FEW, progress) for each in chosen]
 
-    return latents.begin(chosen[0], _few_name(chosen), make)
+def begin_few(chosen: Sequence[Chosen]) -> Work:
+    """`make_few` in the background."""
+    return latents.begin(chosen[0], few_name(chosen), lambda progress: make_few(chosen, progress))
 
 
 def find_few(chosen: Sequence[Chosen]) -> Work | None:
     """That work while it runs."""
-    return latents.running(chosen[0], _few_name(chosen))
+    return latents.running(chosen[0], few_name(chosen))
 
 
-def _few_name(chosen: Sequence[Chosen]) -> str:
+def few_name(chosen: Sequence[Chosen]) -> str:
+    """Of that work."""
     return "few-" + "+".join(_about(each, FEW).key for each in chosen)
 
 

@@ -141,6 +141,17 @@ def running(chosen: Chosen, name: str) -> Work | None:
     return background.running(_work_key(chosen, name))
 
 
+def stopped(chosen: Chosen, name: str) -> Work | None:
+    """The work of that very name that somebody stopped, until it is forgotten."""
+    work = background.find(_work_key(chosen, name))
+    return work if work is not None and work.is_cancelled else None
+
+
+def forget(work: Work) -> None:
+    """What was stopped may begin again."""
+    background.forget(work.key)
+
+
 def _work_key(chosen: Chosen, name: str) -> str:
     return f"latents-{'-'.join(name_of(chosen))}-{name}"
 

@@ -18,6 +18,7 @@ from core.runs.run import Run
 from core.runs.store import RunStore
 from core.training import train_unet, train_vae
 from lab.components.latents_channels import AS
+from lab.components.latents_verdict import pictures_of
 from lab.services import latent_overviews as overviews
 from tests.pages.conftest import TINY, OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, tiny_settings, write_checkpoint
@@ -89,6 +90,20 @@ def test_a_new_window_gets_the_words_first_and_chart_and_table_when_it_asks_agai
         assert not app.exception
         assert titles_of(app) == ["PSNR of pictures by class, higher is better"]
         assert app.dataframe[0].value["class"].tolist()[:2] == ["all", "0"]
+
+
+def test_of_a_large_held_out_set_the_page_says_how_many_it_looked_at(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs["encoder"]
+    chosen = chosen_of(run)
+    found = overviews.begin_first_look(chosen)
+    assert found.wait(60)
+    assert pictures_of(found.result) == "179 held-out pictures"
+    monkeypatch.setattr(overviews, "FIRST", 20)
+    found = overviews.begin_first_look(chosen)
+    assert found.wait(60)
+    assert pictures_of(found.result) == "20 of 179 held-out pictures"
 
 
 def test_channels_are_shown_raw_and_as_the_u_net_gets_them(runs: dict[str, Run], open_page: OpenPage) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import core.evaluation.judge as judge_module
-from core.latent import projection
+from core.jobs.disk import CACHE_KINDS, cache_entries
+from core.latent import cache, projection
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.training import train_vae
@@ -105,12 +108,11 @@ def test_the_map_in_space_by_tsne_is_computed_once_and_kept_on_disk(
 ) -> None:
     calls = []
 
-    def embed(points: np.ndarray, dimensions: int, *, perplexity: float) -> np.ndarray:
+    def embed(points: np.ndarray, dimensions: int, **_: Any) -> np.ndarray:
         calls.append(dimensions)
         return projection.principal_components(points, dimensions).coordinates
 
-    defaults = projection.kept_embedding.__kwdefaults__
-    monkeypatch.setattr(projection.kept_embedding, "__kwdefaults__", {**defaults, "compute": embed})
+    monkeypatch.setattr(projection, "embed", embed)
     query = {
         "run": vae.id,
         "view": "Map",
@@ -124,6 +126,77 @@ def test_the_map_in_space_by_tsne_is_computed_once_and_kept_on_disk(
     latent_answers._kept.clear()
     open_view(open_page, **query)
     assert calls == [3]
+
+
+def test_a_view_that_is_stopped_stays_so_until_somebody_begins_it_again(
+    vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def embed(points: np.ndarray, dimensions: int, *, progress: Any, **_: Any) -> np.ndarray:
+        begun.set()
+        while True:  # until it is stopped
+            progress("arranging", 0.5)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(projection, "embed", embed)
+    chosen = chosen_of(vae)
+    found = latent_map.latent_map(chosen, 500)
+    name = f"t-sne-{len(found.labels)}-2"
+    work = latents.begin(chosen, name, lambda tell: latent_map.embedding(chosen, found, 2, tell))
+    assert begun.wait(60)
+    work.cancel()  # as the button does
+    query = {"run": vae.id, "view": "Map", "map": "t-SNE", "map-of": "500"}
+    app = open_view(open_page, **query)
+    assert "Once for this VAE and these pictures: stopped." in words_of(app)
+    assert "What lies nearest to B" in words_of(app)  # the rest of the view is there
+    assert work.wait(60) and work.problem is not None
+    monkeypatch.setattr(
+        projection, "embed", lambda points, dimensions, **_: np.zeros((len(points), dimensions), dtype=np.float32)
+    )
+    next(button for button in app.button if button.label == "Begin again").click().run()
+    assert not app.exception and not app.error
+    assert "perplexity 30, seed 0" in words_of(app) and "stopped." not in words_of(app)
+
+
+def test_a_run_that_is_deleted_while_its_map_is_made_is_one_sentence(
+    vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_of = latent_map.study_of
+
+    def deleted(*arguments: Any) -> Any:
+        shutil.rmtree(vae.folder)
+        return study_of(*arguments)
+
+    monkeypatch.setattr(latent_map, "study_of", deleted)
+    app = open_page("latents", run=vae.id, view="Map")
+    assert not app.exception
+    assert [vae.id in error.value.replace("\\", "") for error in app.error] == [True]
+    app = open_page("latents", run=vae.id, view="Map")  # and gone for good
+    assert not app.exception and not app.error
+    assert f"Run {vae.id} has no VAE with a checkpoint" in words_of(app)
+
+
+@pytest.mark.parametrize("view", ["Map", "Decoder"])
+def test_a_vae_that_gives_no_numbers_is_one_sentence(
+    vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    open_view(open_page, run=vae.id)  # its first look was well: without PyTorch, of a hundred pictures
+    monkeypatch.setattr(cache, "_encode", lambda vae, images, device: np.full((len(images), 8, 8, 8), np.nan))
+    app = open_page("latents", run=vae.id, view=view)
+    assert not app.exception
+    assert [error.value.replace("\\", "") for error in app.error] == [
+        "latents: the VAE gives values that are no numbers; try another checkpoint, or train it again"
+    ]
+
+
+def test_everything_that_is_kept_lies_where_the_clean_up_looks(vae: Run, open_page: OpenPage, store: RunStore) -> None:
+    chosen = chosen_of(vae)
+    latent_map.embedding(chosen, latent_map.latent_map(chosen, 500), 2)
+    kept = {folder.name for folder in (store.root.parent / "cache").iterdir()}
+    assert "projections" in kept and kept <= set(CACHE_KINDS)
+    entries = cache_entries(store.root.parent / "cache", store)
+    assert all(entry.name.startswith("digits-") for entry in entries if entry.kind != "judges")
 
 
 def test_walks_neighbours_and_means_are_those_of_the_latents(vae: Run) -> None:

@@ -205,6 +205,23 @@ def test_caches_of_active_runs_stay(box, ended):
     assert [path.name for path in (cache / "arrays").iterdir()] == ["mnist-1"]
 
 
+@pytest.mark.parametrize("kind", disk.CACHE_KINDS)
+def test_of_every_kind_of_cache_what_no_active_run_uses_goes(box, kind):
+    run, cache = box.create(), box.root / "cache"
+    for name in ("mnist-abc-heldout-1000", "digits-abc-heldout-1000"):
+        (cache / kind / name).mkdir(parents=True)
+        (cache / kind / name / "kept.npy").write_bytes(b"x" * 100)
+    run.write_status(replace(run.status(), state=RunState.QUEUED))
+    entries = {entry.name: entry for entry in disk.cache_entries(cache, box.store)}
+    assert {entry.kind for entry in entries.values()} == {kind}
+    assert entries["mnist-abc-heldout-1000"].used_by == (run.id,)
+    plan = disk.plan_cleanup(box.store, cache, choice="unused caches", older_than_days=0)
+    assert [item.words for item in plan.goes] == [f"{kind} digits-abc-heldout-1000"]
+    assert plan.stays == (f"{kind} mnist-abc-heldout-1000: used by {run.id}",)
+    assert disk.apply_cleanup(box.store, plan, "ana") == 100
+    assert [path.name for path in (cache / kind).iterdir()] == ["mnist-abc-heldout-1000"]
+
+
 def test_a_link_out_of_the_cache_is_not_followed(box, tmp_path):
     precious = tmp_path / "precious"
     precious.mkdir()

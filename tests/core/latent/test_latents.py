@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from core.config.schema import VaeSettings
+from core.errors import CheckpointError
 from core.latent.cache import cached_latents, measure_scaling
 from core.latent.codec import LatentScaling, split_moments
 from core.models.vae import build_vae
@@ -73,6 +75,14 @@ def test_a_damaged_entry_is_encoded_again(vae: object, tmp_path: Path, file: str
     (tmp_path / "latents" / "k" / file).write_bytes(content)
     again = cached_latents(vae, IMAGES, key="k", cache_dir=tmp_path)  # type: ignore[arg-type]
     assert again is not None and np.array_equal(again.moments, expected)
+
+
+def test_a_vae_that_gives_no_numbers_is_one_sentence_and_leaves_nothing(vae: object, tmp_path: Path) -> None:
+    broken = copy.deepcopy(vae)
+    broken.encoder.conv_out.weight.data *= float("nan")  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match="latents: the VAE gives values that are no numbers"):
+        cached_latents(broken, IMAGES, key="k", cache_dir=tmp_path)  # type: ignore[arg-type]
+    assert list((tmp_path / "latents").iterdir()) == []
 
 
 def test_stopping_while_encoding_leaves_nothing(vae: object, tmp_path: Path) -> None:

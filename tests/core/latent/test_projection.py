@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import psutil
 import pytest
 
-from core.errors import UsageError
+from core.errors import LabError, UsageError
+from core.latent import projection
 from core.latent.projection import embed, is_kept, kept_embedding, principal_components
 
 
@@ -56,6 +58,35 @@ def test_tsne_refuses_too_few_and_too_many_pictures(count):
         embed(np.zeros((count, 1, 1, 1), dtype=np.float32), 2)
 
 
+def test_tsne_says_how_far_it_is():
+    told: list[tuple[str, float]] = []
+    embed(latents(400), 2, progress=lambda stage, fraction: told.append((stage, fraction)))
+    shares = [fraction for _, fraction in told]
+    assert {stage for stage, _ in told} == {"arranging 400 pictures by t-SNE"}
+    assert shares == sorted(shares) and shares[0] >= 0.0 and shares[-1] <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "how"),
+    [("it was cancelled", {"progress": None}), ("2,000 pictures took longer than 0 s; take fewer", {"most_s": 0.0})],
+    ids=["stopped", "too slow"],
+)
+def test_tsne_that_is_stopped_or_too_slow_leaves_no_process(words, how):
+    def stop(*_: object) -> None:
+        raise LabError("it was cancelled")
+
+    with pytest.raises(LabError, match=words):
+        embed(latents(2000), 2, **({"progress": stop} if "progress" in how else how))
+    assert not [child for child in psutil.Process().children() if projection.CHILD in " ".join(child.cmdline())]
+
+
+@pytest.mark.parametrize("module", ["core.latent.nothing_of_that_name", "core.latent"], ids=["died", "no result"])
+def test_tsne_whose_process_dies_is_one_sentence(monkeypatch, module):
+    monkeypatch.setattr(projection, "CHILD", module)
+    with pytest.raises(LabError, match=r"t-SNE: the process that computes it died \(exit code 1\); take fewer"):
+        embed(latents(), 2)
+
+
 class Counting:
     def __init__(self) -> None:
         self.calls = 0
@@ -89,7 +120,7 @@ def test_a_projection_of_something_else_is_computed_anew(tmp_path, other):
 def test_a_damaged_projection_is_computed_again(tmp_path, damage):
     compute = Counting()
     kept_embedding(latents(), 2, key="a", cache_dir=tmp_path, compute=compute)
-    path = next((tmp_path / "projections").glob("*.npy"))
+    path = next((tmp_path / "projections" / "a").glob("*.npy"))
     if damage is None:
         np.save(path, np.zeros((3, 2), dtype=np.float32))
     else:
