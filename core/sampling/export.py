@@ -75,6 +75,7 @@ class ExportDetails:
     report: Mapping[str, Any] | None = None
     judge: Mapping[str, bytes] = field(default_factory=dict)
     revision: str = ""
+    trained_on: str = ""
 
 
 def export_run(
@@ -101,8 +102,17 @@ def export_run(
         report=report,
         judge=judge or {},
         revision=run.info.revision,
+        trained_on=_trained_on(run, model.step),
     )
     return write_export(export_files(model, details), target)
+
+
+def _trained_on(run: Run, step: int) -> str:
+    """Device and time of a run that ended at this step, '' for an earlier checkpoint."""
+    status = run.status()
+    if status.step != step or not status.device:
+        return ""
+    return f"{status.device.split(' (')[0]} in {status.elapsed_s:,.0f} s"
 
 
 def check_target(target: Path) -> None:
@@ -170,6 +180,7 @@ def export_files(model: LoadedModel, details: ExportDetails) -> dict[str, bytes]
         "licence": details.licence,
         "created_at": now_iso(),
         "revision": details.revision,
+        "trained_on": details.trained_on,
         "versions": package_versions(),
         "report": dict(details.report) if details.report else None,
         "files": {

@@ -43,7 +43,8 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str) 
         _figures(facts.get("report"), settings),
         "## How it was made\n\n"
         f"- U-Net {list(settings.unet.block_out_channels)}, {settings.train_unet.steps:,} steps of "
-        f"{settings.train_unet.batch_size}; {facts['weights']} weights of step {facts['step']:,}.\n"
+        f"{settings.train_unet.batch_size}; {facts['weights']} weights of step {facts['step']:,}"
+        f"{', trained on ' + _plain(facts['trained_on']) if facts.get('trained_on') else ''}.\n"
         f"- VAE {list(settings.vae.block_out_channels)}, {settings.train_vae.steps:,} steps of "
         f"{settings.train_vae.batch_size}; {settings.vae.latent_channels} latent channels.\n"
         f"- Schedule {settings.diffusion.schedule}, prediction {settings.diffusion.prediction_type}; {scheduler}.\n"

@@ -45,7 +45,7 @@ class LabFacts(Section):
     """lab.json: what plain diffusers has no place for. shift and scale (c,): scaling of the unfolded VAE's latents.
 
     report: the newest evaluation (fields of `core.evaluation.report.Report`) or None. fingerprint: of the data set, ''
-    when unknown.
+    when unknown. trained_on: device and seconds of the U-Net's training in words, '' when unknown.
     """
 
     format_version: Literal[1] = 1
@@ -63,6 +63,7 @@ class LabFacts(Section):
     licence: Words
     created_at: Words
     revision: Words = ""
+    trained_on: Words = ""
     versions: dict[str, Words] = Field(default_factory=dict, max_length=50)
     report: dict[str, Any] | None = None
     files: dict[str, FileFact] = Field(max_length=64)

@@ -56,6 +56,7 @@ class GraphedObjective(nn.Module):
         """Warming up draws random numbers (dropout), so the generator is put back: resuming changes no step."""
         device = values[0].device
         before = torch.cuda.get_rng_state(device)
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # captured on a stream of its own
         self.is_captured = True
         try:
             torch.cuda.make_graphed_callables(self.in_order, values, allow_unused_input=True)

@@ -53,10 +53,7 @@ def pick_model(views: Sequence[RunView], label: str = "Model") -> RunView:
         view.id: plain(f"{view.title} · step {count(newest_step(view.run))} · {ago(view.run.info.created_at)}")
         for view in views
     }
-    wanted = st.query_params.get(RUN, "")
-    if wanted and wanted not in by_id:
-        st.warning(f"Run {escaped(wanted)} cannot draw: it is not a U-Net run with a checkpoint. Showing another.")
-    return by_id[pick(label, names, RUN)]
+    return by_id[_pick_or_warn(label, names, "it is not a U-Net run with a checkpoint")]
 
 
 def pick_source(sources: Sequence[ModelSource], label: str = "Model") -> ModelSource:
@@ -67,12 +64,23 @@ def pick_source(sources: Sequence[ModelSource], label: str = "Model") -> ModelSo
         key: plain(f"{source.title} · step {count(source.steps[0])} · {made[source.kind].format(_made(source))}")
         for key, source in by_key.items()
     }
-    wanted = st.query_params.get(RUN, "")
-    if wanted and wanted not in by_key:
-        st.warning(
-            f"{escaped(wanted)} cannot draw: it is no U-Net run with a checkpoint and no model. Showing another."
-        )
-    return by_key[pick(label, names, RUN)]
+    return by_key[_pick_or_warn(label, names, "it is no U-Net run with a checkpoint and no model")]
+
+
+def _pick_or_warn(label: str, names: Mapping[str, str], why_not: str) -> str:
+    """`pick` of the link's run; one that is not in `names` is told until another choice is made, however often the
+    page is drawn meanwhile."""
+    wanted, kept = st.query_params.get(RUN, ""), f"pick-{RUN}-refused"
+    told = st.container()
+    chosen = pick(label, names, RUN)
+    if wanted not in names:
+        st.session_state[kept] = (wanted, chosen)
+    refused, instead = st.session_state.get(kept, ("", ""))
+    if refused and instead == chosen:
+        told.warning(f"{escaped(refused)} cannot draw: {why_not}. Showing another.")
+    else:
+        st.session_state.pop(kept, None)
+    return chosen
 
 
 def _made(source: ModelSource) -> str:

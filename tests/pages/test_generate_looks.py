@@ -23,6 +23,7 @@ from lab.services import background, drawing_looks, judges, models
 from lab.services.drawing_looks import Nearest, looks_of
 from lab.services.model_sources import facts_of
 from tests.pages.conftest import OpenPage
+from tests.pages.test_generate import DEMO_STEP
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ def test_where_the_pictures_are_not_one_sentence_says_what_is_missing(
 def test_the_demo_brings_its_judge_and_needs_no_pictures_for_it(store: RunStore) -> None:
     facts = facts_of("model:mnist-demo")
     drawing = models.draw(
-        "model:mnist-demo", 1700, (3, 7), sampler="unipc", num_inference_steps=5, guidance_scale=1.5, seed=0
+        "model:mnist-demo", DEMO_STEP, (3, 7), sampler="unipc", num_inference_steps=5, guidance_scale=1.5, seed=0
     )
     (work,) = looks_of(drawing, facts, watcher="me").waiting  # MNIST is not here: no nearest pictures
     assert work.wait(60)
