@@ -13,7 +13,7 @@ from core.jobs.stop_report import StopStage
 from core.runs.notes import Notes, change_notes
 from core.runs.run import Run
 from core.runs.store import check_name
-from lab.services.runs import RunView, open_store
+from lab.services.runs import RunView, forget_listing, open_store
 
 QUEUE_KEPT_S = 1.0
 
@@ -21,25 +21,25 @@ QUEUE_KEPT_S = 1.0
 def stop(run_id: str, by: str) -> None:
     """Ask a run to save and stop; returns at once."""
     service.request_stop(open_store(), run_id, by=by)
-    _queue.clear()  # type: ignore[attr-defined]
+    look_again()
 
 
 def kill(run_id: str, by: str) -> None:
     """Kill a run that does not stop; returns when it is dead."""
     service.force_stop(open_store(), run_id, by=by)
-    _queue.clear()  # type: ignore[attr-defined]
+    look_again()
 
 
 def pause(run_id: str, by: str) -> None:
     """Free its place on the machine; it keeps its place in the queue."""
     service.pause_run(open_store(), run_id, by=by)
-    _queue.clear()  # type: ignore[attr-defined]
+    look_again()
 
 
 def resume(run_id: str, by: str) -> None:
     """Put it back into the queue; it goes on from its last good checkpoint."""
     service.resume_run(open_store(), run_id, by=by)
-    _queue.clear()  # type: ignore[attr-defined]
+    look_again()
 
 
 def delete(run_id: str, by: str) -> None:
@@ -55,7 +55,7 @@ def restore(run_id: str, by: str) -> None:
 def branch(run_id: str, step: int, *, by: str, name: str, overrides: Mapping[str, Any]) -> str:
     """A new run of `by` that goes on from a checkpoint of this one with changed settings; returns its id."""
     made = service.branch_run(open_store(), run_id, step, owner=by, name=name, overrides=dict(overrides))
-    _queue.clear()  # type: ignore[attr-defined]
+    look_again()
     return made.id
 
 
@@ -92,9 +92,10 @@ def queue_entry(run_id: str) -> QueueEntry | None:
     return next((entry for entry in queue() if entry.run.id == run_id), None)
 
 
-def forget_queue() -> None:
-    """Read the queue again at the next look: somebody here has changed it."""
+def look_again() -> None:
+    """Read runs and queue again at the next look: somebody here has changed them, and wants to see it."""
     _queue.clear()  # type: ignore[attr-defined]
+    forget_listing()
 
 
 def is_paused(view: RunView) -> bool:

@@ -117,7 +117,7 @@ def start(run: Run, planned: Plan, *, owner: str, token: str) -> str:
     job = comparison_job.start_comparison(
         open_store(), run, planned.request, settings=planned.settings, owner=owner, token=token
     )
-    acting.forget_queue()
+    acting.look_again()
     return job.id
 
 

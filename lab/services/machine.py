@@ -24,7 +24,7 @@ from core.jobs.telemetry import Forecast
 from core.runs import trash
 from core.runs.store import RunStore
 from core.runs.trash import Trashed
-from lab.services.acting import forget_queue, queue
+from lab.services.acting import look_again, queue
 from lab.services.runs import open_store
 from lab.services.settings import current_settings
 from lab.text import plain, size
@@ -273,13 +273,13 @@ def trashed() -> list[Trashed]:
 def move(run_id: str, to: Move, by: str) -> None:
     """Change a run's place among those of its priority. Raises LabError."""
     service.move_run(open_store(), run_id, to=to, by=by)
-    forget_queue()
+    look_again()
 
 
 def set_priority(run_id: str, priority: int, by: str) -> None:
     """Higher is served first, -10 to 10. Raises LabError."""
     service.set_priority(open_store(), run_id, priority, by=by)
-    forget_queue()
+    look_again()
 
 
 def _cache_dir() -> Path:

@@ -1,7 +1,8 @@
 """What all sessions share about the runs folder: each file is read again only when it has changed.
 
-A listing is at most LISTED_FOR_S old, and never older than the last run that was created, deleted or renamed on disk;
-one run asked for by its id is always looked at again. Reads only: what a dead process left behind is the supervisor's.
+A listing is at most LISTED_FOR_S old, and never older than the last run that was created, deleted or renamed on disk,
+or than the last action from a screen of this server; one run asked for by its id is always looked at again. Reads
+only: what a dead process left behind is the supervisor's.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ class RunIndex:
         with self._lock:
             self._refresh()
             return self._broken
+
+    def forget(self) -> None:
+        """Look again at the next question: somebody here has changed a run."""
+        with self._lock:
+            self._listed_at = float("-inf")
 
     def pair(self, run_id: str) -> Pair:
         """One run as it is now. Raises RunNotFound."""

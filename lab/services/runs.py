@@ -90,6 +90,11 @@ def _runs_index() -> RunIndex:
     return _index(str(open_store().root))
 
 
+def forget_listing() -> None:
+    """List the runs anew at the next look: somebody here has changed one."""
+    _runs_index().forget()
+
+
 def list_views(*, comparisons: bool = False) -> list[RunView]:
     """All readable trainings, newest first; at most a second old, see run_index. comparisons: with sampler comparisons,
     which are runs too and live under Schedulers."""

@@ -26,6 +26,7 @@ from core.jobs.processes import own_identity
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from lab.services import comparisons
+from lab.state import WHO_KEY
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, write_checkpoint
 from tests.pages.test_every_page import active_markdown
@@ -186,6 +187,12 @@ def test_a_stopped_comparison_can_go_on(unet: Run, store: RunStore, open_page: O
     labels = [button.label for button in app.button]
     assert "Resume" in labels
     assert "Cancel" not in labels
+    app.session_state[WHO_KEY] = "ana"
+    next(button for button in app.button if button.label == "Resume").click()
+    app.run()
+    assert job.status().state is RunState.QUEUED
+    labels = [button.label for button in app.button]
+    assert "Cancel" in labels and "Resume" not in labels  # at once: a page that shows 'stopped' would never look again
 
 
 def test_quality_and_cost_of_the_chart_are_in_the_link(unet: Run, store: RunStore, open_page: OpenPage) -> None:
