@@ -95,6 +95,19 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     fsync_dir(target.parent)
 
 
+def remove_folder(target: Path) -> None:
+    """Take a folder away: out of sight in one rename, then its files; a link only loses the link.
+
+    Raises OSError when it is not there or not writable; files that cannot be removed stay out of sight.
+    """
+    away = target.with_name(f".trash-{target.name[:40]}-{uuid.uuid4().hex[:8]}")
+    os.rename(target, away)
+    if away.is_symlink():
+        away.unlink()
+    else:
+        shutil.rmtree(away, ignore_errors=True)
+
+
 def append_line(path: Path, line: str) -> None:
     """Append one line in a single write, so that concurrent appends and kill -9 never tear a line.
 

@@ -74,7 +74,7 @@ def import_set(
                 (temporary / leftover).unlink(missing_ok=True)
             atomic.write_json(temporary / FACTS, facts)
             if target.exists():
-                raise UsageError(f"--name: '{name}' was imported meanwhile", "choose another name")
+                raise UsageError(f"name: '{name}' was imported meanwhile", "choose another name")
             os.rename(temporary, target)
         atomic.fsync_dir(root)
     except OSError as error:
@@ -91,9 +91,9 @@ def check_import_name(name: str) -> None:
     if not NAME.match(name):
         close = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:40]
         hint = f"'{close}' would do" if NAME.match(close) else "such as flowers-2"
-        raise UsageError(f"--name: '{quoted(name)}' is not made of small letters, digits, - and _ (at most 40)", hint)
+        raise UsageError(f"name: '{quoted(name)}' is not made of small letters, digits, - and _ (at most 40)", hint)
     if name in names():
-        raise UsageError(f"--name: there is already a data set '{name}'", "choose another name")
+        raise UsageError(f"name: there is already a data set '{name}'", "choose another name")
 
 
 def _kind(source: Path) -> str:

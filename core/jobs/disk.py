@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
+from core import atomic
 from core.errors import LabError, UsageError
 from core.jobs.observed import observed_status
 from core.runs import trash
@@ -216,7 +215,7 @@ def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
             older = [info.path for info in list_checkpoints(run)[:-1]]
             if item.path not in older:
                 return 0
-            _remove_folder(item.path)
+            atomic.remove_folder(item.path)
             run.add_event("checkpoint removed", by=by, checkpoint=item.path.name)
             return item.size_bytes
         finally:
@@ -225,15 +224,8 @@ def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
         return 0
     if any(_uses(run, item.path.name) for run in store.list() if observed_status(run).state.is_active):
         return 0
-    _remove_folder(item.path)
+    atomic.remove_folder(item.path)
     return item.size_bytes
-
-
-def _remove_folder(folder: Path) -> None:
-    """Out of sight in one step, then removed; links are not followed."""
-    gone = folder.with_name(f".trash-{folder.name}-{uuid.uuid4().hex[:8]}")
-    folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _measure(run: Run) -> RunSize:

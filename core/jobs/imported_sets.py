@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
-
+from core import atomic
 from core.data.imports import imported_names, imports_dir
 from core.errors import DataUnavailable, RunBusy
 from core.jobs.observed import observed_status
@@ -22,13 +20,7 @@ def remove_imported(store: RunStore, name: str) -> None:
     for run in runs_on(store, name):
         if observed_status(run).state.is_active:
             raise RunBusy(f"run {run.id} needs '{name}' now", "wait for it, or stop it first")
-    folder = imports_dir() / name
-    gone = folder.with_name(f".gone-{name}-{uuid.uuid4().hex[:8]}")
-    folder.rename(gone)
-    if gone.is_symlink():
-        gone.unlink()
-    else:
-        shutil.rmtree(gone, ignore_errors=True)
+    atomic.remove_folder(imports_dir() / name)
 
 
 def runs_on(store: RunStore, name: str) -> list[Run]:

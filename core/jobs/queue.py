@@ -10,6 +10,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -395,11 +396,7 @@ class Queue:
         self.close()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            database.row_factory = sqlite3.Row
-            database.execute("pragma journal_mode = wal")
-            database.execute("pragma synchronous = full")
-            database.executescript(_SCHEMA)
+            database = _opened(self.path)
         except sqlite3.DatabaseError as error:
             raise _in_words(error, self.path) from None
         except OSError as error:
@@ -408,6 +405,25 @@ class Queue:
             ) from None
         self._local.database, self._local.inode = database, self.path.stat().st_ino
         return database
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    # while a new file is changed to WAL, SQLite says "locked" at once instead of waiting for others who open it too
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            database.row_factory = sqlite3.Row
+            database.execute("pragma journal_mode = wal")
+            database.execute("pragma synchronous = full")
+            database.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            database.close()
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        else:
+            return database
+        time.sleep(0.02)
 
 
 def _job(row: sqlite3.Row) -> Job:

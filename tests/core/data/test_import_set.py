@@ -119,7 +119,7 @@ def test_a_large_picture_is_kept_reduced_and_its_own_size_is_known(imports: Path
 def test_a_name_that_cannot_be_is_refused_before_anything_is_read(
     name: str, words: str, imports: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="--name") as caught:
+    with pytest.raises(UsageError, match="name: ") as caught:
         import_set(tmp_path / "absent.zip", name=name)
     assert words in str(caught.value)
     assert not imports.exists()

@@ -6,6 +6,7 @@ import multiprocessing
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections import Counter
 
 import pytest
@@ -104,6 +105,18 @@ def test_a_button_pressed_eight_times_makes_one_run(box):
     assert len({tuple(ids) for ids in made}) == 1
     assert len(box.store.list()) == 1
     box.wait_until_judged(*box.store.list())
+
+
+def test_who_opens_a_new_queue_beside_another_waits_for_its_turn(tmp_path):
+    queue = Queue(tmp_path)
+    queue.folder.mkdir()
+    other = sqlite3.connect(queue.path, isolation_level=None, check_same_thread=False)
+    other.execute("begin immediate")
+    release = threading.Timer(0.5, other.rollback)
+    release.start()
+    assert queue.put(Job(run_id="a")), "SQLite itself does not wait while it changes a new file to WAL"
+    release.join()
+    other.close()
 
 
 def test_a_press_that_fails_can_be_repeated(box):
