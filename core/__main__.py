@@ -40,6 +40,7 @@ from core.commands import (
     train,
     trash,
 )
+from core.commands.options import imports_told
 from core.errors import LabError, is_full_gpu, quoted
 
 COMMANDS = (
@@ -100,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
+        if hasattr(arguments, "overrides"):
+            imports_told(arguments)
         code: int = arguments.handler(arguments)
         sys.stdout.flush()
         return code

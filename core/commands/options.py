@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.config.load import load_config, parse_override, rescue_config, settings_from
+from core.config.load import load_config, parse_override, rescue_config, resolve_path, settings_from
 from core.config.schema import Settings
 from core.errors import UsageError, quoted
 from core.jobs.service import open_store
@@ -17,6 +18,8 @@ from core.runs.store import RunStore
 
 if TYPE_CHECKING:
     from core.commands.sources import PictureSource
+
+IMPORTS = "paths.imports"
 
 
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +40,14 @@ def read_settings(arguments: argparse.Namespace, inherited: Mapping[str, Any] | 
 def chosen_names(arguments: argparse.Namespace) -> list[str]:
     """Dotted names given with --set."""
     return [parse_override(text)[0] for text in arguments.overrides]
+
+
+def imports_told(arguments: argparse.Namespace) -> None:
+    """Where imported sets are kept is not part of a run: what --set or --config says of paths.imports holds for all
+    that this command does and queues, as LAB_IMPORTS does, which goes before it. Raises ConfigError."""
+    named = any(name in ("paths", IMPORTS) for name in chosen_names(arguments))
+    if (named or arguments.config) and not os.environ.get("LAB_IMPORTS"):
+        os.environ["LAB_IMPORTS"] = str(resolve_path(usable_settings(arguments)[0].paths.imports))
 
 
 def usable_settings(arguments: argparse.Namespace) -> tuple[Settings, str]:

@@ -250,9 +250,18 @@ def get_value(settings: Settings, name: str) -> Any:
     return value
 
 
+def typed_path(text: str) -> Path:
+    """What somebody typed as a path: '~' is a home folder, where there is such a user."""
+    path = Path(text.strip())
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def resolve_path(text: str) -> Path:
     """A `paths.*` value as an absolute path; relative ones start at the project folder."""
-    path = Path(text).expanduser()
+    path = typed_path(text)
     return path if path.is_absolute() else project_root() / path
 
 

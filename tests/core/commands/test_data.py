@@ -61,3 +61,31 @@ def test_what_cannot_be_is_one_sentence(
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
     assert sorted(path.name for path in lab.iterdir()) == ["x.npz"]
+
+
+@pytest.mark.parametrize("by", ["set", "config"])
+def test_every_command_obeys_the_imports_folder_that_it_is_told(
+    lab: Path, by: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (lab / "my.yaml").write_text(f"paths:\n  imports: {lab / 'elsewhere'}\n")
+    told = ["--set", f"paths.imports={lab / 'elsewhere'}"] if by == "set" else ["--config", str(lab / "my.yaml")]
+
+    def command(*words: str) -> int:  # each as a process of its own would: nothing is left of the one before
+        monkeypatch.delenv("LAB_IMPORTS", raising=False)
+        return main([*words, *told])
+
+    assert command("import-data", str(lab / "x.npz"), "--name", "mine") == 0
+    assert (lab / "elsewhere" / "mine" / "set.json").is_file()
+    capsys.readouterr()
+    assert command("data", "mine", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "mine"
+    assert command("remove-data", "mine", "--yes") == 0
+    assert not (lab / "elsewhere" / "mine").exists()
+
+
+def test_the_environment_goes_before_the_imports_folder_of_a_command(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["import-data", str(lab / "x.npz"), "--name", "mine", "--set", f"paths.imports={lab / 'elsewhere'}"]
+    assert main(words) == 0
+    assert (lab / "imports" / "mine").is_dir() and not (lab / "elsewhere").exists()

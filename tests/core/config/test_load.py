@@ -14,6 +14,7 @@ from core.config.load import (
     parse_yaml,
     preset_names,
     read_frozen,
+    resolve_path,
     settings_from,
 )
 from core.config.schema import Settings, field_rows, project_root
@@ -136,3 +137,8 @@ def test_differences_are_named(empty: Path) -> None:
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("text", ["~nobody-of-that-name/runs", " ~nobody-of-that-name "])
+def test_a_home_of_nobody_is_a_folder_like_any_other(text: str) -> None:
+    assert resolve_path(text) == project_root() / text.strip()
