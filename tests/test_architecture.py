@@ -54,6 +54,7 @@ LIGHT = (
     "core.latent.plain_vae",
     "core.latent.first_look",
     "core.data.limited_child",
+    "core.sampling.exports",
     "core.sampling.hub",
     "core.sampling.import_model",
     "core.sampling.import_child",

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from core.commands.options import add_settings_options
 from core.commands.sources import class_names_of, find_source
-from core.errors import CheckpointError, UsageError
-from core.evaluation.report import report_for_card
+from core.errors import UsageError
+from core.evaluation.report import figures_for_card
 from core.jobs.worker import place
-from core.runs.listing import list_checkpoints
+from core.runs.listing import newest_step
 from core.runs.run import Run
 from core.sampling.hub import check_repo_id, push
 
@@ -51,23 +50,23 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--private: goes with --push NAMESPACE/NAME", "an export is a folder of this machine only")
     source = find_source(arguments, arguments.run)
     class_names_of(source)
-    report = report_for_card(source, arguments.checkpoint or newest_step(source))
+    step = newest_step(source) if arguments.checkpoint is None else arguments.checkpoint
+    figures = figures_for_card(source, step, arguments.weights)
 
-    from core.sampling.export import check_target, export_run
+    from core.sampling.export import ExportOptions, check_target, export_run
 
     check_target(arguments.target)
-    target = export_run(
-        source,
-        arguments.target,
-        step=arguments.checkpoint,
+    options = ExportOptions(
+        step=step,
         weights=arguments.weights,
         licence=arguments.license,
         sampler=arguments.sampler,
-        report=asdict(report) if report and arguments.weights == "ema" else None,
-        judge=_judge(source) if arguments.with_judge else None,
+        report=figures,
+        judge=_judge(source) if arguments.with_judge else {},
     )
-    if report is None:
-        print(f"note: this checkpoint of {source.id} was never evaluated, so the card has no figures", file=sys.stderr)
+    target = export_run(source, arguments.target, options)
+    if figures is None:
+        print(f"note: these weights of {source.id} were never evaluated, so the card has no figures", file=sys.stderr)
     print(target, flush=True)
     if arguments.push:
         pushed = push(target, arguments.push, private=arguments.private)
@@ -87,11 +86,3 @@ def _say(text: str, fraction: float) -> None:
     """One line on a terminal, rewritten as it goes on."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def newest_step(run: Run) -> int:
-    """Step of the newest checkpoint. Raises CheckpointError when there is none."""
-    found = list_checkpoints(run)
-    if not found:
-        raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
-    return found[-1].step

@@ -11,8 +11,6 @@ import json
 import math
 import os
 import re
-import shutil
-import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -286,12 +284,10 @@ def delete_comparison(run: Run, comparison_id: str) -> None:
     folder = results_folder(run, comparison_id).folder
     if folder.is_symlink() or not folder.is_dir():
         raise RunNotFound(f"comparison '{quoted(comparison_id)}' is not kept with run {run.id}")
-    gone = folder.with_name(f".gone-{comparison_id}-{uuid.uuid4().hex[:8]}")
     try:
-        folder.rename(gone)
+        atomic.remove_folder(folder)
     except OSError as error:
         raise LabError(f"{comparison_id}: cannot be removed: {error.strerror}") from None
-    shutil.rmtree(gone, ignore_errors=True)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from core import atomic
 from core.errors import UsageError
@@ -149,6 +150,12 @@ def _read(path: Path) -> Report | None:
         return Report(**{**values, "per_class": scores})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def figures_for_card(run: Run, step: int, weights: str) -> dict[str, Any] | None:
+    """Fields of the evaluation that the card of an export shows; None when these weights were never evaluated."""
+    report = report_for_card(run, step) if weights == "ema" else None
+    return asdict(report) if report is not None else None
 
 
 def report_for_card(run: Run, step: int) -> Report | None:

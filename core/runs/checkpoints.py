@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +56,7 @@ def save_checkpoint(root: Path, step: int, files: Mapping[str, bytes], *, keep: 
     if target.exists():
         if _problem(target) is None:
             return target
-        _remove(target)
+        atomic.remove_folder(target)
     manifest = {
         "step": step,
         "files": {
@@ -156,10 +154,4 @@ def _prune(root: Path, keep: int) -> None:
     kept, old = folders[-keep:], folders[:-keep]
     if old and any(_problem(folder) is None for folder in reversed(kept)):
         for folder in old:
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    trash = folder.with_name(f".trash-{folder.name}-{uuid.uuid4().hex[:8]}")
-    os.rename(folder, trash)
-    shutil.rmtree(trash, ignore_errors=True)
+            atomic.remove_folder(folder)

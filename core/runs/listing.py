@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic
-from core.errors import RunNotFound
+from core.errors import CheckpointError, RunNotFound
 from core.runs.metrics import MetricsReader
 from core.runs.run import Run, Status
 
@@ -41,6 +41,14 @@ def list_checkpoints(run: Run) -> list[CheckpointInfo]:
         if actual == expected:
             found.append(CheckpointInfo(step=int(match.group(1)), path=folder, size_bytes=expected))
     return sorted(found, key=lambda info: info.step)
+
+
+def newest_step(run: Run) -> int:
+    """Step of the newest checkpoint. Raises CheckpointError when there is none."""
+    found = list_checkpoints(run)
+    if not found:
+        raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
+    return found[-1].step
 
 
 def last_checkpoint_in_words(run: Run) -> str:

@@ -141,6 +141,11 @@ class Run:
         return self.folder / "evaluations"
 
     @property
+    def exports_dir(self) -> Path:
+        """Model folders made of this run from the screens, by name."""
+        return self.folder / "exports"
+
+    @property
     def data_path(self) -> Path:
         """data.json: the data set as training saw it (name, fingerprint, class names, sizes)."""
         return self.folder / "data.json"

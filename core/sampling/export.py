@@ -12,7 +12,7 @@ import copy
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,55 +56,72 @@ from core.sampling.stock_layout import (
 
 GRID_CLASSES, GRID_EACH = 10, 10
 DEFAULT_LICENCE = "mit"
+MAX_LICENCE = 200
+Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportDetails:
-    """What the card and lab.json say beside the weights.
+class ExportOptions:
+    """What is asked for. step: None takes the newest checkpoint.
 
     report: the newest evaluation's fields or None; judge: its files by name, so that class probabilities work without
     the data set; sampler: '' takes the run's own where the pipeline drives it, else unipc (flow matching) or ddim.
     """
 
-    title: str
-    run_id: str
-    data: Mapping[str, Any]
+    step: int | None = None
     weights: Weights = "ema"
     licence: str = DEFAULT_LICENCE
     sampler: str = ""
     report: Mapping[str, Any] | None = None
     judge: Mapping[str, bytes] = field(default_factory=dict)
+
+
+DEFAULTS = ExportOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportDetails(ExportOptions):
+    """What the card and lab.json say beside the weights."""
+
+    title: str
+    run_id: str
+    data: Mapping[str, Any]
     revision: str = ""
     trained_on: str = ""
 
 
 def export_run(
-    run: Run,
-    target: Path,
-    *,
-    step: int | None = None,
-    weights: Weights = "ema",
-    licence: str = DEFAULT_LICENCE,
-    sampler: str = "",
-    report: Mapping[str, Any] | None = None,
-    judge: Mapping[str, bytes] | None = None,
+    run: Run, target: Path, options: ExportOptions = DEFAULTS, progress: Progress = lambda stage, share: None
 ) -> Path:
-    """Write the folder `target`, whole or not at all; returns it. Raises a LabError, UsageError for a full `target`."""
+    """Write the folder `target`, whole or not at all; returns it. progress: see `export_files`.
+
+    Raises UsageError for a full `target`, and what `files_of_run` raises.
+    """
     check_target(target)
-    model = load_model(run, device="cpu", weights=weights, step=step)
+    return write_export(files_of_run(run, options, progress), target)
+
+
+def files_of_run(run: Run, options: ExportOptions, progress: Progress = lambda stage, share: None) -> dict[str, bytes]:
+    """All files of the folder by relative path. progress: see `export_files`.
+
+    Raises a LabError: UsageError for a licence that cannot be printed, CheckpointError without that checkpoint.
+    """
+    if not options.licence.isprintable() or len(options.licence) > MAX_LICENCE:
+        raise UsageError(
+            f"licence: '{quoted(options.licence, 60)}' is not one printable line of at most {MAX_LICENCE} characters",
+            "give its short name, such as mit",
+        )
+    progress("reading the checkpoint", 0.0)
+    model = load_model(run, device="cpu", weights=options.weights, step=options.step)
     details = ExportDetails(
+        **vars(options),
         title=run.info.name or run.id,
         run_id=run.id,
         data=atomic.read_json(run.data_path),
-        weights=weights,
-        licence=licence,
-        sampler=sampler,
-        report=report,
-        judge=judge or {},
         revision=run.info.revision,
         trained_on=_trained_on(run, model.step),
     )
-    return write_export(export_files(model, details), target)
+    return export_files(model, details, progress)
 
 
 def _trained_on(run: Run, step: int) -> str:
@@ -132,8 +149,11 @@ def write_export(files: Mapping[str, bytes], target: Path) -> Path:
     return target
 
 
-def export_files(model: LoadedModel, details: ExportDetails) -> dict[str, bytes]:
-    """All files of the folder by relative path. Raises UsageError for more classes than the pipeline has room for."""
+def export_files(
+    model: LoadedModel, details: ExportDetails, progress: Progress = lambda stage, share: None
+) -> dict[str, bytes]:
+    """All files of the folder by relative path. progress: told what is done and how far all is (0 to 1); what it
+    raises ends it. Raises UsageError for more classes than the pipeline has room for."""
     if model.num_classes > NULL_LABEL:
         raise UsageError(f"{model.run_id}: has {model.num_classes:,} classes, {PIPELINE} has room for {NULL_LABEL:,}")
     settings, channels = portable_settings(model.settings), int(model.codec.vae.config["in_channels"])
@@ -161,7 +181,7 @@ def export_files(model: LoadedModel, details: ExportDetails) -> dict[str, bytes]
         ),
         VAE_FILE: _weights(model.codec.vae.state_dict()),
         SETTINGS_FILE: dump_settings(settings).encode(),
-        GRID_FILE: grid_png(model),
+        GRID_FILE: grid_png(model, lambda share: progress("drawing its picture", 0.1 + 0.85 * share)),
         **{f"{JUDGE_FOLDER}/{name}": data for name, data in details.judge.items()},
     }
     facts = {
@@ -263,12 +283,13 @@ def fold_scaling(vae: AutoencoderKL, scaling: LatentScaling) -> AutoencoderKL:
     return folded
 
 
-def grid_png(model: LoadedModel) -> bytes:
-    """A picture of the pictures: one row a class, with the settings that the folder recommends."""
+def grid_png(model: LoadedModel, on_step: Callable[[float], None]) -> bytes:
+    """A picture of the pictures: one row a class, with the settings of the folder. on_step: of `sample`."""
     classes = range(min(model.num_classes, GRID_CLASSES))
     images = sample(
         model,
         request_of(model.settings.sampling, (label for label in classes for _ in range(GRID_EACH))),
+        on_step=on_step,
     )
     sheet: np.ndarray = mosaic(images, columns=GRID_EACH, zoom=max(1, 64 // images.shape[1]))
     picture = io.BytesIO()

@@ -47,13 +47,18 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or DEFAULT_ENDPOINT
 
 
+def host() -> str:
+    """The hub's name, as in 'huggingface.co', without credentials that stand in its address."""
+    return quoted(endpoint().split("://")[-1].rsplit("@")[-1], 60)
+
+
 def has_credentials() -> bool:
     """True when huggingface_hub finds a token. Asks nobody, so the hub may still refuse it."""
     return bool(_token())
 
 
-def check_repo_id(repo_id: str) -> str:
-    """The name as it came. Raises UsageError for anything but NAMESPACE/NAME as hubs allow it."""
+def check_repo_id(repo_id: str, where: str = "--push") -> str:
+    """The name as it came. where: what gave it. Raises UsageError for anything but NAMESPACE/NAME as hubs allow it."""
     if (
         not _REPO_ID.fullmatch(repo_id)
         or len(repo_id) > MAX_REPO_ID
@@ -62,9 +67,9 @@ def check_repo_id(repo_id: str) -> str:
         or repo_id.lower().endswith((".git", ".ipynb"))
     ):
         raise UsageError(
-            f"--push: '{quoted(repo_id, 100)}' is no NAMESPACE/NAME of letters, digits, - . and _ "
+            f"{where}: '{quoted(repo_id, 100)}' is no NAMESPACE/NAME of letters, digits, - . and _ "
             f"(at most {MAX_REPO_ID})",
-            "such as --push ana/digits",
+            f"such as {where} ana/digits",
         )
     return repo_id
 
@@ -80,7 +85,7 @@ def push(folder: Path, repo_id: str, *, private: bool = False) -> Pushed:
     token = _token()
     if not token:
         raise PushFailed(
-            f"push: there are no credentials for {_host()} here; {quoted(folder)} stays",
+            f"push: there are no credentials for {host()} here; {quoted(folder)} stays",
             f"log in with 'hf auth login' or set HF_TOKEN, then: {_by_hand(folder, repo_id, private)}",
         )
     from huggingface_hub import HfApi
@@ -98,7 +103,7 @@ def push(folder: Path, repo_id: str, *, private: bool = False) -> Pushed:
         rest = f"; an empty repository {repo_id} was left there" if left else ""
         what, hint = _reason(error, token)
         by_hand = "" if _status(error) == 409 else f", then: {_by_hand(folder, repo_id, private)}"
-        raise PushFailed(f"push: {_host()} {what}; {quoted(folder)} stays{rest}", hint + by_hand) from None
+        raise PushFailed(f"push: {host()} {what}; {quoted(folder)} stays{rest}", hint + by_hand) from None
     return Pushed(url=f"{endpoint()}/{repo_id}", is_private=private)
 
 
@@ -140,7 +145,3 @@ def _reason(error: Exception, token: str) -> tuple[str, str]:
         return "cannot be reached from here", "check the network, or push from another machine"
     first = (str(error).strip().splitlines() or [""])[0].replace(token, "…")
     return f"refused it ({type(error).__name__}: {quoted(first, 160)})", "see what the hub says"
-
-
-def _host() -> str:
-    return quoted(endpoint().split("://")[-1].rsplit("@")[-1], 60)

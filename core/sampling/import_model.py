@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,13 +25,12 @@ from core.sampling.model_facts import (
     IMPORT_FILE,
     MAX_NAME,
     ModelFolderInfo,
+    check_folder_name,
     find_model_folder,
     list_model_folders,
     model_folder_info,
 )
 from core.sampling.model_files import ModelRefused
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
 def import_model(
@@ -68,7 +64,7 @@ def import_model(
             facts = {"imported_by": owner, "imported_at": now_iso(), "source": quoted(source.name, MAX_NAME)}
             atomic.write_json(temporary / KEPT / IMPORT_FILE, facts)
             if target.exists():
-                raise UsageError(f"--name: '{name}' was imported meanwhile", "choose another name")
+                raise UsageError(f"name: '{name}' was imported meanwhile", "choose another name")
             os.rename(temporary / KEPT, target)
         atomic.fsync_dir(models_dir)
     except OSError as error:
@@ -86,9 +82,7 @@ def delete_model(models_dir: Path, reference: str) -> str:
     if info.name == Path(DEMO).name:
         raise UsageError(f"model '{info.name}': comes with the lab", "only imported models can be deleted")
     try:
-        away = info.path.with_name(f".tmp-{info.name[:40]}-{uuid.uuid4().hex[:8]}")
-        os.rename(info.path, away)
-        shutil.rmtree(away)
+        atomic.remove_folder(info.path)
     except OSError as error:
         raise LabError(f"model '{quoted(info.name)}': cannot be deleted: {error.strerror}") from None
     return info.name
@@ -119,12 +113,7 @@ def _check_source(source: Path) -> None:
 
 
 def _checked_name(name: str, models_dir: Path) -> str:
-    if not NAME.fullmatch(name) or name.endswith("."):
-        close = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:60]
-        raise UsageError(
-            f"--name: '{quoted(name)}' is not made of letters, digits, - . and _ (at most 60)",
-            f"'{close}' would do" if NAME.fullmatch(close) else "give one such as --name digits",
-        )
+    check_folder_name(name)
     if name in (info.name for info in list_model_folders(models_dir)) or (models_dir / name).exists():
-        raise UsageError(f"--name: there is already a model '{name}'", "choose another name")
+        raise UsageError(f"name: there is already a model '{name}'", "choose another name")
     return name

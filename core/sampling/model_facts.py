@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ CARD_FILE = "README.md"
 GRID_FILE = "grid.png"
 IMPORT_FILE = "import.json"
 MAX_NAME = 120
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 MAX_CLASSES = 1000
 MAX_CLASS_NAME = 200
 PREFIX = "model:"
@@ -118,6 +120,23 @@ class ModelFolderInfo:
     def settings(self) -> Settings:
         """The settings it was trained with. Raises ModelRefused when they cannot be read."""
         return parse_settings(_small_file(self.path / SETTINGS_FILE))
+
+
+def check_folder_name(name: str) -> str:
+    """The name as it came. Raises UsageError, with one that would do."""
+    if not FOLDER_NAME.fullmatch(name) or name.endswith("."):
+        close = folder_name_like(name)
+        raise UsageError(
+            f"name: '{quoted(name)}' is not made of letters, digits, - . and _ (at most 60)",
+            f"'{close}' would do" if close else "give one such as digits",
+        )
+    return name
+
+
+def folder_name_like(text: str) -> str:
+    """A folder's name made of any text; '' when nothing of it can be kept."""
+    close = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:60].rstrip("-._")
+    return close if FOLDER_NAME.fullmatch(close) else ""
 
 
 def list_model_folders(models_dir: Path) -> list[ModelFolderInfo]:

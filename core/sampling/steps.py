@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -85,13 +84,24 @@ def sample_steps(
     return walk.steps()
 
 
-def sample(model: LoadedModel, request: SampleRequest, on_progress: OnProgress | None = None) -> np.ndarray:
-    """Pictures (N, H, W, C) uint8 for all of `request.labels`, in batches. on_progress(pictures done, N)."""
+def sample(
+    model: LoadedModel,
+    request: SampleRequest,
+    on_progress: OnProgress | None = None,
+    on_step: Callable[[float], None] = lambda share: None,
+) -> np.ndarray:
+    """Pictures (N, H, W, C) uint8 for all of `request.labels`, in batches. on_progress(pictures done, N).
+
+    on_step: told after every step which share (0 to 1) is done; what it raises ends it.
+    """
     check_request(model, request)
     pictures = []
     for part in batches_of(request):
-        last = deque(sample_steps(model, part), maxlen=1).pop()
-        pictures.append(model.codec.decode_to_uint8(last.next_latents))
+        before, each = part.first_index - request.first_index, len(part.labels) / request.num_inference_steps
+        for step in sample_steps(model, part):
+            latents = step.next_latents
+            on_step(min(1.0, (before + each * (step.index + 1)) / len(request.labels)))
+        pictures.append(model.codec.decode_to_uint8(latents))
         if on_progress:
             on_progress(part.first_index - request.first_index + len(part.labels), len(request.labels))
     return np.concatenate(pictures)

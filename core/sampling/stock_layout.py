@@ -45,6 +45,13 @@ def check_files(files: Mapping[str, bytes]) -> None:
     """Raises ModelRefused, naming it, when a part of the layout is missing."""
     for name in STOCK_FILES:
         if name not in files:
+            part, _, file = name.partition("/")
+            others = [other for other in files if other.startswith(f"{part}/") and other.endswith(".safetensors")]
+            if file.endswith(".safetensors") and others:
+                raise ModelRefused(
+                    f"{name}: is missing; the weights lie in {quoted(min(others), 100)}",
+                    "load the pipeline and save it again, with no variant and max_shard_size='10GB'",
+                )
             raise ModelRefused(
                 f"{name}: is missing",
                 f"a model is a {PIPELINE} folder with {', '.join(sorted(_PARTS))} and {INDEX}, weights as safetensors",

@@ -14,6 +14,7 @@ from core.config.load import dump_settings
 from core.runs.listing import CheckpointInfo
 from lab.components.problems import problems_shown
 from lab.components.run_evaluation import run_evaluation
+from lab.components.run_export import run_export
 from lab.components.run_window import close_window, open_window
 from lab.services import acting, runs
 from lab.services.runs import RunView
@@ -39,9 +40,13 @@ MOST_CHECKPOINTS = 8
 
 def run_records(view: RunView) -> None:
     """The tabs; each opens although another cannot be read."""
-    tabs = st.tabs(["Metrics", "Evaluation", "Configuration", "Log", "Checkpoints", "Events"])
-    draws = (_metrics, run_evaluation, _configuration, _log, _checkpoints, _events)
-    for tab, draw in zip(tabs, draws, strict=True):
+    records = {
+        "Metrics": _metrics, "Evaluation": run_evaluation, "Configuration": _configuration, "Log": _log,
+        "Checkpoints": _checkpoints, "Events": _events,
+    }  # fmt: skip
+    if view.run.info.kind == "unet":
+        records["Export"] = run_export  # the last one: the page waits for what is made there
+    for tab, draw in zip(st.tabs(list(records)), records.values(), strict=True):
         with tab, problems_shown():
             draw(view)
 

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUvWx"
 
 
@@ -99,3 +101,15 @@ def running_hub() -> Iterator[FakeHub]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def hub_in_use(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A running hub that huggingface_hub finds, with credentials that it accepts and no proxy between."""
+    with running_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        yield hub

@@ -14,17 +14,12 @@ from core.runs.run import Run
 from core.sampling import hub as module
 from core.sampling.export import export_run
 from core.sampling.hub import PushFailed, check_repo_id, has_credentials, push
-from tests.core.sampling.fake_hub import TOKEN, FakeHub, running_hub
+from tests.core.sampling.fake_hub import TOKEN, FakeHub, hub_in_use
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    with running_hub() as found:
-        monkeypatch.setenv("HF_ENDPOINT", found.address)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-            monkeypatch.delenv(name, raising=False)
+    with hub_in_use(monkeypatch) as found:
         yield found
 
 

@@ -9,6 +9,7 @@ import stat
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from core.sampling.model_files import ModelRefused
 from core.sampling.model_folder import load_model_folder
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample
-from tests.core.sampling.test_model_folder import HOSTILE, UNET, VAE, edited
+from tests.core.sampling.test_model_folder import HOSTILE, UNET, VAE, edited, our_pictures, stock_pictures
 
 REQUEST = SampleRequest(labels=(3, 5), sampler="unipc", num_inference_steps=4, guidance_scale=2.0, seed=1)
 
@@ -105,6 +106,15 @@ def test_the_scaling_factor_of_a_plain_folder_counts(trained: Run, plain: Path, 
     info = import_model(plain, models_dir=tmp_path / "models")
     ours = sample(load_model(trained, device="cpu"), REQUEST).astype(int)
     assert np.abs(sample(load_model_folder(info.path, device="cpu"), REQUEST) - ours).max() <= 1
+
+
+def test_a_plain_folder_in_half_precision_draws_what_diffusers_draws(plain: Path, tmp_path: Path) -> None:
+    for name in (UNET, VAE):
+        save_file({key: value.half() for key, value in load_file(plain / name).items()}, plain / name)
+    info = import_model(plain, models_dir=tmp_path / "models")
+    request = replace(REQUEST, whole_timesteps=True)
+    ours = our_pictures(load_model_folder(info.path, device="cpu"), request)
+    assert np.abs(ours - stock_pictures(plain, request)).max() < 1e-5
 
 
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "cosine", "sigmoid"])
@@ -207,6 +217,10 @@ def index(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object
     return edited("model_index.json", change)
 
 
+def renamed(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / UNET).rename((folder / UNET).with_name(name))
+
+
 HOSTILE_PLAIN: dict[str, tuple[Callable[[Path], object], str]] = {
     "NaN": (nan_weights, "NaN or infinite"),
     "labels are a list": (index(lambda c: c.update(id2label=["a"])), "has no id2label"),
@@ -237,6 +251,8 @@ HOSTILE_PLAIN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "block types": (unet(lambda c: c.update(down_block_types=[["x"]])), "transformer/config"),
     "layers": (unet(lambda c: c.update(layers_per_block=10**9)), "layers_per_block"),
+    "variant": (renamed("diffusion_pytorch_model.fp16.safetensors"), "fp16.safetensors; load the pipeline and save"),
+    "shards": (renamed("diffusion_pytorch_model-00001-of-00002.safetensors"), "max_shard_size"),
     "link": (lambda f: (f / "notes.json").symlink_to("/etc/passwd"), "is a link"),
     "link to a folder": (lambda f: (f / "more").symlink_to("/etc"), "is a link"),
     "pipe": (lambda f: os.mkfifo(f / "pipe.json"), "is no ordinary file"),
@@ -255,7 +271,7 @@ def test_a_hostile_plain_folder_leaves_nothing(
 @pytest.mark.parametrize("name", ["../out", "a/b", ".hidden", "", "x" * 61, "a\nb", "mnist-demo"])
 def test_a_name_that_leads_elsewhere_or_is_taken_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     given = folder.rename(folder.with_name("bad name")) if not name else folder
-    with pytest.raises(UsageError, match="--name"):
+    with pytest.raises(UsageError, match="name: "):
         import_model(given, models_dir=tmp_path / "models", name=name)
     assert not (tmp_path / "models").exists()
 

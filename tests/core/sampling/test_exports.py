@@ -1,0 +1,128 @@
+"""Exports that a run keeps: whole or not at all, packed so that an import takes them, pushed and removed on record."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import CheckpointError, LabError, UsageError
+from core.runs.run import Run
+from core.sampling.export import DEFAULTS, ExportOptions
+from core.sampling.exports import keep_export, list_exports, packed, push_export, remove_export, size_of
+from core.sampling.import_model import import_model
+from tests.core.sampling.fake_hub import TOKEN, hub_in_use
+
+
+@pytest.fixture
+def run(trained: Run, tmp_path: Path) -> Run:
+    """A copy of its own."""
+    shutil.copytree(trained.folder, tmp_path / "runs" / trained.id)
+    return Run(tmp_path / "runs" / trained.id)
+
+
+def events(run: Run, event: str) -> list[dict[str, Any]]:
+    return [each for each in run.events() if each["event"] == event]
+
+
+def test_an_export_is_kept_with_its_run_and_on_record(run: Run) -> None:
+    said: list[tuple[str, float]] = []
+    info = keep_export(run, "digits", DEFAULTS, by="Ana", progress=lambda stage, share: said.append((stage, share)))
+    assert info.path == (run.exports_dir / "digits").resolve()
+    assert [each.name for each in list_exports(run)] == ["digits"]
+    assert size_of(info) == sum(
+        path.stat().st_size for path in info.path.rglob("*") if path.is_file() and path.name in str(info.facts.files)
+    )
+    assert list(dict(said)) == ["reading the checkpoint", "drawing its picture"]
+    shares = [share for _, share in said]
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(0.95)
+    (event,) = events(run, "exported")
+    assert (event["by"], event["name"], event["step"], event["weights"]) == ("Ana", "digits", info.facts.step, "ema")
+
+
+def test_packed_it_is_taken_by_an_import(run: Run, tmp_path: Path) -> None:
+    info = keep_export(run, "digits", DEFAULTS, by="Ana")
+    archive = tmp_path / "digits.zip"
+    archive.write_bytes(packed(info))
+    with zipfile.ZipFile(io.BytesIO(archive.read_bytes())) as found:
+        assert all(name.startswith("digits/") for name in found.namelist())
+    taken = import_model(archive, models_dir=tmp_path / "models")
+    assert taken.facts == info.facts
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a b", ".hidden", "x" * 61])
+def test_a_name_that_is_no_folders_leaves_nothing(run: Run, name: str) -> None:
+    with pytest.raises(UsageError, match="is not made of letters"):
+        keep_export(run, name, DEFAULTS, by="Ana")
+    assert not run.exports_dir.exists()
+    with pytest.raises(UsageError, match="is not made of letters"):
+        remove_export(run, name, by="Ana")
+
+
+def test_a_name_is_not_taken_twice_and_an_export_is_removed_once(run: Run) -> None:
+    keep_export(run, "digits", DEFAULTS, by="Ana")
+    with pytest.raises(UsageError, match="already an export 'digits'"):
+        keep_export(run, "digits", DEFAULTS, by="Ben")
+    remove_export(run, "digits", by="Ben")
+    assert list_exports(run) == [] and list(run.exports_dir.iterdir()) == []
+    assert [each["by"] for each in events(run, "export removed")] == ["Ben"]
+    with pytest.raises(UsageError, match="has no export 'digits'"):
+        remove_export(run, "digits", by="Ben")
+
+
+@pytest.mark.parametrize("moment", ["reading the checkpoint", "drawing its picture"])
+def test_what_stops_an_export_leaves_nothing(run: Run, moment: str) -> None:
+    def stop(stage: str, share: float) -> None:
+        if stage == moment:
+            raise LabError("the export was cancelled")
+
+    with pytest.raises(LabError, match="cancelled"):
+        keep_export(run, "digits", DEFAULTS, by="Ana", progress=stop)
+    assert not run.exports_dir.exists() and events(run, "exported") == []
+
+
+def test_a_run_that_is_deleted_meanwhile_does_not_come_back_as_a_ghost(run: Run) -> None:
+    def delete(stage: str, share: float) -> None:
+        if stage == "drawing its picture" and run.folder.exists():
+            run.folder.rename(run.folder.with_name("trash"))
+
+    with pytest.raises(LabError, match="was deleted meanwhile"):
+        keep_export(run, "digits", DEFAULTS, by="Ana", progress=delete)
+    assert [path.name for path in run.folder.parent.iterdir()] == ["trash"]
+
+
+def test_what_is_being_written_and_what_is_a_link_are_not_listed(run: Run) -> None:
+    info = keep_export(run, "digits", DEFAULTS, by="Ana")
+    shutil.copytree(info.path, run.exports_dir / ".tmp-other-1234")
+    (run.exports_dir / "link").symlink_to(info.path)
+    assert [each.name for each in list_exports(run)] == ["digits"]
+
+
+def test_a_licence_that_cannot_be_printed_is_refused_in_a_sentence(run: Run) -> None:
+    with pytest.raises(LabError, match="licence"):
+        keep_export(run, "digits", ExportOptions(licence="mit\x1b[2J"), by="Ana")
+    assert not run.exports_dir.exists()
+
+
+def test_a_run_without_checkpoints_has_nothing_to_export(run: Run) -> None:
+    shutil.rmtree(run.checkpoints_dir)
+    with pytest.raises(CheckpointError, match="has no checkpoint yet"):
+        keep_export(run, "digits", DEFAULTS, by="Ana")
+
+
+def test_a_push_is_on_record_and_one_that_fails_is_not(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = keep_export(run, "digits", DEFAULTS, by="Ana")
+    with hub_in_use(monkeypatch):
+        with pytest.raises(UsageError, match="repository: 'digits' is no NAMESPACE/NAME"):
+            push_export(run, info, "digits", private=True, by="Ana")
+        assert events(run, "pushed to a hub") == []
+        pushed = push_export(run, info, "ana/digits", private=True, by="Ana")
+        with pytest.raises(LabError, match="has a repository of that name already"):
+            push_export(run, info, "ana/digits", private=True, by="Ana")
+    (event,) = events(run, "pushed to a hub")
+    assert (event["url"], event["private"], event["by"]) == (pushed.url, True, "Ana")
+    assert TOKEN not in run.events_path.read_text()
