@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
+from core.config.load import typed_path
 from core.data.import_set import COLORS
 from core.data.imports import Imported
 from core.data.limits import LIMITS
 from lab.components.problems import problems_shown
 from lab.components.work import told
 from lab.services import imports
+from lab.services.background import own_key
 from lab.state import who
 from lab.text import escaped
 
@@ -19,9 +19,9 @@ OPEN = "add-a-set"
 
 
 def add_a_set() -> None:
-    """The form, progress of an import that runs, and how the last one ended."""
+    """The form, progress of one's own import, and how the last one ended."""
     st.subheader("Add a set", anchor="add")
-    _show(told(imports.KEY, "Importing"))
+    _show(told(own_key(imports.WHAT, who()), "Importing"))
     st.markdown(
         "A folder or a zip with **one directory a class** (or `train` and `test` with class directories inside), or an "
         "`.npz` with `images` uint8 (N, H, W) or (N, H, W, C) and `labels` (N,). It gets a name, and everybody here "
@@ -53,12 +53,13 @@ def add_a_set() -> None:
         if upload is None and not path.strip():
             st.error("Choose a file, or give a path.", icon=":material/error:")
         else:
-            imports.begin_import(
-                name=name.strip(), title=title, licence=licence, color=str(color), imported_by=who(),
-                upload=(upload.name, upload.getbuffer()) if upload is not None else None,
-                source=Path(path.strip()).expanduser(),
-            )  # fmt: skip
-            st.rerun()
+            with problems_shown():
+                imports.begin_import(
+                    name=name.strip(), title=title, licence=licence, color=str(color), imported_by=who(),
+                    upload=(upload.name, upload.getbuffer()) if upload is not None else None,
+                    source=typed_path(path),
+                )  # fmt: skip
+                st.rerun()
     st.caption(
         f"Read in a process of its own with at most {LIMITS.memory_bytes / 1e6:.0f} MB of memory; at most "
         f"{LIMITS.entries:,} files, {LIMITS.total_bytes / 1e9:.0f} GB unpacked, {LIMITS.picture_pixels / 1e6:.0f} "

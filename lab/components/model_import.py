@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import streamlit as st
 
+from core.config.load import typed_path
 from core.sampling.model_facts import ModelFolderInfo
 from lab.components.confirm import confirm_for_good
+from lab.components.problems import problems_shown
 from lab.components.work import told
 from lab.services import background
-from lab.services.model_imports import KEY, begin_model_import, imported_models, remove_model
+from lab.services.model_imports import WHAT, begin_model_import, imported_models, remove_model
 from lab.state import who
 from lab.text import ago, escaped, exactly
 
 
 def add_a_model() -> None:
-    """The form, how an import that runs is getting on, how the last one ended, and what was imported so far."""
-    is_busy = background.find(KEY) is not None
+    """The form, how one's own import is getting on, how the last one ended, and what was imported so far."""
+    mine = background.own_key(WHAT, who())
+    is_busy = background.find(mine) is not None
     with st.expander("Models of others", icon=":material/deployed_code:", expanded=is_busy):
-        _show(told(KEY, "Importing"))
+        _show(told(mine, "Importing"))
         st.markdown(
             "A folder made by `python -m core export`, or any plain diffusers `DiTPipeline` over a `UNet2DModel`, as "
             "it is or zipped. Only safetensors weights are read, nothing in it is run, and what is damaged or hostile "
@@ -40,21 +42,14 @@ def add_a_model() -> None:
         if pressed and upload is None and not path.strip():
             st.error("Choose a file, or give a path.", icon=":material/error:")
         elif pressed:
-            begin_model_import(
-                source=_path_of(path), name=name.strip(), data_set=data.strip(), imported_by=who(),
-                upload=(upload.name, upload.getbuffer()) if upload is not None else None,
-            )  # fmt: skip
-            st.rerun()
+            with problems_shown():
+                begin_model_import(
+                    source=typed_path(path), name=name.strip(), data_set=data.strip(), imported_by=who(),
+                    upload=(upload.name, upload.getbuffer()) if upload is not None else None,
+                )  # fmt: skip
+                st.rerun()
         for info in imported_models():
             _line(info)
-
-
-def _path_of(text: str) -> Path:
-    """With '~' where that can be resolved."""
-    try:
-        return Path(text.strip()).expanduser()
-    except RuntimeError:
-        return Path(text.strip())
 
 
 def _line(info: ModelFolderInfo) -> None:

@@ -14,24 +14,22 @@ LOOK_S = 0.2
 
 
 def follow(work: Work, words: str, *, can_stop: bool = True) -> None:
-    """Draw its progress until it is done. can_stop: False for what cannot be interrupted and ends by itself."""
+    """Draw its progress until it is done, and then take it away. can_stop: False for what ends only by itself."""
     if work.wait(LOOK_S):
         return
-    place = st.container(horizontal=True, vertical_alignment="center")
-    with place:
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center"):
         bar = st.empty()
         if can_stop:
             st.button("Cancel", key=f"cancel-{work.key}", on_click=work.cancel)
     while not work.wait(LOOK_S):
         bar.progress(work.fraction, text=f"{words}: {escaped(work.stage)}")
+    place.empty()
 
 
 def outcome(work: Work, words: str, *, can_stop: bool = True) -> Any:
     """Its result, after its progress. Raises the LabError it ended with, which is told once."""
-    place = st.empty()
-    with place.container():
-        follow(work, words, can_stop=can_stop)
-    place.empty()
+    follow(work, words, can_stop=can_stop)
     background.forget(work.key)
     if work.problem is not None:
         raise work.problem

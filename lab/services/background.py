@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import streamlit as st
 
-from core.errors import LabError
+from core.errors import LabError, UsageError
 
 KEPT = 32
 
@@ -51,6 +51,11 @@ class Work:
         """True when it was asked to stop."""
         return self._cancelled.is_set()
 
+    @property
+    def goes_on(self) -> bool:
+        """True while it is neither done nor asked to stop."""
+        return not (self.is_done or self.is_cancelled)
+
     def wait(self, seconds: float) -> bool:
         """Until it is done, at most so long; whether it is."""
         return self._done.wait(seconds)
@@ -85,15 +90,33 @@ def begin(key: str, task: Task, *, watcher: str = "") -> Work:
     works, lock = _works()
     with lock:
         work = works.get(key)
-        is_new = work is None or work.is_done or work.is_cancelled
-        if work is None or is_new:
-            for old in [name for name, found in works.items() if found.is_done][:-KEPT]:
-                del works[old]
-            works[key] = work = Work(key=key)
+        if work is None or not work.goes_on:
+            work = _started(works, key, task)
         if watcher:
             work.watchers.add(watcher)
-    if is_new:
-        threading.Thread(target=work.run, args=(task,), name=f"background {key}"[:60], daemon=True).start()
+    return work
+
+
+def own_key(what: str, by: str) -> str:
+    """Of the work that `begin_alone` begins for this person: nobody else is told its outcome."""
+    return f"{what} by {by}"
+
+
+def begin_alone(what: str, by: str, task: Task, *, busy: str) -> Work:
+    """A new work of this person. Raises UsageError, `busy` and whose it is, while anybody's of that `what` runs."""
+    works, lock = _works()
+    with lock:
+        for key, work in works.items():
+            if key.startswith(own_key(what, "")) and work.goes_on:
+                raise UsageError(f"{busy} by {key.removeprefix(own_key(what, ''))}", "wait until it is done")
+        return _started(works, own_key(what, by), task)
+
+
+def _started(works: dict[str, Work], key: str, task: Task) -> Work:
+    for old in [name for name, found in works.items() if found.is_done][:-KEPT]:
+        del works[old]
+    works[key] = work = Work(key=key)
+    threading.Thread(target=work.run, args=(task,), name=f"background {key}"[:60], daemon=True).start()
     return work
 
 

@@ -15,7 +15,7 @@ from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.runs import open_store
 
-KEY = "import"
+WHAT = "import of a set"
 
 
 def begin_import(
@@ -28,7 +28,10 @@ def begin_import(
     source: Path,
     upload: tuple[str, memoryview] | None = None,
 ) -> Work:
-    """Start it; what was uploaded (its name, its bytes) goes before `source`. The outcome is an Imported."""
+    """Start it; what was uploaded (its name, its bytes) goes before `source`. The outcome is an Imported.
+
+    Raises UsageError while another one is read.
+    """
     kept = (upload[0], bytes(upload[1])) if upload else None
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> Imported:
@@ -52,7 +55,7 @@ def begin_import(
             if not existed and root.is_dir() and not any(root.iterdir()):
                 root.rmdir()
 
-    return background.begin(KEY, task)
+    return background.begin_alone(WHAT, imported_by, task, busy="another set is being imported")
 
 
 def remove(name: str) -> None:

@@ -14,13 +14,16 @@ from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.settings import current_settings
 
-KEY = "import-model"
+WHAT = "import of a model"
 
 
 def begin_model_import(
     *, source: Path, name: str, data_set: str, imported_by: str, upload: tuple[str, memoryview] | None
 ) -> Work:
-    """Start it; what was uploaded (its name, its bytes) goes before `source`. The outcome is a ModelFolderInfo."""
+    """Start it; what was uploaded (its name, its bytes) goes before `source`. The outcome is a ModelFolderInfo.
+
+    Raises UsageError while another one is read.
+    """
     kept = (upload[0], bytes(upload[1])) if upload else None
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> ModelFolderInfo:
@@ -45,7 +48,7 @@ def begin_model_import(
             if not existed and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
-    return background.begin(KEY, task)
+    return background.begin_alone(WHAT, imported_by, task, busy="another model is being imported")
 
 
 def imported_models() -> list[ModelFolderInfo]:

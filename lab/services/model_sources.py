@@ -186,19 +186,6 @@ def steps_of(run: Run) -> list[int]:
     return [info.step for info in list_checkpoints(run)][::-1]
 
 
-def newest_step(run: Run) -> int:
-    """Step of the newest checkpoint. Raises CheckpointError when there is none."""
-    found = list_checkpoints(run)
-    if not found:
-        raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
-    return found[-1].step
-
-
-def classes_of(run: Run) -> tuple[str, ...]:
-    """Names of the classes the run was trained on. Raises CheckpointError when its data.json cannot be read."""
-    return facts_of(run.id).class_names
-
-
 def samplers_for(settings: Settings, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
     """(samplers that work with a model of these settings, the others with the reason why not)."""
     diffusion = settings.diffusion

@@ -21,10 +21,8 @@ from core.sampling.recipe import Recipe
 from lab.services.model_shelf import ModelShelf
 from lab.services.model_sources import (
     Weights,
-    classes_of,
     facts_of,
     load_source,
-    newest_step,
     poor_choice_for,
     samplers_for,
     stamp_of,
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from core.sampling.request import Start
     from core.sampling.trajectory import Layers
 
-__all__ = ["Drawing", "Recipe", "borrowed", "classes_of", "draw", "draw_recipe", "newest_step"]
+__all__ = ["Drawing", "Recipe", "borrowed", "draw", "draw_recipe"]
 
 MAX_FRAMES = 101
 MAX_KEPT_BYTES = 256 * 2**20

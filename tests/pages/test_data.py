@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from core.data.import_set import import_set
 from core.data.overview import describe
 from lab.components.gallery import strip
-from lab.services import background, data_sets, imports
+from lab.services import data_sets, imports
 from tests.pages.conftest import OpenPage
 from tests.pages.test_every_page import active_markdown
 
@@ -96,7 +98,6 @@ def test_an_import_from_the_screen_keeps_who_and_leaves_nothing_else(
     assert work.wait(30) and work.problem is None
     assert (work.result.imported_by, work.result.train_count) == ("ana", 12)
     assert [path.name for path in (tmp_path / "imports").iterdir()] == ["mine"]
-    background.forget(imports.KEY)
 
 
 @pytest.mark.usefixtures("store")
@@ -108,7 +109,39 @@ def test_a_hostile_upload_is_refused_and_nothing_stays(tmp_path: Path) -> None:
     assert work.wait(30)
     assert "evil.zip: not a zip archive" in str(work.problem)
     assert not (tmp_path / "imports").exists()
-    background.forget(imports.KEY)
+
+
+def test_an_import_belongs_to_whom_began_it_and_a_second_asker_is_told(
+    open_page: OpenPage, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, real = threading.Event(), imports.import_set
+
+    def slow(*given: Any, **named: Any) -> Any:
+        goes_on.wait(60)
+        return real(*given, **named)
+
+    monkeypatch.setattr(imports, "import_set", slow)
+    options: dict[str, Any] = {"title": "", "licence": "", "color": "native", "source": made}
+    work = imports.begin_import(name="hers", imported_by="Ana", **options)
+    app = open_page("data")
+    assert not app.get("progress")
+    app.text_input(key="import-path").input(str(made))
+    app.text_input(key="import-name").input("mine")
+    next(button for button in app.button if button.label == "Import").click().run()
+    assert [error.value for error in app.error] == ["Another set is being imported by Ana; wait until it is done"]
+    goes_on.set()
+    assert work.wait(30) and work.problem is None
+    assert app.run().query_params["set"] == "digits", "Ana's set is hers to be shown"
+    assert [path.name for path in imports.imports_dir().iterdir()] == ["hers"]
+
+
+def test_a_path_in_the_home_of_nobody_is_one_sentence(open_page: OpenPage) -> None:
+    app = open_page("data")
+    app.text_input(key="import-path").input("~nobody-of-that-name/x.npz")
+    app.text_input(key="import-name").input("mine")
+    next(button for button in app.button if button.label == "Import").click().run()
+    assert not app.exception
+    assert len(app.error) == 1 and "nobody" in app.error[0].value
 
 
 @pytest.mark.usefixtures("store")

@@ -14,12 +14,13 @@ import torch
 
 from core.config.schema import project_root
 from core.errors import LabError
+from core.runs.listing import newest_step
 from core.runs.provenance import current_user
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.sampling.model_facts import DEMO, models_folder
 from core.sampling.recipe import Recipe, png_with_recipe
-from lab.services import models
+from lab.services import model_imports, models
 from lab.services.model_imports import imported_models
 from lab.services.model_sources import facts_of, model_sources
 from lab.services.settings import current_settings
@@ -38,7 +39,7 @@ def draw(run: Run, **changes: Any) -> models.Drawing:
     request: dict[str, Any] = {
         "labels": (0, 1), "sampler": "unipc", "num_inference_steps": 3, "guidance_scale": 1.5, "seed": 0, **changes,
     }  # fmt: skip
-    return models.draw(run.id, models.newest_step(run), **request)
+    return models.draw(run.id, newest_step(run), **request)
 
 
 def test_an_empty_lab_draws_with_the_demo_and_tells_how_good_it_is(open_page: OpenPage) -> None:
@@ -212,7 +213,7 @@ def test_two_models_drawing_at_once_on_a_shelf_for_one_are_both_right(
     unet: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models.shelf(), "most", 0)  # the planted fault: whatever is idle is released at once
-    step = models.newest_step(unet)
+    step = newest_step(unet)
     recipes = [
         models.Recipe(
             source=unet.id, step=step, weights=weights, labels=(0, 1), seeds=(seed, seed), sampler="unipc",
@@ -517,6 +518,27 @@ def test_an_imported_model_draws_at_once(store: RunStore, open_page: OpenPage) -
     app.button(key="confirm-yes").click().run()
     assert imported_models() == [] and not app.exception and not app.error
     assert app.query_params.get("run") != "model:given"
+
+
+def test_a_second_importer_is_told_and_is_not_led_to_the_model_of_the_first(
+    store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, real = threading.Event(), model_imports.import_model
+
+    def slow(*given: Any, **named: Any) -> Any:
+        goes_on.wait(60)
+        return real(*given, **named)
+
+    monkeypatch.setattr(model_imports, "import_model", slow)
+    work = model_imports.begin_model_import(
+        source=project_root() / DEMO, name="hers", data_set="", imported_by="Ana", upload=None
+    )
+    app = import_on_the_page(open_page("generate"), project_root() / DEMO, "mine")
+    assert [error.value for error in app.error] == ["Another model is being imported by Ana; wait until it is done"]
+    goes_on.set()
+    assert work.wait(60) and work.problem is None
+    assert app.run().query_params.get("run") != "model:hers"
+    assert [info.name for info in imported_models()] == ["hers"]
 
 
 def test_a_hostile_model_is_one_sentence_and_the_page_goes_on(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.runs.listing import newest_step
 from core.runs.run import Run
 from lab.services import models
 from lab.services.model_sources import model_sources
@@ -45,7 +46,7 @@ def no_room() -> Iterator[None]:
 def test_two_sessions_with_two_models_on_one_gpu_are_both_right(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models.shelf(), "most", 0)  # the planted fault: whatever is idle is released at once
     monkeypatch.setattr(models, "load_source", on_the_gpu(models.load_source))
-    step = models.newest_step(unet)
+    step = newest_step(unet)
     recipes = [demo(seed) for seed in range(4)] + [
         models.Recipe(source=unet.id, step=step, seeds=(seed, seed), **ASKED)  # type: ignore[arg-type]
         for seed in range(4)

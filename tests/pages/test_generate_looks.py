@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core.evaluation import judge as judge_module
 from core.evaluation.commit import commit_frame
 from core.evaluation.nearest import nearest_pictures
+from core.runs.listing import newest_step
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.components import generate_show
@@ -36,7 +37,7 @@ def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drawn(run: Run) -> models.Drawing:
     return models.draw(
-        run.id, models.newest_step(run), (0, 1), sampler="unipc", num_inference_steps=3, guidance_scale=1.5, seed=0
+        run.id, newest_step(run), (0, 1), sampler="unipc", num_inference_steps=3, guidance_scale=1.5, seed=0
     )
 
 

@@ -1,0 +1,45 @@
+"""Background work on a screen: its bar and its button go when it is over."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.errors import UsageError
+from lab.services import background
+
+
+def page() -> None:
+    import time
+
+    from core.errors import UsageError
+    from lab.components.work import told
+    from lab.services import background
+
+    def refused(tell: object, cancelled: object) -> None:
+        time.sleep(0.6)
+        raise UsageError("no such thing", "choose another")
+
+    background.begin("test-work", refused)
+    told("test-work", "Looking")
+
+
+def test_what_was_refused_leaves_its_sentence_and_no_button() -> None:
+    app = AppTest.from_function(page, default_timeout=30).run()
+    assert not app.exception and "No such thing" in app.error[0].value
+    assert not app.button and not app.get("progress")
+
+
+def test_work_that_is_done_alone_refuses_a_second_asker_and_tells_its_outcome_to_whom_it_belongs() -> None:
+    goes_on = threading.Event()
+    first = background.begin_alone("test of a", "Ana", lambda *_: goes_on.wait(60), busy="another test is made")
+    with pytest.raises(UsageError, match="another test is made by Ana; wait until it is done"):
+        background.begin_alone("test of a", "Ben", lambda *_: None, busy="another test is made")
+    assert background.begin_alone("test of b", "Ben", lambda *_: "b", busy="").wait(30)
+    goes_on.set()
+    assert first.wait(30)
+    assert background.begin_alone("test of a", "Ben", lambda *_: "ben's", busy="").wait(30)
+    outcomes = {by: background.find(background.own_key("test of a", by)) for by in ("Ana", "Ben", "Cleo")}
+    assert [work and work.result for work in outcomes.values()] == [True, "ben's", None]
