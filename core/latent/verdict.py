@@ -81,11 +81,14 @@ def judge(overview: LatentOverview) -> Verdict:
     word: Word = "good"
     if explained < COLLAPSED_EXPLAINED or share < COLLAPSED_ACTIVE:
         word = "collapsed"
-        sentence = (
-            f"Only {share:.0%} of the latent values say anything about the picture, and {max(0.0, explained):.0%} of "
-            "the pictures' variance comes back: every picture is decoded to nearly the same. Train again with a lower "
-            "KL weight."
-        )
+        back = f"{max(0.0, explained):.0%} of the pictures' variance comes back"
+        if explained < COLLAPSED_EXPLAINED:
+            back += ": every picture is decoded to nearly the same"
+        if share < COLLAPSED_ACTIVE:
+            sentence = f"Only {share:.0%} of the latent values say anything about the picture, and {back}. Train again "
+            sentence += "with a lower KL weight."
+        else:
+            sentence = f"Only {back}, although its latents differ. Train longer, or again with a lower KL weight."
     elif silent:
         word = "partly collapsed"
         names = ", ".join(str(place + 1) for place in silent)

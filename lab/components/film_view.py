@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.runs.film_export import Axis
 from lab.components.film import film_player, pack_films
-from lab.components.pick import RUN, pick
+from lab.components.pick import RUN, pick, pick_or_tell
 from lab.components.problems import problems_shown
 from lab.services import film as films
 from lab.services.film import Stamp
@@ -47,12 +47,10 @@ def show() -> None:
         st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
     by_id = {view.id: view for view in views}
-    wanted = st.query_params.get(RUN, "")
-    if wanted and wanted not in by_id:
-        st.warning(f"Run {escaped(wanted)} has no preview to show. Showing another.")
+    names = {view.id: _title(view) for view in views}
     left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom")
     with left:
-        first = by_id[pick("Run", {view.id: _title(view) for view in views}, RUN)]
+        first = by_id[pick_or_tell("Run", names, RUN, "Run {} has no preview to show. Showing another.")]
     others = [view for view in views if view.id != first.id and view.kind == first.kind]
     with middle:
         second = by_id.get(

@@ -10,6 +10,7 @@ from core.latent.statistics import EDGES, ChannelStatistics
 from lab.charts.latents import channel_bars, correlation_figure, histogram_figure
 from lab.components.latent_colors import bar, diverging, symmetric_limit
 from lab.components.latents_pictures import wide
+from lab.components.latents_verdict import pictures_of
 from lab.components.pictures import png
 from lab.components.strip import strip_html
 from lab.services import latents
@@ -32,7 +33,7 @@ def show(chosen: Chosen, found: LatentOverview) -> None:
     scaled = kind == "scaled"
     stats = found.scaled if scaled else found.raw
     _maps(found, scaled=scaled)
-    _numbers(stats)
+    _numbers(found, stats)
     _histograms(found, stats)
     left, right = st.columns(2)
     with left:
@@ -79,7 +80,7 @@ def _maps(found: LatentOverview, *, scaled: bool) -> None:
     )
 
 
-def _numbers(stats: ChannelStatistics) -> None:
+def _numbers(found: LatentOverview, stats: ChannelStatistics) -> None:
     table = [
         {
             "channel": place + 1,
@@ -96,8 +97,9 @@ def _numbers(stats: ChannelStatistics) -> None:
     ]
     st.dataframe(table, hide_index=True, height=min(330, 36 * (len(table) + 1)))
     st.caption(
-        "Deviation is that of posterior samples, which the U-Net trains on: √(of means² + of posterior²). The schedule "
-        "assumes mean 0 and deviation 1 (arXiv 2112.10752, appendix G). Kurtosis is the excess over a Gaussian's."
+        f"Over {pictures_of(found)}, like everything here but the maps. Deviation is that of posterior samples, which "
+        "the U-Net trains on: √(of means² + of posterior²). The schedule assumes mean 0 and deviation 1 (arXiv "
+        "2112.10752, appendix G). Kurtosis is the excess over a Gaussian's."
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import streamlit as st
 
@@ -27,7 +29,7 @@ MOST_CHECKPOINTS = 8
 
 def show(chosen: Chosen, _found: LatentOverview) -> None:
     """Numbers side by side, the same pictures through both, then the training."""
-    other = choose_from(latents.runs_with_a_vae(), "Beside it", "other", "other-checkpoint", optional=True)
+    other = choose_from(latents.runs_with_a_vae(), "Beside it", ("other", "other-checkpoint"), optional=True)
     if other is not None:
         _side_by_side(chosen, other)
     else:
@@ -50,7 +52,7 @@ def _side_by_side(chosen: Chosen, other: Chosen) -> None:
         st.warning("They were trained on different data sets: each is judged on its own held-out pictures.")
     rows = []
     for (name, a, better), (_, b, _) in zip(figures(first), figures(second), strict=True):
-        rows.append({"figure": name, "A": f"{a:,.4g}", "B": f"{b:,.4g}", "B − A": f"{b - a:+,.3g}", "better": better})
+        rows.append({"figure": name, "A": f"{a:,.4g}", "B": f"{b:,.4g}", "B − A": difference(a, b), "better": better})
     st.markdown(
         f"**A** {escaped(chosen.title, 80)}: {judge(first).word}. "
         f"**B** {escaped(other.title, 80)}: {judge(second).word}."
@@ -66,6 +68,11 @@ def _side_by_side(chosen: Chosen, other: Chosen) -> None:
         f"{count(len(first.labels))} and {count(len(second.labels))} held-out pictures, at most {count(FEW)} for a "
         "quick answer. More KL is not worse by itself: it is what the latents say; the U-Net has to learn it."
     )
+
+
+def difference(a: float, b: float) -> str:
+    """b - a in words; what only rounding makes is 0."""
+    return "0" if math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) else f"{b - a:+,.3g}"
 
 
 def _strip(first: LatentOverview, second: LatentOverview) -> str:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.latent.overview import LatentOverview
 from lab.charts.latent_views import equivariance_figure, sensitivity_figure, spectrum_figure, survival_figure
+from lab.components.latents_verdict import pictures_of
 from lab.components.latents_work import answer
 from lab.components.pick import pick
 from lab.components.scrubber import pack, scrubber
@@ -27,14 +28,14 @@ SCHEDULES: Mapping[str, str] = {
 MOST_MAPS = 4
 
 
-def show(chosen: Chosen, _found: LatentOverview) -> None:
+def show(chosen: Chosen, found: LatentOverview) -> None:
     """Survival first; spectrum, equivariance and sensitivity under it."""
-    _survival(chosen)
+    _survival(chosen, found)
     st.divider()
-    _traits(chosen)
+    _traits(chosen, found)
 
 
-def _survival(chosen: Chosen) -> None:
+def _survival(chosen: Chosen, about: LatentOverview) -> None:
     own = chosen.view.run.settings.diffusion.schedule
     names = {"own": f"{SCHEDULES.get(own, own)} (as the run is set)"}
     names |= {name: words for name, words in SCHEDULES.items() if name != own}
@@ -67,7 +68,7 @@ def _survival(chosen: Chosen) -> None:
     )  # fmt: skip
     judge = "the share that the judge still names right, and " if values.accuracy else ""
     st.caption(
-        f"{count(values.num_pictures)} held-out pictures with the same noise at every t: {judge}PSNR against the real "
+        f"{pictures_of(about, values.num_pictures)} with the same noise at every t: {judge}PSNR against the real "
         "picture. A wide stretch on the left is good: it is work the U-Net need not do. A curve that falls at once "
         "means a "
         "decoder that takes every bit of noise for detail; one that is low from the start, a VAE that keeps nothing "
@@ -92,12 +93,13 @@ def _strip(strip: NoisyStrip, class_names: tuple[str, ...]) -> None:
     st.caption("Drag until you cannot name a digit any more: from there on the U-Net has to invent it.")
 
 
-def _traits(chosen: Chosen) -> None:
+def _traits(chosen: Chosen, about: LatentOverview) -> None:
     found: Traits | None = answer(
         chosen, "traits", lambda tell: latent_decoder.traits(chosen, tell), "Detail, shifts and single numbers"
     )
     if found is None:
         return
+    st.caption(f"On {pictures_of(about, found.num_pictures)}, always the same.")
     theme = st.context.theme.type
     left, right = st.columns(2)
     with left:

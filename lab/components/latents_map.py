@@ -41,7 +41,7 @@ def show(chosen: Chosen, about: LatentOverview) -> None:
     start, end = _picked(found)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        _cloud(chosen, found, kind, dimensions, (start, end))
+        _cloud(chosen, found, kind, dimensions, (start, end), pictures_of(about, len(found.labels)))
     with right:
         _walk(chosen, found, start, end)
     _neighbours(found, end)
@@ -84,7 +84,9 @@ def _typical(found: LatentMap, label: int) -> int:
     return int(places[np.linalg.norm(inside - inside.mean(axis=0), axis=1).argmin()])
 
 
-def _cloud(chosen: Chosen, found: LatentMap, kind: str, dimensions: int, picked: tuple[int, int]) -> None:
+def _cloud(
+    chosen: Chosen, found: LatentMap, kind: str, dimensions: int, picked: tuple[int, int], pictures: str
+) -> None:
     if kind == "pca":
         positions = found.components.coordinates[:, :dimensions]
         if positions.shape[1] < dimensions:  # fewer numbers in a latent than dimensions asked
@@ -109,7 +111,8 @@ def _cloud(chosen: Chosen, found: LatentMap, kind: str, dimensions: int, picked:
     scatter(payload, key="cloud", on_pick=pick)
     turned = "Drag to turn. " if dimensions == 3 else ""
     st.caption(
-        f"Hover to see a picture, click to pick it: the last two picked are A and B. {turned}{_reading(found, kind)}"
+        f"{pictures}: hover to see one, click to pick it; the last two picked are A and B. {turned}"
+        f"{_reading(found, kind)}"
     )
 
 

@@ -51,9 +51,9 @@ def verdict_line(found: LatentOverview) -> Verdict:
     return verdict
 
 
-def pictures_of(found: LatentOverview) -> str:
-    """'10,000 held-out pictures', '10,000 of 26,032 held-out pictures'."""
-    shown, there = len(found.labels), found.subject.num_heldout
+def pictures_of(found: LatentOverview, shown: int | None = None) -> str:
+    """'10,000 held-out pictures', '10,000 of 26,032 held-out pictures'. shown: of a view that looks at fewer."""
+    shown, there = len(found.labels) if shown is None else shown, found.subject.num_heldout
     return (
         f"{count(shown)} of {count(there)} held-out pictures" if shown < there else f"{count(shown)} held-out pictures"
     )

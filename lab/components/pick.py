@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import streamlit as st
 
+from core.runs.listing import newest_step
 from core.sampling.model_facts import PREFIX
 from lab.services.model_sources import ModelSource
-from lab.services.models import newest_step
 from lab.services.runs import RunView
 from lab.text import ago, count, escaped, plain
 
 RUN = "run"
+Checkpoint = TypeVar("Checkpoint")
 
 
 def pick(label: str, names: Mapping[str, str], param: str, help: str | None = None) -> str:
@@ -53,7 +55,9 @@ def pick_model(views: Sequence[RunView], label: str = "Model") -> RunView:
         view.id: plain(f"{view.title} · step {count(newest_step(view.run))} · {ago(view.run.info.created_at)}")
         for view in views
     }
-    return by_id[_pick_or_warn(label, names, "it is not a U-Net run with a checkpoint")]
+    return by_id[
+        pick_or_tell(label, names, RUN, "{} cannot draw: it is not a U-Net run with a checkpoint. Showing another.")
+    ]
 
 
 def pick_source(sources: Sequence[ModelSource], label: str = "Model") -> ModelSource:
@@ -61,26 +65,71 @@ def pick_source(sources: Sequence[ModelSource], label: str = "Model") -> ModelSo
     by_key = {source.key: source for source in sources}
     made = {"run": "{}", "demo": "comes with the lab", "model": "imported as {}"}
     names = {
-        key: plain(f"{source.title} · step {count(source.steps[0])} · {made[source.kind].format(_made(source))}")
+        key: plain(f"{source.title}{_at(source.steps[0])} · {made[source.kind].format(_made(source))}")
         for key, source in by_key.items()
     }
-    return by_key[_pick_or_warn(label, names, "it is no U-Net run with a checkpoint and no model")]
+    refusal = "{} cannot draw: it is no U-Net run with a checkpoint and no model. Showing another."
+    return by_key[pick_or_tell(label, names, RUN, refusal)]
 
 
-def _pick_or_warn(label: str, names: Mapping[str, str], why_not: str) -> str:
-    """`pick` of the link's run; one that is not in `names` is told until another choice is made, however often the
-    page is drawn meanwhile."""
-    wanted, kept = st.query_params.get(RUN, ""), f"pick-{RUN}-refused"
+def pick_checkpoint(
+    label: str,
+    runs: Mapping[str, str],
+    params: tuple[str, str],
+    checkpoints_of: Callable[[str], Mapping[str, Checkpoint]],
+    in_words: Callable[[Checkpoint], str],
+    *,
+    refusal: str,
+    help: str,
+) -> tuple[str, Checkpoint] | None:
+    """A run and one of its checkpoints beside it, both in the URL as `params`.
+
+    checkpoints_of(run id): key in the URL → checkpoint, the default first; in_words: what people read. refusal: as in
+    `pick_or_tell`. None where the run is '' (nothing chosen), or has lost its checkpoints since the list was made.
+    """
+    run_param, param = params
+    wanted = st.query_params.get(run_param, "")
+    cells = st.columns([3, 2])
+    with cells[0]:
+        run_id = pick_or_tell(label, runs, run_param, refusal)
+    if wanted in runs and run_id != wanted:  # just chosen: what the link says is of the other run
+        st.query_params.pop(param, None)
+        st.session_state.pop(_refused(param), None)
+    found = checkpoints_of(run_id) if run_id else {}
+    if not found:
+        st.query_params.pop(param, None)
+        if run_id:
+            st.warning("Its checkpoints are gone.")
+        return None
+    names = {key: in_words(checkpoint) for key, checkpoint in found.items()}
+    with cells[1]:
+        key = pick_or_tell("Checkpoint", names, param, "Checkpoint {} is not kept. Showing another.", help)
+    return run_id, found[key]
+
+
+def pick_or_tell(label: str, names: Mapping[str, str], param: str, refusal: str, help: str | None = None) -> str:
+    """`pick`; what the link names and `names` lack is told until another choice is made, however often the page is
+    drawn meanwhile. refusal: the sentence, {} stands for what was asked."""
+    wanted, kept = st.query_params.get(param, ""), _refused(param)
     told = st.container()
-    chosen = pick(label, names, RUN)
+    chosen = pick(label, names, param, help)
     if wanted not in names:
         st.session_state[kept] = (wanted, chosen)
     refused, instead = st.session_state.get(kept, ("", ""))
     if refused and instead == chosen:
-        told.warning(f"{escaped(refused)} cannot draw: {why_not}. Showing another.")
+        told.warning(refusal.format(escaped(refused, 60)))
     else:
         st.session_state.pop(kept, None)
     return chosen
+
+
+def _refused(param: str) -> str:
+    return f"pick-{param}-refused"
+
+
+def _at(step: int) -> str:
+    """Of how long a plain folder was trained nobody knows: it says step 0."""
+    return f" · step {count(step)}" if step else ""
 
 
 def _made(source: ModelSource) -> str:

@@ -11,7 +11,7 @@ import streamlit as st
 from core.errors import LabError
 from lab.charts.schedule import Line, schedule_figure, visited_figure
 from lab.components.dissolving import dissolving
-from lab.components.pick import RUN, pick, pick_many
+from lab.components.pick import RUN, pick_many, pick_or_tell
 from lab.services import schedules
 from lab.services.dissolving import pictures_for
 from lab.services.runs import RunView
@@ -107,12 +107,8 @@ def _choose_run(views: Sequence[RunView]) -> str:
         st.caption("No trained U-Net yet, so only pixels are shown; with one, its latents are shown decoded as well.")
         return ""
     names = {view.id: plain(view.title) for view in views}
-    wanted = st.query_params.get(RUN, "")
-    if wanted and wanted not in names:
-        st.warning(
-            f"Run {escaped(wanted, 60)} has no latents: it is not a U-Net run with a checkpoint. Showing another."
-        )
-    return pick("Pictures and latents of", names, RUN)
+    refusal = "Run {} has no latents: it is not a U-Net run with a checkpoint. Showing another."
+    return pick_or_tell("Pictures and latents of", names, RUN, refusal)
 
 
 def _verdict(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> None:

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.errors import LabError
 from core.evaluation.timestep_loss_results import LOG_SNR_LIMIT, ErrorOf, TimestepLoss, in_words
 from lab.charts.timestep_loss import Guess, LossCurve, leaves_the_chart, loss_figure
-from lab.components.pick import pick
+from lab.components.pick import pick_checkpoint
 from lab.services.runs import RunView, trained_unets
 from lab.services.timestep_loss import Checkpoint, checkpoints_of, loss_of
 from lab.state import page_file
@@ -49,9 +49,9 @@ def timestep_loss() -> None:
         return
     left, right = st.columns(2)
     with left:
-        chosen = [_choose(views, "Model", "run", "checkpoint")]
+        chosen = [_choose(views, "Model", ("run", "checkpoint"))]
     with right:
-        chosen.append(_choose(views, "Against", "against", "against-checkpoint", optional=True))
+        chosen.append(_choose(views, "Against", ("against", "against-checkpoint"), optional=True))
     error_of, axis, log_y = _controls()
     found = []
     for view, checkpoint in (pair for pair in chosen if pair is not None):
@@ -67,36 +67,21 @@ def timestep_loss() -> None:
 
 
 def _choose(
-    views: list[RunView], label: str, run_key: str, checkpoint_key: str, *, optional: bool = False
+    views: list[RunView], label: str, params: tuple[str, str], *, optional: bool = False
 ) -> tuple[RunView, Checkpoint] | None:
     """A run and one of its checkpoints; the link names both."""
     by_id = {view.id: view for view in views}
     names = {view.id: plain(f"{view.title} · {ago(view.run.info.created_at)}") for view in views}
-    wanted = st.query_params.get(run_key, "")
-    if wanted and wanted not in by_id:
-        st.warning(f"Run {escaped(wanted)} has no loss: it is not a U-Net run with a checkpoint.")
-    cells = st.columns([3, 2])
-    with cells[0]:
-        run_id = pick(label, {"": "nothing", **names} if optional else names, run_key)
-    if not run_id:
-        st.query_params.pop(checkpoint_key, None)
-        return None
-    if wanted in by_id and run_id != wanted:  # just chosen: what the link says is of the other run
-        st.query_params.pop(checkpoint_key, None)
-    checkpoints = checkpoints_of(by_id[run_id].run)
-    if not checkpoints:  # removed since the list was made
-        return None
-    missing = st.query_params.get(checkpoint_key, "")
-    if missing and missing not in checkpoints:
-        st.warning(f"Checkpoint {escaped(missing, 40)} is not kept. Showing another.")
-    with cells[1]:
-        name = pick(
-            "Checkpoint",
-            {name: _checkpoint_in_words(checkpoint) for name, checkpoint in checkpoints.items()},
-            checkpoint_key,
-            help="Averaged weights (EMA) are those that pictures are drawn with; raw ones are the last of training.",
-        )
-    return by_id[run_id], checkpoints[name]
+    found = pick_checkpoint(
+        label,
+        {"": "nothing", **names} if optional else names,
+        params,
+        lambda run_id: checkpoints_of(by_id[run_id].run),
+        _checkpoint_in_words,
+        refusal="Run {} has no loss: it is not a U-Net run with a checkpoint.",
+        help="Averaged weights (EMA) are those that pictures are drawn with; raw ones are the last of training.",
+    )
+    return (by_id[found[0]], found[1]) if found else None
 
 
 def _checkpoint_in_words(checkpoint: Checkpoint) -> str:

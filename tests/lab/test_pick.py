@@ -67,3 +67,64 @@ def test_none_chosen_stays_none() -> None:
     app.run()
     assert shown(app) == ""
     assert "of" not in app.query_params
+
+
+def run_and_checkpoint() -> None:
+    import streamlit as st
+
+    from lab.components.pick import pick_checkpoint
+
+    kept = {"a": {"2": 2, "1": 1}, "b": {"1": 1}, "gone": {}}
+    found = pick_checkpoint(
+        "Run", {"a": "First", "b": "Second", "gone": "Third"}, ("run", "checkpoint"), kept.__getitem__,
+        "step {}".format, refusal="Run {} is no run.", help="",
+    )  # fmt: skip
+    st.write(f"{found[0]}-{found[1]}" if found else "none")
+
+
+def test_a_run_and_its_checkpoint_are_in_the_link_and_another_run_begins_with_its_own_first() -> None:
+    app = AppTest.from_function(run_and_checkpoint)
+    app.query_params["run"], app.query_params["checkpoint"] = "a", "1"
+    assert shown(app.run()) == "a-1"
+    app.selectbox[0].set_value("b").run()
+    assert (shown(app), app.query_params["run"], app.query_params["checkpoint"]) == ("b-1", "b", "1")
+    app.selectbox[0].set_value("a").run()
+    assert shown(app) == "a-2"
+    assert not app.warning
+
+
+def test_what_a_link_names_in_vain_is_told_until_another_choice_is_made() -> None:
+    app = AppTest.from_function(run_and_checkpoint)
+    app.query_params["run"], app.query_params["checkpoint"] = "![x](http://198.51.100.7)", "7"
+    for _ in range(3):  # a page draws itself again by its own clock
+        assert shown(app.run()) == "a-2"
+        told = [warning.value for warning in app.warning]
+        assert len(told) == 2 and "is no run" in told[0] and "Checkpoint 7 is not kept" in told[1]
+        assert "![x](" not in told[0]
+    app.selectbox[1].set_value("1").run()
+    assert [warning.value for warning in app.warning] == told[:1]
+    app.selectbox[0].set_value("b").run()
+    assert not app.warning
+
+
+def test_a_run_without_checkpoints_is_said_and_gives_nothing() -> None:
+    app = AppTest.from_function(run_and_checkpoint)
+    app.query_params["run"] = "gone"
+    assert shown(app.run()) == "none"
+    assert "checkpoints are gone" in app.warning[0].value
+
+
+def sources_page() -> None:
+    import streamlit as st
+
+    from lab.components.pick import pick_source
+    from lab.services.model_sources import ModelSource
+
+    known = ModelSource(key="model:known", title="known", steps=(1500,), kind="model")
+    plain = ModelSource(key="model:plain", title="plain", steps=(0,), kind="model")
+    st.text(pick_source([known, plain]).key)
+
+
+def test_how_long_a_plain_folder_was_trained_is_not_made_up() -> None:
+    app = AppTest.from_function(sources_page).run()
+    assert app.selectbox[0].options == ["known · step 1,500 · imported as known", "plain · imported as plain"]

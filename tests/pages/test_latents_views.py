@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from core.latent import cache, projection
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.training import train_vae
-from lab.services import latent_answers, latent_ceiling, latent_decoder, latent_map, latents
+from lab.services import latent_answers, latent_ceiling, latent_decoder, latent_map, latent_overviews, latents
 from lab.services.latents import Chosen
 from tests.pages.conftest import TINY, OpenPage
 from tests.pages.run_folders import tiny_settings
@@ -87,6 +88,24 @@ def test_the_map_opens_with_two_typical_pictures_and_says_how_to_read_each_part(
     for source in ("Pearson 1901", "arXiv 1609.04468"):
         assert source in words
     assert "have B's class" in words
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        ("Map", ("20 of 179 held-out pictures: hover",)),
+        ("Decoder", ("20 of 179 held-out pictures with the same noise", "On 20 of 179 held-out pictures")),
+        ("Channels", ("Over 30 of 179 held-out pictures",)),
+    ],
+)
+def test_every_view_says_on_how_many_of_the_held_out_pictures_it_rests(
+    vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, view: str, said: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(latent_overviews, "FIRST", 30)
+    monkeypatch.setattr(latents, "study", partial(latents.study, limit=20))
+    monkeypatch.setattr(latent_decoder, "SURVIVAL_POINTS", 3)
+    words = words_of(open_view(open_page, run=vae.id, view=view))
+    assert all(part in words for part in said)
 
 
 def test_the_link_names_the_picked_pictures(vae: Run, open_page: OpenPage) -> None:

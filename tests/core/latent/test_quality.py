@@ -20,7 +20,7 @@ from core.latent.quality import make_overview, reconstruct
 from core.latent.statistics import psnr_of
 from core.latent.study import LatentStudy, open_subject
 from core.latent.subject import LatentSubject, find_subject
-from core.latent.verdict import judge, span
+from core.latent.verdict import UNSCALED_DEVIATION, judge, span
 from tests.core.latent.test_study import made, root, run_of  # noqa: F401
 
 
@@ -123,6 +123,7 @@ def planted(overview: LatentOverview, **changes: Any) -> LatentOverview:
     [
         ({}, "good", "the scaling in use fits the schedule"),
         ({"explained": 0.01, "active": np.zeros(4, dtype=int)}, "collapsed", "lower KL weight"),
+        ({"explained": 0.01}, "collapsed", "same, although its latents differ. Train longer"),
         ({"active": np.array([16, 0, 16, 0])}, "partly collapsed", "Channels 2, 4 of 4 carry nothing"),
         ({"explained": 0.5}, "blurred", "only 50%"),
         ({"deviation": np.full(4, 5.49)}, "unscaled", "a factor of up to 30.1"),
@@ -160,6 +161,14 @@ def test_a_vae_whose_latents_are_wider_and_not_scaled_is_unscaled(root: Path) ->
     wide = make_overview(about, open_subject(about, device="cpu", cache_dir=root / "cache"), root / "cache")
     assert wide.psnr == pytest.approx(plain.psnr, abs=0.05)
     np.testing.assert_allclose(wide.scaled.deviation, factor * plain.raw.deviation, rtol=1e-3)
+    active = np.full(half, wide.raw.units)  # a VAE of a few steps has collapsed: take what is said of that away
+    trained = dataclasses.replace(wide, explained=0.97, raw=dataclasses.replace(wide.raw, active=active))
+    verdict = judge(trained)
+    assert verdict.word == "unscaled"
+    assert verdict.deviation[1] > UNSCALED_DEVIATION
+    shift, scale = wide.measured_scaling
+    fits = dataclasses.replace(wide.subject, scaling=(tuple(shift.tolist()), tuple(scale.tolist())))
+    assert judge(dataclasses.replace(trained, subject=fits)).word == "good"
 
 
 def test_a_span_is_written_once_where_both_ends_read_the_same() -> None:
