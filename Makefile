@@ -1,11 +1,12 @@
-# make lab: start the app · make test: everything a change must pass · make check: lint and types · make bench: measure
+# make lab: start the app · make check: lint and types · make bench: measure
+# make test: the default suite, everything where CI is set · make test-all: real browsers, whole processes and kills too
 # make demo: train, measure and export the bundled model again, into DEMO
 PYTHON ?= python3
 BIN := .venv/bin
 # tests wait more than they compute: two workers a core, eight at most
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, 2 * len(os.sched_getaffinity(0))))")
 
-.PHONY: lab test check bench demo clean
+.PHONY: lab test test-all check bench demo clean
 .DEFAULT_GOAL := lab
 
 $(BIN)/.run: requirements.txt
@@ -27,7 +28,10 @@ check: $(BIN)/.dev
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(WHOLE)
+
+test-all: WHOLE := --whole
+test-all: test
 
 DEMO ?= models/mnist-demo-again
 SAMPLES ?= 5000

@@ -1,4 +1,5 @@
-"""What all tests share: one thread each, no imported sets, and an order that keeps every core busy to the end."""
+"""What all tests share: one thread each, no imported sets, an order that keeps every core busy to the end, and which
+tests the default suite leaves out: real browsers, whole processes and killed trainings, which CI runs (`--whole`)."""
 
 from __future__ import annotations
 
@@ -22,18 +23,44 @@ LONG = (  # files that take minutes, mostly of waiting: they begin first, the lo
     "core/evaluation/test_comparison.py",
     "core/training/test_resume.py",
     "core/evaluation/test_judge.py",
+    "core/jobs/test_comparison_job.py",
+    "core/jobs/test_queue.py",
+    "core/evaluation/test_folder_judge.py",
+    "core/sampling/test_stock_venv.py",
 )
+WHOLE = "LAB_TESTS_WHOLE"  # how the choice reaches the workers
 BROWSER_EVERY = 3  # one file of browser tests after so many others, until there is none left
 BROWSERS = 2  # windows of Chromium at a time, whatever the number of workers
 ROOT = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--whole`: long files too, as where CI is set."""
+    parser.addoption("--whole", action="store_true", help="long tests too: real browsers, whole processes, kills")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Only `pytest` without a path leaves something out: a file that is named is run."""
+    if not hasattr(config, "workerinput"):
+        named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+        os.environ[WHOLE] = "1" if named or config.option.whole or os.environ.get("CI") else ""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whole files, long ones first, browser tests among the others (`--no-loadscope-reorder` leaves it so)."""
+    if not os.environ[WHOLE]:
+        left_out = [item for item in items if is_long(item.path.relative_to(ROOT).as_posix())]
+        items[:] = [item for item in items if not is_long(item.path.relative_to(ROOT).as_posix())]
+        config.hook.pytest_deselected(items=left_out)
     files: dict[str, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path.relative_to(ROOT).as_posix(), []).append(item)
     items[:] = [item for name in in_good_order(list(files)) for item in files[name]]
+
+
+def is_long(name: str) -> bool:
+    """Whether the default suite leaves this file out; its name is relative to tests/."""
+    return name in LONG or name.startswith("browser/")
 
 
 def in_good_order(names: list[str]) -> list[str]:

@@ -22,12 +22,16 @@ from tests.endings import end_lab
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 try:
     from playwright.sync_api import Page, expect, sync_playwright
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
 except ImportError:
     CHROMIUM = None
+# A page, a server, trainings and a supervisor on two busy cores: a test may begin again once, and the summary tells so.
 in_chromium = [
     pytest.mark.browser,
+    pytest.mark.flaky(reruns=1),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium) and playwright"),
 ]
+PATIENCE_MS = 180_000
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "test-artifacts"
 IDLE = '[data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
@@ -87,8 +91,8 @@ def page(request: pytest.FixtureRequest) -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.set_default_timeout(90_000)
-        expect.set_options(timeout=90_000)
+        opened.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         said: list[str] = []
         opened.on("console", lambda message: said.append(f"{message.type}: {message.text[:400]}"))
         opened.on("pageerror", lambda error: said.append(f"uncaught: {error}"))
@@ -112,10 +116,65 @@ def visit(page: Page, server: Server, path: str = "") -> float:
     return drawn_s
 
 
+def settle(page: Page, quiet_s: float = 0.6) -> None:
+    """Wait until the page has stood still for a while: a click whose answer has not begun looks idle too.
+
+    A page with a live part may never stand still on a busy machine: half a minute at most.
+    """
+    began = quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < quiet_s and time.monotonic() - began < 30:
+        if page.locator(IDLE).count() == 0:
+            page.wait_for_selector(IDLE)
+            quiet_since = time.monotonic()
+        page.wait_for_timeout(50)
+
+
+def press(page: Page, element: Any, key: str, shows: Any, words: str) -> None:
+    """Press Home or End on an element until the page shows it: a key is lost if it is drawn again meanwhile."""
+    assert key in ("Home", "End"), "any other key goes too far when it is pressed again"
+    settle(page)
+
+    def done() -> bool:
+        element.focus()
+        page.keyboard.press(key)
+        page.wait_for_timeout(100)
+        return bool(shows())
+
+    wait_for(done, words)
+
+
+def from_menu(page: Page, menu: Any, entry: Any, has_happened: Any, words: str) -> None:
+    """Open a menu and click its entry until that has had its effect: a menu closes when the page is drawn again."""
+
+    def done() -> bool:
+        if has_happened():
+            return True
+        settle(page)
+        if not entry.is_visible():
+            menu.click()
+        with contextlib.suppress(PlaywrightTimeout):  # it closed under the mouse
+            entry.click(timeout=3_000)
+        deadline = time.monotonic() + 5
+        while not has_happened() and time.monotonic() < deadline:
+            page.wait_for_timeout(100)
+        return bool(has_happened())
+
+    wait_for(done, words)
+
+
 def shot(page: Page, name: str) -> None:
     """A picture of the page in light, dark and narrow."""
     ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
+    photograph(page, ARTIFACTS / f"{name}.png", full_page=True)
+
+
+def photograph(page: Page, path: Path, **options: Any) -> None:
+    """A screenshot; tried again where a busy Chromium draws no frame for half a minute."""
+    for _ in range(2):
+        with contextlib.suppress(PlaywrightTimeout):
+            page.screenshot(path=path, timeout=30_000, **options)
+            return
+    page.screenshot(path=path, **options)
 
 
 def wait_for(condition: Any, words: str, seconds: float = 180.0) -> None:

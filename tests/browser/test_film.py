@@ -6,7 +6,7 @@ from typing import Any
 
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from tests.browser.conftest import Server, expect, in_chromium, shot, visit, wait_for
+from tests.browser.conftest import Server, expect, in_chromium, press, settle, shot, visit, wait_for
 from tests.pages.run_folders import make_run, write_preview
 
 pytestmark = in_chromium
@@ -23,11 +23,10 @@ def test_two_sliders_move_the_film_it_plays_along_either_and_follows_the_trainin
     training, denoising = (page.get_by_role("slider", name=f"{axis} step") for axis in ("Training", "Denoising"))
     canvas = page.get_by_role("img", name="What the sampler holds")
     expect(page.get_by_text("step 40 of 100")).to_be_visible()
+    settle(page)
     last = canvas.evaluate(PICTURE)
-    training.focus()
-    page.keyboard.press("Home")
+    press(page, training, "Home", lambda: canvas.evaluate(PICTURE) != last, "the training does not change the picture")
     expect(page.get_by_text("step 0 of 100")).to_be_visible()
-    wait_for(lambda: canvas.evaluate(PICTURE) != last, "the picture does not change with the training")
     denoising.focus()
     page.keyboard.press("ArrowLeft")
     expect(page.get_by_text("t = 999")).to_be_visible()

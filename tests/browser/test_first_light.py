@@ -13,7 +13,7 @@ from typing import Any
 from core.jobs.observed import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from tests.browser.conftest import IDLE, Server, expect, in_chromium, shot, visit, wait_for
+from tests.browser.conftest import IDLE, Server, expect, in_chromium, settle, shot, visit, wait_for
 
 pytestmark = in_chromium
 
@@ -54,7 +54,7 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
     expect(page.get_by_text("Different from quick")).to_be_visible()
     shot(page, "2-train")
     page.get_by_role("button", name="Start").click()
-    expect(page.get_by_text(re.compile("step [0-9,]+ of 40"))).to_be_visible(timeout=120_000)
+    expect(page.get_by_text(re.compile("step [0-9,]+ of 40"))).to_be_visible()
     vae = newest(server, "vae")
     wait_for(lambda: lines(vae) >= 1, "the VAE logged nothing")
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
@@ -78,13 +78,13 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
     expect(page.get_by_text(re.compile("running · U-Net")).first).to_be_visible()
 
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text(re.compile("stopped · U-Net")).first).to_be_visible(timeout=120_000)
+    expect(page.get_by_text(re.compile("stopped · U-Net")).first).to_be_visible()
     assert observed_status(unet).state is RunState.STOPPED
     assert 0 < unet.status().step < 160
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
     shot(page, "5-stopped")
     page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_text(re.compile("finished · U-Net")).first).to_be_visible(timeout=120_000)
+    expect(page.get_by_text(re.compile("finished · U-Net")).first).to_be_visible()
     assert unet.status().step == 160
     steps = [json.loads(line)["step"] for line in unet.metrics_path.read_text().splitlines()]
     assert steps == sorted(set(steps))
@@ -92,11 +92,12 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
 
     page.get_by_role("button", name="Generate").click()
     scrubber = page.get_by_test_id("scrubber")
-    expect(scrubber).to_have_attribute("data-ready", "1", timeout=120_000)
+    expect(scrubber).to_have_attribute("data-ready", "1")
     last = int(scrubber.get_attribute("data-frame"))
     assert last == unet.settings.sampling.num_inference_steps
     shadow = scrubber.locator("canvas.noisy")
     clean = shadow.evaluate("(canvas) => canvas.toDataURL()")
+    settle(page)
     scrubber.focus()
     page.keyboard.press("ArrowLeft")
     expect(scrubber).to_have_attribute("data-frame", str(last - 1))
@@ -109,7 +110,7 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
     assert shadow.evaluate("(canvas) => canvas.toDataURL()") != clean, "noise and picture look the same"
     shot(page, "7-generate-noise")
     page.get_by_role("button", name="Play", exact=True).click()
-    expect(scrubber).to_have_attribute("data-frame", str(last), timeout=20_000)
+    expect(scrubber).to_have_attribute("data-frame", str(last))
     assert shadow.evaluate("(canvas) => canvas.toDataURL()") == clean
     shot(page, "8-generate")
     times = scrubber.evaluate(MOVES)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
 from core.runs.store import RunStore
 from core.training import train_vae
-from tests.browser.conftest import IDLE, Server, expect, in_chromium, shot, visit, wait_for
+from tests.browser.conftest import Server, in_chromium, press, settle, shot, visit, wait_for
 from tests.browser.test_schedulers import PICTURE, errors
 from tests.pages.conftest import TINY
 from tests.pages.run_folders import tiny_settings
@@ -24,34 +25,18 @@ def test_hovering_shows_pictures_and_two_clicks_are_walked_between(page: Any, se
     visit(page, server, f"latents?run={vae.id}&view=Map")
     cloud = page.locator(".scatter")
     wait_for(lambda: cloud.get_attribute("data-ready") == "1", "the pictures of the map did not come")
-    cloud.focus()
-    page.keyboard.press("ArrowRight")
-    assert cloud.get_attribute("data-hovered") == "0"
-    tip = page.locator(".tip")
-    expect(tip).to_be_visible()
-    first = tip.locator("canvas").evaluate(PICTURE)
-    page.keyboard.press("ArrowRight")
-    assert tip.locator("canvas").evaluate(PICTURE) != first
-    page.keyboard.press("Enter")  # picks picture 2 as B
-    page.wait_for_url(re.compile(r"points=\d+-2(&|$)"))
-    page.wait_for_selector(IDLE)
-    page.keyboard.press("Escape")  # nothing is hovered until the mouse is over a picture
-    box = page.locator(".cloud").bounding_box()
-    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.move(*middle)
-    nearest = ring_of_hovers(page, cloud, middle)
-    page.mouse.down()
-    page.mouse.up()
-    page.wait_for_url(re.compile(rf"points=2-{nearest + 1}(&|$)"))
+    settle(page)
+    wait_for(lambda: second_is_picked(page, cloud), "the keyboard does not pick the second picture")
+    settle(page)
+    wait_for(lambda: clicked_is_picked(page, cloud), "the mouse does not pick a picture")
+    settle(page)  # the walk of the two points before stands there until the new one comes
     walk = page.get_by_test_id("scrubber").first
     wait_for(lambda: walk.get_attribute("data-ready") == "1", "the walk did not come")
     range_of = walk.locator("input[type=range]")
-    range_of.focus()
     canvas = walk.locator("canvas.noisy")
-    page.keyboard.press("Home")
+    press(page, range_of, "Home", lambda: range_of.input_value() == "0", "the walk does not go back to its start")
     start = canvas.evaluate(PICTURE)
-    page.keyboard.press("End")
-    wait_for(lambda: canvas.evaluate(PICTURE) != start, "the walk stands still")
+    press(page, range_of, "End", lambda: canvas.evaluate(PICTURE) != start, "the walk stands still")
     shot(page, "latents-map")
     assert complaints == []
 
@@ -64,6 +49,7 @@ def test_the_map_in_space_turns_when_it_is_dragged(page: Any, server: Server) ->
     visit(page, server, f"latents?run={vae.id}&view=Map&map-in=3-D")
     canvas = page.locator(".cloud")
     wait_for(lambda: page.locator(".scatter").get_attribute("data-ready") == "1", "the pictures did not come")
+    settle(page)
     before, link = canvas.evaluate(PICTURE), page.url
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 200)
@@ -74,12 +60,50 @@ def test_the_map_in_space_turns_when_it_is_dragged(page: Any, server: Server) ->
     assert page.url == link  # turning picks nothing
 
 
+FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+def second_is_picked(page: Any, cloud: Any) -> bool:
+    """Go there by keys and pick it as B; begun again when the page drew itself again meanwhile, which forgets a key."""
+    cloud.focus()
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    tip = page.locator(".tip")
+    if not tip.is_visible() or cloud.get_attribute("data-hovered") != "0":
+        return False
+    first = tip.locator("canvas").evaluate(PICTURE)
+    page.keyboard.press("ArrowRight")
+    if cloud.get_attribute("data-hovered") != "1":
+        return False
+    assert tip.locator("canvas").evaluate(PICTURE) != first, "two pictures look the same"
+    page.keyboard.press("Enter")
+    with contextlib.suppress(Exception):
+        page.wait_for_url(re.compile(r"points=\d+-2(&|$)"), timeout=10_000)
+        return True
+    return False
+
+
+def clicked_is_picked(page: Any, cloud: Any) -> bool:
+    """Look for a picture with the mouse and click it; begun again when the page drew itself again meanwhile."""
+    page.keyboard.press("Escape")  # nothing is hovered until the mouse is over a picture
+    box = page.locator(".cloud").bounding_box()
+    nearest = ring_of_hovers(page, cloud, (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
+    if nearest < 0:
+        return False
+    page.mouse.down()
+    page.mouse.up()
+    with contextlib.suppress(Exception):
+        page.wait_for_url(re.compile(rf"points=\d+-{nearest + 1}(&|$)"), timeout=10_000)
+        return True
+    return False
+
+
 def ring_of_hovers(page: Any, cloud: Any, middle: tuple[float, float]) -> int:
-    """Go outwards from the middle until a picture is under the mouse; its number."""
-    for reach in range(0, 220, 8):
+    """Go outwards from the middle until a picture is under the mouse; its number, -1 for none."""
+    for reach in range(0, 220, 6):
         page.mouse.move(middle[0] + reach, middle[1] + reach / 3)
-        page.wait_for_timeout(50)  # a move is told at the next display frame
+        page.evaluate(FRAMES)  # a move is told at the next display frame
         found = int(cloud.get_attribute("data-hovered"))
         if found >= 0:
             return found
-    raise AssertionError("no picture under the mouse anywhere")
+    return -1

@@ -20,7 +20,7 @@ from core.jobs.queue import Queue
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.state import WHO_COOKIE
-from tests.browser.conftest import IDLE, Server, expect, in_chromium, shot, wait_for
+from tests.browser.conftest import IDLE, PATIENCE_MS, Server, expect, from_menu, in_chromium, shot, wait_for
 
 pytestmark = in_chromium
 GB = 10**9
@@ -67,7 +67,7 @@ def person(page: Any, server: Server, name: str) -> Any:
     if name:
         context.add_cookies([{"name": WHO_COOKIE, "value": name, "url": f"http://127.0.0.1:{server.port}"}])
     opened = context.new_page()
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(PATIENCE_MS)
     opened.goto(f"http://127.0.0.1:{server.port}/machine")
     opened.wait_for_selector("h1")
     opened.wait_for_selector(IDLE)
@@ -83,6 +83,12 @@ def order(store_root: Path) -> list[str]:
     return [job.run_id for job in Queue(store_root).jobs()]
 
 
+def asks_to_take_out(opened: Any, run: Run) -> None:
+    menu = opened.locator(f".st-key-queue-menu-{run.id}").get_by_role("button")
+    entry, dialog = opened.get_by_text("Take out", exact=True).first, opened.get_by_test_id("stDialog")
+    from_menu(opened, menu, entry, dialog.is_visible, "the menu does not ask whether to take the run out")
+
+
 def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], stranger: int) -> None:
     first, second = waiting
     ana, new = person(page, server, "Ana"), person(page, server, "")
@@ -95,10 +101,8 @@ def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], st
     wait_for(lambda: ("moved in the queue", "Ana") in events(second), "the move is not on record", 30)
     # an open menu closes when its row moves: the other browser shall have seen the move
     expect(new.locator(f".st-key-queue-up-{second.id}").get_by_role("button")).to_be_disabled()
-    new.wait_for_selector(IDLE)
 
-    new.locator(f".st-key-queue-menu-{first.id}").get_by_role("button").click()
-    new.get_by_text("Take out", exact=True).click()
+    asks_to_take_out(new, first)
     dialog = new.get_by_test_id("stDialog")
     expect(dialog.get_by_text("Take out a run of Ana?")).to_be_visible()
     new.wait_for_timeout(5000)  # the page behind it has been drawn twice meanwhile
@@ -107,12 +111,11 @@ def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], st
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_have_count(0)
     assert observed_status(first).state == "queued"
-    new.wait_for_timeout(2000)  # the page is drawn again, and an open menu with it
 
-    new.locator(f".st-key-queue-menu-{first.id}").get_by_role("button").click()
-    new.get_by_text("Take out", exact=True).click()
-    dialog.get_by_label("Your name").fill("Bob")
-    new.keyboard.press("Enter")
+    asks_to_take_out(new, first)
+    field = dialog.get_by_label("Your name")
+    field.fill("Bob")
+    field.press("Enter")
     expect(dialog.get_by_text("Bob", exact=True)).to_be_visible()
     dialog.get_by_role("button", name="Take out").click()
     wait_for(lambda: observed_status(first).state == "stopped", "it was not taken out", 30)
@@ -122,7 +125,8 @@ def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], st
     expect(new.get_by_test_id("stPopover").first).to_contain_text("Bob")
     wait_for(lambda: "lab-who=Bob" in new.evaluate("document.cookie"), "the name is not remembered", 30)
 
-    ana.locator(f".st-key-queue-menu-{second.id}").get_by_role("button").click()
-    ana.get_by_text("Hold", exact=True).click()
+    queue = Queue(first.folder.parent)
+    menu = ana.locator(f".st-key-queue-menu-{second.id}").get_by_role("button")
+    from_menu(ana, menu, ana.get_by_text("Hold", exact=True), lambda: queue.job(second.id).state == "paused",
+              "it is not held")  # fmt: skip
     expect(new.get_by_text("on hold")).to_be_visible()
-    assert Queue(first.folder.parent).job(second.id).state == "paused"

@@ -11,7 +11,7 @@ import pytest
 
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from tests.browser.conftest import Server, expect, in_chromium, visit, wait_for
+from tests.browser.conftest import Server, expect, in_chromium, settle, visit, wait_for
 from tests.pages.run_folders import finished, make_run
 
 pytestmark = in_chromium
@@ -41,13 +41,14 @@ def test_ticks_stay_with_their_runs_when_a_new_one_comes_and_the_link_compares_t
     runs = [make_run(store, name=f"run {number}", owner="ana") for number in range(4)]
     visit(page, server, "runs")
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
-    page.wait_for_timeout(1000)
+    settle(page, 1.0)
     tick(page, 0)
     expect(page.get_by_text("1 ticked")).to_be_visible()
     make_run(store, name="newest", owner="ana")
     wait_for(lambda: "newest" in (page.get_by_test_id("stDataFrame").last.text_content() or ""), "it is not listed", 40)
-    page.wait_for_timeout(2000)
+    settle(page, 1.5)
     tick(page, 3)
+    expect(page.get_by_text("2 ticked")).to_be_visible()
     page.get_by_role("button", name="Compare 2").click()
     page.wait_for_url("**/runs?compare=*")
     assert page.url.endswith(f"compare={runs[3].id}%2C{runs[1].id}")
@@ -56,7 +57,8 @@ def test_ticks_stay_with_their_runs_when_a_new_one_comes_and_the_link_compares_t
 def test_a_click_on_a_row_opens_the_run(page: Any, server: Server) -> None:
     run = make_run(RunStore(server.folder / "runs"), name="the one", owner="ana")
     visit(page, server, "runs")
-    page.wait_for_timeout(1000)
+    expect(page.get_by_test_id("data-grid-canvas")).to_be_visible()
+    settle(page, 1.0)
     box = page.get_by_test_id("stDataFrame").bounding_box()
     page.mouse.click(box["x"] + 200, box["y"] + 56)
     page.wait_for_url(f"**/runs?run={run.id}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.browser.conftest import Server, expect, in_chromium, shot, visit, wait_for
+from tests.browser.conftest import Server, expect, in_chromium, press, shot, visit, wait_for
 
 pytestmark = in_chromium
 PICTURE = "(canvas) => canvas.toDataURL()"
@@ -24,12 +24,9 @@ def test_a_digit_dissolves_under_the_slider_and_a_link_shows_the_same(page: Any,
     expect(slider).to_be_visible()
     canvas = page.locator("canvas.noisy")
     expect(canvas).to_be_visible()
-    slider.focus()
-    page.keyboard.press("Home")
-    page.wait_for_timeout(200)
+    press(page, slider, "Home", lambda: slider.input_value() == slider.get_attribute("min"), "no t = 0")
     clean = canvas.evaluate(PICTURE)
-    page.keyboard.press("End")
-    wait_for(lambda: canvas.evaluate(PICTURE) != clean, "the picture does not change with t")
+    press(page, slider, "End", lambda: canvas.evaluate(PICTURE) != clean, "the picture does not change with t")
     expect(page.get_by_text("linear has lost the digit")).to_be_visible()
     pills = page.get_by_test_id("stButtonGroup").filter(has_text="scaled_linear")
     pills.get_by_role("button", name="sigmoid", exact=True).click()
@@ -45,10 +42,10 @@ def test_a_digit_dissolves_under_the_slider_and_a_link_shows_the_same(page: Any,
 def test_the_self_test_draws_its_curves_for_every_schedule(page: Any, server: Server) -> None:
     complaints = errors(page)
     visit(page, server, "schedulers?view=Self-test")
-    expect(page.get_by_text("Error of the path, lower is better")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Error of the path, lower is better")).to_be_visible()
     page.get_by_role("combobox", name="Schedule").click()
     page.get_by_role("option", name="cosine").click()
-    expect(page.get_by_text("Refused here: heun")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("Refused here: heun")).to_be_visible()
     shot(page, "self-test")
     views = page.get_by_test_id("stButtonGroup").filter(has_text="Self-test")
     views.get_by_text("Samplers", exact=True).click()

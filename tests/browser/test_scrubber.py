@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.browser.conftest import IDLE, Server, expect, in_chromium, shot, visit, wait_for
+from tests.browser.conftest import Server, expect, in_chromium, press, settle, shot, visit, wait_for
 
 pytestmark = in_chromium
 PICTURE = "(canvas) => canvas.toDataURL()"
@@ -17,7 +17,7 @@ def test_digits_of_the_demo_are_scrubbed_enlarged_and_branched(page: Any, server
     visit(page, server, "generate?run=model:mnist-demo&steps=4")
     scrubber = page.locator(READY).first
     expect(scrubber).to_be_visible()
-    page.wait_for_selector(IDLE)
+    settle(page)
     canvases = scrubber.locator(".panels canvas")
     shown = canvases.count()
     layer = scrubber.locator(".chips").get_by_role("button", name="Noise", exact=True)
@@ -26,14 +26,11 @@ def test_digits_of_the_demo_are_scrubbed_enlarged_and_branched(page: Any, server
     slider = scrubber.get_by_role("slider", name="Denoising step")
     held = scrubber.get_by_role("img", name="What the sampler holds").first
     last = held.evaluate(PICTURE)
-    slider.focus()
-    page.keyboard.press("Home")
-    wait_for(lambda: held.evaluate(PICTURE) != last, "Home does not show the noise")
+    press(page, slider, "Home", lambda: held.evaluate(PICTURE) != last, "Home does not show the noise")
     noise = held.evaluate(PICTURE)
     page.keyboard.press("ArrowRight")
     wait_for(lambda: held.evaluate(PICTURE) != noise, "the arrow does not move the step")
-    page.keyboard.press("End")
-    wait_for(lambda: held.evaluate(PICTURE) == last, "End does not show the digits again")
+    press(page, slider, "End", lambda: held.evaluate(PICTURE) == last, "End does not show the digits again")
     page.keyboard.press("ArrowLeft")
     held.click(position={"x": 12, "y": 12})
     expect(scrubber.locator("aside.large")).to_be_visible()

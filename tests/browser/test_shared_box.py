@@ -9,7 +9,7 @@ from core.jobs.observed import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from lab.state import WHO_COOKIE
-from tests.browser.conftest import IDLE, Server, expect, in_chromium, shot, wait_for
+from tests.browser.conftest import IDLE, PATIENCE_MS, Server, expect, from_menu, in_chromium, settle, shot, wait_for
 from tests.browser.test_first_light import choose, fill
 
 pytestmark = in_chromium
@@ -20,7 +20,7 @@ def person(page: Any, server: Server, name: str) -> Any:
     context = page.context.browser.new_context(viewport={"width": 1280, "height": 1000})
     context.add_cookies([{"name": WHO_COOKIE, "value": name, "url": f"http://127.0.0.1:{server.port}"}])
     opened = context.new_page()
-    opened.set_default_timeout(90_000)
+    opened.set_default_timeout(PATIENCE_MS)
     return opened
 
 
@@ -39,13 +39,14 @@ def train(opened: Any, server: Server, name: str, steps: int) -> Run:
     fill(opened, "VAE steps", str(steps))
     fill(opened, "run name", name)
     opened.get_by_role("button", name=re.compile("^(Start|Queue)")).dblclick()
-    expect(opened.get_by_role("heading", name=name)).to_be_visible(timeout=120_000)
+    expect(opened.get_by_role("heading", name=name)).to_be_visible()
     made = [run for run in store.list() if run.id not in before]
     assert len(made) == 1, "a double click started it twice"
     return made[0]
 
 
 def stop(opened: Any) -> None:
+    settle(opened)
     opened.get_by_role("button", name="Stop", exact=True).click()
 
 
@@ -92,19 +93,17 @@ def test_two_people_share_one_box(page: Any, server: Server) -> None:
     assert events(first, "stop requested") == ["Ben", "Ana"]
 
     visit(ana, server, f"runs?run={first.id}")
-    expect(ana.get_by_text("process gone").first).to_be_visible()  # the page is drawn again then, and its menus close
-    ana.get_by_role("button", name="more_vert").click()
-    ana.get_by_role("button", name="Delete").click()
-    wait_for(lambda: not first.folder.exists(), "it is not deleted")
+    expect(ana.get_by_text("process gone").first).to_be_visible()
+    menu = ana.get_by_role("button", name="more_vert")
+    from_menu(ana, menu, ana.get_by_role("button", name="Delete"), lambda: not first.folder.exists(), "it is there")
     shot(ana, "shared-4-deleted")
     ana.get_by_role("button", name="Undo").click()
     wait_for(lambda: first.folder.exists(), "it is not brought back")
     assert (events(first, "deleted"), events(first, "restored")) == (["Ana"], ["Ana"])
 
     visit(ben, server, f"runs?run={first.id}")
-    ben.get_by_role("button", name="more_vert").click()
-    ben.get_by_role("button", name="Delete").first.click()
-    expect(ben.get_by_text("Delete a run of Ana?")).to_be_visible()
+    menu, asked = ben.get_by_role("button", name="more_vert"), ben.get_by_text("Delete a run of Ana?")
+    from_menu(ben, menu, ben.get_by_role("button", name="Delete").first, asked.is_visible, "nobody asks")
     ben.locator(".st-key-confirm-yes button").click()
     wait_for(lambda: not first.folder.exists(), "it is not deleted")
     visit(ana, server, "machine")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from core.runs.store import RunStore
-from tests.browser.conftest import ARTIFACTS, Server, in_chromium, visit, wait_for
+from tests.browser.conftest import ARTIFACTS, Server, in_chromium, photograph, visit, wait_for
 from tests.pages.run_folders import broken, ended_badly, finished, hostile, running
 
 pytestmark = in_chromium
@@ -73,7 +73,7 @@ def faults(page: Any, folder: Path, name: str) -> list[str]:
         whole = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
         page.set_viewport_size({"width": width, "height": max(900, min(whole + 60, 3000))})
         page.wait_for_timeout(200)
-        page.screenshot(path=folder / f"{look}.png")
+        photograph(page, folder / f"{look}.png")
         if page.get_by_test_id("stException").count():
             found.append(f"{look}: an exception is shown")
         found += [f"{look}: {pixels} px wider than the window" for pixels in page.evaluate(TOO_WIDE) if pixels > 1]
