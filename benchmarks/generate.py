@@ -1,4 +1,4 @@
-"""From a click to the first picture: ten digits, 20 steps, guidance on, on the CPU: `python -m benchmarks.generate RUN`
+"""From a click to the first picture, ten digits, 20 steps, guidance, on the CPU: `python -m benchmarks.generate SOURCE`
 
 Once in the service (until the first predicted picture, and until all is drawn and packed for the browser), once in real
 Chromium: the button of the next seed is clicked on the page Generate, and the time runs until a display frame has a
@@ -13,11 +13,10 @@ import time
 from typing import Any
 
 from benchmarks.in_chromium import IDLE, keep, served, summary, window
-from core.config.load import load_config
-from core.jobs.service import open_store
 from core.sampling.recipe import Recipe
 from lab.components.generate_show import pack_drawing
 from lab.services import models
+from lab.services.model_sources import facts_of, model_sources
 
 STEPS, GUIDANCE, PICTURES = 20, 1.5, 10
 LIMIT_MS = 1500
@@ -46,16 +45,21 @@ WATCH = """async (button) => {
 }"""
 
 
-def in_service(run_id: str, repeats: int) -> dict[str, Any]:
+def newest_step_of(source: str) -> int:
+    """The step of its newest checkpoint."""
+    return next(found.steps[0] for found in model_sources() if found.key == source)
+
+
+def in_service(source: str, repeats: int) -> dict[str, Any]:
     """Milliseconds until the first picture, until the drawing is there, and until it is packed."""
-    run = open_store(load_config()).get(run_id)
-    step = models.newest_step(run)
+    settings = facts_of(source).settings
+    step = newest_step_of(source)
     times: dict[str, list[float]] = {"first": [], "drawn": [], "packed": []}
     for repeat in range(repeats + 1):
         first: list[float] = []
         recipe = Recipe(
-            source=run.id, step=step, labels=tuple(range(PICTURES)), seeds=(repeat,) * PICTURES,
-            sampler=run.settings.sampling.sampler, num_inference_steps=STEPS, guidance_scale=GUIDANCE,
+            source=source, step=step, labels=tuple(range(PICTURES)), seeds=(repeat,) * PICTURES,
+            sampler=settings.sampling.sampler, num_inference_steps=STEPS, guidance_scale=GUIDANCE,
         )  # fmt: skip
         begun = time.perf_counter()
 
@@ -72,11 +76,11 @@ def in_service(run_id: str, repeats: int) -> dict[str, Any]:
     return {name: summary(values) for name, values in times.items()}
 
 
-def in_chromium(run_id: str, repeats: int) -> dict[str, Any]:
+def in_chromium(source: str, repeats: int) -> dict[str, Any]:
     """Milliseconds from the click, in one window of 1280 × 900."""
     found: dict[str, list[float]] = {"first": [], "done": []}
     with served() as address, window() as page:
-        page.goto(f"{address}/generate?run={run_id}&steps={STEPS}&guidance={GUIDANCE}&seed=100")
+        page.goto(f"{address}/generate?run={source}&steps={STEPS}&guidance={GUIDANCE}&seed=100")
         page.locator('[data-testid="scrubber"][data-ready="1"]').wait_for()
         for repeat in range(repeats + 1):
             page.wait_for_selector(IDLE)
@@ -91,19 +95,19 @@ def in_chromium(run_id: str, repeats: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", metavar="RUN", help="a trained U-Net run")
+    parser.add_argument("source", metavar="SOURCE", help="a trained U-Net run, or a model folder: model:mnist-demo")
     parser.add_argument("--repeats", type=int, default=12)
     parser.add_argument("--label", default="", help="added to the name of the result file")
     options = parser.parse_args()
-    run = open_store(load_config()).get(options.run)
     result = {
+        "source": options.source,
         "pictures": PICTURES,
         "steps": STEPS,
         "guidance": GUIDANCE,
         "limit_ms": LIMIT_MS,
         "repeats": options.repeats,
-        "service": in_service(run.id, options.repeats),
-        "chromium": in_chromium(run.id, options.repeats),
+        "service": in_service(options.source, options.repeats),
+        "chromium": in_chromium(options.source, options.repeats),
     }
     keep("generate", result, options.label)
 

@@ -1,4 +1,4 @@
-"""The denoising scrubber in real Chromium, its payload and what a move takes: `python -m benchmarks.scrubber RUN`
+"""The denoising scrubber in real Chromium, its payload and what a move takes: `python -m benchmarks.scrubber SOURCE`
 
 Draws ten pictures, one a class, and 64, in fifty steps with guidance and all four layers, and weighs what the browser
 gets of each. Then serves the lab on the runs folder of LAB_RUNS, opens the ten, shows all four layers, and makes 200
@@ -13,12 +13,12 @@ import argparse
 import time
 from typing import Any
 
+from benchmarks.generate import newest_step_of
 from benchmarks.in_chromium import IDLE, keep, served, summary, window
-from core.config.load import load_config
-from core.jobs.service import open_store
 from core.sampling.recipe import Recipe
 from lab.components.generate_show import pack_drawing
 from lab.services import models
+from lab.services.model_sources import facts_of
 
 STEPS, SEED, GUIDANCE = 50, 0, 1.5
 LIMITS_KB = {10: 400, 64: 2500}
@@ -45,15 +45,15 @@ MOVE = """async (root, moves) => {
 }"""
 
 
-def payload_of(run: str, count: int) -> dict[str, Any]:
+def payload_of(source: str, count: int) -> dict[str, Any]:
     """Bytes that the browser gets of `count` pictures, and what drawing and packing them took."""
-    found = open_store(load_config()).get(run)
-    classes = len(models.classes_of(found))
+    facts = facts_of(source)
+    classes = len(facts.class_names)
     begun = time.process_time()
     drawing = models.draw_recipe(
         Recipe(
-            source=found.id, step=models.newest_step(found), labels=tuple(place % classes for place in range(count)),
-            seeds=tuple(range(SEED, SEED + count)), sampler=found.settings.sampling.sampler, num_inference_steps=STEPS,
+            source=source, step=newest_step_of(source), labels=tuple(place % classes for place in range(count)),
+            seeds=tuple(range(SEED, SEED + count)), sampler=facts.settings.sampling.sampler, num_inference_steps=STEPS,
             guidance_scale=GUIDANCE,
         ),
         with_layers=True,
@@ -67,10 +67,10 @@ def payload_of(run: str, count: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def moved(run: str, moves: int) -> dict[str, Any]:
+def moved(source: str, moves: int) -> dict[str, Any]:
     """Milliseconds a move, in one window of 1280 × 900."""
     with served() as address, window() as page:
-        page.goto(f"{address}/generate?run={run}&steps={STEPS}&guidance={GUIDANCE}&seed={SEED}")
+        page.goto(f"{address}/generate?run={source}&steps={STEPS}&guidance={GUIDANCE}&seed={SEED}")
         root = page.locator('[data-testid="scrubber"][data-ready="1"]')
         root.wait_for()
         page.wait_for_selector(IDLE)
@@ -94,15 +94,15 @@ def moved(run: str, moves: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", metavar="RUN", help="a trained U-Net run")
+    parser.add_argument("source", metavar="SOURCE", help="a trained U-Net run, or a model folder: model:mnist-demo")
     parser.add_argument("--moves", type=int, default=200)
     parser.add_argument("--label", default="", help="added to the name of the result file")
     options = parser.parse_args()
-    run = open_store(load_config()).get(options.run)
     result = {
+        "source": options.source,
         "steps": STEPS,
-        "payloads": [payload_of(run.id, count) for count in LIMITS_KB],
-        **moved(run.id, options.moves),
+        "payloads": [payload_of(options.source, count) for count in LIMITS_KB],
+        **moved(options.source, options.moves),
     }
     keep("scrubber", result, options.label)
 
