@@ -60,7 +60,7 @@ def test_two_people_share_one_box(page: Any, server: Server) -> None:
     wait_for(lambda: observed_status(first).state is RunState.RUNNING and first.status().step > 5, "it never trained")
     assert first.info.owner == "Ana"
 
-    second = train(ben, server, "Ben's VAE", 150)
+    second = train(ben, server, "Ben's VAE", 10)
     assert second.info.owner == "Ben"
     expect(ben.get_by_text(re.compile("Next in the queue|Place 1"))).to_be_visible()
     assert observed_status(second).state is RunState.QUEUED

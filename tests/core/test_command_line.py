@@ -21,6 +21,7 @@ from core.jobs.processes import is_alive
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
+from tests.brief_judge import brief_judges
 from tests.endings import end_lab
 
 TINY = {
@@ -288,7 +289,8 @@ def test_a_unet_that_contradicts_its_vae_run_is_refused(trained, option):
 
 
 def test_evaluation_prints_a_table_and_keeps_a_report(trained):
-    done = trained("evaluate", "tiny", "--samples", 20, "--set", "evaluation.judge_epochs=1")
+    with brief_judges(min_steps=30):
+        done = trained("evaluate", "tiny", "--samples", 20, "--set", "evaluation.judge_epochs=1")
     assert done.returncode == 0, done.stderr
     assert "class accuracy" in done.stdout
     reports = list(trained.store.get("tiny").evaluations_dir.glob("*.json"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.services import latent_overviews
+from tests.brief_judge import brief_judges
 from tests.pages.run_folders import tiny_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unet(trained: Path, store: RunStore) -> Run:
     shutil.copytree(trained, store.root)
     return next(run for run in store.list() if run.info.kind == "unet")
+
+
+@pytest.fixture
+def quick_judge() -> Iterator[None]:
+    """Judges that are missing are trained for a second."""
+    with brief_judges(min_steps=20):
+        yield
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import struct
 import threading
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,14 +23,6 @@ from lab.services.drawing_looks import Nearest, looks_of
 from lab.services.model_sources import facts_of
 from tests.pages.conftest import OpenPage
 from tests.pages.test_generate import DEMO_STEP
-
-
-@pytest.fixture
-def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Callable[..., Any] = judge_module.train_judge
-    monkeypatch.setattr(
-        judge_module, "train_judge", lambda images, recipe, **more: real(images, replace(recipe, min_steps=20), **more)
-    )
 
 
 def drawn(run: Run) -> models.Drawing:

@@ -6,8 +6,6 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.evaluation.judge as judge_module
 from core.jobs.disk import CACHE_KINDS, cache_entries
 from core.latent import cache, projection
 from core.runs.run import Run
@@ -45,14 +42,6 @@ def vae_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vae(vae_lab: Path, store: RunStore) -> Run:
     shutil.copytree(vae_lab, store.root.parent, dirs_exist_ok=True)
     return store.list()[0]
-
-
-@pytest.fixture
-def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Callable[..., Any] = judge_module.train_judge
-    monkeypatch.setattr(
-        judge_module, "train_judge", lambda images, recipe, **more: real(images, replace(recipe, min_steps=20), **more)
-    )
 
 
 def chosen_of(run: Run) -> Chosen:

@@ -84,6 +84,7 @@ def test_a_name_that_is_taken_is_one_sentence(unet: Run, open_page: OpenPage) ->
     ]
 
 
+@pytest.mark.usefixtures("quick_judge")
 def test_the_card_has_the_figures_of_averaged_weights_and_the_judge_comes_along(unet: Run, open_page: OpenPage) -> None:
     step = newest_step(unet)
     write_report(unet, replace(REPORT, run_id=unet.id, step=step))

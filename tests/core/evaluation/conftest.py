@@ -64,7 +64,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Judged:
     order = np.random.default_rng(0).permutation(len(whole.heldout.labels))[:2000]
     half = len(order) // 2
     image_set = replace(whole, heldout=part_of(whole.heldout, order[half:]))
-    judge = train_judge(image_set, JudgeRecipe(seed=0, epochs=1), device=torch.device("cpu"))
+    judge = train_judge(image_set, JudgeRecipe(seed=0, epochs=1, min_steps=100), device=torch.device("cpu"))
     judge = replace(judge, folder=folder)
     split_features(judge, image_set, "train")
     return Judged(image_set=image_set, judge=judge, unseen=part_of(whole.heldout, order[:half]))

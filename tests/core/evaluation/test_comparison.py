@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from core.evaluation.comparison_results import (
 )
 from core.evaluation.grid import Axis, CellSettings, ComparisonRequest, cost_of
 from core.evaluation.metrics import FrechetReference, bootstrap_interval, resample_weights
+from tests.brief_judge import brief_judges
 from tests.core.conftest import TINY, Lab
 
 STEPS = 16  # training timesteps: the reference takes as many
@@ -81,6 +82,12 @@ class Trained:
 
     def files(self, name: str) -> ComparisonFolder:
         return results_folder(self.run, name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _brief() -> Iterator[None]:
+    with brief_judges(min_steps=30):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +9,12 @@ import scipy.ndimage
 import torch
 
 import core.evaluation.evaluate as evaluate_module
-import core.evaluation.judge as judge_module
 from core.config.schema import DiffusionSettings, EvaluationSettings, SamplingSettings, Settings, UnetSettings
 from core.config.schema import VaeSettings as VaeSection
-from core.data.arrays import ImageSet
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
 from core.evaluation.evaluate import Measures, evaluate, measure
-from core.evaluation.judge import Judge, JudgeRecipe, load_or_train, split_features, train_judge
+from core.evaluation.judge import load_or_train, split_features
 from core.evaluation.metrics import frechet_distance
 from core.latent.codec import LatentCodec, LatentScaling
 from core.models.unet import build_unet
@@ -26,6 +22,7 @@ from core.models.vae import build_vae
 from core.sampling.load import LoadedModel
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample
+from tests.brief_judge import brief_judges
 from tests.core.evaluation.conftest import Judged, toy_set
 
 TOY = toy_set()
@@ -58,12 +55,7 @@ def tiny_model(fingerprint: str = TOY.fingerprint) -> LoadedModel:
 @pytest.fixture(scope="module")
 def toy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy-cache")
-
-    def briefly(image_set: ImageSet, recipe: JudgeRecipe, **others: Any) -> Judge:
-        return train_judge(image_set, replace(recipe, min_steps=30), **others)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judge_module, "train_judge", briefly)
+    with brief_judges(min_steps=30):
         load_or_train(TOY, cache_dir=folder, epochs=1, device="cpu")
     return folder
 

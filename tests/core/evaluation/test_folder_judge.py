@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import core.evaluation.judge as judge_module
 from core.__main__ import main
 from core.config.schema import project_root
 from core.data.arrays import ImageSet, prepare
 from core.evaluation.folder_judge import judge_of_model_folder
-from core.evaluation.judge import Judge, load_kept, train_judge
+from core.evaluation.judge import Judge, load_kept
 from core.runs.run import Run
 from core.sampling.export import export_run
 from core.sampling.model_card import model_card
@@ -28,6 +26,7 @@ from core.sampling.model_files import ModelRefused
 from core.sampling.model_folder import load_model_folder
 from core.sampling.request import request_of
 from core.sampling.steps import sample
+from tests.brief_judge import brief_judges
 
 WEIGHTS, FACTS = "lab/judge/model.safetensors", "lab/judge/judge.json"
 
@@ -36,12 +35,7 @@ WEIGHTS, FACTS = "lab/judge/model.safetensors", "lab/judge/judge.json"
 def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """By the command, which trains the judge of scikit-learn's digits."""
     folder, root = tmp_path_factory.mktemp("judged") / "digits", trained.folder.parents[1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            judge_module,
-            "train_judge",
-            lambda images, recipe, **how: train_judge(images, replace(recipe, min_steps=1), **how),
-        )  # 3 passes instead of 300 steps
+    with brief_judges(min_steps=1), pytest.MonkeyPatch.context() as patch:
         for name in ("runs", "data", "cache"):
             patch.setenv(f"LAB_{name.upper()}", str(root / name))
         assert main(["export", trained.id, str(folder), "--with-judge"]) == 0

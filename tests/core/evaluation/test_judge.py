@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from core.evaluation.judge import (
     split_features,
     train_judge,
 )
+from tests.brief_judge import brief_judges
 from tests.core.evaluation.conftest import Judged, toy_set
 
 CPU = torch.device("cpu")
@@ -30,16 +31,10 @@ TOY = toy_set()
 
 
 @pytest.fixture
-def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def trainings() -> Iterator[list[int]]:
     """Every training really happens, with three steps; the list has one entry each."""
-    done: list[int] = []
-
-    def briefly(image_set: ImageSet, recipe: JudgeRecipe, **others: Any) -> Judge:
-        done.append(recipe.seed)
-        return train_judge(image_set, replace(recipe, min_steps=3, epochs=1), **others)
-
-    monkeypatch.setattr(module, "train_judge", briefly)
-    return done
+    with brief_judges(min_steps=3) as done:
+        yield done
 
 
 def judge_of(cache_dir: Path, image_set: ImageSet = TOY, *, epochs: int = 1, seed: int = 0) -> Judge:

@@ -15,7 +15,6 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-import core.evaluation.judge as judge_module
 from core.config.schema import EvaluationSettings, Settings, VaeSettings
 from core.data.arrays import ImageSet
 from core.errors import CheckpointError, UsageError
@@ -31,7 +30,6 @@ from core.evaluation.ceiling_results import (
     list_ceilings,
     subject_of,
 )
-from core.evaluation.judge import Judge, JudgeRecipe, train_judge
 from core.evaluation.report import report_rows
 from core.evaluation.vae_ceiling import picture_ssim, probe_scores, reconstruct, vae_ceiling
 from core.latent.codec import LatentCodec, LatentScaling
@@ -39,6 +37,7 @@ from core.models.vae import build_vae
 from core.runs.checkpoints import network_files, save_checkpoint
 from core.runs.run import Run
 from core.runs.store import RunStore
+from tests.brief_judge import brief_judges
 from tests.core.evaluation.conftest import toy_set
 from tests.core.evaluation.test_report import REPORT
 
@@ -104,11 +103,7 @@ def codec(noise: float = 0.0) -> LatentCodec:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    def briefly(image_set: ImageSet, recipe: JudgeRecipe, **others: Any) -> Judge:
-        return train_judge(image_set, replace(recipe, min_steps=30), **others)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judge_module, "train_judge", briefly)
+    with brief_judges(min_steps=30):
         yield tmp_path_factory.mktemp("cache")
 
 

@@ -28,6 +28,7 @@ from core.jobs.submit import signature_of, work_of
 from core.runs.listing import kept_step, last_checkpoint_in_words, run_row
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from tests.brief_judge import brief_judges
 from tests.core.conftest import TINY, Lab
 
 ROWS = Axis(setting="sampler", values=("unipc", "euler"))
@@ -35,7 +36,7 @@ COLUMNS = Axis(setting="num_inference_steps", values=(2, 4))
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A tiny U-Net run that takes 12 timesteps; tests add comparisons to it and change nothing else."""
     lab = Lab(tmp_path_factory.mktemp("comparing"))
     options = {**TINY, "diffusion.num_train_timesteps": 12, "train_unet.steps": 8, "train_vae.steps": 8,
@@ -47,7 +48,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab.train(unet)
     for run in (vae, unet):
         run.write_status(replace(run.status(), state=RunState.FINISHED))
-    return lab
+    with brief_judges(min_steps=30):
+        yield lab
 
 
 @pytest.fixture
