@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from core.runs.store import RunStore
+from lab.state import WHO_COOKIE
 from tests.endings import end_lab
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -106,14 +107,30 @@ def page(request: pytest.FixtureRequest) -> Iterator[Any]:
         browser.close()
 
 
+def person(page: Page, server: Server, name: str) -> Page:
+    """A browser of its own that remembers a name ('' for none yet)."""
+    context = page.context.browser.new_context(viewport={"width": 1280, "height": 1000})  # type: ignore[union-attr]
+    if name:
+        context.add_cookies([{"name": WHO_COOKIE, "value": name, "url": f"http://127.0.0.1:{server.port}"}])
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE_MS)
+    return opened
+
+
 def visit(page: Page, server: Server, path: str = "") -> float:
     """Open a page and wait until it is done; seconds until its title stood there."""
     started = time.monotonic()
     page.goto(f"http://127.0.0.1:{server.port}/{path}")
     page.wait_for_selector("h1")
     drawn_s = time.monotonic() - started
-    page.wait_for_selector(IDLE)
+    stand_still(page)
     return drawn_s
+
+
+def stand_still(page: Page) -> None:
+    """Wait until the page is done; a live part on a busy machine is never long, so half a minute at most."""
+    with contextlib.suppress(PlaywrightTimeout):
+        page.wait_for_selector(IDLE, timeout=30_000)
 
 
 def settle(page: Page, quiet_s: float = 0.6) -> None:
@@ -124,7 +141,7 @@ def settle(page: Page, quiet_s: float = 0.6) -> None:
     began = quiet_since = time.monotonic()
     while time.monotonic() - quiet_since < quiet_s and time.monotonic() - began < 30:
         if page.locator(IDLE).count() == 0:
-            page.wait_for_selector(IDLE)
+            stand_still(page)
             quiet_since = time.monotonic()
         page.wait_for_timeout(50)
 

@@ -19,8 +19,7 @@ from core.jobs.observed import observed_status
 from core.jobs.queue import Queue
 from core.runs.run import Run
 from core.runs.store import RunStore
-from lab.state import WHO_COOKIE
-from tests.browser.conftest import IDLE, PATIENCE_MS, Server, expect, from_menu, in_chromium, shot, wait_for
+from tests.browser.conftest import Server, expect, from_menu, in_chromium, person, shot, visit, wait_for
 
 pytestmark = in_chromium
 GB = 10**9
@@ -61,16 +60,10 @@ def waiting(server: Server) -> Iterator[list[Run]]:
     subprocess.run(["kill", str(facts["pid"])], check=False)
 
 
-def person(page: Any, server: Server, name: str) -> Any:
-    """The machine page in a browser of its own that remembers a name ('' for none yet)."""
-    context = page.context.browser.new_context(viewport={"width": 1280, "height": 1000})
-    if name:
-        context.add_cookies([{"name": WHO_COOKIE, "value": name, "url": f"http://127.0.0.1:{server.port}"}])
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE_MS)
-    opened.goto(f"http://127.0.0.1:{server.port}/machine")
-    opened.wait_for_selector("h1")
-    opened.wait_for_selector(IDLE)
+def at_the_machine(page: Any, server: Server, name: str) -> Any:
+    """The machine page as a person of that name sees it ('' for none yet)."""
+    opened = person(page, server, name)
+    visit(opened, server, "machine")
     expect(opened.get_by_role("button", name="More")).to_have_count(2)
     return opened
 
@@ -91,7 +84,7 @@ def asks_to_take_out(opened: Any, run: Run) -> None:
 
 def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], stranger: int) -> None:
     first, second = waiting
-    ana, new = person(page, server, "Ana"), person(page, server, "")
+    ana, new = at_the_machine(page, server, "Ana"), at_the_machine(page, server, "")
     expect(new.get_by_text("No room: others fill every device.")).to_be_visible()
     expect(new.get_by_text(f"pid {stranger}", exact=False)).to_be_visible()
     expect(new.get_by_text(getpass.getuser(), exact=True).first).to_be_visible()

@@ -8,26 +8,10 @@ from typing import Any
 from core.jobs.observed import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from lab.state import WHO_COOKIE
-from tests.browser.conftest import IDLE, PATIENCE_MS, Server, expect, from_menu, in_chromium, settle, shot, wait_for
+from tests.browser.conftest import Server, expect, from_menu, in_chromium, person, settle, shot, visit, wait_for
 from tests.browser.test_first_light import choose, fill
 
 pytestmark = in_chromium
-
-
-def person(page: Any, server: Server, name: str) -> Any:
-    """A browser of its own that remembers a name."""
-    context = page.context.browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.add_cookies([{"name": WHO_COOKIE, "value": name, "url": f"http://127.0.0.1:{server.port}"}])
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE_MS)
-    return opened
-
-
-def visit(opened: Any, server: Server, path: str) -> None:
-    opened.goto(f"http://127.0.0.1:{server.port}/{path}")
-    opened.wait_for_selector("h1")
-    opened.wait_for_selector(IDLE)
 
 
 def train(opened: Any, server: Server, name: str, steps: int) -> Run:
