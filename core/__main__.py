@@ -101,9 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        if hasattr(arguments, "overrides"):
-            imports_told(arguments)
-        code: int = arguments.handler(arguments)
+        with imports_told(arguments):
+            code: int = arguments.handler(arguments)
         sys.stdout.flush()
         return code
     except LabError as error:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.config.load import load_config, parse_override, rescue_config, resolve_path, settings_from
+from core.config.load import (
+    load_config,
+    names_setting,
+    parse_override,
+    rescue_config,
+    resolve_path,
+    settings_from,
+    told_folders,
+)
 from core.config.schema import Settings
 from core.errors import UsageError, quoted
 from core.jobs.service import open_store
@@ -42,12 +50,18 @@ def chosen_names(arguments: argparse.Namespace) -> list[str]:
     return [parse_override(text)[0] for text in arguments.overrides]
 
 
-def imports_told(arguments: argparse.Namespace) -> None:
+@contextlib.contextmanager
+def imports_told(arguments: argparse.Namespace) -> Iterator[None]:
     """Where imported sets are kept is not part of a run: what --set or --config says of paths.imports holds for all
     that this command does and queues, as LAB_IMPORTS does, which goes before it. Raises ConfigError."""
-    named = any(name in ("paths", IMPORTS) for name in chosen_names(arguments))
-    if (named or arguments.config) and not os.environ.get("LAB_IMPORTS"):
-        os.environ["LAB_IMPORTS"] = str(resolve_path(usable_settings(arguments)[0].paths.imports))
+    folder = ""
+    if hasattr(arguments, "overrides") and (
+        any(name in ("paths", IMPORTS) for name in chosen_names(arguments))
+        or (arguments.config and names_setting(arguments.config, IMPORTS))
+    ):
+        folder = str(resolve_path(usable_settings(arguments)[0].paths.imports))
+    with told_folders({"LAB_IMPORTS": folder}):
+        yield
 
 
 def usable_settings(arguments: argparse.Namespace) -> tuple[Settings, str]:

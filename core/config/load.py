@@ -5,11 +5,12 @@ Order, later wins: the schema's defaults, the configuration file, the preset, th
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
 import stat
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ ENVIRONMENT = {
     "LAB_MODELS": "paths.models",
     "LAB_GALLERY": "paths.gallery",
 }
+_told: dict[str, str] = {}
 _FLOAT = re.compile(
     r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
     r"|\.inf|\.nan)$"
@@ -154,6 +156,34 @@ def rescue_config(
     except ConfigError:
         paths = {}
     return _settings_over(paths, preset, overrides, None), problem
+
+
+def names_setting(source: Path, name: str) -> bool:
+    """Whether a settings file says something of the setting with this dotted name. Raises ConfigError like reading."""
+    value: Any = _read_values(source)
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+@contextlib.contextmanager
+def told_folders(folders: Mapping[str, str]) -> Iterator[None]:
+    """What this process was told of folders in other ways than its environment, by the environment's names, for as
+    long as this lasts. What it starts does not inherit it: a supervisor that serves everybody must not."""
+    before = dict(_told)
+    _told.update(folders)
+    try:
+        yield
+    finally:
+        _told.clear()
+        _told.update(before)
+
+
+def folder_named(variable: str) -> str:
+    """The folder that LAB_IMPORTS or its like names, in the environment or else as it was told; '' for none."""
+    return os.environ.get(variable) or _told.get(variable, "")
 
 
 def _read_values(source: Path) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-STALE_S = 24 * 3600.0
+from core import atomic
 
 
 class ArrayWriter:
@@ -55,9 +54,7 @@ class TemporaryBeside:
     def __enter__(self) -> Path:
         parent = self.target.parent
         parent.mkdir(parents=True, exist_ok=True)
-        for old in parent.glob(".tmp-*"):
-            if time.time() - old.stat().st_mtime > STALE_S:
-                shutil.rmtree(old, ignore_errors=True)
+        atomic.clear_leftovers(parent)
         self.path = parent / f".tmp-{self.target.name}-{uuid.uuid4().hex[:8]}"
         self.path.mkdir()
         return self.path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from core import atomic
-from core.config.load import rescue_config, resolve_path
+from core.config.load import folder_named, rescue_config, resolve_path
 from core.config.schema import DataSettings, project_root
 from core.data.raw import BLOCK, RawSet, RawSplit
 from core.errors import DataUnavailable
@@ -43,8 +42,9 @@ class Imported:
 
 
 def imports_dir() -> Path:
-    """Where imported sets are kept, for everybody on this box: LAB_IMPORTS, else paths.imports of config.yaml."""
-    named = os.environ.get("LAB_IMPORTS")
+    """Where imported sets are kept, for everybody on this box: LAB_IMPORTS, else what a command was told, else
+    paths.imports of config.yaml."""
+    named = folder_named("LAB_IMPORTS")
     if named:
         return resolve_path(named)
     source = project_root() / "config.yaml"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from core.config.load import folder_named
 from core.errors import LabError
 from core.evaluation.comparison_results import read_request
 from core.evaluation.grid import cost_of
@@ -14,7 +13,7 @@ CARRIED = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")
 
 
 def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
-    """The job of a run. The folders that this process's environment names go with it, as everywhere."""
+    """The job of a run. The folders that this process's environment names, or that it was told, go with it."""
     try:
         machine = run.settings.machine
         device, num_processes = machine.device, machine.num_processes
@@ -27,7 +26,7 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
         device=device,
         num_processes=num_processes,
         depends_on=run.info.parents if run.info.kind == "unet" else (),
-        environment={name: os.environ[name] for name in CARRIED if os.environ.get(name)},
+        environment={name: folder_named(name) for name in CARRIED if folder_named(name)},
         code=code,
     )
 

@@ -5,10 +5,12 @@ A folder of `core.sampling.export` under the run's `exports/NAME`; it goes with 
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core import atomic
 from core.errors import LabError, RunNotFound, UsageError, quoted
@@ -21,18 +23,23 @@ from core.sampling.model_files import read_model_files
 if TYPE_CHECKING:
     from core.sampling.export import ExportOptions, Progress
 
+log = logging.getLogger(__name__)
+
 
 def list_exports(run: Run) -> list[ModelFolderInfo]:
     """The run's exports, newest first; what cannot be read is left out."""
     found = []
-    for folder in run.exports_dir.iterdir() if run.exports_dir.is_dir() else ():
-        if folder.name.startswith(".") or folder.is_symlink():  # one that is being written, or is not of this run
-            continue
-        try:
+    for folder in _folders(run):
+        with contextlib.suppress(LabError, OSError):
             found.append(model_folder_info(folder))
-        except LabError:
-            continue
     return sorted(found, key=lambda info: (info.facts.created_at, info.name), reverse=True)
+
+
+def _folders(run: Run) -> list[Path]:
+    """Without one that is being written, and what is not of this run."""
+    with contextlib.suppress(OSError):  # there is none yet, or the run was moved to the trash
+        return [path for path in run.exports_dir.iterdir() if not (path.name.startswith(".") or path.is_symlink())]
+    return []
 
 
 def check_free(run: Run, name: str) -> Path:
@@ -56,15 +63,17 @@ def keep_export(
     from core.sampling.export import files_of_run
 
     files = files_of_run(run, options, progress)
+    progress("writing it down", 0.97)  # the last moment at which it can be cancelled
     if not (run.folder / "run.json").is_file():
         raise RunNotFound(f"{run.id}: was deleted meanwhile, and nothing was exported", "restore it from the trash")
     try:
         run.exports_dir.mkdir(exist_ok=True)
+        atomic.clear_leftovers(run.exports_dir)
         atomic.write_folder(target, files)
     except OSError as error:
         raise storage_error(error, target) from None
     info = model_folder_info(target)
-    run.add_event("exported", by=by, name=name, step=info.facts.step, weights=info.facts.weights)
+    _on_record(run, "exported", by=by, name=name, step=info.facts.step, weights=info.facts.weights)
     return info
 
 
@@ -90,7 +99,7 @@ def push_export(run: Run, info: ModelFolderInfo, repo_id: str, *, private: bool,
     """Put it into a new repository of the model hub. Raises UsageError for a name that is none, PushFailed."""
     hub.check_repo_id(repo_id, "repository")
     pushed = hub.push(info.path, repo_id, private=private)
-    run.add_event("pushed to a hub", by=by, name=info.name, url=pushed.url, private=pushed.is_private)
+    _on_record(run, "pushed to a hub", by=by, name=info.name, url=pushed.url, private=pushed.is_private)
     return pushed
 
 
@@ -103,4 +112,12 @@ def remove_export(run: Run, name: str, *, by: str) -> None:
         raise UsageError(f"{run.id}: has no export '{name}'", "it may have been removed already") from None
     except OSError as error:
         raise LabError(f"export '{name}': cannot be removed: {error.strerror}") from None
-    run.add_event("export removed", by=by, name=name)
+    _on_record(run, "export removed", by=by, name=name)
+
+
+def _on_record(run: Run, event: str, *, by: str, **details: Any) -> None:
+    """An event of the run; what is done is done, also where it cannot be written down any more."""
+    try:
+        run.add_event(event, by=by, **details)
+    except OSError as error:
+        log.warning("%s: '%s' by %s could not be written down: %s", run.id, event, quoted(by), error.strerror or error)

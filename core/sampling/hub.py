@@ -47,9 +47,15 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or DEFAULT_ENDPOINT
 
 
+def shown_endpoint() -> str:
+    """The hub's address without the credentials that may stand in it: what may be shown and kept."""
+    scheme, mark, rest = endpoint().rpartition("://")
+    return f"{scheme}{mark}{rest.rsplit('@', 1)[-1]}"
+
+
 def host() -> str:
     """The hub's name, as in 'huggingface.co', without credentials that stand in its address."""
-    return quoted(endpoint().split("://")[-1].rsplit("@")[-1], 60)
+    return quoted(shown_endpoint().split("://")[-1], 60)
 
 
 def has_credentials() -> bool:
@@ -104,7 +110,7 @@ def push(folder: Path, repo_id: str, *, private: bool = False) -> Pushed:
         what, hint = _reason(error, token)
         by_hand = "" if _status(error) == 409 else f", then: {_by_hand(folder, repo_id, private)}"
         raise PushFailed(f"push: {host()} {what}; {quoted(folder)} stays{rest}", hint + by_hand) from None
-    return Pushed(url=f"{endpoint()}/{repo_id}", is_private=private)
+    return Pushed(url=f"{shown_endpoint()}/{repo_id}", is_private=private)
 
 
 def _token() -> str:
@@ -134,7 +140,7 @@ def _status(error: Exception) -> int | None:
 
 
 def _reason(error: Exception, token: str) -> tuple[str, str]:
-    """(what the hub does, what to do about it), without the token."""
+    """(what the hub does, what to do about it), without the token and what else is secret in the hub's address."""
     status = _status(error)
     if status in _STATUS:
         return _STATUS[status]
@@ -143,5 +149,6 @@ def _reason(error: Exception, token: str) -> tuple[str, str]:
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
     if status is None and re.search("Connect|Timeout|Network|Transport|Offline", names):
         return "cannot be reached from here", "check the network, or push from another machine"
-    first = (str(error).strip().splitlines() or [""])[0].replace(token, "…")
+    first = (str(error).strip().splitlines() or [""])[0].replace(token, "…").replace(endpoint(), shown_endpoint())
+    first = re.sub(r"//[^/@\s]+@", "//", first)
     return f"refused it ({type(error).__name__}: {quoted(first, 160)})", "see what the hub says"

@@ -12,8 +12,8 @@ from core.sampling.hub import Pushed
 from core.sampling.model_facts import ModelFolderInfo
 from lab.components.confirm import confirm_for_good, confirm_if_not_mine
 from lab.components.problems import problems_shown
-from lab.components.work import told
-from lab.services import model_exports, runs
+from lab.components.work import bar, told
+from lab.services import background, model_exports, runs
 from lab.services.background import own_key
 from lab.services.runs import RunView
 from lab.state import who
@@ -21,6 +21,8 @@ from lab.text import ago, count, escaped, exactly, size
 
 WEIGHTS = {"ema": "averaged (EMA)", "raw": "as they were last"}
 MAX_LICENCE = 60
+EXPORTING, PUSHING = "Exporting", "Pushing"
+BARS_TICK_S = 0.5
 
 
 def run_export(view: RunView) -> None:
@@ -127,11 +129,30 @@ def _begin_push(view: RunView, info: ModelFolderInfo, repo_id: str, private: boo
 
 def _show(view: RunView) -> None:
     """A bar while this person makes or sends something; then what came of it."""
-    made = told(own_key(model_exports.export_of(view.id), who()), "Exporting")
+    export, push = (own_key(what(view.id), who()) for what in (model_exports.export_of, model_exports.push_of))
+    going = {key: words for key, words in ((export, EXPORTING), (push, PUSHING)) if _goes_on(key)}
+    if going:
+        st.fragment(_bars, run_every=BARS_TICK_S)(going)
+    made = None if export in going else told(export, EXPORTING)
     if made is not None:
         st.toast(f"{escaped(made.name)} is exported", icon=":material/check:")
         st.rerun()
-    pushed: Pushed | None = told(own_key(model_exports.push_of(view.id), who()), "Pushing", can_stop=False)
+    pushed: Pushed | None = None if push in going else told(push, PUSHING)
     if pushed is not None:
         seen = "only those who may see it" if pushed.is_private else "everybody can see it"
         st.success(f"It is at [{escaped(pushed.url, 200)}]({pushed.url}) ({seen}).", icon=":material/check:")
+
+
+def _goes_on(key: str) -> bool:
+    work = background.find(key)
+    return work is not None and not work.is_done
+
+
+def _bars(going: dict[str, str]) -> None:
+    """How far these works are, without waiting for them: dialogs and the page's live parts go on. As soon as one of
+    them ended, the page is drawn again and tells it."""
+    for key, words in going.items():
+        work = background.find(key)
+        if work is None or work.is_done:
+            st.rerun()
+        bar(work, words, can_stop=words != PUSHING)  # a push cannot be cancelled

@@ -27,10 +27,18 @@ def follow(work: Work, words: str, *, can_stop: bool = True) -> None:
     place.empty()
 
 
+def bar(work: Work, words: str, *, can_stop: bool = True) -> None:
+    """Its progress now, without waiting: for a fragment that is drawn again, so that dialogs and live parts go on."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(work.fraction, text=f"{words}: {escaped(work.stage)}")
+        if can_stop:
+            st.button("Cancel", key=f"cancel-{work.key}", on_click=work.cancel)
+
+
 def outcome(work: Work, words: str, *, can_stop: bool = True) -> Any:
     """Its result, after its progress. Raises the LabError it ended with, which is told once."""
     follow(work, words, can_stop=can_stop)
-    background.forget(work.key)
+    background.forget(work)
     if work.problem is not None:
         raise work.problem
     return work.result
@@ -45,7 +53,7 @@ def told(key: str, words: str, *, can_stop: bool = True) -> Any:
     follow(work, words, can_stop=can_stop)
     if not work.is_done:
         return None
-    background.forget(key)
+    background.forget(work)
     if work.problem is not None:
         st.error(sentence(work.problem), icon=":material/error:")
         return None

@@ -143,8 +143,9 @@ def running(beginning: str) -> Work | None:
         return next((work for key, work in works.items() if key.startswith(beginning) and not work.is_done), None)
 
 
-def forget(key: str) -> None:
-    """Its outcome was told."""
+def forget(work: Work) -> None:
+    """Its outcome was told. Another work that was begun under its key meanwhile stays."""
     works, lock = _works()
     with lock:
-        works.pop(key, None)
+        if works.get(work.key) is work:
+            del works[work.key]

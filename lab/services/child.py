@@ -49,7 +49,7 @@ def _listen(child: subprocess.Popen[str], tell: Tell, cancelled: Callable[[], bo
             problem = line.removeprefix(ERROR).strip()
     child.wait()
     stopper.wait(2.0)
-    background.forget(stopper.key)
+    background.forget(stopper)
     return "it was cancelled" if cancelled() else problem
 
 

@@ -126,6 +126,6 @@ def _cache_dir() -> Path:
 def problem_of(work: Work) -> LabError | None:
     """What went wrong, once; None while it runs or when it went well."""
     if work.is_done and work.problem:
-        background.forget(work.key)
+        background.forget(work)
         return work.problem
     return None

@@ -91,7 +91,9 @@ def training(facts: SourceFacts) -> Work | None:
 
 def told(facts: SourceFacts) -> None:
     """How the training ended was told."""
-    background.forget(_key(facts))
+    work = training(facts)
+    if work is not None and work.is_done:
+        background.forget(work)
 
 
 def _key(facts: SourceFacts) -> str:

@@ -93,7 +93,7 @@ def rest(chosen: Chosen) -> Work:
 
 def measure_again(work: Work) -> None:
     """Forget how it ended, so that the next question begins it anew."""
-    background.forget(work.key)
+    background.forget(work)
 
 
 def make_few(chosen: Sequence[Chosen], progress: Progress) -> list[LatentOverview]:

@@ -149,7 +149,7 @@ def stopped(chosen: Chosen, name: str) -> Work | None:
 
 def forget(work: Work) -> None:
     """What was stopped may begin again."""
-    background.forget(work.key)
+    background.forget(work)
 
 
 def _work_key(chosen: Chosen, name: str) -> str:

@@ -43,3 +43,15 @@ def test_work_that_is_done_alone_refuses_a_second_asker_and_tells_its_outcome_to
     assert background.begin_alone("test of a", "Ben", lambda *_: "ben's", busy="").wait(30)
     outcomes = {by: background.find(background.own_key("test of a", by)) for by in ("Ana", "Ben", "Cleo")}
     assert [work and work.result for work in outcomes.values()] == [True, "ben's", None]
+
+
+def test_to_forget_a_work_leaves_a_newer_one_under_its_key() -> None:
+    goes_on = threading.Event()
+    old = background.begin_alone("test of c", "Ana", lambda *_: goes_on.wait(60), busy="")
+    old.cancel()
+    new = background.begin_alone("test of c", "Ana", lambda *_: goes_on.wait(60), busy="")
+    background.forget(old)
+    assert background.find(new.key) is new
+    background.forget(new)
+    assert background.find(new.key) is None
+    goes_on.set()

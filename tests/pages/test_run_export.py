@@ -120,6 +120,30 @@ def test_who_comes_second_is_told_and_does_not_get_what_the_first_one_asked_for(
     assert asked == ["first", "third"]
 
 
+def test_the_page_does_not_wait_for_an_export_that_goes_on(
+    unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dialog and the live parts of a page are answered only when its script has ended."""
+    began = threading.Event()
+
+    def endless(run: Run, name: str, options: Any, *, by: str, progress: Any) -> None:
+        began.set()
+        while True:
+            progress("drawing its picture", 0.5)
+            time.sleep(0.02)
+
+    monkeypatch.setattr(model_exports.exports, "keep_export", endless)
+    app = open_page("runs", run=unet.id)
+    by_key(app, f"export-{unet.id}/go").click().run()
+    assert began.wait(60)
+    app.run()
+    assert any("Exporting: drawing its picture" in bar.text for bar in app.get("progress"))
+    cancel = next(button for button in app.button if button.label == "Cancel")
+    cancel.click().run()
+    until(app, lambda app: "The export was cancelled" in words(app))
+    assert "Cancel" not in [button.label for button in app.button]
+
+
 def test_without_credentials_it_says_what_to_do(
     unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

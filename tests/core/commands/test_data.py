@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.__main__ import main
+from core.__main__ import build_parser, main
+from core.commands.options import imports_told
+from core.config.load import folder_named, settings_from
+from core.data.imports import imports_dir
+from core.jobs.submit import job_for
+from core.runs.store import RunStore
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +76,9 @@ def test_every_command_obeys_the_imports_folder_that_it_is_told(
     (lab / "my.yaml").write_text(f"paths:\n  imports: {lab / 'elsewhere'}\n")
     told = ["--set", f"paths.imports={lab / 'elsewhere'}"] if by == "set" else ["--config", str(lab / "my.yaml")]
 
-    def command(*words: str) -> int:  # each as a process of its own would: nothing is left of the one before
-        monkeypatch.delenv("LAB_IMPORTS", raising=False)
+    monkeypatch.delenv("LAB_IMPORTS")
+
+    def command(*words: str) -> int:
         return main([*words, *told])
 
     assert command("import-data", str(lab / "x.npz"), "--name", "mine") == 0
@@ -89,3 +96,27 @@ def test_the_environment_goes_before_the_imports_folder_of_a_command(
     words = ["import-data", str(lab / "x.npz"), "--name", "mine", "--set", f"paths.imports={lab / 'elsewhere'}"]
     assert main(words) == 0
     assert (lab / "imports" / "mine").is_dir() and not (lab / "elsewhere").exists()
+
+
+def test_what_one_command_is_told_goes_with_its_jobs_and_with_nothing_else(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor that it starts serves everybody, and inherits its environment."""
+    monkeypatch.delenv("LAB_IMPORTS")
+    run = RunStore(lab / "runs").create("vae", settings_from({}))
+    arguments = build_parser().parse_args(["runs", "--set", f"paths.imports={lab / 'elsewhere'}"])
+    with imports_told(arguments):
+        assert job_for(run).environment["LAB_IMPORTS"] == str(lab / "elsewhere")
+        assert "LAB_IMPORTS" not in os.environ
+    assert "LAB_IMPORTS" not in job_for(run).environment
+
+
+def test_a_settings_file_that_does_not_name_the_imports_folder_leaves_it_alone(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAB_IMPORTS")
+    before = imports_dir()
+    (lab / "my.yaml").write_text("data: {name: digits}\npaths: {runs: elsewhere}\n")
+    with imports_told(build_parser().parse_args(["runs", "--config", str(lab / "my.yaml")])):
+        assert folder_named("LAB_IMPORTS") == ""
+        assert imports_dir() == before

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -12,9 +14,11 @@ import pytest
 
 from core.errors import CheckpointError, LabError, UsageError
 from core.runs.run import Run
+from core.sampling import exports as module
 from core.sampling.export import DEFAULTS, ExportOptions
 from core.sampling.exports import keep_export, list_exports, packed, push_export, remove_export, size_of
 from core.sampling.import_model import import_model
+from core.sampling.model_facts import model_folder_info
 from tests.core.sampling.fake_hub import TOKEN, hub_in_use
 
 
@@ -37,9 +41,9 @@ def test_an_export_is_kept_with_its_run_and_on_record(run: Run) -> None:
     assert size_of(info) == sum(
         path.stat().st_size for path in info.path.rglob("*") if path.is_file() and path.name in str(info.facts.files)
     )
-    assert list(dict(said)) == ["reading the checkpoint", "drawing its picture"]
+    assert list(dict(said)) == ["reading the checkpoint", "drawing its picture", "writing it down"]
     shares = [share for _, share in said]
-    assert shares == sorted(shares) and shares[-1] == pytest.approx(0.95)
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(0.97)
     (event,) = events(run, "exported")
     assert (event["by"], event["name"], event["step"], event["weights"]) == ("Ana", "digits", info.facts.step, "ema")
 
@@ -74,7 +78,7 @@ def test_a_name_is_not_taken_twice_and_an_export_is_removed_once(run: Run) -> No
         remove_export(run, "digits", by="Ben")
 
 
-@pytest.mark.parametrize("moment", ["reading the checkpoint", "drawing its picture"])
+@pytest.mark.parametrize("moment", ["reading the checkpoint", "drawing its picture", "writing it down"])
 def test_what_stops_an_export_leaves_nothing(run: Run, moment: str) -> None:
     def stop(stage: str, share: float) -> None:
         if stage == moment:
@@ -126,3 +130,49 @@ def test_a_push_is_on_record_and_one_that_fails_is_not(run: Run, monkeypatch: py
     (event,) = events(run, "pushed to a hub")
     assert (event["url"], event["private"], event["by"]) == (pushed.url, True, "Ana")
     assert TOKEN not in run.events_path.read_text()
+
+
+def test_what_was_done_is_done_also_where_it_cannot_be_written_down(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("core.atomic.append_line", full)
+    info = keep_export(run, "digits", DEFAULTS, by="Ana")
+    with hub_in_use(monkeypatch) as hub:
+        assert push_export(run, info, "ana/digits", private=True, by="Ana").url == f"{hub.address}/ana/digits"
+    remove_export(run, "digits", by="Ana")
+    assert list_exports(run) == []
+    assert [text.split("'")[1] for text in caplog.messages if "could not be written down" in text] == [
+        "exported", "pushed to a hub", "export removed"
+    ]  # fmt: skip
+
+
+def test_one_that_cannot_be_read_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("digits", "closed"):
+        keep_export(run, name, DEFAULTS, by="Ana")
+
+    def closed(folder: Path) -> Any:
+        if folder.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return model_folder_info(folder)
+
+    monkeypatch.setattr(module, "model_folder_info", closed)
+    assert [each.name for each in list_exports(run)] == ["digits"]
+    monkeypatch.setattr(Run, "exports_dir", property(lambda run: run.folder / "run.json"))  # as if it went meanwhile
+    assert list_exports(run) == []
+
+
+@pytest.mark.parametrize("what", ["an export", "a removal"])
+def test_what_a_dead_process_left_a_day_ago_is_cleared_away(run: Run, what: str) -> None:
+    keep_export(run, "digits", DEFAULTS, by="Ana")
+    for name in (".tmp-dead", ".trash-dead", ".tmp-young"):
+        (run.exports_dir / name).mkdir()
+        if name != ".tmp-young":
+            os.utime(run.exports_dir / name, (0, 0))
+    if what == "an export":
+        keep_export(run, "more", DEFAULTS, by="Ana")
+    else:
+        remove_export(run, "digits", by="Ana")
+    assert [path.name for path in run.exports_dir.glob(".*")] == [".tmp-young"]

@@ -45,6 +45,23 @@ def test_every_file_arrives(hub: FakeHub, exported: Path, private: bool) -> None
     assert hub.repositories == {"ana/digits": {"private": private, "files": contents(exported)}}
 
 
+def test_what_is_secret_in_the_hubs_address_is_neither_told_nor_kept(
+    hub: FakeHub, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.address.replace("://", "://ana:secret@"))
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", lambda *_, **__: None)
+    assert push(exported, "ana/digits").url == f"{hub.address}/ana/digits"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError(f"Bad answer for url '{module.endpoint()}/api/repos/create'")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
+    with pytest.raises(PushFailed, match="refused it") as refused:
+        push(exported, "ana/digits")
+    assert "secret" not in f"{refused.value} {refused.value.hint}"
+
+
 def test_credentials_are_found_in_the_environment_and_in_the_file(
     hub: FakeHub, without_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
