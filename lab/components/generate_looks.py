@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from lab.components.generate_wait import ME
+from lab.components.live import live_until
 from lab.services import drawing_looks, judges
 from lab.services.background import Work
 from lab.services.drawing_looks import Looks
@@ -35,7 +36,8 @@ def tell_looks(drawing: Drawing, facts: SourceFacts, looks: Looks, *, key: str) 
     for problem in looks.problems:
         st.caption(f":material/info: {escaped(problem, 300)}")
     if looks.waiting:
-        st.fragment(_waits, run_every=LOOK_AGAIN_S)(looks.waiting)
+        waiting = looks.waiting
+        live_until(lambda: any(work.is_done for work in waiting), lambda: _waits(waiting), every_s=LOOK_AGAIN_S)
     told = []
     if looks.odds is not None:
         told.append(
@@ -58,7 +60,7 @@ def _no_judge(facts: SourceFacts, looks: Looks) -> None:
     """The training of the judge that runs, or how to start it."""
     work = judges.training(facts)
     if work is not None and not work.is_done:
-        st.fragment(_trains, run_every=LOOK_AGAIN_S)(work, facts)
+        live_until(lambda: work.is_done, lambda: _trains(work), every_s=LOOK_AGAIN_S)
         return
     if work is not None:
         judges.told(facts)
@@ -78,16 +80,12 @@ def _train(facts: SourceFacts) -> None:
 
 
 def _waits(works: Sequence[Work]) -> None:
-    """Once a look ends the page shows it."""
-    if any(work.is_done for work in works):
-        st.rerun()
+    """Words where it takes long."""
     if max(time.monotonic() - work.started for work in works) > WORDS_AFTER_S:
         st.caption("More about these pictures comes in a moment.")
 
 
-def _trains(work: Work, facts: SourceFacts) -> None:
-    if work.is_done:
-        st.rerun()
+def _trains(work: Work) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(work.fraction, text=f"{escaped(work.stage)}; it goes on when you leave this page")
         st.button("Cancel", key="cancel-judge", icon=":material/close:", on_click=work.cancel)

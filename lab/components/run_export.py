@@ -11,6 +11,7 @@ from core.sampling.exports import list_exports, packed, remove_export, size_of
 from core.sampling.hub import Pushed
 from core.sampling.model_facts import ModelFolderInfo
 from lab.components.confirm import confirm_for_good, confirm_if_not_mine
+from lab.components.live import live_until
 from lab.components.problems import problems_shown
 from lab.components.work import bar, told
 from lab.services import background, model_exports, runs
@@ -132,7 +133,7 @@ def _show(view: RunView) -> None:
     export, push = (own_key(what(view.id), who()) for what in (model_exports.export_of, model_exports.push_of))
     going = {key: words for key, words in ((export, EXPORTING), (push, PUSHING)) if _goes_on(key)}
     if going:
-        st.fragment(_bars, run_every=BARS_TICK_S)(going)
+        live_until(lambda: not all(map(_goes_on, going)), lambda: _bars(going), every_s=BARS_TICK_S)
     made = None if export in going else told(export, EXPORTING)
     if made is not None:
         st.toast(f"{escaped(made.name)} is exported", icon=":material/check:")
@@ -149,10 +150,7 @@ def _goes_on(key: str) -> bool:
 
 
 def _bars(going: dict[str, str]) -> None:
-    """How far these works are, without waiting for them: dialogs and the page's live parts go on. As soon as one of
-    them ended, the page is drawn again and tells it."""
+    """How far these works are, without waiting for them: dialogs and the page's live parts go on."""
     for key, words in going.items():
-        work = background.find(key)
-        if work is None or work.is_done:
-            st.rerun()
-        bar(work, words, can_stop=words != PUSHING)  # a push cannot be cancelled
+        if work := background.find(key):
+            bar(work, words, can_stop=words != PUSHING)  # a push cannot be cancelled
