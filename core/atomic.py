@@ -106,11 +106,11 @@ def remove_folder(target: Path) -> None:
     """
     away = target.with_name(f".trash-{target.name[:40]}-{uuid.uuid4().hex[:8]}")
     os.rename(target, away)
-    clear_leftovers(target.parent)
     if away.is_symlink():
         away.unlink()
     else:
         shutil.rmtree(away, ignore_errors=True)
+    clear_leftovers(target.parent)
 
 
 def clear_leftovers(parent: Path) -> None:

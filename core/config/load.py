@@ -32,7 +32,7 @@ ENVIRONMENT = {
     "LAB_MODELS": "paths.models",
     "LAB_GALLERY": "paths.gallery",
 }
-_told: dict[str, str] = {}
+_told: dict[str, str] = {}  # see `told_folders`
 _FLOAT = re.compile(
     r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
     r"|\.inf|\.nan)$"

@@ -26,7 +26,7 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
         device=device,
         num_processes=num_processes,
         depends_on=run.info.parents if run.info.kind == "unet" else (),
-        environment={name: folder_named(name) for name in CARRIED if folder_named(name)},
+        environment={name: folder for name in CARRIED if (folder := folder_named(name))},
         code=code,
     )
 

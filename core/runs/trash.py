@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -110,7 +109,7 @@ def empty_trash(store: RunStore, *, older_than_days: float = 0.0) -> int:
         if _instant(trashed.at) <= limit:
             freed += trashed.size_bytes
             _remove(store.root / FOLDER / trashed.id)
-    for rest in (store.root / FOLDER).glob(".gone-*"):
+    for rest in (store.root / FOLDER).glob(".trash-*"):
         shutil.rmtree(rest, ignore_errors=True)
     for facts in (store.root / FOLDER).glob("*.json"):
         with contextlib.suppress(OSError):
@@ -148,13 +147,11 @@ def _folders(store: RunStore) -> list[Path]:
 
 def _remove(folder: Path) -> None:
     """Out of sight in one step, then removed."""
-    gone = folder.with_name(f".gone-{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
-        folder.rename(gone)
+        atomic.remove_folder(folder)
     except OSError as error:
         raise LabError(f"{folder}: cannot be removed: {error.strerror}") from None
     folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
-    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _size(folder: Path) -> int:

@@ -55,8 +55,8 @@ def run_detail(run_id: str) -> None:
             st.text(notes)
     st.fragment(run_curves, run_every=CURVES_TICK_S if live else None)(view.id)
     st.fragment(_previews, run_every=PREVIEWS_TICK_S if live else None)(view.id)
-    _window(view)
     run_records(view)
+    _window(view)
 
 
 def _window(view: RunView) -> None:

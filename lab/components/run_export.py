@@ -131,9 +131,9 @@ def _begin_push(view: RunView, info: ModelFolderInfo, repo_id: str, private: boo
 def _show(view: RunView) -> None:
     """A bar while this person makes or sends something; then what came of it."""
     export, push = (own_key(what(view.id), who()) for what in (model_exports.export_of, model_exports.push_of))
-    going = {key: words for key, words in ((export, EXPORTING), (push, PUSHING)) if _goes_on(key)}
+    going = {key: words for key, words in ((export, EXPORTING), (push, PUSHING)) if _is_under_way(key)}
     if going:
-        live_until(lambda: not all(map(_goes_on, going)), lambda: _bars(going), every_s=BARS_TICK_S)
+        live_until(lambda: not all(map(_is_under_way, going)), lambda: _bars(going), every_s=BARS_TICK_S)
     made = None if export in going else told(export, EXPORTING)
     if made is not None:
         st.toast(f"{escaped(made.name)} is exported", icon=":material/check:")
@@ -144,7 +144,7 @@ def _show(view: RunView) -> None:
         st.success(f"It is at [{escaped(pushed.url, 200)}]({pushed.url}) ({seen}).", icon=":material/check:")
 
 
-def _goes_on(key: str) -> bool:
+def _is_under_way(key: str) -> bool:
     work = background.find(key)
     return work is not None and not work.is_done
 

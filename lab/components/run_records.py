@@ -45,7 +45,7 @@ def run_records(view: RunView) -> None:
         "Checkpoints": _checkpoints, "Events": _events,
     }  # fmt: skip
     if view.run.info.kind == "unet":
-        records["Export"] = run_export  # the last one: the page waits for what is made there
+        records["Export"] = run_export
     for tab, draw in zip(st.tabs(list(records)), records.values(), strict=True):
         with tab, problems_shown():
             draw(view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from lab.services import background
 from lab.services.background import Work
@@ -18,21 +19,29 @@ def follow(work: Work, words: str, *, can_stop: bool = True) -> None:
     if work.wait(LOOK_S):
         return
     place = st.empty()
-    with place.container(horizontal=True, vertical_alignment="center"):
-        bar = st.empty()
-        if can_stop:
-            st.button("Cancel", key=f"cancel-{work.key}", on_click=work.cancel)
+    with place.container():
+        line = _line(work, can_stop)
     while not work.wait(LOOK_S):
-        bar.progress(work.fraction, text=f"{words}: {escaped(work.stage)}")
+        _fill(line, work, words)
     place.empty()
 
 
 def bar(work: Work, words: str, *, can_stop: bool = True) -> None:
     """Its progress now, without waiting: for a fragment that is drawn again, so that dialogs and live parts go on."""
+    _fill(_line(work, can_stop), work, words)
+
+
+def _line(work: Work, can_stop: bool) -> DeltaGenerator:
+    """The place of a bar, and the button beside it."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(work.fraction, text=f"{words}: {escaped(work.stage)}")
+        place = st.empty()
         if can_stop:
             st.button("Cancel", key=f"cancel-{work.key}", on_click=work.cancel)
+    return place
+
+
+def _fill(place: DeltaGenerator, work: Work, words: str) -> None:
+    place.progress(work.fraction, text=f"{words}: {escaped(work.stage)}")
 
 
 def outcome(work: Work, words: str, *, can_stop: bool = True) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,18 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
     st.cache_data.clear()
     st.cache_resource.clear()
     return RunStore(tmp_path / "runs")
+
+
+def held_up(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> threading.Event:
+    """Calls of that function of a module wait for the event, and then go their way."""
+    goes_on, real = threading.Event(), getattr(module, name)
+
+    def slow(*given: Any, **named: Any) -> Any:
+        goes_on.wait(60)
+        return real(*given, **named)
+
+    monkeypatch.setattr(module, name, slow)
+    return goes_on
 
 
 @pytest.fixture

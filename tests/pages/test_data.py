@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from core.data.import_set import import_set
 from core.data.overview import describe
 from lab.components.gallery import strip
 from lab.services import data_sets, imports
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import OpenPage, held_up
 from tests.pages.test_every_page import active_markdown
 
 HOSTILE = "![pixel](http://198.51.100.7/x.png) <b>"
@@ -114,13 +113,7 @@ def test_a_hostile_upload_is_refused_and_nothing_stays(tmp_path: Path) -> None:
 def test_an_import_belongs_to_whom_began_it_and_a_second_asker_is_told(
     open_page: OpenPage, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goes_on, real = threading.Event(), imports.import_set
-
-    def slow(*given: Any, **named: Any) -> Any:
-        goes_on.wait(60)
-        return real(*given, **named)
-
-    monkeypatch.setattr(imports, "import_set", slow)
+    goes_on = held_up(monkeypatch, imports, "import_set")
     options: dict[str, Any] = {"title": "", "licence": "", "color": "native", "source": made}
     work = imports.begin_import(name="hers", imported_by="Ana", **options)
     app = open_page("data")

@@ -25,7 +25,7 @@ from lab.services.model_imports import imported_models
 from lab.services.model_sources import facts_of, model_sources
 from lab.services.settings import current_settings
 from lab.state import WHO_KEY
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import OpenPage, held_up
 from tests.pages.run_folders import make_run, write_checkpoint
 
 DEMO_STEP = int(json.loads((project_root() / DEMO / "lab.json").read_text())["step"])
@@ -523,13 +523,7 @@ def test_an_imported_model_draws_at_once(store: RunStore, open_page: OpenPage) -
 def test_a_second_importer_is_told_and_is_not_led_to_the_model_of_the_first(
     store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goes_on, real = threading.Event(), model_imports.import_model
-
-    def slow(*given: Any, **named: Any) -> Any:
-        goes_on.wait(60)
-        return real(*given, **named)
-
-    monkeypatch.setattr(model_imports, "import_model", slow)
+    goes_on = held_up(monkeypatch, model_imports, "import_model")
     work = model_imports.begin_model_import(
         source=project_root() / DEMO, name="hers", data_set="", imported_by="Ana", upload=None
     )

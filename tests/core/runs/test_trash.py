@@ -112,7 +112,7 @@ def test_deleting_a_copy_with_an_id_that_is_in_the_trash_keeps_who_and_when(ende
 def test_emptying_also_clears_what_interruptions_left(ended):
     store, run = ended
     store.delete(run.id)
-    for folder in (store.root / ".trash" / ".gone-x", store.root / ".tmp-x"):
+    for folder in (store.root / ".trash" / ".trash-x", store.root / ".tmp-x"):
         folder.mkdir()
         os.utime(folder, (0, 0))
     trash.empty_trash(store)
