@@ -182,8 +182,19 @@ def unet_row(
         cache_dir=cache,
         seed=0,
     )
-    names = ("num_samples", "class_accuracy", "class_accuracy_low", "class_accuracy_high", "fd_judge", "fd_floor",
-             "precision", "recall", "sampler", "num_inference_steps", "guidance_scale")  # fmt: skip
+    names = (
+        "num_samples",
+        "class_accuracy",
+        "class_accuracy_low",
+        "class_accuracy_high",
+        "fd_judge",
+        "fd_floor",
+        "precision",
+        "recall",
+        "sampler",
+        "num_inference_steps",
+        "guidance_scale",
+    )
     return {
         "unet_steps": settings.train_unet.steps,
         "unet_cpu_s": round(cpu_s, 1),

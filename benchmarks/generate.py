@@ -58,9 +58,14 @@ def in_service(source: str, repeats: int) -> dict[str, Any]:
     for repeat in range(repeats + 1):
         first: list[float] = []
         recipe = Recipe(
-            source=source, step=step, labels=tuple(range(PICTURES)), seeds=(repeat,) * PICTURES,
-            sampler=settings.sampling.sampler, num_inference_steps=STEPS, guidance_scale=GUIDANCE,
-        )  # fmt: skip
+            source=source,
+            step=step,
+            labels=tuple(range(PICTURES)),
+            seeds=(repeat,) * PICTURES,
+            sampler=settings.sampling.sampler,
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE,
+        )
         begun = time.perf_counter()
 
         def on_step(done: int, total: int, images: Any, *, first: list[float] = first, begun: float = begun) -> None:

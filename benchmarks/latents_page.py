@@ -89,9 +89,12 @@ def served(environment: dict[str, str]) -> Iterator[tuple[str, int]]:
         port = free.getsockname()[1]
     words = ["-m", "streamlit", "run", str(ROOT / "lab" / "Home.py"), "--server.headless", "true"]
     process = subprocess.Popen(
-        [sys.executable, *words, "--server.port", str(port)], env=environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, *words, "--server.port", str(port)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         for _ in range(600):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -194,33 +197,76 @@ def changes_of(run: Run) -> list[Change]:
     """Every tab, choice and slider of the page that goes to the server."""
     names = [f"{info.step}{raw}" for info in list_checkpoints(run) for raw in ("", "-raw")]
     return [
-        Change(view="Pictures", what="another view", values=len(VIEWS),
-               make=lambda app, n: group(app, "view").set_value(among([*VIEWS[1:], VIEWS[0]], n))),
-        Change(view="Pictures", what="another class", values=10,
-               make=lambda app, n: app.selectbox(key="worst-class").set_value(n % 11)),
-        Change(view="Pictures", what="another checkpoint", values=len(names),
-               make=lambda app, n: app.query_params.__setitem__("checkpoint", among(names, n))),
-        Change(view="Channels", what="raw, or as the U-Net gets them",
-               make=lambda app, n: group(app, "latents-as").set_value(among(["raw", "scaled"], n))),
-        Change(view="Map", what="t-SNE, or principal components",
-               make=lambda app, n: group(app, "map").set_value(among(["tsne", "pca"], n))),
-        Change(view="Map", what="in space, or flat",
-               make=lambda app, n: group(app, "map-in").set_value(among(["3-D", "2-D"], n))),
-        Change(view="Map", what="another number of pictures", values=3,
-               make=lambda app, n: group(app, "map-of").set_value(among(["2000", "500", "1000"], n))),
-        Change(view="Map", what="another picture picked, never seen: walks, neighbours, traversal", values=1000,
-               make=points),
-        Change(view="Map", what="along channels, or principal directions",
-               make=lambda app, n: group(app, "along").set_value(among(["directions", "channels"], n))),
-        Change(view="Decoder", what="another noise schedule", values=5,
-               make=lambda app, n: app.query_params.__setitem__(
-                   "schedule", among(["cosine", "linear", "scaled_linear", "sigmoid", "own"], n))),
-        Change(view="Ceiling", what="another number of pictures",
-               make=lambda app, n: app.selectbox(key="ceiling-pictures").set_value(among([10_000, 1000], n))),
-        Change(view="Compare", what="another VAE beside it", values=len(names),
-               make=lambda app, n: app.query_params.update(
-                   {"other": run.id, "other-checkpoint": among(names, n)})),
-    ]  # fmt: skip
+        Change(
+            view="Pictures",
+            what="another view",
+            values=len(VIEWS),
+            make=lambda app, n: group(app, "view").set_value(among([*VIEWS[1:], VIEWS[0]], n)),
+        ),
+        Change(
+            view="Pictures",
+            what="another class",
+            values=10,
+            make=lambda app, n: app.selectbox(key="worst-class").set_value(n % 11),
+        ),
+        Change(
+            view="Pictures",
+            what="another checkpoint",
+            values=len(names),
+            make=lambda app, n: app.query_params.__setitem__("checkpoint", among(names, n)),
+        ),
+        Change(
+            view="Channels",
+            what="raw, or as the U-Net gets them",
+            make=lambda app, n: group(app, "latents-as").set_value(among(["raw", "scaled"], n)),
+        ),
+        Change(
+            view="Map",
+            what="t-SNE, or principal components",
+            make=lambda app, n: group(app, "map").set_value(among(["tsne", "pca"], n)),
+        ),
+        Change(
+            view="Map",
+            what="in space, or flat",
+            make=lambda app, n: group(app, "map-in").set_value(among(["3-D", "2-D"], n)),
+        ),
+        Change(
+            view="Map",
+            what="another number of pictures",
+            values=3,
+            make=lambda app, n: group(app, "map-of").set_value(among(["2000", "500", "1000"], n)),
+        ),
+        Change(
+            view="Map",
+            what="another picture picked, never seen: walks, neighbours, traversal",
+            values=1000,
+            make=points,
+        ),
+        Change(
+            view="Map",
+            what="along channels, or principal directions",
+            make=lambda app, n: group(app, "along").set_value(among(["directions", "channels"], n)),
+        ),
+        Change(
+            view="Decoder",
+            what="another noise schedule",
+            values=5,
+            make=lambda app, n: app.query_params.__setitem__(
+                "schedule", among(["cosine", "linear", "scaled_linear", "sigmoid", "own"], n)
+            ),
+        ),
+        Change(
+            view="Ceiling",
+            what="another number of pictures",
+            make=lambda app, n: app.selectbox(key="ceiling-pictures").set_value(among([10_000, 1000], n)),
+        ),
+        Change(
+            view="Compare",
+            what="another VAE beside it",
+            values=len(names),
+            make=lambda app, n: app.query_params.update({"other": run.id, "other-checkpoint": among(names, n)}),
+        ),
+    ]
 
 
 def measure(run: Run, change: Change, repeats: int) -> dict[str, Any]:

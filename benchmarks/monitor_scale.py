@@ -43,9 +43,18 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results")
 LIVE, LOG_EVERY_STEPS, PICTURES = 3, 10, 10
 IDLE = '[data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-background-timer-throttling",
-         "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+]
 TABLE = '[data-testid="stDataFrame"] canvas'
 CHART = ".js-plotly-plot .main-svg"
 
@@ -55,17 +64,23 @@ def metrics_line(index: int, noise: float) -> dict[str, Any]:
     step = (index + 1) * LOG_EVERY_STEPS
     loss = (0.05 + 1.0 / (1 + index / 300)) * math.exp(0.1 * noise)
     line = {
-        "step": step, "images_seen": step * 64, "elapsed_s": round(step * 0.0131, 3), "loss": loss,
-        "learning_rate": 1e-3, "grad_norm": 0.5 + 0.1 * noise, "images_per_s": 4885.5 + 100 * noise,
-    }  # fmt: skip
+        "step": step,
+        "images_seen": step * 64,
+        "elapsed_s": round(step * 0.0131, 3),
+        "loss": loss,
+        "learning_rate": 1e-3,
+        "grad_norm": 0.5 + 0.1 * noise,
+        "images_per_s": 4885.5 + 100 * noise,
+    }
     return line if index % 50 else {**line, "val_loss": loss * 1.05}
 
 
 def make_runs(root: Path, finished: int, lines: int) -> list[Run]:
     """The runs folder; returns the runs that are to live. The finished runs were made a minute after each other."""
     store = RunStore(root)
-    settings = load_config(overrides={"data.name": "digits", "train_unet.steps": 2 * lines * LOG_EVERY_STEPS},
-                           environment={})  # fmt: skip
+    settings = load_config(
+        overrides={"data.name": "digits", "train_unet.steps": 2 * lines * LOG_EVERY_STEPS}, environment={}
+    )
     noise = np.random.default_rng(0).normal(size=lines)
     text = "".join(json.dumps(metrics_line(index, float(noise[index]))) + "\n" for index in range(lines))
     pictures = np.random.default_rng(1).integers(0, 256, (PICTURES, 32, 32, 1), dtype=np.uint8)
@@ -79,9 +94,15 @@ def make_runs(root: Path, finished: int, lines: int) -> list[Run]:
         done = place < finished
         step = lines * LOG_EVERY_STEPS
         run.write_status(
-            replace(run.status(), state=RunState.FINISHED if done else RunState.RUNNING, step=step,
-                    steps_total=step * (1 if done else 2), elapsed_s=step * 0.0131, device="CPU, 1 thread")
-        )  # fmt: skip
+            replace(
+                run.status(),
+                state=RunState.FINISHED if done else RunState.RUNNING,
+                step=step,
+                steps_total=step * (1 if done else 2),
+                elapsed_s=step * 0.0131,
+                device="CPU, 1 thread",
+            )
+        )
         for name in ("metrics.jsonl", "log.txt", "previews/step-00000000.npz", f"previews/step-{step:08d}.npz"):
             path = run.folder / name
             path.parent.mkdir(exist_ok=True)
@@ -108,9 +129,17 @@ def keep_alive(root: Path, ids: list[str], lines: int) -> None:
         for run, writer in zip(runs, writers, strict=True):
             writer.append(metrics_line(index, float(np.sin(index))))
             run.write_status(
-                replace(run.status(), state=RunState.RUNNING, step=(index + 1) * LOG_EVERY_STEPS, stage="training",
-                        images_per_s=4885.5, eta_s=3600.0, elapsed_s=time.time() - started, process=own_identity())
-            )  # fmt: skip
+                replace(
+                    run.status(),
+                    state=RunState.RUNNING,
+                    step=(index + 1) * LOG_EVERY_STEPS,
+                    stage="training",
+                    images_per_s=4885.5,
+                    eta_s=3600.0,
+                    elapsed_s=time.time() - started,
+                    process=own_identity(),
+                )
+            )
         index += 1
         time.sleep(0.5)
 
@@ -139,10 +168,22 @@ def serving(script: Path, environment: dict[str, str], folder: Path) -> Iterator
         port = free.getsockname()[1]
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless", "true",
-             "--server.port", str(port)],
-            cwd=folder, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "streamlit",
+                "run",
+                str(script),
+                "--server.headless",
+                "true",
+                "--server.port",
+                str(port),
+            ],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
     try:
         for _ in range(600):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -222,8 +263,11 @@ def share_over(process: psutil.Process, seconds: float) -> dict[str, float]:
     before, started = cpu_s(process), time.perf_counter()
     time.sleep(seconds)
     took = time.perf_counter() - started
-    return {"seconds": round(took, 1), "cores": round((cpu_s(process) - before) / took, 3),
-            "machine_busy": round(psutil.cpu_percent() / 100, 2)}  # fmt: skip
+    return {
+        "seconds": round(took, 1),
+        "cores": round((cpu_s(process) - before) / took, 3),
+        "machine_busy": round(psutil.cpu_percent() / 100, 2),
+    }
 
 
 def in_chromium(
@@ -280,8 +324,11 @@ def timed(action: Callable[[], object], times: int) -> dict[str, float]:
         action()
         wall.append(1000 * (time.perf_counter() - started))
         cpu.append(1000 * (time.thread_time() - started_cpu))
-    return {"median_ms": round(statistics.median(wall), 2), "worst_ms": round(max(wall), 2),
-            "median_cpu_ms": round(statistics.median(cpu), 2)}  # fmt: skip
+    return {
+        "median_ms": round(statistics.median(wall), 2),
+        "worst_ms": round(max(wall), 2),
+        "median_cpu_ms": round(statistics.median(cpu), 2),
+    }
 
 
 def in_process(live: list[Run], lines: int) -> dict[str, Any]:
@@ -337,16 +384,21 @@ st.session_state.setdefault("took", []).append((time.perf_counter() - wall, time
         time.sleep(0.6)  # new lines arrive meanwhile
     took = app.session_state["took"][2:]
     wall, cpu = ([1000 * pair[place] for pair in took] for place in (0, 1))
-    return {"median_ms": round(statistics.median(wall), 2), "worst_ms": round(max(wall), 2),
-            "median_cpu_ms": round(statistics.median(cpu), 2)}  # fmt: skip
+    return {
+        "median_ms": round(statistics.median(wall), 2),
+        "worst_ms": round(max(wall), 2),
+        "median_cpu_ms": round(statistics.median(cpu), 2),
+    }
 
 
 def verdicts(found: dict[str, Any]) -> dict[str, bool]:
     """What is asked for, each way of reading it with its own answer."""
     ticks = [values for name, values in found["in_process"].items() if name.endswith("_tick")]
     page = found["chromium"]["runs_page_s"]
-    visits = {name: page[name]["median"] for name in ("new_browser_profile", "browser_that_was_here_before",
-                                                      "from_another_page")}  # fmt: skip
+    visits = {
+        name: page[name]["median"]
+        for name in ("new_browser_profile", "browser_that_was_here_before", "from_another_page")
+    }
     return {
         **{f"runs page ready in under 1.5 s, {name}": median < 1.5 for name, median in visits.items()},
         "every tick under 50 ms, median processor time": max(values["median_cpu_ms"] for values in ticks) < 50,
@@ -382,12 +434,19 @@ def main() -> None:
             found["chromium"] = in_chromium(root, live, environment, folder, options.seconds)
     result = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": {"system": platform.platform(), "cores": os.cpu_count(), "processor": processor(),
-                    "load_before": round(load_before, 2), "load_after": round(os.getloadavg()[0], 2)},
-        "runs": options.runs, "lines": options.lines, "live": LIVE,
+        "machine": {
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "processor": processor(),
+            "load_before": round(load_before, 2),
+            "load_after": round(os.getloadavg()[0], 2),
+        },
+        "runs": options.runs,
+        "lines": options.lines,
+        "live": LIVE,
         "hard_links": "the finished runs share one metrics.jsonl, preview and log",
         **found,
-    }  # fmt: skip
+    }
     result["met"] = verdicts(result)
     print(json.dumps(result, indent=1))
     if not options.dry:

@@ -78,8 +78,9 @@ def bare(folder: Path, settings: Settings) -> float:
     run = store.create("vae", settings)
     program = BARE.replace("FIRST", str(FIRST)).replace("LAST", str(LAST))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", program, str(run.folder)], env=environment, capture_output=True,
-                          text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(run.folder)], env=environment, capture_output=True, text=True, check=True
+    )
     return float(done.stdout.split()[-1])
 
 
@@ -109,9 +110,21 @@ def open_page(folder: Path) -> Iterator[Show | None]:
         port = free.getsockname()[1]
     environment = {**os.environ, "LAB_RUNS": str(folder / "runs"), "LAB_CACHE": str(folder / "cache")}
     server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(ROOT / "lab" / "Home.py"), "--server.headless", "true",
-         "--server.port", str(port)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "streamlit",
+            "run",
+            str(ROOT / "lab" / "Home.py"),
+            "--server.headless",
+            "true",
+            "--server.port",
+            str(port),
+        ],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         if chromium is None:
             yield None
@@ -154,8 +167,10 @@ def main() -> None:
             speeds = {way: ways[way]() for way in order}
             rounds.append({way: speeds[way] for way in ways} | {"load": os.getloadavg()[0]})
             ratios = ", ".join(f"{way} {speeds[way] / speeds['off']:.3f}" for way in ways if way != "off")
-            print(f"round {number + 1}: off {speeds['off']:.2f} steps/s, {ratios}, load {rounds[-1]['load']:.1f}",
-                  flush=True)  # fmt: skip
+            print(
+                f"round {number + 1}: off {speeds['off']:.2f} steps/s, {ratios}, load {rounds[-1]['load']:.1f}",
+                flush=True,
+            )
         facts = json.loads((folder / "runs" / ".queue" / "supervisor.json").read_text())
         os.kill(facts["pid"], signal.SIGTERM)
         time.sleep(1)

@@ -59,23 +59,50 @@ def next_quantity(app: AppTest, n: int) -> None:
 SETS = (["cosine", "flow"], ["linear", "sigmoid"], ["cosine", "linear", "scaled_linear", "sigmoid", "flow"], ["flow"])
 FORMS = ("sigmoid", "cosine", "scaled_linear", "flow", "linear")
 CHANGES = [
-    Change(page="schedulers", query={}, what="other schedules",
-           make=lambda app, n: group(app, "pick-schedules").set_value(among(SETS, n))),
-    Change(page="schedulers", query={}, what="another quantity",
-           make=next_quantity),
-    Change(page="schedulers", query={"schedules": "cosine,own"}, what="a parameter of one's own schedule, never seen",
-           make=lambda app, n: app.number_input(key="own-b1").set_value(0.02 + 0.001 * (n + 1))),
-    Change(page="schedulers", query={"schedules": "cosine,own"}, what="another form of one's own schedule",
-           make=lambda app, n: app.selectbox(key="own-form").set_value(among(FORMS, n))),
-    Change(page="schedulers", query={}, what="other pictures",
-           make=lambda app, n: group(app, "pictures").set_value([n % 10, (n + 1) % 10])),
-    Change(page="schedulers", query={}, what="what scaling does, opened and closed",
-           make=lambda app, n: app.session_state.__setitem__("scaling", n % 2 == 0)),
-    Change(page="schedulers", query={"rug-open": "true", "scaling": "true"}, what="steps of the visited timesteps",
-           make=lambda app, n: app.number_input(key="rug-steps").set_value(10 + n)),
-    Change(page="schedulers", query={"view": "Self-test"}, what="another error",
-           make=lambda app, n: group(app, "test-error").set_value(among(["wasserstein", "pathwise"], n))),
-]  # fmt: skip
+    Change(
+        page="schedulers",
+        query={},
+        what="other schedules",
+        make=lambda app, n: group(app, "pick-schedules").set_value(among(SETS, n)),
+    ),
+    Change(page="schedulers", query={}, what="another quantity", make=next_quantity),
+    Change(
+        page="schedulers",
+        query={"schedules": "cosine,own"},
+        what="a parameter of one's own schedule, never seen",
+        make=lambda app, n: app.number_input(key="own-b1").set_value(0.02 + 0.001 * (n + 1)),
+    ),
+    Change(
+        page="schedulers",
+        query={"schedules": "cosine,own"},
+        what="another form of one's own schedule",
+        make=lambda app, n: app.selectbox(key="own-form").set_value(among(FORMS, n)),
+    ),
+    Change(
+        page="schedulers",
+        query={},
+        what="other pictures",
+        make=lambda app, n: group(app, "pictures").set_value([n % 10, (n + 1) % 10]),
+    ),
+    Change(
+        page="schedulers",
+        query={},
+        what="what scaling does, opened and closed",
+        make=lambda app, n: app.session_state.__setitem__("scaling", n % 2 == 0),
+    ),
+    Change(
+        page="schedulers",
+        query={"rug-open": "true", "scaling": "true"},
+        what="steps of the visited timesteps",
+        make=lambda app, n: app.number_input(key="rug-steps").set_value(10 + n),
+    ),
+    Change(
+        page="schedulers",
+        query={"view": "Self-test"},
+        what="another error",
+        make=lambda app, n: group(app, "test-error").set_value(among(["wasserstein", "pathwise"], n)),
+    ),
+]
 
 
 def measure(change: Change, repeats: int) -> list[float]:

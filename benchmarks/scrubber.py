@@ -52,19 +52,26 @@ def payload_of(source: str, count: int) -> dict[str, Any]:
     begun = time.process_time()
     drawing = models.draw_recipe(
         Recipe(
-            source=source, step=newest_step_of(source), labels=tuple(place % classes for place in range(count)),
-            seeds=tuple(range(SEED, SEED + count)), sampler=facts.settings.sampling.sampler, num_inference_steps=STEPS,
+            source=source,
+            step=newest_step_of(source),
+            labels=tuple(place % classes for place in range(count)),
+            seeds=tuple(range(SEED, SEED + count)),
+            sampler=facts.settings.sampling.sampler,
+            num_inference_steps=STEPS,
             guidance_scale=GUIDANCE,
         ),
         with_layers=True,
-    )  # fmt: skip
+    )
     drawn = time.process_time()
     packed = pack_drawing(drawing)
     return {
-        "pictures": count, "frames": len(packed.steps), "payload_kb": round(len(packed.payload) / 1000, 1),
-        "limit_kb": LIMITS_KB[count], "draw_cpu_s": round(drawn - begun, 2),
+        "pictures": count,
+        "frames": len(packed.steps),
+        "payload_kb": round(len(packed.payload) / 1000, 1),
+        "limit_kb": LIMITS_KB[count],
+        "draw_cpu_s": round(drawn - begun, 2),
         "pack_cpu_s": round(time.process_time() - drawn, 2),
-    }  # fmt: skip
+    }
 
 
 def moved(source: str, moves: int) -> dict[str, Any]:

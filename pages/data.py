@@ -42,9 +42,11 @@ def choose() -> tuple[Listed, str]:
     path = ""
     if chosen.entry is not None and chosen.entry.needs_path:
         kind = "Folder with one directory a class" if chosen.name == "image_folder" else ".npz file"
-        path = cells[1].text_input(
-            kind, key="path", bind="query-params", placeholder="path on this machine", max_chars=1000
-        ).strip()  # fmt: skip
+        path = (
+            cells[1]
+            .text_input(kind, key="path", bind="query-params", placeholder="path on this machine", max_chars=1000)
+            .strip()
+        )
     return chosen, path
 
 

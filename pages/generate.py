@@ -20,9 +20,14 @@ def page() -> None:
     """One view at a time: only what is looked at is computed."""
     st.title("Generate")
     view = st.segmented_control(
-        "View", list(VIEWS), default=next(iter(VIEWS)), required=True, key="view", bind="query-params",
+        "View",
+        list(VIEWS),
+        default=next(iter(VIEWS)),
+        required=True,
+        key="view",
+        bind="query-params",
         label_visibility="collapsed",
-    )  # fmt: skip
+    )
     with problems_shown():
         importlib.import_module(f"lab.components.{VIEWS[str(view)]}").show()
 

@@ -39,9 +39,14 @@ def page() -> None:
     if found is None:
         return
     view = st.segmented_control(
-        "View", list(VIEWS), default=next(iter(VIEWS)), required=True, key="view", bind="query-params",
+        "View",
+        list(VIEWS),
+        default=next(iter(VIEWS)),
+        required=True,
+        key="view",
+        bind="query-params",
         label_visibility="collapsed",
-    )  # fmt: skip
+    )
     with problems_shown():
         importlib.import_module(f"lab.components.{VIEWS[str(view)]}").show(chosen, found)
 

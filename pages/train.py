@@ -117,9 +117,12 @@ def show_differences(base: Settings, settings: Settings, preset: str) -> None:
     if rows:
         st.subheader(f"Different from {preset}")
         frame = pd.DataFrame(
-            {"setting": [name for name, _, _ in rows], preset: [plain(shown_value(old)) for _, old, _ in rows],
-             "here": [plain(shown_value(new)) for _, _, new in rows]}
-        )  # fmt: skip
+            {
+                "setting": [name for name, _, _ in rows],
+                preset: [plain(shown_value(old)) for _, old, _ in rows],
+                "here": [plain(shown_value(new)) for _, _, new in rows],
+            }
+        )
         st.dataframe(frame, hide_index=True)
 
 
@@ -129,8 +132,15 @@ def page() -> None:
     if started:
         go_to("runs", started)
     st.title("Train")
-    choice = st.segmented_control("What", list(CHOICES), default=next(iter(CHOICES)), required=True, key="what",
-                                  bind="query-params", label_visibility="collapsed")  # fmt: skip
+    choice = st.segmented_control(
+        "What",
+        list(CHOICES),
+        default=next(iter(CHOICES)),
+        required=True,
+        key="what",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
     kind, words = CHOICES[str(choice)]
     st.caption(words)
     vae = choose_vae() if kind == "unet" else None

@@ -159,12 +159,21 @@ def told(found: Overview) -> str:
         ("title", found.title),
         ("pictures", f"{total:,} to learn from, {int(found.counts_heldout.sum()):,} held out ({held})"),
         ("sizes", f"{sizes} ({most:,} pictures), {'colour' if found.channels == 3 else 'grey'}"),
-        ("values", f"mean {' '.join(f'{m:.1f}' for m in found.mean)}, "
-                   f"deviation {' '.join(f'{d:.1f}' for d in found.deviation)} of 255"),
-        ("copies", f"{copies.within_train:,} in train, {copies.within_heldout:,} in held-out, "
-                   f"{copies.across:,} held-out ones are in train, {copies.conflicts:,} under two labels"),
-        ("near copies", f"{copies.near_train:,} in train, {copies.near_across:,} held-out ones near one in train; "
-                        f"{copies.searched:,} pictures compared"),
-    ]  # fmt: skip
+        (
+            "values",
+            f"mean {' '.join(f'{m:.1f}' for m in found.mean)}, "
+            f"deviation {' '.join(f'{d:.1f}' for d in found.deviation)} of 255",
+        ),
+        (
+            "copies",
+            f"{copies.within_train:,} in train, {copies.within_heldout:,} in held-out, "
+            f"{copies.across:,} held-out ones are in train, {copies.conflicts:,} under two labels",
+        ),
+        (
+            "near copies",
+            f"{copies.near_train:,} in train, {copies.near_across:,} held-out ones near one in train; "
+            f"{copies.searched:,} pictures compared",
+        ),
+    ]
     words = "\n".join(f"{name:<12} {plain(value)}" for name, value in lines)
     return f"{words}\n\n{table(['class', 'train', 'held-out'], [list(each) for each in counts])}"

@@ -34,9 +34,11 @@ def add_parser(commands: Any) -> None:
         help="take the data set's judge along (about 1 MB), so that class probabilities need no data set there",
     )
     parser.add_argument(
-        "--push", default="", metavar="NAMESPACE/NAME", help="then into a new repository of the model hub, with the "
-        "credentials of `hf auth login` or HF_TOKEN"
-    )  # fmt: skip
+        "--push",
+        default="",
+        metavar="NAMESPACE/NAME",
+        help="then into a new repository of the model hub, with the credentials of `hf auth login` or HF_TOKEN",
+    )
     parser.add_argument("--private", action="store_true", help="with --push: not for everybody to see")
     add_settings_options(parser)
     parser.set_defaults(handler=run)

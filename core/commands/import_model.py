@@ -46,9 +46,16 @@ def run_models(arguments: argparse.Namespace) -> int:
         print(f"{plain(delete_model(folder, arguments.delete))} is gone")
         return 0
     rows = [
-        [info.id, info.title, len(info.class_names), info.facts.data_set or "-", info.facts.licence or "-",
-         info.owner or "-", age(info.imported_at or info.facts.created_at)]
+        [
+            info.id,
+            info.title,
+            len(info.class_names),
+            info.facts.data_set or "-",
+            info.facts.licence or "-",
+            info.owner or "-",
+            age(info.imported_at or info.facts.created_at),
+        ]
         for info in list_model_folders(folder)
-    ]  # fmt: skip
+    ]
     print(table(["model", "title", "classes", "data", "licence", "owner", "since"], rows))
     return 0

@@ -29,9 +29,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or last weights")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument(
-        "--progress", action="store_true",
+        "--progress",
+        action="store_true",
         help=f"progress as lines on stderr (words, a tab, 0 to 1), and the figures of {FEW:,} pictures kept on the way",
-    )  # fmt: skip
+    )
     add_settings_options(parser)
     parser.set_defaults(handler=run)
 
@@ -43,9 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     def about(limit: int) -> LatentSubject:
         return find_subject(
-            source, step=arguments.step, weights=arguments.weights, data_dir=place(source, "data"),
-            cache_dir=place(source, "cache"), limit=limit,
-        )  # fmt: skip
+            source,
+            step=arguments.step,
+            weights=arguments.weights,
+            data_dir=place(source, "data"),
+            cache_dir=place(source, "cache"),
+            limit=limit,
+        )
 
     subject, kept_in = about(MOST), place(source, "cache")
     found = read_overview(subject, kept_in)

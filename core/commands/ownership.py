@@ -18,8 +18,9 @@ def add_yes_option(parser: argparse.ArgumentParser, what: str = "run") -> None:
 
 def confirm_owner(run: Run, verb: str, *, yes: bool) -> None:
     """Return when the run is one's own or the person agrees. Raises UsageError otherwise."""
-    ask_owner(run.id, run.info.owner, verb, yes=yes, hint="add --yes to do it all the same; it is written in the run's "
-              "events")  # fmt: skip
+    ask_owner(
+        run.id, run.info.owner, verb, yes=yes, hint="add --yes to do it all the same; it is written in the run's events"
+    )
 
 
 def ask_owner(what: str, owner: str, verb: str, *, yes: bool, hint: str = "add --yes to do it all the same") -> None:

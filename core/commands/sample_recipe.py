@@ -55,8 +55,9 @@ def draw_recipe(arguments: argparse.Namespace) -> int:
     weights = recipe.weights if source.run is not None else "ema"
     model = source.load(device=source.settings.machine.device, weights=weights, step=step)
     if recipe.weights_sha256 not in ("", model.weights_sha256):
-        print("note: these are not the weights that the recipe was written with: the pictures may differ",
-              file=sys.stderr)  # fmt: skip
+        print(
+            "note: these are not the weights that the recipe was written with: the pictures may differ", file=sys.stderr
+        )
     began = time.monotonic()
     images = _drawn(model, recipe, source, arguments)
     labels = recipe.branch.labels if recipe.branch and recipe.branch.labels else recipe.labels

@@ -53,10 +53,16 @@ def import_set(
         with TemporaryBeside(target) as temporary:
             request = request_of(source.absolute(), kind=kind, color=color, folder=temporary, limits=limits)
             outcome = run_limited(
-                "core.data.import_child", request, temporary, wall_s=limits.wall_s, cpu_s=limits.cpu_s,
-                what="a set of pictures", progress=progress or (lambda fraction: None), cancelled=cancelled,
+                "core.data.import_child",
+                request,
+                temporary,
+                wall_s=limits.wall_s,
+                cpu_s=limits.cpu_s,
+                what="a set of pictures",
+                progress=progress or (lambda fraction: None),
+                cancelled=cancelled,
                 measured=measured,
-            )  # fmt: skip
+            )
             if "found" not in outcome:
                 raise DataUnavailable(f"{quoted(source.name)}: {outcome['problem']}", outcome.get("hint", ""))
             found = outcome["found"]

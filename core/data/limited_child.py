@@ -58,9 +58,13 @@ def run_limited(
     started, peak = time.monotonic(), 0
     with subprocess.Popen(
         [sys.executable, "-m", module, request],
-        cwd=folder, env={**_environment(), **(environment or {})}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    ) as child:  # fmt: skip
+        cwd=folder,
+        env={**_environment(), **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as child:
         try:
             while child.poll() is None:
                 peak = max(peak, peak_bytes(child.pid))

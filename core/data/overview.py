@@ -34,8 +34,16 @@ EXAMPLES = 6
 EXAMPLE_SIDE = 256
 KEPT = 32  # overviews in the cache
 READ = 256  # pictures read at once
-ARRAYS = ("counts_train", "counts_heldout", "sizes", "values", "gallery", "gallery_counts", "pair_pictures",
-          "pair_labels")  # fmt: skip
+ARRAYS = (
+    "counts_train",
+    "counts_heldout",
+    "sizes",
+    "values",
+    "gallery",
+    "gallery_counts",
+    "pair_pictures",
+    "pair_labels",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

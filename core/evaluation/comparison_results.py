@@ -367,8 +367,21 @@ def read_npz(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-_FIGURES = ("num_pictures", "evaluations", "seconds", "class_accuracy", "class_accuracy_low", "class_accuracy_high",
-            "fd_judge", "fd_low", "fd_high", "recall", "agreement", "psnr_db", "agreement_count")  # fmt: skip
+_FIGURES = (
+    "num_pictures",
+    "evaluations",
+    "seconds",
+    "class_accuracy",
+    "class_accuracy_low",
+    "class_accuracy_high",
+    "fd_judge",
+    "fd_low",
+    "fd_high",
+    "recall",
+    "agreement",
+    "psnr_db",
+    "agreement_count",
+)
 
 
 def result_from_json(values: Mapping[str, Any]) -> CellResult:
@@ -394,8 +407,10 @@ def _read_facts(path: Path) -> Facts | None:
     try:
         values = atomic.read_json(path)
         facts = Facts(**{**values, "class_names": tuple(map(str, values["class_names"]))})
-        good = all(_is_number(number) for number in (facts.fd_floor, facts.fd_floor_count, facts.judge_accuracy,
-                                                     facts.fd_reference_count))  # fmt: skip
+        good = all(
+            _is_number(number)
+            for number in (facts.fd_floor, facts.fd_floor_count, facts.judge_accuracy, facts.fd_reference_count)
+        )
         return facts if good and isinstance(facts.device, str) and isinstance(facts.judge_hash, str) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None

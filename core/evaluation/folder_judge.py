@@ -60,8 +60,10 @@ def judge_for_export(
 
     image_set = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir)
     if image_set.fingerprint != atomic.read_json(run.data_path).get("fingerprint"):
-        raise UsageError(f"{run.id}: the data set '{quoted(image_set.name)}' is not what it learned from any more",
-                         "leave out --with-judge")  # fmt: skip
+        raise UsageError(
+            f"{run.id}: the data set '{quoted(image_set.name)}' is not what it learned from any more",
+            "leave out --with-judge",
+        )
     judge = load_or_train(
         image_set,
         cache_dir=cache_dir,

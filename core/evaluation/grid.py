@@ -147,8 +147,12 @@ def check_request(request: ComparisonRequest) -> None:
     count = len(rows.values) * len(columns.values)
     if count > MAX_CELLS:
         raise UsageError(f"the grid has {count:,} cells, more than {MAX_CELLS}", "give fewer values")
-    for name, low, high in (("num_samples", MIN_SAMPLES, MAX_SAMPLES), ("batch_size", 1, 8192),
-                            ("recall_neighbours", 1, 20), ("judge_epochs", 1, 100)):  # fmt: skip
+    for name, low, high in (
+        ("num_samples", MIN_SAMPLES, MAX_SAMPLES),
+        ("batch_size", 1, 8192),
+        ("recall_neighbours", 1, 20),
+        ("judge_epochs", 1, 100),
+    ):
         value = getattr(request, name)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise UsageError(f"{name}: must be a whole number from {low:,} to {high:,}, got {quoted(value)}")
@@ -263,8 +267,10 @@ def request_from_json(values: Mapping[str, Any]) -> ComparisonRequest:
         if values["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format version {quoted(values['format_version'])} is not {FORMAT_VERSION}")
         rest = {name: value for name, value in values.items() if name != "format_version"}
-        axes = {name: Axis(setting=rest[name]["setting"], values=tuple(rest[name]["values"]))
-                for name in ("rows", "columns")}  # fmt: skip
+        axes = {
+            name: Axis(setting=rest[name]["setting"], values=tuple(rest[name]["values"]))
+            for name in ("rows", "columns")
+        }
         request = ComparisonRequest(**{**rest, **axes, "base": CellSettings(**rest["base"])})
         check_request(request)
     except UsageError as error:

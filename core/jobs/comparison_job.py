@@ -43,8 +43,14 @@ if TYPE_CHECKING:
 
 STATUS_EVERY_S = 1.0
 SPEED_WINDOW = 30
-AXIS_WORDS = {"sampler": "samplers", "num_inference_steps": "steps", "guidance_scale": "guidance", "seed": "seeds",
-              "weights": "weights", "step": "checkpoints"}  # fmt: skip
+AXIS_WORDS = {
+    "sampler": "samplers",
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "seed": "seeds",
+    "weights": "weights",
+    "step": "checkpoints",
+}
 
 
 def plan_comparison(

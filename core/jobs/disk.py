@@ -73,8 +73,17 @@ def run_sizes(store: RunStore) -> list[RunSize]:
     """What each run takes; a run whose folders have not changed is not walked again."""
     found = []
     for run in store.list():
-        stamp = tuple(_mtime(path) for path in (run.folder, run.checkpoints_dir, run.previews_dir, run.metrics_path,
-                                                run.log_path, run.evaluations_dir))  # fmt: skip
+        stamp = tuple(
+            _mtime(path)
+            for path in (
+                run.folder,
+                run.checkpoints_dir,
+                run.previews_dir,
+                run.metrics_path,
+                run.log_path,
+                run.evaluations_dir,
+            )
+        )
         kept = _sizes.get(str(run.folder))
         if kept is None or kept[0] != stamp:
             kept = _sizes[str(run.folder)] = (stamp, _measure(run))

@@ -115,8 +115,14 @@ def _read(nvml: Any, index: int) -> Gpu:
         uuid, name = _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle))
         memory = _memory(nvml, handle)
     except Exception as error:  # a GPU that fell off the bus must not hide the others
-        return Gpu(index=index, uuid=f"GPU-unreadable-{index}", name=f"GPU {index}", memory_used_bytes=0,
-                   memory_total_bytes=0, problem=f"cannot be read: {error}")  # fmt: skip
+        return Gpu(
+            index=index,
+            uuid=f"GPU-unreadable-{index}",
+            name=f"GPU {index}",
+            memory_used_bytes=0,
+            memory_total_bytes=0,
+            problem=f"cannot be read: {error}",
+        )
     utilization = _told(lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100)
     power = _told(lambda: float(nvml.nvmlDeviceGetPowerUsage(handle)) / 1000)
     processes: dict[int, GpuProcess] = {}

@@ -243,9 +243,17 @@ class Supervisor:
                 "memory_used_bytes": self.housekeeping.memory_used([place.name for place in places]),
             }
             run.write_status(
-                replace(run.status(), state=RunState.STARTING, stage="starting its process", reason="", device=titles,
-                        process=None, eta_s=None, images_per_s=None)
-            )  # fmt: skip
+                replace(
+                    run.status(),
+                    state=RunState.STARTING,
+                    stage="starting its process",
+                    reason="",
+                    device=titles,
+                    process=None,
+                    eta_s=None,
+                    images_per_s=None,
+                )
+            )
             atomic.write_json(run.folder / attempts.ATTEMPT_FILE, facts)
             code = frozen_code.frozen_root(self.queue.folder, job.code)
             environment = self._environment(job, places, on_cpu, code)
@@ -422,9 +430,12 @@ class Supervisor:
             return
         self.started_code = newest
         loads = subprocess.run(
-            [sys.executable, "-c", "import core.jobs.supervisor, core.jobs.shim"], cwd=project_root(),
-            capture_output=True, timeout=60, check=False,
-        )  # fmt: skip
+            [sys.executable, "-c", "import core.jobs.supervisor, core.jobs.shim"],
+            cwd=project_root(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
         if loads.returncode:
             words = loads.stderr.decode(errors="replace").strip().rpartition("\n")[2]
             logger.error("the code was changed and does not load, going on as before: %s", words)

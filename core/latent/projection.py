@@ -117,10 +117,15 @@ def _arrange(
     with (
         told.open("wb") as out,
         subprocess.Popen(
-            [sys.executable, "-m", CHILD, *arguments], cwd=told.parent, env=environment, stdin=subprocess.DEVNULL,
-            stdout=out, stderr=subprocess.DEVNULL, start_new_session=True,
+            [sys.executable, "-m", CHILD, *arguments],
+            cwd=told.parent,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         ) as child,
-    ):  # fmt: skip
+    ):
         try:
             while child.poll() is None:
                 if time.monotonic() - started > most_s:

@@ -46,8 +46,14 @@ def put_into_trash(root: Path, run: Run, by: str) -> None:
     target = trash / run.id
     if target.exists():  # an older one of that id, brought back as a copy meanwhile
         _remove(target)
-    facts = {"by": by, "at": now_iso(), "name": info.name, "kind": info.kind, "owner": info.owner,
-             "size_bytes": _size(run.folder)}  # fmt: skip
+    facts = {
+        "by": by,
+        "at": now_iso(),
+        "name": info.name,
+        "kind": info.kind,
+        "owner": info.owner,
+        "size_bytes": _size(run.folder),
+    }
     atomic.write_json(trash / f"{run.id}.json", facts)
     run.folder.rename(target)
     atomic.fsync_dir(root)

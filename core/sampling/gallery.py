@@ -73,9 +73,14 @@ def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: 
     if len(picture) > MOST_PICTURE_BYTES:
         raise UsageError(f"gallery: the picture has more than {MOST_PICTURE_BYTES // 2**20} MB", "keep fewer pictures")
     entry = Entry(
-        id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}", folder=folder, title=title, owner=owner,
-        created_at=now_iso(), source_title=source_title[:TITLE_LIMIT], device=device[:TITLE_LIMIT],
-    )  # fmt: skip
+        id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
+        folder=folder,
+        title=title,
+        owner=owner,
+        created_at=now_iso(),
+        source_title=source_title[:TITLE_LIMIT],
+        device=device[:TITLE_LIMIT],
+    )
     facts = {name: value for name, value in asdict(entry).items() if name not in ("id", "folder")}
     try:
         folder.mkdir(parents=True, exist_ok=True)

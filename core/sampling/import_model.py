@@ -97,9 +97,16 @@ def _in_child(
 ) -> dict[str, Any]:
     paths = {key: value for key, value in os.environ.items() if key.startswith("LAB_") or key == "HOME"}
     return run_limited(
-        "core.sampling.import_child", request, folder, wall_s=limits.wall_s, cpu_s=limits.cpu_s, what="a model",
-        environment={**paths, "HF_HUB_OFFLINE": "1"}, cancelled=cancelled, measured=measured,
-    )  # fmt: skip
+        "core.sampling.import_child",
+        request,
+        folder,
+        wall_s=limits.wall_s,
+        cpu_s=limits.cpu_s,
+        what="a model",
+        environment={**paths, "HF_HUB_OFFLINE": "1"},
+        cancelled=cancelled,
+        measured=measured,
+    )
 
 
 def _check_source(source: Path) -> None:

@@ -67,9 +67,18 @@ def quality_cost_figure(
     log_y = not percent and bool(values) and min(values) > 0 and max(values) / min(values) > SPANS_DECADES
     data: list[dict[str, Any]] = []
     if front:
-        data.append({"type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip",
-                     "x": [cost for cost, _ in front], "y": [quality for _, quality in front],
-                     "line": {"color": ink.event.line, "width": 10}, "opacity": 0.5})  # fmt: skip
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "Pareto front",
+                "hoverinfo": "skip",
+                "x": [cost for cost, _ in front],
+                "y": [quality for _, quality in front],
+                "line": {"color": ink.event.line, "width": 10},
+                "opacity": 0.5,
+            }
+        )
     colors = categories(theme)
     for place, each in enumerate(series):
         points = sorted(each.points, key=lambda point: point.cost)
@@ -117,23 +126,54 @@ def _layout(
         "margin": {"l": 8, "r": 8, "t": 40, "b": 8},
         "hovermode": "closest",
         "legend": {"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "title": {"text": ""}},
-        "xaxis": {"title": {"text": cost_title}, "type": "log", "dtick": "D2", "exponentformat": "none",
-                  "tickformat": "~s"},
-        "yaxis": {"title": {"text": quality_title}, "type": "log" if log_y else "linear",
-                  "dtick": "D2" if log_y else None, "tickformat": ".0%" if percent else "~g",
-                  "rangemode": "normal" if percent or log_y else "tozero"},
-    }  # fmt: skip
+        "xaxis": {
+            "title": {"text": cost_title},
+            "type": "log",
+            "dtick": "D2",
+            "exponentformat": "none",
+            "tickformat": "~s",
+        },
+        "yaxis": {
+            "title": {"text": quality_title},
+            "type": "log" if log_y else "linear",
+            "dtick": "D2" if log_y else None,
+            "tickformat": ".0%" if percent else "~g",
+            "rangemode": "normal" if percent or log_y else "tozero",
+        },
+    }
 
 
 def _level(reference: Level, ink: Ink, *, log_y: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """A dashed line and its band over the whole width; its name stands below it, where few cells are."""
     low = max(reference.low, reference.quality / 3) if log_y else reference.low
     across = {"xref": "x domain", "x0": 0, "x1": 1, "yref": "y"}
-    band = {"type": "rect", **across, "y0": low, "y1": reference.high, "fillcolor": ink.line, "opacity": 0.15,
-            "line": {"width": 0}, "layer": "below"}  # fmt: skip
-    line = {"type": "line", **across, "y0": reference.quality, "y1": reference.quality,
-            "line": {"color": ink.line, "width": 1.5, "dash": "dash"}}  # fmt: skip
+    band = {
+        "type": "rect",
+        **across,
+        "y0": low,
+        "y1": reference.high,
+        "fillcolor": ink.line,
+        "opacity": 0.15,
+        "line": {"width": 0},
+        "layer": "below",
+    }
+    line = {
+        "type": "line",
+        **across,
+        "y0": reference.quality,
+        "y1": reference.quality,
+        "line": {"color": ink.line, "width": 1.5, "dash": "dash"},
+    }
     y = math.log10(reference.quality) if log_y and reference.quality > 0 else reference.quality
-    note = {"xref": "x domain", "x": 0, "xanchor": "left", "y": y, "yref": "y", "yanchor": "top",
-            "text": as_text(reference.name), "showarrow": False, "font": {"color": ink.text, "size": 12}}  # fmt: skip
+    note = {
+        "xref": "x domain",
+        "x": 0,
+        "xanchor": "left",
+        "y": y,
+        "yref": "y",
+        "yanchor": "top",
+        "text": as_text(reference.name),
+        "showarrow": False,
+        "font": {"color": ink.text, "size": 12},
+    }
     return [band, line], [note]

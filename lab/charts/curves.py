@@ -109,15 +109,33 @@ def lines_of(curve: Curve, axis: Axis, *, x_range: Range | None, smoothing: floa
     if curve.smooth and smoothing > 0 and len(x) > 8 and not few:
         faint = {"color": curve.ink.line, "width": 1}
         opacity = 0.14 if curve.faint else 0.28
-        traces.append({"type": "scatter", "x": x, "y": y, "mode": "lines", "line": faint, "opacity": opacity,
-                       "hoverinfo": "skip", "showlegend": False})  # fmt: skip
+        traces.append(
+            {
+                "type": "scatter",
+                "x": x,
+                "y": y,
+                "mode": "lines",
+                "line": faint,
+                "opacity": opacity,
+                "hoverinfo": "skip",
+                "showlegend": False,
+            }
+        )
         x, y = bucket_mean(all_x, all_y, SMOOTH_POINTS)
         y = smoothed(y, smoothing)
     dots = len(x) < 3 or few
     line = {"color": curve.ink.line, "width": 2, "dash": "dot" if curve.dashed else "solid"}
-    main = {"type": "scatter", "x": x, "y": y, "mode": "lines+markers" if dots else "lines", "line": line,
-            "marker": {"size": 5}, "name": as_text(curve.name), "opacity": 0.45 if curve.faint else 1.0,
-            "hovertemplate": f"{axis.hover}<br>%{{y:.4g}}<extra>{as_text(curve.name)}</extra>"}  # fmt: skip
+    main = {
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "mode": "lines+markers" if dots else "lines",
+        "line": line,
+        "marker": {"size": 5},
+        "name": as_text(curve.name),
+        "opacity": 0.45 if curve.faint else 1.0,
+        "hovertemplate": f"{axis.hover}<br>%{{y:.4g}}<extra>{as_text(curve.name)}</extra>",
+    }
     return [*traces, main]
 
 
@@ -137,8 +155,13 @@ def layout_of(title: str, axis: Axis, *, x_range: Range, height: int) -> dict[st
 def y_axis(title: str, *, log_y: bool) -> dict[str, Any]:
     """Plain powers of ten on a log axis; a linear one of positive values starts at zero."""
     kind = "log" if log_y else "linear"
-    return {"title": {"text": title}, "type": kind, "dtick": "D2" if log_y else None, "exponentformat": "e",
-            "rangemode": "nonnegative"}  # fmt: skip
+    return {
+        "title": {"text": title},
+        "type": kind,
+        "dtick": "D2" if log_y else None,
+        "exponentformat": "e",
+        "rangemode": "nonnegative",
+    }
 
 
 def axis_end(last: float, total: float) -> float:
@@ -171,14 +194,34 @@ def _marks(marks: Sequence[Mark], shown: Range) -> tuple[list[dict[str, Any]], l
     for mark in sorted(marks, key=lambda mark: mark.x):
         if not shown[0] <= mark.x <= shown[1]:
             continue
-        shapes.append({"type": "line", "x0": mark.x, "x1": mark.x, "xref": "x", "y0": 0, "y1": 1, "yref": "y domain",
-                       "line": {"color": mark.ink.line, "width": 1, "dash": "dot"}})  # fmt: skip
+        shapes.append(
+            {
+                "type": "line",
+                "x0": mark.x,
+                "x1": mark.x,
+                "xref": "x",
+                "y0": 0,
+                "y1": 1,
+                "yref": "y domain",
+                "line": {"color": mark.ink.line, "width": 1, "dash": "dot"},
+            }
+        )
         if mark.text and mark.x >= free_from:
             free_from = mark.x + WORDS_APART * (shown[1] - shown[0])
             late = mark.x > shown[1] - WORDS_APART * (shown[1] - shown[0])
-            words.append({"x": mark.x, "xref": "x", "xanchor": "right" if late else "left", "y": 1, "yref": "y domain",
-                          "yanchor": "top", "text": as_text(mark.text), "showarrow": False,
-                          "font": {"color": mark.ink.text, "size": 11}})  # fmt: skip
+            words.append(
+                {
+                    "x": mark.x,
+                    "xref": "x",
+                    "xanchor": "right" if late else "left",
+                    "y": 1,
+                    "yref": "y domain",
+                    "yanchor": "top",
+                    "text": as_text(mark.text),
+                    "showarrow": False,
+                    "font": {"color": mark.ink.text, "size": 11},
+                }
+            )
     return shapes, words
 
 
@@ -190,12 +233,18 @@ def _names(curves: Sequence[Curve], ends: Sequence[Range | None], *, x_end: floa
     for curve, end in named:
         x, y = end
         above = end is highest
-        notes.append({
-            "x": x, "y": float(np.log10(y)) if log_y and y > 0 else y, "text": as_text(curve.name),
-            "font": {"color": curve.ink.text, "size": 12}, "showarrow": False,
-            "xanchor": "right" if x > x_end * 0.7 else "left",
-            "yanchor": "bottom" if above else "top", "yshift": 4 if above else -4,
-        })  # fmt: skip
+        notes.append(
+            {
+                "x": x,
+                "y": float(np.log10(y)) if log_y and y > 0 else y,
+                "text": as_text(curve.name),
+                "font": {"color": curve.ink.text, "size": 12},
+                "showarrow": False,
+                "xanchor": "right" if x > x_end * 0.7 else "left",
+                "yanchor": "bottom" if above else "top",
+                "yshift": 4 if above else -4,
+            }
+        )
     return notes
 
 

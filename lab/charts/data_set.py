@@ -26,9 +26,13 @@ def balance_figure(
     figure = go.Figure()
     for name, counts, ink in (("to learn from", train, colors.training), ("held out", heldout, colors.held_out)):
         figure.add_bar(
-            x=places, y=counts[:MOST_BARS], name=name, marker={"color": ink.line}, customdata=labels,
+            x=places,
+            y=counts[:MOST_BARS],
+            name=name,
+            marker={"color": ink.line},
+            customdata=labels,
             hovertemplate="%{customdata}<br>%{y:,} " + name + "<extra></extra>",
-        )  # fmt: skip
+        )
     shown = labels if len(labels) <= 30 else []
     _layout(figure, "Pictures a class", "class", "pictures")
     figure.update_xaxes(tickvals=places[: len(shown)], ticktext=[text[:14] for text in shown], showgrid=False)
@@ -47,10 +51,14 @@ def values_figure(values: np.ndarray, *, theme: str | None = None) -> go.Figure:
         name = CHANNELS[channel] if len(values) == 3 else "grey"
         share = counts / counts.sum()
         figure.add_scatter(
-            x=np.arange(256), y=np.where(share > 0, share, np.nan), name=name, mode="lines",
-            line={"color": ink, "width": 1.5, "shape": "hvh"}, showlegend=len(values) == 3,
+            x=np.arange(256),
+            y=np.where(share > 0, share, np.nan),
+            name=name,
+            mode="lines",
+            line={"color": ink, "width": 1.5, "shape": "hvh"},
+            showlegend=len(values) == 3,
             hovertemplate=f"{name} %{{x}}: %{{y:.2%}}<extra></extra>",
-        )  # fmt: skip
+        )
     _layout(figure, "Pixel values", "value, 0 black to 255 white", "share of pixels")
     figure.update_yaxes(type="log", tickformat=".1%", dtick=1)
     figure.update_layout(legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"})
@@ -59,6 +67,9 @@ def values_figure(values: np.ndarray, *, theme: str | None = None) -> go.Figure:
 
 def _layout(figure: go.Figure, title: str, x: str, y: str) -> None:
     figure.update_layout(
-        title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"}, height=HEIGHT,
-        margin={"l": 8, "r": 8, "t": 36, "b": 8}, xaxis={"title": {"text": x}}, yaxis={"title": {"text": y}},
-    )  # fmt: skip
+        title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
+        height=HEIGHT,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        xaxis={"title": {"text": x}},
+        yaxis={"title": {"text": y}},
+    )

@@ -30,9 +30,14 @@ def history_figure(
     for line in lines:
         x, y = with_gaps(line.x, line.y)
         figure.add_scatter(
-            x=x, y=y, mode="lines", name=line.name, connectgaps=False, line={"color": line.color, "width": 2},
+            x=x,
+            y=y,
+            mode="lines",
+            name=line.name,
+            connectgaps=False,
+            line={"color": line.color, "width": 2},
             hovertemplate="%{y:.0%}<extra>" + line.name + "</extra>",
-        )  # fmt: skip
+        )
     named = len(lines) <= MOST_NAMED
     if named and len(lines) > 1:
         _name_ends(figure, lines)
@@ -70,6 +75,12 @@ def _name_ends(figure: go.Figure, lines: Sequence[HistoryLine], least_distance: 
     for y, line in sorted(ends, key=lambda end: end[0]):
         below = max(y, below + least_distance)
         figure.add_annotation(
-            x=1, xref="paper", xanchor="left", xshift=6, y=below, text=line.name, showarrow=False,
+            x=1,
+            xref="paper",
+            xanchor="left",
+            xshift=6,
+            y=below,
+            text=line.name,
+            showarrow=False,
             font={"color": line.color, "size": 12},
-        )  # fmt: skip
+        )

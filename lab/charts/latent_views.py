@@ -39,32 +39,72 @@ def survival_figure(
     for begin, end, words in ((t[0], alone, "the decoder alone"), (lost, t[-1], "the class is lost")):
         if begin is not None and end is not None and end > begin:
             shapes.append(
-                {"type": "rect", "x0": begin, "x1": end, "y0": 0, "y1": 1, "yref": "paper", "fillcolor": faint.line,
-                 "opacity": 0.14, "line": {"width": 0}}
-            )  # fmt: skip
+                {
+                    "type": "rect",
+                    "x0": begin,
+                    "x1": end,
+                    "y0": 0,
+                    "y1": 1,
+                    "yref": "paper",
+                    "fillcolor": faint.line,
+                    "opacity": 0.14,
+                    "line": {"width": 0},
+                }
+            )
             notes.append(
-                {"x": (begin + end) / 2, "y": 1.0, "yref": "paper", "yanchor": "bottom", "showarrow": False,
-                 "text": words, "font": {"size": 12, "color": faint.text}}
-            )  # fmt: skip
+                {
+                    "x": (begin + end) / 2,
+                    "y": 1.0,
+                    "yref": "paper",
+                    "yanchor": "bottom",
+                    "showarrow": False,
+                    "text": words,
+                    "font": {"size": 12, "color": faint.text},
+                }
+            )
     if accuracy:
         figure.add_scatter(
-            x=list(t), y=list(accuracy), yaxis="y2", mode="lines+markers", marker={"size": 5}, name="accuracy",
-            line={"color": inks[0], "width": 2}, customdata=list(log_snr),
+            x=list(t),
+            y=list(accuracy),
+            yaxis="y2",
+            mode="lines+markers",
+            marker={"size": 5},
+            name="accuracy",
+            line={"color": inks[0], "width": 2},
+            customdata=list(log_snr),
             hovertemplate="%{y:.1%} right, log-SNR %{customdata:.1f}<extra></extra>",
-        )  # fmt: skip
+        )
         figure.add_scatter(
-            x=[t[0], t[-1]], y=[chance, chance], yaxis="y2", mode="lines", hoverinfo="skip", name="guessing",
+            x=[t[0], t[-1]],
+            y=[chance, chance],
+            yaxis="y2",
+            mode="lines",
+            hoverinfo="skip",
+            name="guessing",
             line={"color": faint.line, "width": 1.5, "dash": "dot"},
-        )  # fmt: skip
+        )
         notes.append(
-            {"x": t[0], "y": chance, "yref": "y2", "xanchor": "left", "yanchor": "bottom", "showarrow": False,
-             "text": "guessing", "font": {"size": 12, "color": faint.text}}
-        )  # fmt: skip
+            {
+                "x": t[0],
+                "y": chance,
+                "yref": "y2",
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "text": "guessing",
+                "font": {"size": 12, "color": faint.text},
+            }
+        )
     figure.add_scatter(
-        x=list(t), y=list(psnr), mode="lines+markers", marker={"size": 5}, name="PSNR", customdata=list(log_snr),
+        x=list(t),
+        y=list(psnr),
+        mode="lines+markers",
+        marker={"size": 5},
+        name="PSNR",
+        customdata=list(log_snr),
         line={"color": inks[1], "width": 2},
         hovertemplate="%{y:.1f} dB, log-SNR %{customdata:.1f}<extra></extra>",
-    )  # fmt: skip
+    )
     figure.update_layout(
         **_title("Noisy latents decoded as they are: what is left of the picture"),
         height=height,
@@ -74,11 +114,17 @@ def survival_figure(
         hoversubplots="axis",
         shapes=shapes,
         annotations=notes,
-        xaxis={"title": {"text": "timestep t, clean on the left, noise on the right"}, "anchor": "y",
-               "unifiedhovertitle": {"text": "t = %{x:,}"}},
-        yaxis={"title": {"text": "PSNR, dB"}, "domain": [0.0, 0.44 if accuracy else 1.0],
-               "range": [max(0.0, min(psnr) - 2.0), max(psnr) + 2.0]},
-    )  # fmt: skip
+        xaxis={
+            "title": {"text": "timestep t, clean on the left, noise on the right"},
+            "anchor": "y",
+            "unifiedhovertitle": {"text": "t = %{x:,}"},
+        },
+        yaxis={
+            "title": {"text": "PSNR, dB"},
+            "domain": [0.0, 0.44 if accuracy else 1.0],
+            "range": [max(0.0, min(psnr) - 2.0), max(psnr) + 2.0],
+        },
+    )
     if accuracy:
         figure.update_layout(
             yaxis2={"title": {"text": "judged right"}, "domain": top, "range": [-0.04, 1.06], "tickformat": ".0%"}
@@ -95,10 +141,14 @@ def spectrum_figure(
     for place, (name, frequency, power) in enumerate(lines):
         known = np.isfinite(power) & (power > 0)
         figure.add_scatter(
-            x=frequency[known], y=power[known], mode="lines+markers", marker={"size": 5}, name=as_text(name),
+            x=frequency[known],
+            y=power[known],
+            mode="lines+markers",
+            marker={"size": 5},
+            name=as_text(name),
             line={"color": inks[place % len(inks)], "width": 2},
             hovertemplate=f"%{{y:.3g}}<extra>{as_text(name)}</extra>",
-        )  # fmt: skip
+        )
     figure.update_layout(
         **_title("Power by spatial frequency"),
         height=height,
@@ -112,22 +162,36 @@ def spectrum_figure(
 
 
 def equivariance_figure(
-    names: Sequence[str], errors: Sequence[float], spreads: Sequence[float], unrelated: float,
-    *, theme: str | None = None, height: int = 340,
-) -> go.Figure:  # fmt: skip
+    names: Sequence[str],
+    errors: Sequence[float],
+    spreads: Sequence[float],
+    unrelated: float,
+    *,
+    theme: str | None = None,
+    height: int = 340,
+) -> go.Figure:
     """A bar a transform with two standard errors, and what latents of unrelated pictures give."""
     faint = palette(theme).event
     figure = go.Figure()
     figure.add_bar(
-        y=[as_text(name) for name in names], x=list(errors), orientation="h", marker={"color": categories(theme)[0]},
+        y=[as_text(name) for name in names],
+        x=list(errors),
+        orientation="h",
+        marker={"color": categories(theme)[0]},
         error_x={"type": "data", "array": [2 * each for each in spreads], "thickness": 1, "color": faint.text},
-        hovertemplate="%{x:.3f}<extra>%{y}</extra>", width=0.6,
-    )  # fmt: skip
+        hovertemplate="%{x:.3f}<extra>%{y}</extra>",
+        width=0.6,
+    )
     figure.add_vline(x=unrelated, line={"color": faint.text, "width": 1.5, "dash": "dot"})
     figure.add_annotation(
-        x=unrelated, y=1.0, yref="paper", yanchor="bottom", showarrow=False, text="unrelated pictures",
+        x=unrelated,
+        y=1.0,
+        yref="paper",
+        yanchor="bottom",
+        showarrow=False,
+        text="unrelated pictures",
         font={"size": 12, "color": faint.text},
-    )  # fmt: skip
+    )
     figure.update_layout(
         **_title("Error of encode(T x) against T encode(x), lower is better"),
         height=height,
@@ -154,10 +218,18 @@ def sensitivity_figure(
         suffix = "" if place == 0 else str(place + 1)
         left = place * (width + gap)
         figure.add_heatmap(
-            z=values, zmin=0, zmax=max(limit, 1e-9), colorscale=[list(stop) for stop in scale], xaxis=f"x{suffix}",
-            yaxis=f"y{suffix}", showscale=place == count - 1, colorbar={"thickness": 10, "title": {"text": "grey"}},
-            hovertemplate=f"row %{{y}}, column %{{x}}: %{{z:.1f}}<extra>{as_text(name)}</extra>", xgap=1, ygap=1,
-        )  # fmt: skip
+            z=values,
+            zmin=0,
+            zmax=max(limit, 1e-9),
+            colorscale=[list(stop) for stop in scale],
+            xaxis=f"x{suffix}",
+            yaxis=f"y{suffix}",
+            showscale=place == count - 1,
+            colorbar={"thickness": 10, "title": {"text": "grey"}},
+            hovertemplate=f"row %{{y}}, column %{{x}}: %{{z:.1f}}<extra>{as_text(name)}</extra>",
+            xgap=1,
+            ygap=1,
+        )
         hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
         layout[f"xaxis{suffix}"] = {"domain": [left, left + width], "anchor": f"y{suffix}", **hidden}
         layout[f"yaxis{suffix}"] = {
@@ -168,9 +240,17 @@ def sensitivity_figure(
             **hidden,
         }
         notes.append(
-            {"x": left + width / 2, "y": 1.0, "xref": "paper", "yref": "paper", "yanchor": "bottom",
-             "showarrow": False, "text": as_text(name), "font": {"size": 12}}
-        )  # fmt: skip
+            {
+                "x": left + width / 2,
+                "y": 1.0,
+                "xref": "paper",
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "text": as_text(name),
+                "font": {"size": 12},
+            }
+        )
     figure.update_layout(
         **_title("How far one deviation of a latent moves the picture"),
         height=height,
@@ -190,18 +270,34 @@ def probe_figure(
     values = np.array([scores[name] for name in names])
     figure = go.Figure()
     figure.add_bar(
-        y=[as_text(name) for name in names], x=values[:, 0], orientation="h", width=0.6,
+        y=[as_text(name) for name in names],
+        x=values[:, 0],
+        orientation="h",
+        width=0.6,
         marker={"color": [inks[0], inks[0], faint.line][: len(names)]},
-        error_x={"type": "data", "symmetric": False, "array": values[:, 2] - values[:, 0],
-                 "arrayminus": values[:, 0] - values[:, 1], "thickness": 1.5, "color": faint.text},
-        text=[f"{value:.1%}" for value in values[:, 0]], textposition="inside", insidetextanchor="start",
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": values[:, 2] - values[:, 0],
+            "arrayminus": values[:, 0] - values[:, 1],
+            "thickness": 1.5,
+            "color": faint.text,
+        },
+        text=[f"{value:.1%}" for value in values[:, 0]],
+        textposition="inside",
+        insidetextanchor="start",
         hovertemplate="%{x:.2%}<extra>%{y}</extra>",
-    )  # fmt: skip
+    )
     figure.add_vline(x=chance, line={"color": faint.text, "width": 1.5, "dash": "dot"})
     figure.add_annotation(
-        x=chance, y=1.0, yref="paper", yanchor="bottom", showarrow=False, text="guessing",
+        x=chance,
+        y=1.0,
+        yref="paper",
+        yanchor="bottom",
+        showarrow=False,
+        text="guessing",
         font={"size": 12, "color": faint.text},
-    )  # fmt: skip
+    )
     figure.update_layout(
         **_title("What a linear classifier gets right"),
         height=height,

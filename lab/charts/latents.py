@@ -21,9 +21,16 @@ def class_figure(quantiles: Mapping[str, np.ndarray], *, theme: str | None = Non
     values = np.array(list(quantiles.values()))
     figure = go.Figure()
     figure.add_box(
-        x=[as_text(name) for name in quantiles], lowerfence=values[:, 0], q1=values[:, 1], median=values[:, 2],
-        q3=values[:, 3], upperfence=values[:, 4], marker={"color": ink}, line={"width": 1.5}, name="",
-    )  # fmt: skip
+        x=[as_text(name) for name in quantiles],
+        lowerfence=values[:, 0],
+        q1=values[:, 1],
+        median=values[:, 2],
+        q3=values[:, 3],
+        upperfence=values[:, 4],
+        marker={"color": ink},
+        line={"width": 1.5},
+        name="",
+    )
     figure = _laid_out(figure, "PSNR of pictures by class, higher is better", "class", "PSNR, dB")
     return figure.update_layout(xaxis={"type": "category"})
 
@@ -37,19 +44,29 @@ def histogram_figure(
     x = np.linspace(-span, span, 201)
     for place, (name, at, density) in enumerate(lines):
         figure.add_scatter(
-            x=at, y=density, mode="lines", name=as_text(name), line={"color": inks[place % len(inks)], "width": 2,
-            "shape": "hvh"}, hovertemplate=f"%{{y:.3g}}<extra>{as_text(name)}</extra>",
-        )  # fmt: skip
+            x=at,
+            y=density,
+            mode="lines",
+            name=as_text(name),
+            line={"color": inks[place % len(inks)], "width": 2, "shape": "hvh"},
+            hovertemplate=f"%{{y:.3g}}<extra>{as_text(name)}</extra>",
+        )
     figure.add_scatter(
-        x=x, y=np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), mode="lines", name="N(0, 1)",
-        line={"color": palette(theme).event.text, "width": 2, "dash": "dot"}, hoverinfo="skip",
-    )  # fmt: skip
+        x=x,
+        y=np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
+        mode="lines",
+        name="N(0, 1)",
+        line={"color": palette(theme).event.text, "width": 2, "dash": "dot"},
+        hoverinfo="skip",
+    )
     tallest = max([float(density.max()) for _, _, density in lines] + [0.4])
     figure = _laid_out(figure, "Posterior means of each channel against N(0, 1)", "latent value", "density")
     figure.update_layout(
-        showlegend=True, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
-        xaxis={"range": [-span, span]}, yaxis={"range": [0, min(tallest, 2.0) * 1.05]},
-    )  # fmt: skip
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        xaxis={"range": [-span, span]},
+        yaxis={"range": [0, min(tallest, 2.0) * 1.05]},
+    )
     return figure
 
 
@@ -58,10 +75,14 @@ def channel_bars(kl: np.ndarray, active: np.ndarray, units: int, *, theme: str |
     figure = go.Figure()
     names = [str(place + 1) for place in range(len(kl))]
     figure.add_bar(
-        x=names, y=kl, marker={"color": categories(theme)[0]}, textposition="outside", cliponaxis=False,
+        x=names,
+        y=kl,
+        marker={"color": categories(theme)[0]},
+        textposition="outside",
+        cliponaxis=False,
         text=[f"{count / units:.0%} active" for count in active],
         hovertemplate="channel %{x}: %{y:.4g} nats, %{text}<extra></extra>",
-    )  # fmt: skip
+    )
     figure = _laid_out(figure, "What each channel carries, nats a picture", "channel", "KL from N(0, 1)")
     figure.update_layout(yaxis={"rangemode": "tozero", "range": [0, max(float(kl.max()) * 1.18, 0.1)]})
     return figure
@@ -73,10 +94,18 @@ def correlation_figure(correlation: np.ndarray, *, theme: str | None = None) -> 
     small = len(names) <= 8
     figure = go.Figure()
     figure.add_heatmap(
-        z=correlation, x=names, y=names, zmin=-1, zmax=1, colorscale=colorscale(theme), xgap=2, ygap=2,
-        texttemplate="%{z:.2f}" if small else None, hovertemplate="channels %{x} and %{y}: %{z:.3f}<extra></extra>",
+        z=correlation,
+        x=names,
+        y=names,
+        zmin=-1,
+        zmax=1,
+        colorscale=colorscale(theme),
+        xgap=2,
+        ygap=2,
+        texttemplate="%{z:.2f}" if small else None,
+        hovertemplate="channels %{x} and %{y}: %{z:.3f}<extra></extra>",
         colorbar={"thickness": 8, "outlinewidth": 0},
-    )  # fmt: skip
+    )
     figure = _laid_out(figure, "Correlation between channels, 0 is best", "channel", "channel")
     figure.update_layout(
         xaxis={"type": "category", "constrain": "domain"},
@@ -92,10 +121,13 @@ def over_steps_figure(
     figure, inks = go.Figure(), categories(theme)
     for place, (name, values) in enumerate(lines.items()):
         figure.add_scatter(
-            x=list(steps), y=list(values), mode="lines+markers", name=as_text(name),
+            x=list(steps),
+            y=list(values),
+            mode="lines+markers",
+            name=as_text(name),
             line={"color": inks[place % len(inks)], "width": 2},
             hovertemplate=f"step %{{x:,}}: %{{y:.4g}}<extra>{as_text(name)}</extra>",
-        )  # fmt: skip
+        )
     figure = _laid_out(figure, title, "training step", y_title, height=260)
     figure.update_layout(
         showlegend=len(lines) > 1,

@@ -71,9 +71,20 @@ def _names(
     notes = []
     for place, (_, curve) in zip(places, ends, strict=True):
         dot = f'<span style="color:{curve.ink.line}">●</span>'
-        notes.append({"x": 1, "xref": "paper", "xanchor": "left", "xshift": 4, "yref": "y domain", "yanchor": "middle",
-                      "y": place - too_high, "text": f"{dot} {as_text(_short(curve.name))}", "showarrow": False,
-                      "font": {"color": curve.ink.text, "size": 12}})  # fmt: skip
+        notes.append(
+            {
+                "x": 1,
+                "xref": "paper",
+                "xanchor": "left",
+                "xshift": 4,
+                "yref": "y domain",
+                "yanchor": "middle",
+                "y": place - too_high,
+                "text": f"{dot} {as_text(_short(curve.name))}",
+                "showarrow": False,
+                "font": {"color": curve.ink.text, "size": 12},
+            }
+        )
     return notes
 
 

@@ -45,17 +45,23 @@ def schedule_figure(
         x, y = _drawable(line, log_x=log_x, log_y=log_y)
         ink = inks[place % len(inks)]
         figure.add_scatter(
-            x=x, y=y, mode="lines", name=as_text(line.name), showlegend=not named,
+            x=x,
+            y=y,
+            mode="lines",
+            name=as_text(line.name),
+            showlegend=not named,
             line={"color": ink, "width": 1 if line.faint else 2, "dash": "dot" if line.faint else "solid"},
             hovertemplate=f"{as_text(x_title)} %{{x:.4g}}<br>%{{y:.4g}}<extra>{as_text(line.name)}</extra>",
-        )  # fmt: skip
+        )
     figure.update_layout(
         title={"text": as_text(title), "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        height=height, margin={"l": 8, "r": 8, "t": 36, "b": 8}, hovermode="closest",
+        height=height,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        hovermode="closest",
         xaxis={"title": {"text": x_title}, "type": "log" if log_x else "linear", "exponentformat": "power"},
         yaxis={"title": {"text": y_title}, "type": "log" if log_y else "linear", "exponentformat": "power"},
         legend={"orientation": "h", "y": -0.25},
-    )  # fmt: skip
+    )
     if named:
         figure.update_layout(annotations=_names(figure, lines, log_x=log_x, log_y=log_y))
     return figure
@@ -69,16 +75,20 @@ def visited_figure(
     figure = go.Figure()
     for name, steps in visits.items():
         figure.add_scatter(
-            x=steps, y=[as_text(name)] * len(steps), mode="markers", showlegend=False,
+            x=steps,
+            y=[as_text(name)] * len(steps),
+            mode="markers",
+            showlegend=False,
             marker={"symbol": "line-ns", "size": 14, "line": {"color": ink, "width": 2}},
             hovertemplate=f"{as_text(name)} visits t = %{{x:.0f}}<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_layout(
         title={"text": "Timesteps each sampler visits", "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        height=84 + 26 * max(1, len(visits)), margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        height=84 + 26 * max(1, len(visits)),
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
         xaxis={"title": {"text": "t"}, "range": [-0.01 * num_train_timesteps, 1.01 * num_train_timesteps]},
         yaxis={"autorange": "reversed", "type": "category", "showgrid": False},
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -104,9 +114,17 @@ def _names(figure: go.Figure, lines: Sequence[Line], *, log_x: bool, log_y: bool
             continue
         at = int((0.35 + 0.3 * place / max(1, len(lines) - 1)) * (len(trace.x) - 1))
         x, y = float(trace.x[at]), float(trace.y[at])
-        notes.append({
-            "x": np.log10(x) if log_x else x, "y": np.log10(y) if log_y else y, "text": as_text(line.name),
-            "font": {"color": trace.line.color, "size": 12}, "showarrow": False, "xanchor": "left",
-            "yanchor": "bottom", "xshift": 4, "yshift": 2,
-        })  # fmt: skip
+        notes.append(
+            {
+                "x": np.log10(x) if log_x else x,
+                "y": np.log10(y) if log_y else y,
+                "text": as_text(line.name),
+                "font": {"color": trace.line.color, "size": 12},
+                "showarrow": False,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "xshift": 4,
+                "yshift": 2,
+            }
+        )
     return notes

@@ -27,28 +27,42 @@ def error_figure(
         for order in (1, 2):
             guide = top * (np.array([start, end]) / start) ** -float(order)
             figure.add_scatter(
-                x=[start, end], y=guide, mode="lines", hoverinfo="skip", showlegend=False,
+                x=[start, end],
+                y=guide,
+                mode="lines",
+                hoverinfo="skip",
+                showlegend=False,
                 line={"color": faint.line, "width": 1, "dash": "dash"},
-            )  # fmt: skip
+            )
             figure.add_annotation(
-                x=np.log10(end), y=np.log10(guide[1]), text=f"order {order}", showarrow=False, xanchor="right",
-                yanchor="bottom", font={"color": faint.text, "size": 11},
-            )  # fmt: skip
+                x=np.log10(end),
+                y=np.log10(guide[1]),
+                text=f"order {order}",
+                showarrow=False,
+                xanchor="right",
+                yanchor="bottom",
+                font={"color": faint.text, "size": 11},
+            )
     for place, (name, (x, y)) in enumerate(curves.items()):
         good = np.isfinite(y) & (y > 0)
         turn = place // len(inks) % len(DASHES)
         figure.add_scatter(
-            x=x[good], y=y[good], mode="lines+markers", name=as_text(name),
+            x=x[good],
+            y=y[good],
+            mode="lines+markers",
+            name=as_text(name),
             line={"color": inks[place % len(inks)], "width": 2, "dash": DASHES[turn]},
             marker={"size": 7, "symbol": SYMBOLS[turn]},
             hovertemplate=f"{as_text(name)}<br>%{{x}} evaluations<br>error %{{y:.3g}}<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_layout(
-        title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"}, height=420,
-        margin={"l": 8, "r": 8, "t": 36, "b": 8}, hovermode="closest",
+        title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
+        height=420,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        hovermode="closest",
         xaxis={"title": {"text": "network evaluations"}, "type": "log", "tickvals": [5, 10, 20, 50, 100, 200]},
         yaxis={"title": {"text": "error, in deviations of the data"}, "type": "log", "exponentformat": "power"},
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -61,8 +75,12 @@ def histogram_figure(
     figure.add_bar(x=centres, y=found, name="sampled", marker={"color": colors.held_out.line}, opacity=0.6)
     figure.add_scatter(x=x, y=truth, mode="lines", name="true", line={"color": colors.training.line, "width": 2})
     figure.update_layout(
-        title={"text": as_text(title), "font": {"size": 14}, "x": 0, "xanchor": "left"}, height=300, bargap=0.05,
-        margin={"l": 8, "r": 8, "t": 36, "b": 8}, xaxis={"title": {"text": "value"}},
-        yaxis={"title": {"text": "density"}}, legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
-    )  # fmt: skip
+        title={"text": as_text(title), "font": {"size": 14}, "x": 0, "xanchor": "left"},
+        height=300,
+        bargap=0.05,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        xaxis={"title": {"text": "value"}},
+        yaxis={"title": {"text": "density"}},
+        legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
+    )
     return figure

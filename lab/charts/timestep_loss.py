@@ -64,26 +64,47 @@ def loss_figure(
         x, mean, error = curve.x, curve.mean, BAND * curve.error
         low = np.maximum(mean - error, mean * 1e-2) if log_y else mean - error
         figure.add_scatter(
-            x=np.concatenate([x, x[::-1]]), y=np.concatenate([mean + error, low[::-1]]), fill="toself", mode="lines",
-            line={"width": 0, "color": ink}, fillcolor=ink, opacity=0.2, hoverinfo="skip", name="band",
-        )  # fmt: skip
+            x=np.concatenate([x, x[::-1]]),
+            y=np.concatenate([mean + error, low[::-1]]),
+            fill="toself",
+            mode="lines",
+            line={"width": 0, "color": ink},
+            fillcolor=ink,
+            opacity=0.2,
+            hoverinfo="skip",
+            name="band",
+        )
         for guess in curve.guesses:
             if not any(_same(guess, other) for other, _ in drawn):
                 drawn.append((guess, x))
                 figure.add_scatter(
-                    x=x, y=guess.y, mode="lines", name=as_text(guess.name),
+                    x=x,
+                    y=guess.y,
+                    mode="lines",
+                    name=as_text(guess.name),
                     line={"color": faint.line, "width": 1.5, "dash": DASHES[min(place, 1)]},
                     hovertemplate=f"%{{y:.4g}}<extra>{as_text(guess.name)}</extra>",
-                )  # fmt: skip
+                )
         figure.add_scatter(
-            x=x, y=mean, mode="lines+markers", name=name, line={"color": ink, "width": 2}, marker={"size": 5},
-            customdata=error, hovertemplate=f"%{{y:.4g}} ± %{{customdata:.2g}}<extra>{name}</extra>",
-        )  # fmt: skip
+            x=x,
+            y=mean,
+            mode="lines+markers",
+            name=name,
+            line={"color": ink, "width": 2},
+            marker={"size": 5},
+            customdata=error,
+            hovertemplate=f"%{{y:.4g}} ± %{{customdata:.2g}}<extra>{name}</extra>",
+        )
         figure.add_scatter(
-            x=x, y=curve.alpha_bar, yaxis="y2", mode="lines+markers", name=as_text(curve.schedule),
-            line={"color": ink, "width": 2}, marker={"size": 4},
+            x=x,
+            y=curve.alpha_bar,
+            yaxis="y2",
+            mode="lines+markers",
+            name=as_text(curve.schedule),
+            line={"color": ink, "width": 2},
+            marker={"size": 4},
             hovertemplate=f"%{{y:.3g}}<extra>ᾱ, {as_text(curve.schedule)}</extra>",
-        )  # fmt: skip
+        )
     names = [_name_of_guess(guess, x, drawn, faint, log_y=log_y) for guess, x in drawn]
     names += _names_of_curves(curves, inks, log_y=log_y)
     figure.update_layout(
@@ -94,13 +115,15 @@ def loss_figure(
         hovermode="x unified",
         hoversubplots="axis",
         xaxis={
-            "title": {"text": f"{as_text(x_title)}, clean on the left, noise on the right"}, "anchor": "y2",
-            "range": x_range and list(x_range), "unifiedhovertitle": {"text": f"{as_text(x_title)} %{{x:.4~g}}"},
+            "title": {"text": f"{as_text(x_title)}, clean on the left, noise on the right"},
+            "anchor": "y2",
+            "range": x_range and list(x_range),
+            "unifiedhovertitle": {"text": f"{as_text(x_title)} %{{x:.4~g}}"},
         },
         yaxis=_loss_axis(curves, log_y=log_y),
         yaxis2={"title": {"text": "signal ᾱ"}, "domain": [0, 0.95 - SHARE_OF_LOSS], "range": [-0.04, 1.04]},
         annotations=[note for note in names if note],
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -175,8 +198,14 @@ def _note(text: str, x: np.ndarray, y: np.ndarray, at: int, color: str, *, above
         return {}
     rises = y[min(at + 1, len(y) - 1)] > y[max(at - 1, 0)] * (1 + 1e-9)
     return {
-        "x": float(x[at]), "y": float(np.log10(y[at])) if log_y else float(y[at]), "xref": "x", "yref": "y",
-        "text": as_text(text), "showarrow": False, "font": {"color": color, "size": 12},
-        "xanchor": "right" if rises == above else "left", "yanchor": "bottom" if above else "top",
+        "x": float(x[at]),
+        "y": float(np.log10(y[at])) if log_y else float(y[at]),
+        "xref": "x",
+        "yref": "y",
+        "text": as_text(text),
+        "showarrow": False,
+        "font": {"color": color, "size": 12},
+        "xanchor": "right" if rises == above else "left",
+        "yanchor": "bottom" if above else "top",
         "yshift": 4 if above else -4,
-    }  # fmt: skip
+    }

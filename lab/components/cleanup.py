@@ -102,11 +102,15 @@ def _checkpoints(item: RunSize, title: str) -> None:
         return
     steps = sorted(item.checkpoints, reverse=True)
     st.dataframe(
-        pd.DataFrame({"checkpoint": [f"step {count(step)}" for step, _ in steps],
-                      "size": [size(num_bytes) for _, num_bytes in steps]}),
+        pd.DataFrame(
+            {
+                "checkpoint": [f"step {count(step)}" for step, _ in steps],
+                "size": [size(num_bytes) for _, num_bytes in steps],
+            }
+        ),
         hide_index=True,
         width=320,
-    )  # fmt: skip
+    )
 
 
 def _cache() -> None:

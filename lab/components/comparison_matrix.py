@@ -51,9 +51,13 @@ def comparison_matrix(found: Comparison) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         shown = st.segmented_control(
-            "Pictures", list(A_CLASS), default="1 a class", required=True, key="comparison-pictures",
+            "Pictures",
+            list(A_CLASS),
+            default="1 a class",
+            required=True,
+            key="comparison-pictures",
             label_visibility="collapsed",
-        )  # fmt: skip
+        )
         st.caption("The same classes and the same noise in every cell.", width="content")
         with st.popover("What do the figures mean?", type="tertiary"):
             _explained(found)
@@ -63,14 +67,24 @@ def comparison_matrix(found: Comparison) -> None:
 def _chart(found: Comparison) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         quality = st.segmented_control(
-            "Quality", QUALITIES, default=QUALITIES[0], required=True, key="quality", bind="query-params",
+            "Quality",
+            QUALITIES,
+            default=QUALITIES[0],
+            required=True,
+            key="quality",
+            bind="query-params",
             label_visibility="collapsed",
-        )  # fmt: skip
+        )
         st.caption("against", width="content")
         cost = st.segmented_control(
-            "Cost", COSTS, default=COSTS[0], required=True, key="cost", bind="query-params",
+            "Cost",
+            COSTS,
+            default=COSTS[0],
+            required=True,
+            key="cost",
+            bind="query-params",
             label_visibility="collapsed",
-        )  # fmt: skip
+        )
     by_seconds, by_accuracy = cost == COSTS[1], quality == QUALITIES[1]
     names = comparisons.row_names(found)
     series = [
@@ -90,13 +104,14 @@ def _chart(found: Comparison) -> None:
         series,
         front=front,
         title=f"{'Upper' if by_accuracy else 'Lower'} left is better: more quality for less",
-        cost_title=f"seconds for {count(found.request.num_samples)} pictures" if by_seconds else
-        "network evaluations a picture",
+        cost_title=f"seconds for {count(found.request.num_samples)} pictures"
+        if by_seconds
+        else "network evaluations a picture",
         quality_title="class accuracy" if by_accuracy else "FD-judge, lower is better",
         reference=_level(found, by_accuracy=by_accuracy),
         theme=st.context.theme.type,
         percent=by_accuracy,
-    )  # fmt: skip
+    )
     st.plotly_chart(figure, key="quality-cost")
 
 

@@ -59,14 +59,12 @@ def setting_widget(name: str, info: FieldInfo, default: Any, *, key: str, label:
     if annotation is bool:
         return st.toggle(label, value=default, help=hint, key=key, persist_state="session")
     if annotation is int and not _optional(info.annotation):
-        return st.number_input(
-            label, lowest, highest, default, step or 1, help=hint, key=key, persist_state="session"
-        )  # fmt: skip
+        return st.number_input(label, lowest, highest, default, step or 1, help=hint, key=key, persist_state="session")
     if annotation is str and not _optional(info.annotation):
         return st.text_input(label, value=default, help=hint, key=key, persist_state="session")
     typed = st.text_input(
         label, value=_typed(default), help=hint, key=key, placeholder="empty", persist_state="session"
-    )  # fmt: skip
+    )
     return _read(typed, annotation, default)
 
 

@@ -34,9 +34,15 @@ class Look:
 def curve_controls(name: str, *, log_y: bool, axes: tuple[str, ...]) -> Look:
     """The row of controls; draw it in a horizontal container. name: whose zoom and log scale; log_y: the default."""
     percent = st.slider(
-        "Smoothing", 0, MOST_SMOOTHING, round(SMOOTHING * 100), format="%d %%", key="curves-smoothing", width=150,
+        "Smoothing",
+        0,
+        MOST_SMOOTHING,
+        round(SMOOTHING * 100),
+        format="%d %%",
+        key="curves-smoothing",
+        width=150,
         help="A moving average over this share of what is shown. The raw values stay visible behind it.",
-    )  # fmt: skip
+    )
     chosen = st.segmented_control("Over", axes, default=axes[0], required=True, key="curves-axis", width="content")
     log_y = st.toggle("log scale", value=log_y, key=f"log-{name}")
     axis = str(chosen) if chosen in axes else axes[0]

@@ -45,9 +45,13 @@ def add_a_set() -> None:
             "Licence", key="import-licence", max_chars=200, placeholder="what may be done with the pictures"
         )
         color = right.segmented_control(
-            "Colour", COLORS, default="native", required=True, key="import-color",
+            "Colour",
+            COLORS,
+            default="native",
+            required=True,
+            key="import-color",
             help="native refuses a mixture of grey and coloured pictures; grey and rgb make all alike",
-        )  # fmt: skip
+        )
         pressed = st.form_submit_button("Import", icon=":material/upload:")
     if pressed:
         if upload is None and not path.strip():
@@ -55,10 +59,14 @@ def add_a_set() -> None:
         else:
             with problems_shown():
                 imports.begin_import(
-                    name=name.strip(), title=title, licence=licence, color=str(color), imported_by=who(),
+                    name=name.strip(),
+                    title=title,
+                    licence=licence,
+                    color=str(color),
+                    imported_by=who(),
                     upload=(upload.name, upload.getbuffer()) if upload is not None else None,
                     source=typed_path(path),
-                )  # fmt: skip
+                )
                 st.rerun()
     st.caption(
         f"Read in a process of its own with at most {LIMITS.memory_bytes / 1e6:.0f} MB of memory; at most "

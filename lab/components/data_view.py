@@ -62,9 +62,14 @@ def pictures(found: Overview) -> None:
     if len(names) > PAGE:
         starts = list(range(0, len(names), PAGE))
         first = st.segmented_control(
-            "Classes", starts, default=0, required=True, key=f"classes-{found.name}", label_visibility="collapsed",
+            "Classes",
+            starts,
+            default=0,
+            required=True,
+            key=f"classes-{found.name}",
+            label_visibility="collapsed",
             format_func=lambda start: f"{start + 1} to {min(start + PAGE, len(names))}",
-        )  # fmt: skip
+        )
     rows = [
         strip(names[label], found.gallery[label, : found.gallery_counts[label]], each=EACH)
         for label in range(int(first or 0), min(int(first or 0) + PAGE, len(names)))
@@ -187,9 +192,10 @@ def copies(found: Overview) -> None:
     cells[1].metric("held out, and in train", count(same.across), help="Held-out pictures that were trained on")
     cells[2].metric("under two labels", count(same.conflicts), help="Same pixels, different class")
     cells[3].metric(
-        "nearly the same", f"{same.near_train:,} + {same.near_across:,}",
+        "nearly the same",
+        f"{same.near_train:,} + {same.near_across:,}",
         help="In train, plus held-out pictures with one in train; exact copies are not counted again",
-    )  # fmt: skip
+    )
     rows = []
     for kind, pair, labels, places in zip(
         same.pair_kinds, found.pair_pictures, found.pair_labels, same.pairs, strict=True

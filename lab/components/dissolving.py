@@ -22,10 +22,15 @@ def dissolving(specs: Sequence[Spec], run_id: str, pictures: Pictures) -> None:
     """Draw the pictures chosen, under all schedules, with the run's decoded latents beside them when there is a run."""
     names = dict(enumerate(pictures.names))
     chosen = st.pills(
-        "Pictures", list(names), selection_mode="multi", default=list(names)[:PICTURES], key="pictures",
-        format_func=lambda place: escaped(names[place], 30), persist_state="session",
+        "Pictures",
+        list(names),
+        selection_mode="multi",
+        default=list(names)[:PICTURES],
+        key="pictures",
+        format_func=lambda place: escaped(names[place], 30),
+        persist_state="session",
         help=f"Held-out pictures of {plain(pictures.title, 60)}; the first {PICTURES} chosen are shown",
-    )  # fmt: skip
+    )
     few = tuple(sorted(chosen or [0])[:PICTURES])
     heads = tuple(pictures.names[place] for place in few)
     images = pictures.images[list(few)]

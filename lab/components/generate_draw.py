@@ -35,9 +35,14 @@ def controls(source: ModelSource) -> Recipe:
     chosen = sorted(int(label) for label in picked or first)
     most = max(2, min(16, MAX_PICTURES // len(chosen)))
     each = right.slider(
-        "Pictures a class", 1, most, 1, help=f"At most {MAX_PICTURES} pictures at once", key="number",
+        "Pictures a class",
+        1,
+        most,
+        1,
+        help=f"At most {MAX_PICTURES} pictures at once",
+        key="number",
         bind="query-params",
-    )  # fmt: skip
+    )
     cells = st.columns([2, 2, 3, 2, 1], vertical_alignment="bottom")
     steps = int(
         cells[0].number_input(
@@ -51,9 +56,15 @@ def controls(source: ModelSource) -> Recipe:
     index = allowed.index(defaults.sampler) if defaults.sampler in allowed else 0
     sampler = cells[1].selectbox("Sampler", allowed, index=index, key="sampler", bind="query-params")
     guidance = cells[2].slider(
-        "Guidance", 1.0, 5.0, float(min(max(defaults.guidance_scale, 1.0), 5.0)), 0.25, key="guidance",
-        bind="query-params", help="1 = none. More makes the class clearer and the pictures more alike.",
-    )  # fmt: skip
+        "Guidance",
+        1.0,
+        5.0,
+        float(min(max(defaults.guidance_scale, 1.0), 5.0)),
+        0.25,
+        key="guidance",
+        bind="query-params",
+        help="1 = none. More makes the class clearer and the pictures more alike.",
+    )
     seed = int(
         cells[3].number_input(
             "Seed",
@@ -102,24 +113,43 @@ def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str,
     if source.kind == "run":
         step = int(
             pick(
-                "Checkpoint", {str(found): f"step {count(found)}" for found in source.steps}, "checkpoint",
+                "Checkpoint",
+                {str(found): f"step {count(found)}" for found in source.steps},
+                "checkpoint",
                 help="The newest is at the top; earlier ones show what was learned when",
             )
-        )  # fmt: skip
+        )
         weights = st.segmented_control(
-            "Weights", source.weights, default=weights, required=True, key="weights", bind="query-params",
+            "Weights",
+            source.weights,
+            default=weights,
+            required=True,
+            key="weights",
+            bind="query-params",
             format_func=words.__getitem__,
-        )  # fmt: skip
+        )
     else:
         st.caption(f"Holds one set of weights: {words[weights]}, of step {count(step)}.")
     rescale = st.slider(
-        "Guidance rescale", 0.0, 1.0, defaults.guidance_rescale, 0.1, key="rescale", bind="query-params",
+        "Guidance rescale",
+        0.0,
+        1.0,
+        defaults.guidance_rescale,
+        0.1,
+        key="rescale",
+        bind="query-params",
         help="Gives guided outputs their deviation back, which keeps strong guidance from over-exposing",
-    )  # fmt: skip
+    )
     low, high = st.slider(
-        "Guidance acts while the noise level t / T is between", 0.0, 1.0, defaults.guidance_interval, 0.05,
-        key="interval", bind="query-params", help="Outside, one network pass is enough (arXiv 2404.07724)",
-    )  # fmt: skip
+        "Guidance acts while the noise level t / T is between",
+        0.0,
+        1.0,
+        defaults.guidance_interval,
+        0.05,
+        key="interval",
+        bind="query-params",
+        help="Outside, one network pass is enough (arXiv 2404.07724)",
+    )
     return int(step), str(weights), float(rescale), (float(low), float(high))
 
 
@@ -130,8 +160,9 @@ def opened_recipe() -> Recipe | None:
         st.button("Leave the drawing of the gallery", key="leave-kept", icon=":material/close:", on_click=_leave_kept)
         return gallery.entry_of(kept).recipe()
     with st.expander("Open a recipe"):
-        file = st.file_uploader("A PNG, WebP, npz or JSON that was downloaded here",
-                                type=["png", "webp", "npz", "json"], max_upload_size=64)  # fmt: skip
+        file = st.file_uploader(
+            "A PNG, WebP, npz or JSON that was downloaded here", type=["png", "webp", "npz", "json"], max_upload_size=64
+        )
     return None if file is None else read_recipe(file.getvalue(), where=escaped(file.name, 60))
 
 

@@ -71,8 +71,14 @@ def _no_judge(facts: SourceFacts, looks: Looks) -> None:
     elif not looks.problems:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"No judge of {_data_set(facts)} yet; it tells at which step a picture is decided.")
-            st.button("Train the judge", key="train-judge", icon=":material/gavel:", on_click=_train, args=(facts,),
-                      help="A small classifier, trained once for this data set: about a minute.")  # fmt: skip
+            st.button(
+                "Train the judge",
+                key="train-judge",
+                icon=":material/gavel:",
+                on_click=_train,
+                args=(facts,),
+                help="A small classifier, trained once for this data set: about a minute.",
+            )
 
 
 def _train(facts: SourceFacts) -> None:

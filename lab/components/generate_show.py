@@ -119,11 +119,17 @@ def animated(drawing: Drawing) -> bytes:
     total = int(drawing.steps[-1])
     words = [f"step {step} of {total} · t = {t:.0f}" for step, t in zip(drawing.steps, drawing.timesteps, strict=True)]
     film = Film(
-        run_id=drawing.recipe.source, kind="unet", steps=(0,), steps_total=0,
-        timesteps=tuple(float(t) for t in drawing.timesteps), labels=tuple(drawing.labels[place] for place in order),
-        class_names=drawing.class_names, every=1, left_out=0,
+        run_id=drawing.recipe.source,
+        kind="unet",
+        steps=(0,),
+        steps_total=0,
+        timesteps=tuple(float(t) for t in drawing.timesteps),
+        labels=tuple(drawing.labels[place] for place in order),
+        class_names=drawing.class_names,
+        every=1,
+        left_out=0,
         layers={HELD: drawing.noisy_images[None, :, order], PREDICTED: drawing.predicted_images[None, :, order]},
-    )  # fmt: skip
+    )
     return animation(film, axis="denoising", words=words, columns=columns, exif=exif_with_recipe(drawing.recipe))
 
 
@@ -154,25 +160,45 @@ def _layers(drawing: Drawing, order: list[int], keep: np.ndarray, every: int) ->
         return images[keep][:, order][:, :, ::every, ::every]
 
     found = [
-        Layer(name="noisy", title="Held", caption="What the sampler holds at this step",
-              pictures=pictures(drawing.noisy_images)),
-        Layer(name="clean", title="Predicted", caption="The clean picture it predicts from that",
-              pictures=pictures(drawing.predicted_images)),
-    ]  # fmt: skip
+        Layer(
+            name="noisy",
+            title="Held",
+            caption="What the sampler holds at this step",
+            pictures=pictures(drawing.noisy_images),
+        ),
+        Layer(
+            name="clean",
+            title="Predicted",
+            caption="The clean picture it predicts from that",
+            pictures=pictures(drawing.predicted_images),
+        ),
+    ]
     layers = drawing.layers
     if layers is None:
         return found
     noise = tiled(layers.predicted_noise[keep][:, order].astype(np.float32))
     found.append(
-        Layer(name="noise", title="Noise", caption="The noise it predicts, channels of the latent side by side",
-              pictures=signed_levels(noise), signed=True, shown=False)
-    )  # fmt: skip
+        Layer(
+            name="noise",
+            title="Noise",
+            caption="The noise it predicts, channels of the latent side by side",
+            pictures=signed_levels(noise),
+            signed=True,
+            shown=False,
+        )
+    )
     if layers.guidance_change is not None:
         change = pictures(layers.guidance_change).astype(np.float32).mean(axis=-1, keepdims=True)
         found.append(
-            Layer(name="guidance", title="Guidance", caption="What guidance adds (red) and takes away (blue)",
-                  pictures=signed_levels(change), signed=True, shown=False)
-        )  # fmt: skip
+            Layer(
+                name="guidance",
+                title="Guidance",
+                caption="What guidance adds (red) and takes away (blue)",
+                pictures=signed_levels(change),
+                signed=True,
+                shown=False,
+            )
+        )
     return found
 
 
@@ -184,8 +210,14 @@ def _curves(drawing: Drawing, order: list[int], keep: np.ndarray) -> list[Curve]
     return [
         Curve(title="log-SNR", how="Signal over noise of this step; sampling walks up.", values=curves.log_snr[keep]),
         Curve(title="Size of latents", how=size, values=curves.latent_norm[keep][:, order]),
-        Curve(title="Guidance", how="How far guidance moves the answer; near 0 it decides nothing more.",
-              values=curves.guidance_strength[keep][:, order]),
-        Curve(title="Straightness", how="1 is straight to the picture; below, more steps are needed.",
-              values=curves.straightness[keep][:, order]),
-    ]  # fmt: skip
+        Curve(
+            title="Guidance",
+            how="How far guidance moves the answer; near 0 it decides nothing more.",
+            values=curves.guidance_strength[keep][:, order],
+        ),
+        Curve(
+            title="Straightness",
+            how="1 is straight to the picture; below, more steps are needed.",
+            values=curves.straightness[keep][:, order],
+        ),
+    ]

@@ -88,5 +88,9 @@ def _cancel(slot: str, key: str) -> None:
 def _cancelled(slot: str, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("Cancelled. Nothing of this drawing is kept.")
-        st.button("Draw it after all", key=f"again-{slot}", icon=":material/brush:",
-                  on_click=lambda: st.session_state.pop(f"cancelled-{slot}", None))  # fmt: skip
+        st.button(
+            "Draw it after all",
+            key=f"again-{slot}",
+            icon=":material/brush:",
+            on_click=lambda: st.session_state.pop(f"cancelled-{slot}", None),
+        )

@@ -47,8 +47,17 @@ def along(way: str, recipe: Recipe, facts: SourceFacts) -> Recipe:
         other = int(cells[1].number_input("To seed", 0, 2**31 - 2, 1, key="to-seed", bind="query-params"))
         found = found.model_copy(update={"to_seeds": (other,) * number, "noise_mix": shares})
     elif way == "between":
-        to = int(cells[1].number_input("To class", 0, len(names) - 1, min(7, len(names) - 1), key="to-class",
-                                       bind="query-params", help=", ".join(names[:20])))  # fmt: skip
+        to = int(
+            cells[1].number_input(
+                "To class",
+                0,
+                len(names) - 1,
+                min(7, len(names) - 1),
+                key="to-class",
+                bind="query-params",
+                help=", ".join(names[:20]),
+            )
+        )
         found = found.model_copy(update={"to_labels": (to,) * number, "label_mix": shares})
     else:
         place = int(cells[1].number_input("Held-out picture", 0, 99_999, 0, key="from-picture", bind="query-params"))

@@ -48,15 +48,17 @@ def _figures(found: Ceiling) -> None:
     st.markdown(f"##### {escaped(in_words(found), 500)}")
     cells = st.columns(5)
     cells[0].metric(
-        "Class accuracy", f"{found.class_accuracy:.2%}",
+        "Class accuracy",
+        f"{found.class_accuracy:.2%}",
         help=f"95 % interval {found.class_accuracy_low:.2%} to {found.class_accuracy_high:.2%}; the untouched pictures "
         f"get {found.real_accuracy:.2%}.",
-    )  # fmt: skip
+    )
     cells[1].metric(
-        "FD-judge", f"{found.fd_judge:.3g}",
+        "FD-judge",
+        f"{found.fd_judge:.3g}",
         help=f"Floor {found.fd_floor:.3g}: {count(found.fd_floor_count)} real held-out pictures against the same "
         f"{count(found.fd_reference_count)} training pictures.",
-    )  # fmt: skip
+    )
     cells[2].metric("Precision / recall", f"{found.precision:.2f} / {found.recall:.2f}", help="arXiv 1904.06991")
     cells[3].metric("PSNR", f"{found.psnr:.1f} dB", help=f"± {2 * found.psnr_error:.2f} (2 standard errors)")
     cells[4].metric("SSIM", f"{found.ssim:.3f}", help=f"± {2 * found.ssim_error:.4f} (2 standard errors)")
@@ -94,16 +96,15 @@ def _measure(chosen: Chosen, found: Ceiling | None) -> None:
     number = cells[0].selectbox("Measure over", list(COUNTS), format_func=COUNTS.__getitem__, key="ceiling-pictures")
     with cells[1]:
         pressed = st.button(
-            "Measure the ceiling" if found is None else "Measure again over these", key="ceiling-measure",
+            "Measure the ceiling" if found is None else "Measure again over these",
+            key="ceiling-measure",
             type="primary" if found is None else "secondary",
             help="About a minute a thousand pictures on a busy CPU; a minute more where the judge was never trained.",
-        )  # fmt: skip
+        )
     name = f"ceiling-{number}"
     running = latents.running(chosen, "ceiling-")
     if pressed and running is None:
-        running = latents.begin(
-            chosen, name, lambda tell: latent_ceiling.measure_ceiling(chosen, int(number), tell)
-        )  # fmt: skip
+        running = latents.begin(chosen, name, lambda tell: latent_ceiling.measure_ceiling(chosen, int(number), tell))
     if running is not None:
         outcome(running, "Measuring the ceiling, also when you leave this page")
         st.rerun()

@@ -26,10 +26,16 @@ MOST_LINES = 6
 def show(chosen: Chosen, found: LatentOverview) -> None:
     """Maps, numbers, histograms, what a channel carries, correlation, scaling."""
     kind = st.segmented_control(
-        "Latents", list(AS), default="scaled", required=True, format_func=AS.__getitem__, key="latents-as",
-        bind="query-params", help="Raw latents are what diffusion would get if the scaling were left out: compare the "
+        "Latents",
+        list(AS),
+        default="scaled",
+        required=True,
+        format_func=AS.__getitem__,
+        key="latents-as",
+        bind="query-params",
+        help="Raw latents are what diffusion would get if the scaling were left out: compare the "
         "two to see what scaling does.",
-    )  # fmt: skip
+    )
     scaled = kind == "scaled"
     stats = found.scaled if scaled else found.raw
     _maps(found, scaled=scaled)

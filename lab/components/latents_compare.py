@@ -42,9 +42,11 @@ def show(chosen: Chosen, _found: LatentOverview) -> None:
 def _side_by_side(chosen: Chosen, other: Chosen) -> None:
     both = (chosen, other)
     found: list[LatentOverview] | None = answer(
-        chosen, latent_overviews.few_name(both), lambda tell: latent_overviews.make_few(both, tell),
+        chosen,
+        latent_overviews.few_name(both),
+        lambda tell: latent_overviews.make_few(both, tell),
         "Measuring both on the same pictures",
-    )  # fmt: skip
+    )
     if found is None:
         return
     first, second = found
@@ -131,10 +133,12 @@ def _checkpoints(chosen: Chosen) -> None:
         "scale": (
             "Scale a channel",
             "scale",
-            {f"channel {place + 1}": [float(each.measured_scaling[1][place]) for each in found]
-             for place in range(found[0].raw.num_channels)},
+            {
+                f"channel {place + 1}": [float(each.measured_scaling[1][place]) for each in found]
+                for place in range(found[0].raw.num_channels)
+            },
         ),
-    }  # fmt: skip
+    }
     for cell, (key, (title, y_title, values)) in zip(cells, lines.items(), strict=True):
         figure = over_steps_figure(steps, values, title=title, y_title=y_title, theme=theme)
         cell.plotly_chart(figure, key=f"over-steps-{key}")

@@ -51,21 +51,28 @@ def _survival(chosen: Chosen, about: LatentOverview) -> None:
                 st.session_state[asked] = True
         judged = bool(st.session_state.get(asked))
     found: Survived | None = answer(
-        chosen, f"survived-{schedule}-{judged}",
+        chosen,
+        f"survived-{schedule}-{judged}",
         lambda tell: latent_decoder.survived(chosen, schedule, judged=judged, on_progress=tell),
         "What the decoder survives",
-    )  # fmt: skip
+    )
     if found is None:
         return
     st.markdown(f"##### {escaped(found.words, 500)}")
     values, strip = found.survival, found.strip
     st.plotly_chart(
         survival_figure(
-            values.t, values.psnr, values.accuracy, strip.log_snr, alone=found.alone, lost=found.lost,
-            chance=found.chance, theme=st.context.theme.type,
+            values.t,
+            values.psnr,
+            values.accuracy,
+            strip.log_snr,
+            alone=found.alone,
+            lost=found.lost,
+            chance=found.chance,
+            theme=st.context.theme.type,
         ),
         key="survival",
-    )  # fmt: skip
+    )
     judge = "the share that the judge still names right, and " if values.accuracy else ""
     st.caption(
         f"{pictures_of(about, values.num_pictures)} with the same noise at every t: {judge}PSNR against the real "
@@ -84,12 +91,16 @@ def _strip(strip: NoisyStrip, class_names: tuple[str, ...]) -> None:
     heads = [plain(class_names[label], 10) for label in strip.labels]
     scrubber(
         pack(
-            [frames], labels, columns=frames.shape[1], zoom=max(1, round(900 / (frames.shape[1] * frames.shape[3]))),
-            heads=heads, captions=["The decoder's picture of noisy latents, without a U-Net"],
+            [frames],
+            labels,
+            columns=frames.shape[1],
+            zoom=max(1, round(900 / (frames.shape[1] * frames.shape[3]))),
+            heads=heads,
+            captions=["The decoder's picture of noisy latents, without a U-Net"],
             first=int(np.searchsorted(strip.t, strip.t[-1] * 0.4)),
         ),
         key="survival-strip",
-    )  # fmt: skip
+    )
     st.caption("Drag until you cannot name a digit any more: from there on the U-Net has to invent it.")
 
 
@@ -105,12 +116,14 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
     with left:
         st.plotly_chart(
             spectrum_figure(
-                [("latents", found.latents.frequency, found.latents.power),
-                 ("pictures", found.pictures.frequency, found.pictures.power)],
+                [
+                    ("latents", found.latents.frequency, found.latents.power),
+                    ("pictures", found.pictures.frequency, found.pictures.power),
+                ],
                 theme=theme,
             ),
             key="spectrum",
-        )  # fmt: skip
+        )
         st.caption(
             f"{found.latents.high_share:.0%} of the latents' varying energy lies in the upper half of their "
             f"frequencies, {found.pictures.high_share:.0%} of the pictures' (white noise: "
@@ -122,11 +135,14 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
     with right:
         st.plotly_chart(
             equivariance_figure(
-                [each.name for each in found.equivariance], [each.error for each in found.equivariance],
-                [each.standard_error for each in found.equivariance], found.equivariance[0].unrelated, theme=theme,
+                [each.name for each in found.equivariance],
+                [each.error for each in found.equivariance],
+                [each.standard_error for each in found.equivariance],
+                found.equivariance[0].unrelated,
+                theme=theme,
             ),
             key="equivariance",
-        )  # fmt: skip
+        )
         st.caption(
             f"0 means that a moved picture has just the moved latents. One site is {found.downsample_factor} pixels. "
             f"Near "

@@ -52,17 +52,28 @@ def show(chosen: Chosen, about: LatentOverview) -> None:
 def _controls(about: LatentOverview) -> tuple[str, int, int]:
     cells = st.columns([3, 1.6, 2.4], vertical_alignment="bottom")
     kind = cells[0].segmented_control(
-        "Arranged by", list(KINDS), default="pca", required=True, format_func=KINDS.__getitem__, key="map",
-        bind="query-params", help="Principal components keep distances as far as a plane can; t-SNE keeps neighbours.",
-    )  # fmt: skip
+        "Arranged by",
+        list(KINDS),
+        default="pca",
+        required=True,
+        format_func=KINDS.__getitem__,
+        key="map",
+        bind="query-params",
+        help="Principal components keep distances as far as a plane can; t-SNE keeps neighbours.",
+    )
     flat = cells[1].segmented_control(
         "Shown", ["2-D", "3-D"], default="2-D", required=True, key="map-in", bind="query-params"
     )
     number = cells[2].segmented_control(
-        "Pictures", [str(each) for each in COUNTS], default=str(COUNTS[1]), required=True, key="map-of",
-        format_func=lambda text: f"{int(text):,}", bind="query-params",
+        "Pictures",
+        [str(each) for each in COUNTS],
+        default=str(COUNTS[1]),
+        required=True,
+        key="map-of",
+        format_func=lambda text: f"{int(text):,}",
+        bind="query-params",
         help=f"Of {pictures_of(about)}, always the same ones.",
-    )  # fmt: skip
+    )
     return str(kind), 3 if flat == "3-D" else 2, int(str(number))
 
 
@@ -95,9 +106,11 @@ def _cloud(
         positions = latent_map.embedding(chosen, found, dimensions)
     else:
         arranged = answer(
-            chosen, f"t-sne-{len(found.labels)}-{dimensions}",
-            lambda tell: latent_map.embedding(chosen, found, dimensions, tell), "Once for this VAE and these pictures",
-        )  # fmt: skip
+            chosen,
+            f"t-sne-{len(found.labels)}-{dimensions}",
+            lambda tell: latent_map.embedding(chosen, found, dimensions, tell),
+            "Once for this VAE and these pictures",
+        )
         if arranged is None:
             return
         positions = arranged
@@ -148,10 +161,16 @@ def _walk(chosen: Chosen, found: LatentMap, start: int, end: int) -> None:
     shares = [f"{100 * place / (frames - 1):.0f} % of the way from {names[0]} to {names[1]}" for place in range(frames)]
     st.markdown(f"##### From A, {escaped(names[0])}, to B, {escaped(names[1])}")
     scrubber(
-        pack(layers, shares, columns=1, zoom=max(1, round(170 / layers[0].shape[3])),
-             captions=["Straight line", "Great circle"], first=frames // 2),
+        pack(
+            layers,
+            shares,
+            columns=1,
+            zoom=max(1, round(170 / layers[0].shape[3])),
+            captions=["Straight line", "Great circle"],
+            first=frames // 2,
+        ),
         key="walk",
-    )  # fmt: skip
+    )
     ends, middle, distance = latent_map.walk_lengths(found, start, end)
     st.caption(
         f"Every picture on the way should be a plausible one; a middle that is two pictures laid over each other, or "
@@ -206,9 +225,15 @@ def _traversal(chosen: Chosen, found: LatentMap, start: int) -> None:
     cells = st.columns([2, 3], vertical_alignment="bottom")
     cells[0].markdown("##### From B along one direction")
     along = cells[1].segmented_control(
-        "Along", list(ALONG), default="channels", required=True, format_func=ALONG.__getitem__, key="along",
-        bind="query-params", label_visibility="collapsed",
-    )  # fmt: skip
+        "Along",
+        list(ALONG),
+        default="channels",
+        required=True,
+        format_func=ALONG.__getitem__,
+        key="along",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
     frames = latent_map.traversal(chosen, found, start, str(along))
     if along == "channels":
         heads = [f"channel {place + 1}" for place in range(frames.shape[1])]
@@ -216,12 +241,16 @@ def _traversal(chosen: Chosen, found: LatentMap, start: int) -> None:
         heads = [f"{place + 1}: {share:.0%}" for place, share in enumerate(found.components.shares)]
     scrubber(
         pack(
-            [frames], [f"{value:+.2f} deviations" for value in latent_map.DEVIATIONS], columns=frames.shape[1],
-            zoom=max(1, round(640 / (frames.shape[1] * frames.shape[3]))), heads=heads, captions=["Moved, decoded"],
+            [frames],
+            [f"{value:+.2f} deviations" for value in latent_map.DEVIATIONS],
+            columns=frames.shape[1],
+            zoom=max(1, round(640 / (frames.shape[1] * frames.shape[3]))),
+            heads=heads,
+            captions=["Moved, decoded"],
             first=len(frames) // 2,
         ),
         key="traversal",
-    )  # fmt: skip
+    )
     st.caption(
         "A channel moves at every site at once, a principal direction (with its share of the variance) as the pictures "
         "vary together. Good ones change one thing smoothly; no change at all is a direction that the decoder ignores, "

@@ -29,9 +29,12 @@ def show(_chosen: Chosen, found: LatentOverview) -> None:
     names = ["all classes", *(plain(name, 30) for name in found.subject.class_names)]
     cells = st.columns([2, 5], vertical_alignment="bottom")
     place = cells[0].selectbox(
-        "Class", range(len(names)), format_func=names.__getitem__, key="worst-class",
+        "Class",
+        range(len(names)),
+        format_func=names.__getitem__,
+        key="worst-class",
         help="The held-out pictures of this class with the largest error",
-    )  # fmt: skip
+    )
     order = found.worst(len(found.labels))
     if place:
         order = order[found.labels[order] == place - 1]
@@ -92,8 +95,15 @@ def _by_class(found: LatentOverview) -> None:
             {"class": plain(name, 40), "pictures": number, "PSNR, dB": round(psnr, 2), "SSIM": round(ssim, 4)}
             for name, number, psnr, ssim in rows
         ]
-        table.insert(0, {"class": "all", "pictures": len(found.labels), "PSNR, dB": round(found.psnr, 2),
-                         "SSIM": round(found.mean_ssim, 4)})  # fmt: skip
+        table.insert(
+            0,
+            {
+                "class": "all",
+                "pictures": len(found.labels),
+                "PSNR, dB": round(found.psnr, 2),
+                "SSIM": round(found.mean_ssim, 4),
+            },
+        )
         st.dataframe(table, hide_index=True, height=min(420, 38 * (len(table) + 1)))
         st.caption(
             f"{pictures_of(found)}. SSIM compares structure instead of pixels, 1 is a perfect "

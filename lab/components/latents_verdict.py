@@ -26,19 +26,27 @@ def verdict_line(found: LatentOverview) -> Verdict:
     st.markdown(f"##### :{color}-badge[:material/{icon}: {verdict.word.capitalize()}] {escaped(verdict.sentence, 500)}")
     cells = st.columns([1, 1, 1, 0.9], vertical_alignment="top")
     with cells[0]:
-        st.metric("Reconstruction (PSNR)", decibels(verdict.psnr), help="Peak signal-to-noise ratio of all held-out "
-                  "pictures against their reconstructions, from the posterior mean; higher is better.")  # fmt: skip
+        st.metric(
+            "Reconstruction (PSNR)",
+            decibels(verdict.psnr),
+            help="Peak signal-to-noise ratio of all held-out "
+            "pictures against their reconstructions, from the posterior mean; higher is better.",
+        )
         ssim = "" if math.isnan(found.mean_ssim) else f", SSIM {found.mean_ssim:.3f}"
         st.caption(f"{max(0.0, verdict.explained):.1%} of the variance comes back{ssim}")
     with cells[1]:
         st.metric(
-            "KL divergence", nats(verdict.kl),
+            "KL divergence",
+            nats(verdict.kl),
             help="How much a picture's posterior says beyond N(0, 1), mean over pictures. Near 0 they say nothing.",
-        )  # fmt: skip
+        )
         st.caption(f"{verdict.kl_per_value:.2f} a latent value; {verdict.active_share:.0%} of the values are active")
     with cells[2]:
-        st.metric("Scale", span(verdict.deviation), help="Deviation of a channel's latents as the U-Net gets them. The "
-                  "noise schedule assumes 1.")  # fmt: skip
+        st.metric(
+            "Scale",
+            span(verdict.deviation),
+            help="Deviation of a channel's latents as the U-Net gets them. The noise schedule assumes 1.",
+        )
         origin = "by this U-Net's own scaling" if found.subject.scaling else "once a U-Net run scales them"
         st.caption(f"{origin}; raw {span(verdict.raw_deviation)}")
     with cells[3].popover("How this is judged", type="tertiary"):

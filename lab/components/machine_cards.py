@@ -136,8 +136,10 @@ def _card(card: DeviceCard) -> None:
             ),
         ]
     )
-    facts = [f"{card.temperature_c:.0f} °C" if card.temperature_c is not None else "",
-             f"{card.power_w:.0f} W" if card.power_w is not None else ""]  # fmt: skip
+    facts = [
+        f"{card.temperature_c:.0f} °C" if card.temperature_c is not None else "",
+        f"{card.power_w:.0f} W" if card.power_w is not None else "",
+    ]
     if any(facts):
         st.caption(" · ".join(fact for fact in facts if fact))
     for entry in card.tenants:
@@ -229,9 +231,14 @@ def history() -> None:
     """Computing and memory of the last hour or day, a line a device."""
     with problems_shown():
         span = st.segmented_control(
-            "History", list(SPANS), default="last hour", required=True, key="history", label_visibility="collapsed",
+            "History",
+            list(SPANS),
+            default="last hour",
+            required=True,
+            key="history",
+            label_visibility="collapsed",
             bind="query-params",
-        )  # fmt: skip
+        )
         seconds = SPANS[str(span)]
         columns = machine.history(seconds)
         theme = "dark" if st.context.theme.type == "dark" else "light"

@@ -31,22 +31,29 @@ def add_a_model() -> None:
         with st.form("import-model", border=False):
             left, right = st.columns(2)
             upload = left.file_uploader("A .zip of your computer", type=("zip",), key="model-file")
-            path = left.text_input("or a folder or .zip on this machine", key="model-path", max_chars=1000,
-                                   placeholder="path")  # fmt: skip
+            path = left.text_input(
+                "or a folder or .zip on this machine", key="model-path", max_chars=1000, placeholder="path"
+            )
             name = right.text_input("Name", key="model-name", max_chars=60, placeholder="optional, as the folder is")
             data = right.text_input(
-                "Learned from", key="model-data", max_chars=60, placeholder="optional, for plain folders: mnist",
+                "Learned from",
+                key="model-data",
+                max_chars=60,
+                placeholder="optional, for plain folders: mnist",
                 help="The data set's name, so that it can be evaluated. Folders made by export say it themselves.",
-            )  # fmt: skip
+            )
             pressed = st.form_submit_button("Import", icon=":material/upload:")
         if pressed and upload is None and not path.strip():
             st.error("Choose a file, or give a path.", icon=":material/error:")
         elif pressed:
             with problems_shown():
                 begin_model_import(
-                    source=typed_path(path), name=name.strip(), data_set=data.strip(), imported_by=who(),
+                    source=typed_path(path),
+                    name=name.strip(),
+                    data_set=data.strip(),
+                    imported_by=who(),
                     upload=(upload.name, upload.getbuffer()) if upload is not None else None,
-                )  # fmt: skip
+                )
                 st.rerun()
         for info in imported_models():
             _line(info)

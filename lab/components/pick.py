@@ -26,9 +26,7 @@ def pick(label: str, names: Mapping[str, str], param: str, help: str | None = No
     wanted = st.query_params.get(param, "")
     if _another_link(param, wanted) or st.session_state.get(state) not in names:
         st.session_state[state] = wanted if wanted in names else options[0]
-    chosen = str(
-        st.selectbox(label, options, format_func=lambda name: names.get(name, name), key=state, help=help)
-    )  # fmt: skip
+    chosen = str(st.selectbox(label, options, format_func=lambda name: names.get(name, name), key=state, help=help))
     _tell(param, chosen)
     return chosen
 

@@ -64,8 +64,10 @@ def _supervisor() -> None:
         st.warning("The supervisor is not running yet: it starts within seconds.", icon=":material/hourglass_top:")
     else:
         since = f" for {ago(state.started_at).removesuffix(' ago')}" if ago(state.started_at).endswith(" ago") else ""
-        st.caption(f"Served by the supervisor{since}; it goes on when this page is closed.",
-                   help=exactly(state.started_at) or None)  # fmt: skip
+        st.caption(
+            f"Served by the supervisor{since}; it goes on when this page is closed.",
+            help=exactly(state.started_at) or None,
+        )
 
 
 def _head() -> None:

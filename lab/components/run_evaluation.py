@@ -33,9 +33,11 @@ def run_evaluation(view: RunView) -> None:
     else:
         st.caption("The ceiling of its VAE was not measured" + (" with this judge." if reports else "."))
     st.page_link(
-        page_file("latents"), label="Look inside its latents", icon=":material/grid_view:",
+        page_file("latents"),
+        label="Look inside its latents",
+        icon=":material/grid_view:",
         query_params={"run": view.id, "view": "Ceiling"},
-    )  # fmt: skip
+    )
 
 
 def _table(rows: list[tuple[str, str, str]]) -> None:

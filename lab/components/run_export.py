@@ -50,31 +50,46 @@ def _form(view: RunView, steps: list[int], taken: set[str]) -> None:
     left, middle, right = st.columns(3)
     key = f"export-{view.id}"
     step = left.selectbox(
-        "Checkpoint", steps, format_func=lambda step: f"step {count(step)}", key=f"{key}/step",
+        "Checkpoint",
+        steps,
+        format_func=lambda step: f"step {count(step)}",
+        key=f"{key}/step",
         help="The card shows the figures of an evaluation of this very checkpoint, where there is one.",
-    )  # fmt: skip
+    )
     weights = middle.selectbox(
-        "Weights", list(WEIGHTS), format_func=WEIGHTS.__getitem__, key=f"{key}/weights",
+        "Weights",
+        list(WEIGHTS),
+        format_func=WEIGHTS.__getitem__,
+        key=f"{key}/weights",
         help="Averaged weights draw better, except very early in training. Only they are evaluated.",
-    )  # fmt: skip
+    )
     sampler = right.selectbox(
-        "Scheduler", ["", *model_exports.schedulers_for(view.run.settings)],
-        format_func=lambda name: name or "as the run draws", key=f"{key}/sampler",
+        "Scheduler",
+        ["", *model_exports.schedulers_for(view.run.settings)],
+        format_func=lambda name: name or "as the run draws",
+        key=f"{key}/sampler",
         help="The one in the folder. Only those that diffusers' pipeline starts with the right noise are offered.",
-    )  # fmt: skip
+    )
     proposed = model_exports.suggested_name(view.title, step, weights, taken)
     name = left.text_input("Folder name", proposed, max_chars=60, key=f"{key}/name/{proposed}")
     licence = middle.text_input("Licence of the weights", "mit", max_chars=MAX_LICENCE, key=f"{key}/licence")
     with_judge = right.checkbox(
-        "Take the judge along", key=f"{key}/judge",
+        "Take the judge along",
+        key=f"{key}/judge",
         help="About 1 MB: class probabilities then work where the pictures are not. It is trained first if need be.",
-    )  # fmt: skip
+    )
     if st.button("Export", icon=":material/output:", type="primary", key=f"{key}/go"):
         with problems_shown():
             model_exports.begin_export(
-                view.run, (name or "").strip(), by=who(), step=step, weights="raw" if weights == "raw" else "ema",
-                licence=(licence or "").strip() or "not stated", sampler=sampler, with_judge=with_judge,
-            )  # fmt: skip
+                view.run,
+                (name or "").strip(),
+                by=who(),
+                step=step,
+                weights="raw" if weights == "raw" else "ema",
+                licence=(licence or "").strip() or "not stated",
+                sampler=sampler,
+                with_judge=with_judge,
+            )
             st.rerun()
 
 
@@ -92,9 +107,15 @@ def _line(view: RunView, info: ModelFolderInfo) -> None:
             width="stretch",
         )
         st.download_button(
-            "Download", partial(packed, info), f"{info.name}.zip", "application/zip", icon=":material/download:",
-            on_click="ignore", key=f"{key}/zip", help="A zip that 'Models of others' on Generate takes, too",
-        )  # fmt: skip
+            "Download",
+            partial(packed, info),
+            f"{info.name}.zip",
+            "application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"{key}/zip",
+            help="A zip that 'Models of others' on Generate takes, too",
+        )
         with st.popover("Push", icon=":material/cloud_upload:", help="To a model hub"):
             _push(view, info, key)
         if st.button("", icon=":material/delete:", type="tertiary", key=f"{key}/remove", help="Remove this export"):
@@ -118,9 +139,11 @@ def _push(view: RunView, info: ModelFolderInfo, key: str) -> None:
         with problems_shown():
             hub.check_repo_id(repo_id or "", "Repository")
             confirm_if_not_mine(
-                view.run.info.owner, "push",
-                lambda: _begin_push(view, info, repo_id or "", private), what="a model of",
-            )  # fmt: skip
+                view.run.info.owner,
+                "push",
+                lambda: _begin_push(view, info, repo_id or "", private),
+                what="a model of",
+            )
 
 
 def _begin_push(view: RunView, info: ModelFolderInfo, repo_id: str, private: bool) -> None:

@@ -41,9 +41,13 @@ MOST_CHECKPOINTS = 8
 def run_records(view: RunView) -> None:
     """The tabs; each opens although another cannot be read."""
     records = {
-        "Metrics": _metrics, "Evaluation": run_evaluation, "Configuration": _configuration, "Log": _log,
-        "Checkpoints": _checkpoints, "Events": _events,
-    }  # fmt: skip
+        "Metrics": _metrics,
+        "Evaluation": run_evaluation,
+        "Configuration": _configuration,
+        "Log": _log,
+        "Checkpoints": _checkpoints,
+        "Events": _events,
+    }
     if view.run.info.kind == "unet":
         records["Export"] = run_export
     for tab, draw in zip(st.tabs(list(records)), records.values(), strict=True):
@@ -57,8 +61,12 @@ def _metrics(view: RunView) -> None:
         st.caption("Nothing logged yet.")
         return
     last = {name: _last(values) for name, values in columns.items()}
-    frame = pd.DataFrame({"metric": [METRIC_NAMES.get(name, plain(name)) for name in last],
-                          "newest value": [_as_read(name, value) for name, value in last.items()]})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "metric": [METRIC_NAMES.get(name, plain(name)) for name in last],
+            "newest value": [_as_read(name, value) for name, value in last.items()],
+        }
+    )
     st.dataframe(frame, hide_index=True, width=460)
     st.download_button(
         "All lines (CSV)",

@@ -102,9 +102,15 @@ def _filter(everything: Sequence[tuple[RunView, Notes]]) -> Filter:
     favourites = False
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         shown = st.segmented_control(
-            "Show", SHOWN, default="all", required=True, key="show", bind="query-params", label_visibility="collapsed",
+            "Show",
+            SHOWN,
+            default="all",
+            required=True,
+            key="show",
+            bind="query-params",
+            label_visibility="collapsed",
             on_change=_first_page,
-        )  # fmt: skip
+        )
         if len(kinds) > 1:
             kind = _choice("kind", [name for name in KIND_NAMES.values() if name in kinds], 112)
         if len(owners) > 1:
@@ -113,13 +119,19 @@ def _filter(everything: Sequence[tuple[RunView, Notes]]) -> Filter:
             tag = _choice("tag", tags, 124)
         if marked:
             favourites = bool(
-                st.pills("Favourites", ["★ mine"], key="favourites", label_visibility="collapsed",
-                         on_change=_first_page)
-            )  # fmt: skip
+                st.pills(
+                    "Favourites", ["★ mine"], key="favourites", label_visibility="collapsed", on_change=_first_page
+                )
+            )
         search = st.text_input(
-            "Search", placeholder="name, tag, note, id …", key="search", bind="query-params",
-            label_visibility="collapsed", width=220, on_change=_first_page,
-        )  # fmt: skip
+            "Search",
+            placeholder="name, tag, note, id …",
+            key="search",
+            bind="query-params",
+            label_visibility="collapsed",
+            width=220,
+            on_change=_first_page,
+        )
     return Filter(
         shown=str(shown), search=search or "", kind=kind, owner=owner, tag=tag, favourites_of=me if favourites else ""
     )

@@ -129,9 +129,7 @@ def _actions(view: RunView, chosen: Listed) -> None:
             with st.popover("", icon=":material/more_vert:", help="Delete"):
                 st.markdown("Pictures and figures of this comparison are removed for good.")
                 if st.button("Delete for good", icon=":material/delete:", type="primary", key="delete-comparison"):
-                    confirm_if_not_mine(
-                        chosen.owner, "delete", lambda: _delete(view, chosen), what="a comparison of"
-                    )  # fmt: skip
+                    confirm_if_not_mine(chosen.owner, "delete", lambda: _delete(view, chosen), what="a comparison of")
 
 
 def _download(view: RunView, chosen: Listed) -> None:

@@ -90,11 +90,19 @@ def _own() -> Spec | None:
         )
     )
     zero = cells[4].toggle(
-        "Zero terminal SNR", key="own-zero", bind="query-params",
+        "Zero terminal SNR",
+        key="own-zero",
+        bind="query-params",
         help="Rescale the schedule so that the last timestep is pure noise (arXiv 2305.08891, algorithm 1)",
-    )  # fmt: skip
-    spec = Spec(label="one's own", schedule=name, num_train_timesteps=steps, beta_start=start, beta_end=end,
-                rescale_betas_zero_snr=zero)  # fmt: skip
+    )
+    spec = Spec(
+        label="one's own",
+        schedule=name,
+        num_train_timesteps=steps,
+        beta_start=start,
+        beta_end=end,
+        rescale_betas_zero_snr=zero,
+    )
     if spec.problem:
         st.error(escaped(spec.problem, 300))
         return None
@@ -136,9 +144,12 @@ def _curves(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> 
     quantities = schedules.quantities()
     cells = st.columns([3, 3, 1.4, 1.2], vertical_alignment="bottom")
     key = cells[0].selectbox(
-        "Quantity", list(quantities), key="quantity", bind="query-params",
+        "Quantity",
+        list(quantities),
+        key="quantity",
+        bind="query-params",
         format_func=lambda name: f"{quantities[name].title} {quantities[name].symbol}",
-    )  # fmt: skip
+    )
     quantity = quantities[key]
     default_axis = "log_snr" if key == "log_snr_density" else "t"
     axis = cells[1].segmented_control(
@@ -155,10 +166,17 @@ def _curves(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> 
         lines.append(Line(name=spec.label, x=x, y=columns[key]))
     theme = st.context.theme.type
     st.plotly_chart(
-        schedule_figure(lines, title=quantity.title, x_title=AXES[str(axis)], y_title=quantity.symbol,
-                        log_x=axis == "sigma", log_y=log_y, theme=theme),
+        schedule_figure(
+            lines,
+            title=quantity.title,
+            x_title=AXES[str(axis)],
+            y_title=quantity.symbol,
+            log_x=axis == "sigma",
+            log_y=log_y,
+            theme=theme,
+        ),
         key="schedule-curves",
-    )  # fmt: skip
+    )
     st.caption(quantity.meaning)
     missing = [spec.label for spec in specs if not np.isfinite(tables[spec.label][key]).any()]
     if missing:
@@ -204,14 +222,23 @@ def _channels(specs: Sequence[Spec], run_id: str) -> None:
         lines = [Line(name=f"channel {place}", x=x, y=row, faint=True) for place, row in enumerate(raw[: MOST - 1])]
         lines.append(Line(name="scaled to unit variance", x=x, y=scaled))
         st.plotly_chart(
-            schedule_figure(lines, title=f"Signal-to-noise ratio of each latent channel, {plain(specs[0].label, 40)}",
-                            x_title=AXES["t"], y_title="SNR", log_y=True, theme=st.context.theme.type, height=300),
+            schedule_figure(
+                lines,
+                title=f"Signal-to-noise ratio of each latent channel, {plain(specs[0].label, 40)}",
+                x_title=AXES["t"],
+                y_title="SNR",
+                log_y=True,
+                theme=st.context.theme.type,
+                height=300,
+            ),
             key="channels",
-        )  # fmt: skip
+        )
         ratio = float(np.nanmedian(raw[:, len(scaled) // 2] / scaled[len(scaled) // 2]))
-        st.caption(f"Unscaled, the channels of this VAE would carry {ratio:.3g} times the signal that the schedule "
-                   "assumes (median), so every t would mean another noise level than was chosen "
-                   "(arXiv 2112.10752, appendix G).")  # fmt: skip
+        st.caption(
+            f"Unscaled, the channels of this VAE would carry {ratio:.3g} times the signal that the schedule "
+            "assumes (median), so every t would mean another noise level than was chosen "
+            "(arXiv 2112.10752, appendix G)."
+        )
 
 
 def _why_cosine() -> None:

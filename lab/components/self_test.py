@@ -31,10 +31,15 @@ def self_test() -> None:
     types = ("flow",) if schedule == "flow" else TYPES
     prediction = cells[1].selectbox("The network predicts", types, key=f"test-type-{schedule == 'flow'}")
     kind = cells[2].segmented_control(
-        "Error of", list(KINDS), default="pathwise", required=True, format_func=KINDS.__getitem__, key="test-error",
+        "Error of",
+        list(KINDS),
+        default="pathwise",
+        required=True,
+        format_func=KINDS.__getitem__,
+        key="test-error",
         help="path: mean distance from where the exact probability flow takes the same noise; samplers that draw noise "
         "have none. distribution: Wasserstein-1 distance between the samples and the true distribution.",
-    )  # fmt: skip
+    )
     names, refused = service.offered(schedule, prediction, STEP_COUNTS[0])
     curves = _curves(names, schedule, prediction)
     chosen = {
@@ -100,10 +105,11 @@ def _made(names: list[str], schedule: str, prediction: str) -> None:
     steps = cells[1].select_slider("Steps", allowed, value=allowed[1], key=f"test-steps-{name}")
     x, truth, centres, found = service.histogram(name, schedule, prediction, int(steps))
     st.plotly_chart(
-        histogram_figure(x, truth, centres, found, title=f"What {name} makes of noise in {steps} steps",
-                         theme=st.context.theme.type),
+        histogram_figure(
+            x, truth, centres, found, title=f"What {name} makes of noise in {steps} steps", theme=st.context.theme.type
+        ),
         key="test-histogram",
-    )  # fmt: skip
+    )
     st.caption(
         "Bars should fill the line: bars that stand where the line is low are samples that the data do not have."
     )

@@ -91,13 +91,25 @@ def _checkpoint_in_words(checkpoint: Checkpoint) -> str:
 def _controls() -> tuple[ErrorOf, str, bool]:
     cells = st.columns([4, 3, 1.4, 1.4], vertical_alignment="bottom")
     error_of = cells[0].segmented_control(
-        "Error of", list(ERRORS), default="original", required=True, format_func=ERRORS.__getitem__, key="loss-of",
-        bind="query-params", help="Errors of the clean latents and of the noise compare between ways of training.",
-    )  # fmt: skip
+        "Error of",
+        list(ERRORS),
+        default="original",
+        required=True,
+        format_func=ERRORS.__getitem__,
+        key="loss-of",
+        bind="query-params",
+        help="Errors of the clean latents and of the noise compare between ways of training.",
+    )
     axis = cells[1].segmented_control(
-        "Over", list(AXES), default="t", required=True, format_func=AXES.__getitem__, key="loss-over",
-        bind="query-params", help="At the same log-SNR two schedules are equally noisy; t alone does not say.",
-    )  # fmt: skip
+        "Over",
+        list(AXES),
+        default="t",
+        required=True,
+        format_func=AXES.__getitem__,
+        key="loss-over",
+        bind="query-params",
+        help="At the same log-SNR two schedules are equally noisy; t alone does not say.",
+    )
     log_y = cells[2].toggle("Log scale", key="loss-log", bind="query-params")
     with cells[3].popover("Formula", type="tertiary"):
         _formulas()

@@ -25,9 +25,15 @@ def run_child(arguments: Sequence[str], tell: Tell, cancelled: Callable[[], bool
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project_root())}
     with subprocess.Popen(
-        [sys.executable, "-m", "core", *arguments], cwd=project_root(), env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    ) as child:  # fmt: skip
+        [sys.executable, "-m", "core", *arguments],
+        cwd=project_root(),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
         if polite:
             with contextlib.suppress(psutil.Error, OSError):
                 psutil.Process(child.pid).nice(POLITE)

@@ -60,9 +60,7 @@ def of_run(run: Run) -> list[Listed]:
         if view.run.info.kind == "comparison" and run.id in view.run.info.parents
     }
     kept = set(results.list_comparisons(run))
-    return [
-        Listed(id=name, job=jobs.get(name), kept=name in kept) for name in sorted({*jobs, *kept}, reverse=True)
-    ]  # fmt: skip
+    return [Listed(id=name, job=jobs.get(name), kept=name in kept) for name in sorted({*jobs, *kept}, reverse=True)]
 
 
 def read(run: Run, comparison_id: str) -> Comparison:

@@ -37,9 +37,16 @@ def begin_import(
     def task(tell: Tell, cancelled: Callable[[], bool]) -> Imported:
         def read(path: Path, words: str) -> Imported:
             return import_set(
-                path, name=name, title=title, licence=licence, color=color, imported_by=imported_by,
-                source_words=words, progress=lambda fraction: tell("reading", fraction), cancelled=cancelled,
-            )  # fmt: skip
+                path,
+                name=name,
+                title=title,
+                licence=licence,
+                color=color,
+                imported_by=imported_by,
+                source_words=words,
+                progress=lambda fraction: tell("reading", fraction),
+                cancelled=cancelled,
+            )
 
         tell("reading", 0.0)
         if kept is None:

@@ -73,10 +73,13 @@ def embedding(chosen: Chosen, found: LatentMap, dimensions: int, on_progress: Pr
     return once(
         ("t-sne", *latents.name_of(chosen), len(found.labels), dimensions),
         lambda: projection.kept_embedding(
-            found.latents, dimensions, key=_key(found), cache_dir=folder,
+            found.latents,
+            dimensions,
+            key=_key(found),
+            cache_dir=folder,
             compute=partial(projection.embed, progress=on_progress),
         ),
-    )  # fmt: skip
+    )
 
 
 def is_embedded(chosen: Chosen, found: LatentMap, dimensions: int) -> bool:

@@ -56,10 +56,15 @@ def begin_export(
         places = {"data_dir": place(run, "data"), "cache_dir": place(run, "cache")}
         first = 0.6 if with_judge else 0.0
         options = ExportOptions(
-            step=step, weights=weights, licence=licence, sampler=sampler, report=figures_for_card(run, step, weights),
+            step=step,
+            weights=weights,
+            licence=licence,
+            sampler=sampler,
+            report=figures_for_card(run, step, weights),
             judge=judge_for_export(run, **places, progress=lambda stage, share: progress(stage, first * share))
-            if with_judge else {},
-        )  # fmt: skip
+            if with_judge
+            else {},
+        )
         return exports.keep_export(
             run, name, options, by=by, progress=lambda stage, share: progress(stage, first + (1 - first) * share)
         )

@@ -36,9 +36,7 @@ def _schedule(name: str, prediction_type: str):  # type: ignore[no-untyped-def]
 
 def offered(schedule: str, prediction_type: str, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
     """(samplers that the gate lets through, the others with the reason)."""
-    return offered_samplers(
-        schedule=schedule, prediction_type=prediction_type, num_inference_steps=num_inference_steps
-    )  # fmt: skip
+    return offered_samplers(schedule=schedule, prediction_type=prediction_type, num_inference_steps=num_inference_steps)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

@@ -120,6 +120,7 @@ def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], st
 
     queue = Queue(first.folder.parent)
     menu = ana.locator(f".st-key-queue-menu-{second.id}").get_by_role("button")
-    from_menu(ana, menu, ana.get_by_text("Hold", exact=True), lambda: queue.job(second.id).state == "paused",
-              "it is not held")  # fmt: skip
+    from_menu(
+        ana, menu, ana.get_by_text("Hold", exact=True), lambda: queue.job(second.id).state == "paused", "it is not held"
+    )
     expect(new.get_by_text("on hold")).to_be_visible()

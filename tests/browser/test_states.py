@@ -36,24 +36,39 @@ def empty(store: RunStore) -> dict[str, str]:
 
 def quiet(store: RunStore) -> dict[str, str]:
     vae, unet = finished(store)
-    return {"quiet-overview": "", "quiet-runs": "runs", "quiet-vae": f"runs?run={vae.id}",
-            "quiet-unet": f"runs?run={unet.id}"}  # fmt: skip
+    return {
+        "quiet-overview": "",
+        "quiet-runs": "runs",
+        "quiet-vae": f"runs?run={vae.id}",
+        "quiet-unet": f"runs?run={unet.id}",
+    }
 
 
 def busy(store: RunStore) -> dict[str, str]:
     failed, gone, stopped = ended_badly(store)
     _, live, waiting = running(store)
-    return {"busy-overview": "", "busy-runs": "runs", "busy-live": f"runs?run={live.id}",
-            "busy-waiting": f"runs?run={waiting.id}", "busy-failed": f"runs?run={failed.id}",
-            "busy-interrupted": f"runs?run={gone.id}", "busy-stopped": f"runs?run={stopped.id}"}  # fmt: skip
+    return {
+        "busy-overview": "",
+        "busy-runs": "runs",
+        "busy-live": f"runs?run={live.id}",
+        "busy-waiting": f"runs?run={waiting.id}",
+        "busy-failed": f"runs?run={failed.id}",
+        "busy-interrupted": f"runs?run={gone.id}",
+        "busy-stopped": f"runs?run={stopped.id}",
+    }
 
 
 def damaged(store: RunStore) -> dict[str, str]:
     _, configuration, status, *_ = broken(store)
     names = hostile(store)
-    return {"damaged-overview": "", "damaged-runs": "runs", "damaged-configuration": f"runs?run={configuration.id}",
-            "damaged-status": f"runs?run={status.id}", "damaged-long-name": f"runs?run={names[-1].id}",
-            "damaged-unknown": "runs?run=20200101-000000-unet-none"}  # fmt: skip
+    return {
+        "damaged-overview": "",
+        "damaged-runs": "runs",
+        "damaged-configuration": f"runs?run={configuration.id}",
+        "damaged-status": f"runs?run={status.id}",
+        "damaged-long-name": f"runs?run={names[-1].id}",
+        "damaged-unknown": "runs?run=20200101-000000-unet-none",
+    }
 
 
 @pytest.fixture

@@ -16,8 +16,12 @@ def point(cost: float, quality: float, *, marked: bool = False, words: str = "")
 
 def figure(series: list[Series], **changes: Any) -> Any:
     options: dict[str, Any] = {
-        "front": [(10, 0.5), (20, 0.3)], "title": "t", "cost_title": "cost", "quality_title": "quality", **changes,
-    }  # fmt: skip
+        "front": [(10, 0.5), (20, 0.3)],
+        "title": "t",
+        "cost_title": "cost",
+        "quality_title": "quality",
+        **changes,
+    }
     return quality_cost_figure(series, **options)
 
 

@@ -89,8 +89,15 @@ def test_a_hostile_name_is_short_text() -> None:
 
 def test_the_losses_come_first_and_axes_are_no_metrics() -> None:
     column = np.ones(3)
-    found = {"step": column, "images_seen": column, "elapsed_s": column, "kl": column, "val_loss": column,
-             "loss": column, "dead": np.full(3, np.nan)}  # fmt: skip
+    found = {
+        "step": column,
+        "images_seen": column,
+        "elapsed_s": column,
+        "kl": column,
+        "val_loss": column,
+        "loss": column,
+        "dead": np.full(3, np.nan),
+    }
     assert metrics_of([found]) == ["loss", "val_loss", "kl"]
 
 

@@ -76,9 +76,14 @@ def run_and_checkpoint() -> None:
 
     kept = {"a": {"2": 2, "1": 1}, "b": {"1": 1}, "gone": {}}
     found = pick_checkpoint(
-        "Run", {"a": "First", "b": "Second", "gone": "Third"}, ("run", "checkpoint"), kept.__getitem__,
-        "step {}".format, refusal="Run {} is no run.", help="",
-    )  # fmt: skip
+        "Run",
+        {"a": "First", "b": "Second", "gone": "Third"},
+        ("run", "checkpoint"),
+        kept.__getitem__,
+        "step {}".format,
+        refusal="Run {} is no run.",
+        help="",
+    )
     st.write(f"{found[0]}-{found[1]}" if found else "none")
 
 

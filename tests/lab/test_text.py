@@ -73,9 +73,19 @@ def test_the_exact_time_is_utc() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3599, "1 h"), (12_000, "3 h 20 min"), (187_200, "2 d 4 h"),
-     (None, "–"), (float("nan"), "–"), (float("inf"), "–"), (-1, "–")],
-)  # fmt: skip
+    [
+        (0, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (3599, "1 h"),
+        (12_000, "3 h 20 min"),
+        (187_200, "2 d 4 h"),
+        (None, "–"),
+        (float("nan"), "–"),
+        (float("inf"), "–"),
+        (-1, "–"),
+    ],
+)
 def test_durations_have_two_units_at_most(seconds: float | None, words: str) -> None:
     assert duration(seconds) == words
 

@@ -16,9 +16,15 @@ AVERAGE = Guess(name="guessing the average", y=np.full(8, 2.0))
 
 def curve(name: str = "run", **changes: Any) -> LossCurve:
     values: dict[str, Any] = {
-        "name": name, "x": X, "mean": np.ones(8), "error": np.full(8, 0.1), "alpha_bar": np.linspace(1, 0, 8),
-        "schedule": "cosine", "guesses": (LINEAR, AVERAGE), **changes,
-    }  # fmt: skip
+        "name": name,
+        "x": X,
+        "mean": np.ones(8),
+        "error": np.full(8, 0.1),
+        "alpha_bar": np.linspace(1, 0, 8),
+        "schedule": "cosine",
+        "guesses": (LINEAR, AVERAGE),
+        **changes,
+    }
     return LossCurve(**values)
 
 

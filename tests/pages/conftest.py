@@ -22,11 +22,20 @@ ROOT = Path(__file__).resolve().parents[2]
 OpenPage = Callable[..., AppTest]
 
 TINY = {
-    "vae.block_out_channels": [8, 8], "unet.block_out_channels": [8, 16], "train_vae.steps": 4,
-    "train_unet.steps": 4, "train_vae.batch_size": 8, "train_unet.batch_size": 8, "logging.num_previews": 2,
-    "logging.preview_images": 2, "logging.preview_inference_steps": 2, "logging.validation_images": 16,
-    "sampling.num_inference_steps": 3, "machine.device": "cpu", "machine.num_threads": 1,
-}  # fmt: skip
+    "vae.block_out_channels": [8, 8],
+    "unet.block_out_channels": [8, 16],
+    "train_vae.steps": 4,
+    "train_unet.steps": 4,
+    "train_vae.batch_size": 8,
+    "train_unet.batch_size": 8,
+    "logging.num_previews": 2,
+    "logging.preview_images": 2,
+    "logging.preview_inference_steps": 2,
+    "logging.validation_images": 16,
+    "sampling.num_inference_steps": 3,
+    "machine.device": "cpu",
+    "machine.num_threads": 1,
+}
 
 
 @pytest.fixture(scope="session")

@@ -84,9 +84,14 @@ def write_metrics(run: Run, *, step: int, logged: int, nonfinite: bool = False) 
     for index in range(1, logged + 1):
         at = max(1, step * index // logged)
         record: dict[str, object] = {
-            "step": at, "images_seen": at * 64, "elapsed_s": 0.4 * at, "loss": 1.0 / index + 0.1,
-            "learning_rate": 1e-3 * (1 - index / (logged + 1)), "grad_norm": 0.5, "images_per_s": 1200.0,
-        }  # fmt: skip
+            "step": at,
+            "images_seen": at * 64,
+            "elapsed_s": 0.4 * at,
+            "loss": 1.0 / index + 0.1,
+            "learning_rate": 1e-3 * (1 - index / (logged + 1)),
+            "grad_norm": 0.5,
+            "images_per_s": 1200.0,
+        }
         if nonfinite and index == logged // 2:
             record["loss"] = float("nan")
         if index % 5 == 0:

@@ -22,9 +22,11 @@ HOSTILE = "![pixel](http://198.51.100.7/x.png) <b>"
 def made(tmp_path: Path) -> Path:
     source = np.random.default_rng(0)
     np.savez(
-        tmp_path / "x.npz", images=source.integers(0, 256, (12, 8, 8), dtype=np.uint8), labels=np.arange(12) % 3,
+        tmp_path / "x.npz",
+        images=source.integers(0, 256, (12, 8, 8), dtype=np.uint8),
+        labels=np.arange(12) % 3,
         class_names=np.array([HOSTILE, "b", "c"]),
-    )  # fmt: skip
+    )
     return tmp_path / "x.npz"
 
 
@@ -93,7 +95,7 @@ def test_an_import_from_the_screen_keeps_who_and_leaves_nothing_else(
     upload = (made.name, memoryview(made.read_bytes())) if is_upload else None
     work = imports.begin_import(
         name="mine", title="", licence="", color="native", imported_by="ana", source=made, upload=upload
-    )  # fmt: skip
+    )
     assert work.wait(30) and work.problem is None
     assert (work.result.imported_by, work.result.train_count) == ("ana", 12)
     assert [path.name for path in (tmp_path / "imports").iterdir()] == ["mine"]
@@ -102,9 +104,14 @@ def test_an_import_from_the_screen_keeps_who_and_leaves_nothing_else(
 @pytest.mark.usefixtures("store")
 def test_a_hostile_upload_is_refused_and_nothing_stays(tmp_path: Path) -> None:
     work = imports.begin_import(
-        name="evil", title="", licence="", color="native", imported_by="ana", source=Path(),
+        name="evil",
+        title="",
+        licence="",
+        color="native",
+        imported_by="ana",
+        source=Path(),
         upload=("../../evil.zip", memoryview(b"no zip at all")),
-    )  # fmt: skip
+    )
     assert work.wait(30)
     assert "evil.zip: not a zip archive" in str(work.problem)
     assert not (tmp_path / "imports").exists()

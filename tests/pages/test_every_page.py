@@ -52,9 +52,22 @@ def _options(group: Any) -> list[str]:
 
 
 ACTIVE_MARKDOWN = (
-    "![pixel]", "<img", "[link](", r"$\href", ":violet[", ":material/skull", ":streamlit", ":smile", "~~gone",
-    "`hostile", "<b>", "http://", "www.", "@example", "->",
-)  # fmt: skip
+    "![pixel]",
+    "<img",
+    "[link](",
+    r"$\href",
+    ":violet[",
+    ":material/skull",
+    ":streamlit",
+    ":smile",
+    "~~gone",
+    "`hostile",
+    "<b>",
+    "http://",
+    "www.",
+    "@example",
+    "->",
+)
 
 
 def active_markdown(app: AppTest) -> list[str]:

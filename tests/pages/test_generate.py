@@ -30,15 +30,25 @@ from tests.pages.run_folders import make_run, write_checkpoint
 
 DEMO_STEP = int(json.loads((project_root() / DEMO / "lab.json").read_text())["step"])
 RECIPE = Recipe(
-    source="model:mnist-demo", step=DEMO_STEP, labels=(1,), seeds=(3,), sampler="unipc", num_inference_steps=5,
+    source="model:mnist-demo",
+    step=DEMO_STEP,
+    labels=(1,),
+    seeds=(3,),
+    sampler="unipc",
+    num_inference_steps=5,
     guidance_scale=1.5,
-)  # fmt: skip
+)
 
 
 def draw(run: Run, **changes: Any) -> models.Drawing:
     request: dict[str, Any] = {
-        "labels": (0, 1), "sampler": "unipc", "num_inference_steps": 3, "guidance_scale": 1.5, "seed": 0, **changes,
-    }  # fmt: skip
+        "labels": (0, 1),
+        "sampler": "unipc",
+        "num_inference_steps": 3,
+        "guidance_scale": 1.5,
+        "seed": 0,
+        **changes,
+    }
     return models.draw(run.id, newest_step(run), **request)
 
 
@@ -86,10 +96,17 @@ def test_a_recipe_for_other_weights_than_a_model_folder_holds_is_refused(store: 
         with pytest.raises(LabError, match=f"holds the ema weights of step {DEMO_STEP:,} only"):
             models.draw_recipe(
                 models.Recipe(
-                    **{"source": "model:mnist-demo", "labels": (3,), "seeds": (0,), "sampler": "unipc",
-                       "num_inference_steps": 1, "guidance_scale": 1.0, **changed}  # type: ignore[arg-type]
+                    **{
+                        "source": "model:mnist-demo",
+                        "labels": (3,),
+                        "seeds": (0,),
+                        "sampler": "unipc",
+                        "num_inference_steps": 1,
+                        "guidance_scale": 1.0,
+                        **changed,
+                    }  # type: ignore[arg-type]
                 )
-            )  # fmt: skip
+            )
 
 
 def test_damaged_model_folders_are_left_out_and_the_page_works(store: RunStore, open_page: OpenPage) -> None:
@@ -108,8 +125,11 @@ def test_the_page_draws_at_once_and_offers_both_downloads(unet: Run, open_page: 
     assert not app.exception
     assert not app.error
     assert [button.label for button in app.get("download_button")] == [
-        "Picture (PNG)", "Arrays (npz)", "Animation (WebP)", "Recipe (JSON)",
-    ]  # fmt: skip
+        "Picture (PNG)",
+        "Arrays (npz)",
+        "Animation (WebP)",
+        "Recipe (JSON)",
+    ]
 
 
 def test_the_link_decides_seed_steps_sampler_and_guidance(unet: Run, open_page: OpenPage, monkeypatch: Any) -> None:
@@ -216,11 +236,18 @@ def test_two_models_drawing_at_once_on_a_shelf_for_one_are_both_right(
     step = newest_step(unet)
     recipes = [
         models.Recipe(
-            source=unet.id, step=step, weights=weights, labels=(0, 1), seeds=(seed, seed), sampler="unipc",
-            num_inference_steps=3, guidance_scale=1.5,
+            source=unet.id,
+            step=step,
+            weights=weights,
+            labels=(0, 1),
+            seeds=(seed, seed),
+            sampler="unipc",
+            num_inference_steps=3,
+            guidance_scale=1.5,
         )
-        for seed in range(3) for weights in ("ema", "raw")
-    ]  # fmt: skip
+        for seed in range(3)
+        for weights in ("ema", "raw")
+    ]
     expected = [models.draw_recipe(recipe).images for recipe in recipes]
     assert not np.array_equal(expected[0], expected[1])
     models._drawings().clear()

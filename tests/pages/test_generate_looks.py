@@ -113,9 +113,13 @@ def test_the_nearest_training_picture_travels_with_how_to_read_it(unet: Run) -> 
 
 @pytest.mark.parametrize(
     ("share", "words"),
-    [(0.4, "40% of held-out pictures lie nearer to theirs, so it is not memorised"), (0.02, "only 2% of held-out"),
-     (0.0, "It may be memorised"), (float("nan"), "12 of 255 grey levels apart (root mean square).")],
-)  # fmt: skip
+    [
+        (0.4, "40% of held-out pictures lie nearer to theirs, so it is not memorised"),
+        (0.02, "only 2% of held-out"),
+        (0.0, "It may be memorised"),
+        (float("nan"), "12 of 255 grey levels apart (root mean square)."),
+    ],
+)
 def test_a_distance_is_read_against_real_pictures(share: float, words: str) -> None:
     picture = np.zeros((1, 8, 8, 1), dtype=np.uint8)
     one = np.array([0])

@@ -54,9 +54,18 @@ def process(user: str = "bob", command: str = "python train.py", memory: int = 7
 
 def entry(run: Run, *, place: int = 1, state: str = "queued", **facts: Any) -> QueueEntry:
     values: dict[str, Any] = {
-        "run": run, "state": state, "place": place, "priority": 0, "owner": run.info.owner, "device": "any GPU",
-        "slots": (), "waits_for": "", "expected_start_s": 720.0, "expected_end_s": None, "started_at": "",
-    }  # fmt: skip
+        "run": run,
+        "state": state,
+        "place": place,
+        "priority": 0,
+        "owner": run.info.owner,
+        "device": "any GPU",
+        "slots": (),
+        "waits_for": "",
+        "expected_start_s": 720.0,
+        "expected_end_s": None,
+        "started_at": "",
+    }
     return QueueEntry(**{**values, **facts})
 
 
@@ -181,7 +190,7 @@ def test_a_small_stranger_does_not_keep_us_off(has_gpus: Any, queued: Any, open_
         (["ours", "taken"], [None], 1, "No room now. 1 run waits in the queue."),
         (["taken", "taken"], [], 0, "No room: others fill every device."),
     ],
-)  # fmt: skip
+)
 def test_the_first_sentence_answers_whether_there_is_room(
     verdicts: list[machine.Verdict], ends: list[float | None], waiting: int, expected: str, store: RunStore
 ) -> None:
@@ -189,11 +198,17 @@ def test_the_first_sentence_answers_whether_there_is_room(
     tenants = [replace(live(run), expected_end_s=end) for end in ends]
     cards = [
         machine.DeviceCard(
-            name=f"GPU {index}", model="", verdict=verdict, why="", utilization=None, memory_used_bytes=0,
-            memory_total_bytes=0, tenants=tuple(tenants) if verdict == "ours" and index == 0 else (),
+            name=f"GPU {index}",
+            model="",
+            verdict=verdict,
+            why="",
+            utilization=None,
+            memory_used_bytes=0,
+            memory_total_bytes=0,
+            tenants=tuple(tenants) if verdict == "ours" and index == 0 else (),
         )
         for index, verdict in enumerate(verdicts)
-    ]  # fmt: skip
+    ]
     assert answer(cards, waiting) == expected
 
 
@@ -280,9 +295,14 @@ def test_the_first_cannot_move_up_nor_the_last_down(store: RunStore, queued: Any
     ],
 )
 def test_the_menu_does_what_it_says(
-    state: str, choice: str, expected: tuple[Any, ...], store: RunStore, queued: Any, called: list[Any],
+    state: str,
+    choice: str,
+    expected: tuple[Any, ...],
+    store: RunStore,
+    queued: Any,
+    called: list[Any],
     open_page: OpenPage,
-) -> None:  # fmt: skip
+) -> None:
     run = make_run(store, state=RunState.QUEUED, logged=0, owner="ana")
     queued(entry(run, state=state))
     choose(as_person(open_page("machine"), "ana"), run, choice)

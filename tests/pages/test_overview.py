@@ -60,8 +60,19 @@ def test_a_paused_run_waits_and_did_not_end(
     store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(store, state=RunState.STOPPED, step=40, name="Held", reason="paused by ana at step 40")
-    held = QueueEntry(run=run, state="paused", place=1, priority=0, owner="ana", device="auto", slots=(), waits_for="",
-                      expected_start_s=None, expected_end_s=None, started_at="")  # fmt: skip
+    held = QueueEntry(
+        run=run,
+        state="paused",
+        place=1,
+        priority=0,
+        owner="ana",
+        device="auto",
+        slots=(),
+        waits_for="",
+        expected_start_s=None,
+        expected_end_s=None,
+        started_at="",
+    )
     monkeypatch.setattr(queue_view, "queue_view", lambda store: [held])
     app = open_page("overview")
     assert [element.value for element in app.subheader] == ["In the queue"]

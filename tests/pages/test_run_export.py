@@ -109,8 +109,14 @@ def test_who_comes_second_is_told_and_does_not_get_what_the_first_one_asked_for(
         raise LabError("the export was cancelled")
 
     monkeypatch.setattr(model_exports.exports, "keep_export", slow)
-    options: dict[str, Any] = {"by": "ana", "step": 4, "weights": "ema", "licence": "mit", "sampler": "",
-                               "with_judge": False}  # fmt: skip
+    options: dict[str, Any] = {
+        "by": "ana",
+        "step": 4,
+        "weights": "ema",
+        "licence": "mit",
+        "sampler": "",
+        "with_judge": False,
+    }
     first = model_exports.begin_export(unet, "first", **options)
     with pytest.raises(UsageError, match=f"{unet.id}: another export is being made by ana; wait until it is done"):
         model_exports.begin_export(unet, "second", **options)

@@ -40,9 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     monkeypatch.setenv("LAB_USER", "ana")
     calls: list[tuple[Any, ...]] = []
     for name in ("request_stop", "force_stop", "pause_run", "resume_run", "delete_run", "restore_run"):
-        monkeypatch.setattr(
-            service, name, lambda store, run_id, by="", _name=name: calls.append((_name, run_id, by))
-        )  # fmt: skip
+        monkeypatch.setattr(service, name, lambda store, run_id, by="", _name=name: calls.append((_name, run_id, by)))
     return calls
 
 
@@ -92,8 +90,17 @@ def test_broken_folders_are_named_below_the_list(store: RunStore, open_page: Ope
 
 
 def entry(run: Run, state: str, **facts: Any) -> QueueEntry:
-    known = {"place": 2, "priority": 0, "owner": "ana", "device": "auto", "slots": (), "waits_for": "",
-             "expected_start_s": None, "expected_end_s": None, "started_at": ""}  # fmt: skip
+    known = {
+        "place": 2,
+        "priority": 0,
+        "owner": "ana",
+        "device": "auto",
+        "slots": (),
+        "waits_for": "",
+        "expected_start_s": None,
+        "expected_end_s": None,
+        "started_at": "",
+    }
     return QueueEntry(run=run, state=state, **{**known, **facts})
 
 
@@ -131,14 +138,19 @@ def test_a_run_that_is_stopping_shows_what_was_seen_and_can_be_killed(
     store: RunStore, open_page: OpenPage, asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = make_run(store, state=RunState.STOPPING, step=40)
-    seen = [StopStage(words="asked to stop by ana", done=True), StopStage(words="saving a checkpoint", done=False),
-            StopStage(words="process gone", done=False)]  # fmt: skip
+    seen = [
+        StopStage(words="asked to stop by ana", done=True),
+        StopStage(words="saving a checkpoint", done=False),
+        StopStage(words="process gone", done=False),
+    ]
     monkeypatch.setattr("core.jobs.stop_report.stop_stages", lambda run: seen)
     app = open_page("runs", run=live.id)
     line = next(element.value for element in app.markdown if "asked to stop by ana" in element.value)
     assert [part.split(":")[-2].removeprefix("material/") for part in line.split("&nbsp;")] == [
-        "material/check", "material/hourglass_bottom", "gray[:material/circle"
-    ] or line.count(":material/check:") == 1  # fmt: skip
+        "material/check",
+        "material/hourglass_bottom",
+        "gray[:material/circle",
+    ] or line.count(":material/check:") == 1
     assert line.index("hourglass") < line.index("saving")
     assert next(button for button in app.button if button.label == "Stop").disabled
     press(app, "Kill")

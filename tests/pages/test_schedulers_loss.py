@@ -200,11 +200,16 @@ def test_other_pictures_than_those_of_training_are_one_sentence(runs: dict[str, 
 @pytest.mark.parametrize(
     "query",
     [
-        {"run": "nobody"}, {"against": "../../etc/passwd"}, {"run": "<b>", "against": HOSTILE_NAMES[0]},
-        {"checkpoint": "7"}, {"checkpoint": "-1-raw"}, {"loss-of": "everything"}, {"loss-log": "maybe"},
+        {"run": "nobody"},
+        {"against": "../../etc/passwd"},
+        {"run": "<b>", "against": HOSTILE_NAMES[0]},
+        {"checkpoint": "7"},
+        {"checkpoint": "-1-raw"},
+        {"loss-of": "everything"},
+        {"loss-log": "maybe"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_link_to_nothing_still_shows_something(
     runs: dict[str, Run], open_page: OpenPage, query: dict[str, str]
 ) -> None:
@@ -222,10 +227,20 @@ def test_hostile_names_are_only_text(store: RunStore, open_page: OpenPage, monke
     def planted(run: Run, checkpoint: service.Checkpoint, show: Any) -> TimestepLoss:
         name = HOSTILE_NAMES[3]
         return TimestepLoss(
-            **{**numbers, "t": (0, 500, 999), "log_snr": (5.0, 0.0, -50.0)}, key="k", run_id=run.id, weights="ema",
-            step=checkpoint.step, data_set=name, fingerprint="f", latents="l", schedule=name, prediction_type=name,
-            num_pictures=8, num_train_timesteps=1000, variance=1.0,
-        )  # type: ignore[arg-type]  # fmt: skip
+            **{**numbers, "t": (0, 500, 999), "log_snr": (5.0, 0.0, -50.0)},
+            key="k",
+            run_id=run.id,
+            weights="ema",
+            step=checkpoint.step,
+            data_set=name,
+            fingerprint="f",
+            latents="l",
+            schedule=name,
+            prediction_type=name,
+            num_pictures=8,
+            num_train_timesteps=1000,
+            variance=1.0,
+        )  # type: ignore[arg-type]
 
     monkeypatch.setattr(component, "loss_of", planted)
     app = open_view(open_page, run=chosen[0].id, against=chosen[1].id)

@@ -68,33 +68,73 @@ def plant(
 ) -> Run:
     """A job and its results: unipc in 5 and 10 steps, deis refused, the last cell missing unless cells is 4."""
     request = request_for(unet)
-    job = store.create("comparison", unet.settings, name="samplers × steps on drawer", owner=owner, parents=(unet.id,),
-                       steps_total=4, more_files={"request.json": b"{}"})  # fmt: skip
+    job = store.create(
+        "comparison",
+        unet.settings,
+        name="samplers × steps on drawer",
+        owner=owner,
+        parents=(unet.id,),
+        steps_total=4,
+        more_files={"request.json": b"{}"},
+    )
     process = own_identity() if state.is_active else None
     job.write_status(replace(job.status(), state=state, step=cells, stage="unipc, 10 steps", process=process))
     files = results_folder(unet, job.id)
     files.open(request)
     files.write_facts(
-        Facts(judge_hash="ab" * 32, judge_accuracy=0.99, fd_reference_count=500, fd_floor=0.1, fd_floor_count=100,
-              device="CPU", data_set="digits", fingerprint="0" * 64, class_names=tuple("0123456789"))
-    )  # fmt: skip
+        Facts(
+            judge_hash="ab" * 32,
+            judge_accuracy=0.99,
+            fd_reference_count=500,
+            fd_floor=0.1,
+            fd_floor_count=100,
+            device="CPU",
+            data_set="digits",
+            fingerprint="0" * 64,
+            class_names=tuple("0123456789"),
+        )
+    )
     places = cells_of(request, unet.settings.diffusion)
-    figures: dict[str, Any] = {"num_pictures": 100, "class_accuracy": 0.95, "class_accuracy_low": 0.9, "fd_low": 0.2,
-                               "class_accuracy_high": 0.98, "fd_high": 0.4, "recall": 0.7, "seconds": 2.0}  # fmt: skip
+    figures: dict[str, Any] = {
+        "num_pictures": 100,
+        "class_accuracy": 0.95,
+        "class_accuracy_low": 0.9,
+        "fd_low": 0.2,
+        "class_accuracy_high": 0.98,
+        "fd_high": 0.4,
+        "recall": 0.7,
+        "seconds": 2.0,
+    }
     same = Difference(value=0.01, low=-0.05, high=0.07)
     results = [
         CellResult(index=0, settings=places[0].settings, fd_judge=0.9, evaluations=10.0, verdict="worse", **figures),
-        CellResult(index=1, settings=places[1].settings, fd_judge=0.3, evaluations=20.0, fd_difference=same,
-                   agreement=0.97, psnr_db=31.4, agreement_count=100, verdict="indistinguishable", **figures),
+        CellResult(
+            index=1,
+            settings=places[1].settings,
+            fd_judge=0.3,
+            evaluations=20.0,
+            fd_difference=same,
+            agreement=0.97,
+            psnr_db=31.4,
+            agreement_count=100,
+            verdict="indistinguishable",
+            **figures,
+        ),
         CellResult(index=2, settings=places[2].settings, problem=places[2].problem),
         CellResult(index=3, settings=places[3].settings, problem=places[3].problem),
-    ]  # fmt: skip
+    ]
     pictures = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), dtype=np.uint8)
     arrays = {"pictures": pictures, "features": np.zeros((100, 128), np.float16), "guesses": np.zeros(100, np.int16)}
     for result in results[:cells]:
         files.write(cell_name(result.index), result, arrays)
-    reference = replace(results[0], index=-1, fd_judge=0.29, evaluations=2000.0, verdict="",
-                        settings=replace(request.base, sampler="euler", num_inference_steps=1000))  # fmt: skip
+    reference = replace(
+        results[0],
+        index=-1,
+        fd_judge=0.29,
+        evaluations=2000.0,
+        verdict="",
+        settings=replace(request.base, sampler="euler", num_inference_steps=1000),
+    )
     files.write("reference", reference, arrays)
     return Run(job.folder)
 

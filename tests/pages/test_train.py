@@ -29,8 +29,19 @@ def start_button(app: AppTest) -> Any:
 
 def live_entry(expected_end_s: float | None) -> QueueEntry:
     run = Run(Path("20260101-000000-vae-live"))
-    return QueueEntry(run=run, state="running", place=0, priority=0, owner="ana", device="CPU", slots=(), waits_for="",
-                      expected_start_s=0.0, expected_end_s=expected_end_s, started_at="")  # fmt: skip
+    return QueueEntry(
+        run=run,
+        state="running",
+        place=0,
+        priority=0,
+        owner="ana",
+        device="CPU",
+        slots=(),
+        waits_for="",
+        expected_start_s=0.0,
+        expected_end_s=expected_end_s,
+        started_at="",
+    )
 
 
 def labelled(app: AppTest, kind: str, label: str) -> Any:

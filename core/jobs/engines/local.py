@@ -52,9 +52,16 @@ class LocalEngine:
                 if spec.resumed_by:
                     run.add_event(RESUME_REQUESTED, by=spec.resumed_by)
                 run.write_status(
-                    replace(run.status(), state=RunState.QUEUED, stage="", reason="", eta_s=None, images_per_s=None,
-                            process=None)
-                )  # fmt: skip
+                    replace(
+                        run.status(),
+                        state=RunState.QUEUED,
+                        stage="",
+                        reason="",
+                        eta_s=None,
+                        images_per_s=None,
+                        process=None,
+                    )
+                )
                 if not self.queue.put(replace(job_for(run, priority=spec.priority, code=code))):
                     raise RunBusy(f"run {run.id} is in the queue already", "wait for it, or stop it first")
         start_supervisor(self.store, self.worker)

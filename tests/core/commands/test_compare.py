@@ -39,22 +39,41 @@ def comparisons(unet: Run) -> list[Run]:
 
 
 def test_it_queues_a_job_prints_its_id_and_what_it_costs(unet: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["compare", "drawer", "--rows", "sampler=all", "--columns", "num_inference_steps=5-20(5)",
-             "--samples", "100", "--name", "all five", "--detach"]  # fmt: skip
+    words = [
+        "compare",
+        "drawer",
+        "--rows",
+        "sampler=all",
+        "--columns",
+        "num_inference_steps=5-20(5)",
+        "--samples",
+        "100",
+        "--name",
+        "all five",
+        "--detach",
+    ]
     assert main(words) == 0
     told = capsys.readouterr()
     (job,) = comparisons(unet)
     assert told.out == f"{job.id}\n"
     assert (job.info.name, job.info.parents, job.status().steps_total) == ("all five", (unet.id,), 20)
     passes = 100 * 2 * (4 * (5 + 10 + 15 + 20) + (9 + 19 + 29 + 39))
-    assert told.err == (
-        f"20 cells; {passes + 200_000:,} network evaluations, 200,000 of them for the reference\n"
-    )  # fmt: skip
+    assert told.err == (f"20 cells; {passes + 200_000:,} network evaluations, 200,000 of them for the reference\n")
 
 
 def test_settings_of_sampling_can_be_changed_and_the_reference_left_out(unet: Run) -> None:
-    words = ["compare", "drawer", "--rows", "seed=0,1", "--columns", "guidance_scale=1-2", "--no-reference",
-             "--set", "sampling.num_inference_steps=7", "--detach"]  # fmt: skip
+    words = [
+        "compare",
+        "drawer",
+        "--rows",
+        "seed=0,1",
+        "--columns",
+        "guidance_scale=1-2",
+        "--no-reference",
+        "--set",
+        "sampling.num_inference_steps=7",
+        "--detach",
+    ]
     assert main(words) == 0
     request = json.loads((comparisons(unet)[0].folder / "request.json").read_text())
     assert request["base"]["num_inference_steps"] == 7
@@ -129,14 +148,25 @@ def done(unet: Run) -> str:
     same = Difference(value=0.01, low=-0.05, high=0.07)
     results = [
         CellResult(index=0, settings=cells[0].settings, **{**figures, "fd_judge": 0.9}, verdict="worse"),
-        CellResult(index=1, settings=cells[1].settings, **{**figures, "evaluations": 20.0}, fd_difference=same,
-                   verdict="indistinguishable"),
+        CellResult(
+            index=1,
+            settings=cells[1].settings,
+            **{**figures, "evaluations": 20.0},
+            fd_difference=same,
+            verdict="indistinguishable",
+        ),
         CellResult(index=2, settings=cells[2].settings, problem=cells[2].problem),
-    ]  # fmt: skip
+    ]
     for result in results:
         files.write(cell_name(result.index), result, {})
-    reference = replace(results[0], index=-1, fd_judge=0.29, evaluations=2000.0, verdict="", settings=replace(
-        base, sampler="euler", num_inference_steps=1000))  # fmt: skip
+    reference = replace(
+        results[0],
+        index=-1,
+        fd_judge=0.29,
+        evaluations=2000.0,
+        verdict="",
+        settings=replace(base, sampler="euler", num_inference_steps=1000),
+    )
     files.write("reference", reference, {})
     return "planted"
 

@@ -59,8 +59,14 @@ def test_a_broken_config_of_the_project_does_not_block_the_runs(tmp_path, tiny):
     subprocess.run(["cp", "-r", str(project_root() / "core"), str(copy)], check=True)
     (copy / "config.yaml").write_text("data: [broken")
     environment = {**os.environ, "PYTHONPATH": str(copy)}
-    done = subprocess.run([sys.executable, "-m", "core", "runs", "--json"], cwd=copy, env=environment,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "core", "runs", "--json"],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert [row["id"] for row in json.loads(done.stdout)] == [run.id]
     assert done.stderr.startswith("warning: config.yaml")
@@ -109,14 +115,30 @@ def project(tmp_path):
     def run(config, *words, **environment):
         (copy / "config.yaml").write_text(config)
         kept = {name: value for name, value in os.environ.items() if name != "LAB_RUNS"}
-        return subprocess.run([sys.executable, "-m", "core", *words], cwd=copy, capture_output=True, text=True,
-                              env={**kept, "PYTHONPATH": str(copy), **environment}, check=False)  # fmt: skip
+        return subprocess.run(
+            [sys.executable, "-m", "core", *words],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+            env={**kept, "PYTHONPATH": str(copy), **environment},
+            check=False,
+        )
 
     return run
 
 
-@pytest.mark.parametrize("words", [["runs"], ["show", "RUN"], ["queue"], ["trash"], ["note", "RUN"],
-                                   ["runs", "--preset", "quick"], ["runs", "--set", "seed=3"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["runs"],
+        ["show", "RUN"],
+        ["queue"],
+        ["trash"],
+        ["note", "RUN"],
+        ["runs", "--preset", "quick"],
+        ["runs", "--set", "seed=3"],
+    ],
+)
 def test_a_broken_config_blocks_nothing_that_only_looks(project, tmp_path, tiny, words):
     run = RunStore(tmp_path / "runs").create("vae", tiny())
     run.write_status(replace(run.status(), state=RunState.STOPPED))
@@ -161,10 +183,17 @@ def test_a_right_config_does_not_excuse_a_wrong_option(capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [["--set", "seed=" + "y" * 50_000], ["--set", "z" * 50_000], ["--set", "z" * 50_000 + "=1"],
-     ["--preset", "p" * 50_000], ["--config", "c" * 50_000], ["--set", "seed=[" + "1," * 50_000 + "]"],
-     ["--set", "data: " + "\x1b" * 500], ["--set", "a.b=" + "[" * 5000]],
-)  # fmt: skip
+    [
+        ["--set", "seed=" + "y" * 50_000],
+        ["--set", "z" * 50_000],
+        ["--set", "z" * 50_000 + "=1"],
+        ["--preset", "p" * 50_000],
+        ["--config", "c" * 50_000],
+        ["--set", "seed=[" + "1," * 50_000 + "]"],
+        ["--set", "data: " + "\x1b" * 500],
+        ["--set", "a.b=" + "[" * 5000],
+    ],
+)
 def test_a_long_value_is_shortened_and_the_advice_stays(capsys, words):
     assert main(["runs", *words]) == 2
     error = capsys.readouterr().err

@@ -290,7 +290,7 @@ HOSTILE: dict[str, tuple[Maker, str]] = {
     "two channels": (arrays(images=np.zeros((6, 8, 8, 2), np.uint8)), "(N, height, width, 1 or 3), got (6, 8, 8, 2)"),
     "header that claims a terabyte": (claims, "'images' claims 1,024,000,000,000 bytes"),
     "single array": (single_array, "it is a single array"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", HOSTILE)

@@ -54,9 +54,7 @@ def test_an_imported_set_is_in_the_catalog_and_gives_the_pixels_it_was_given(
 ) -> None:
     took: list[Measured] = []
     path = npz(tmp_path / "x.npz", class_names=np.array(["x", "y", "z"]))
-    found = import_set(
-        path, name="mine", title="My set", licence="CC0", imported_by="ana", measured=took.append
-    )  # fmt: skip
+    found = import_set(path, name="mine", title="My set", licence="CC0", imported_by="ana", measured=took.append)
     assert (found.title, found.licence, found.imported_by, found.train_count) == ("My set", "CC0", "ana", 12)
     assert "mine" in names() and is_present("mine", tmp_path) and present_names(tmp_path) == ["digits", "mine"]
     assert entry("mine").classes == 3 and entry("mine").imported == read_imported("mine")

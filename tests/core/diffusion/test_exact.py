@@ -266,8 +266,13 @@ def test_a_flow_network_is_told_the_very_noise_there_is(sampler: str) -> None:
 
 def ddim(schedule: NoiseSchedule, **changes: object) -> diffusers.DDIMScheduler:
     assert schedule.betas is not None
-    settings = {"trained_betas": schedule.betas.tolist(), "clip_sample": False, "timestep_spacing": "trailing",
-                "prediction_type": schedule.prediction_type, **changes}  # fmt: skip
+    settings = {
+        "trained_betas": schedule.betas.tolist(),
+        "clip_sample": False,
+        "timestep_spacing": "trailing",
+        "prediction_type": schedule.prediction_type,
+        **changes,
+    }
     sampler = diffusers.DDIMScheduler(**settings)
     sampler.set_timesteps(50)
     return sampler

@@ -59,9 +59,7 @@ class Trained:
         self.image_set: ImageSet = prepare(settings.data, data_dir=root / "data", cache_dir=root / "cache")
 
     def request(self, **changes: Any) -> ComparisonRequest:
-        base = CellSettings(
-            sampler="unipc", num_inference_steps=4, guidance_scale=1.5, seed=0, weights="ema", step=16
-        )  # fmt: skip
+        base = CellSettings(sampler="unipc", num_inference_steps=4, guidance_scale=1.5, seed=0, weights="ema", step=16)
         values: dict[str, Any] = {
             "run_id": self.run.id,
             "rows": Axis(setting="sampler", values=("unipc", "euler")),
@@ -76,9 +74,16 @@ class Trained:
 
     def compare(self, request: ComparisonRequest, name: str, **options: Any) -> list[CellResult]:
         return list(
-            compare(self.run, request, self.files(name), image_set=self.image_set,
-                    cache_dir=self.lab.folders["cache_dir"], device="cpu", **options)
-        )  # fmt: skip
+            compare(
+                self.run,
+                request,
+                self.files(name),
+                image_set=self.image_set,
+                cache_dir=self.lab.folders["cache_dir"],
+                device="cpu",
+                **options,
+            )
+        )
 
     def files(self, name: str) -> ComparisonFolder:
         return results_folder(self.run, name)
@@ -349,8 +354,16 @@ def test_another_request_does_not_take_over_a_folder(flow: Trained, named: str) 
 def test_other_pictures_than_the_run_was_trained_on_are_refused(flow: Trained, named: str) -> None:
     other = replace(flow.image_set, fingerprint="0" * 64)
     with pytest.raises(UsageError, match="was trained on other pictures"):
-        list(compare(flow.run, flow.request(), flow.files(named), image_set=other,
-                     cache_dir=flow.lab.folders["cache_dir"], device="cpu"))  # fmt: skip
+        list(
+            compare(
+                flow.run,
+                flow.request(),
+                flow.files(named),
+                image_set=other,
+                cache_dir=flow.lab.folders["cache_dir"],
+                device="cpu",
+            )
+        )
 
 
 def test_a_checkpoint_that_is_gone_refuses_its_cells_only(flow: Trained, named: str) -> None:
@@ -497,9 +510,16 @@ def planted(flow: Trained, named: str) -> Planted:
         settings = replace(asked.base, sampler=str(sampler), num_inference_steps=int(steps))
         difference = None if reference or not verdict else Difference(value=fd - 0.3, low=-0.05, high=0.07)
         result = CellResult(
-            index=index, settings=settings, num_pictures=24, evaluations=evaluations, seconds=evaluations * 24 * 0.01,
-            fd_judge=fd, class_accuracy=0.9, fd_difference=difference, verdict=verdict,  # type: ignore[arg-type]
-        )  # fmt: skip
+            index=index,
+            settings=settings,
+            num_pictures=24,
+            evaluations=evaluations,
+            seconds=evaluations * 24 * 0.01,
+            fd_judge=fd,
+            class_accuracy=0.9,
+            fd_difference=difference,
+            verdict=verdict,  # type: ignore[arg-type]
+        )
         files.write("reference" if reference else cell_name(index), result, {})
         return result
 
@@ -508,8 +528,12 @@ def planted(flow: Trained, named: str) -> Planted:
 
 def test_the_finding_names_the_cheapest_cell_that_is_as_good(flow: Trained, named: str, planted: Planted) -> None:
     planted(-1, 32, 0.30, reference=True)
-    for index, evaluations, fd, verdict in ((0, 4, 0.9, "worse"), (1, 8, 0.31, "indistinguishable"),
-                                            (2, 4, 1.2, "worse"), (3, 8, 0.29, "worse")):  # fmt: skip
+    for index, evaluations, fd, verdict in (
+        (0, 4, 0.9, "worse"),
+        (1, 8, 0.31, "indistinguishable"),
+        (2, 4, 1.2, "worse"),
+        (3, 8, 0.29, "worse"),
+    ):
         planted(index, evaluations, fd, verdict)
     found = read_comparison(flow.run, named)
     assert finding(found) == (

@@ -137,8 +137,11 @@ def test_a_request_that_no_job_could_carry_out_is_refused(changes: dict[str, Any
 def test_cells_are_counted_row_by_row_and_take_the_rest_from_the_base() -> None:
     cells = cells_of(request(), FLOW)
     assert [(cell.row, cell.column, cell.settings.sampler, cell.settings.num_inference_steps) for cell in cells] == [
-        (0, 0, "unipc", 5), (0, 1, "unipc", 10), (1, 0, "euler", 5), (1, 1, "euler", 10),
-    ]  # fmt: skip
+        (0, 0, "unipc", 5),
+        (0, 1, "unipc", 10),
+        (1, 0, "euler", 5),
+        (1, 1, "euler", 10),
+    ]
     assert [cell.index for cell in cells] == [0, 1, 2, 3]
     assert {cell.settings.guidance_scale for cell in cells} == {1.5}
 
@@ -155,8 +158,11 @@ def test_what_the_gate_refuses_stays_in_the_grid_with_the_reason() -> None:
 def test_what_reloads_the_model_is_the_outer_loop_and_cheap_cells_come_first() -> None:
     cells = in_run_order(cells_of(request("num_inference_steps=20,5", "step=30,8"), FLOW))
     assert [(cell.settings.step, cell.settings.num_inference_steps) for cell in cells] == [
-        (8, 5), (8, 20), (30, 5), (30, 20),
-    ]  # fmt: skip
+        (8, 5),
+        (8, 20),
+        (30, 5),
+        (30, 20),
+    ]
 
 
 @pytest.mark.parametrize(

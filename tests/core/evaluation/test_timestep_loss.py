@@ -236,9 +236,13 @@ def test_pure_noise_and_few_timesteps_stay_finite() -> None:
     found = measure(silent("flow", "flow"))
     assert (found.log_snr[-1], found.alpha_bar[-1]) == (-50.0, 0.0)
     settings = DiffusionSettings.model_validate(
-        {"schedule": "cosine", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True,
-         "num_train_timesteps": 10}
-    )  # fmt: skip
+        {
+            "schedule": "cosine",
+            "prediction_type": "v_prediction",
+            "rescale_betas_zero_snr": True,
+            "num_train_timesteps": 10,
+        }
+    )
     few = replace(silent("cosine", "v_prediction"), schedule=build_schedule(settings))
     found = measure(few, num_points=100)
     assert found.t == tuple(range(10))
@@ -321,9 +325,7 @@ def test_a_measurement_is_kept_and_read_back(run: Run, tmp_path: Path, monkeypat
     assert [path.name for path in (run.folder / "timestep_loss").iterdir()] == [f"00000030-{first.key}.json"]
 
 
-@pytest.mark.parametrize(
-    "change", [{"num_pictures": 17}, {"num_points": 6}, {"weights": "raw"}, {"step": 24}], ids=str
-)  # fmt: skip
+@pytest.mark.parametrize("change", [{"num_pictures": 17}, {"num_points": 6}, {"weights": "raw"}, {"step": 24}], ids=str)
 def test_what_decides_a_measurement_makes_another_one(run: Run, tmp_path: Path, change: dict[str, Any]) -> None:
     first, other = measured(run, tmp_path), measured(run, tmp_path, **change)
     assert first.key != other.key

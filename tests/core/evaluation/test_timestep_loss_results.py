@@ -29,13 +29,26 @@ def loss(**changes: Any) -> TimestepLoss:
     alpha_bar = np.array(changes.get("alpha_bar", [0.99, 0.5, 0.01]))
     linear = 1 - alpha_bar
     values: dict[str, Any] = {
-        "key": "k", "run_id": "r", "step": 10, "weights": "ema", "data_set": "digits", "fingerprint": "f",
-        "latents": "l", "schedule": "cosine", "prediction_type": "sample", "num_pictures": 8,
-        "num_train_timesteps": 1000, "variance": 1.0, "t": (0, 500, 999),
-        "signal_scale": tuple(np.sqrt(alpha_bar)), "noise_scale": tuple(np.sqrt(1 - alpha_bar)),
-        "log_snr": tuple(np.log(alpha_bar / (1 - alpha_bar))), "linear": tuple(linear), **changes,
+        "key": "k",
+        "run_id": "r",
+        "step": 10,
+        "weights": "ema",
+        "data_set": "digits",
+        "fingerprint": "f",
+        "latents": "l",
+        "schedule": "cosine",
+        "prediction_type": "sample",
+        "num_pictures": 8,
+        "num_train_timesteps": 1000,
+        "variance": 1.0,
+        "t": (0, 500, 999),
+        "signal_scale": tuple(np.sqrt(alpha_bar)),
+        "noise_scale": tuple(np.sqrt(1 - alpha_bar)),
+        "log_snr": tuple(np.log(alpha_bar / (1 - alpha_bar))),
+        "linear": tuple(linear),
+        **changes,
         "alpha_bar": tuple(alpha_bar),
-    }  # fmt: skip
+    }
     original = np.array(values.pop("original") if "original" in values else linear * [1.0, 0.4, 0.5])
     for name, unit in (("target", 1.0), ("original", 1.0), ("epsilon", alpha_bar / (1 - alpha_bar))):
         values.setdefault(name, tuple(float(each) for each in original * unit))
@@ -44,9 +57,11 @@ def loss(**changes: Any) -> TimestepLoss:
 
 
 def _plain(value: Any) -> Any:
-    return tuple(each.item() if isinstance(each, np.generic) else each for each in value) if isinstance(
-        value, tuple
-    ) else value  # fmt: skip
+    return (
+        tuple(each.item() if isinstance(each, np.generic) else each for each in value)
+        if isinstance(value, tuple)
+        else value
+    )
 
 
 def kept_file(folder: Path) -> Path:
@@ -62,12 +77,22 @@ def test_what_is_kept_is_read_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"t": 3}, {"t": [], "target": []}, {"target": [0.1, 0.2]}, {"target": ["0.1", 0.2, 0.3]}, {"linear": None},
-        {"original": [0.1, 0.2, float("nan")]}, {"epsilon": [0.1, 0.2, float("inf")]}, {"variance": "1"},
-        {"step": "10"}, {"schedule": ["cosine"]}, {"format_version": 1}, {"key": "another"}, {"surplus": 1},
+        {"t": 3},
+        {"t": [], "target": []},
+        {"target": [0.1, 0.2]},
+        {"target": ["0.1", 0.2, 0.3]},
+        {"linear": None},
+        {"original": [0.1, 0.2, float("nan")]},
+        {"epsilon": [0.1, 0.2, float("inf")]},
+        {"variance": "1"},
+        {"step": "10"},
+        {"schedule": ["cosine"]},
+        {"format_version": 1},
+        {"key": "another"},
+        {"surplus": 1},
     ],
     ids=lambda change: str(change)[:40],
-)  # fmt: skip
+)
 def test_a_damaged_measurement_is_none(tmp_path: Path, change: dict[str, Any]) -> None:
     keep(Run(tmp_path), loss())
     kept_file(tmp_path).write_text(json.dumps({**asdict(loss()), **change}))

@@ -127,11 +127,20 @@ def recorded_gpus(tmp_path, monkeypatch):
 
     def write(count=2, **changes):
         gpus = [
-            {"uuid": f"GPU-{index}{'0' * 7}-aaaa", "name": "NVIDIA H200", "memory_total": 150_000_000_000,
-             "memory_used": 600_000_000, "memory_reserved": 600_000_000, "utilization": 0, "temperature": 30,
-             "power": 75_000, "processes": [], **changes.get(f"gpu{index}", {})}
+            {
+                "uuid": f"GPU-{index}{'0' * 7}-aaaa",
+                "name": "NVIDIA H200",
+                "memory_total": 150_000_000_000,
+                "memory_used": 600_000_000,
+                "memory_reserved": 600_000_000,
+                "utilization": 0,
+                "temperature": 30,
+                "power": 75_000,
+                "processes": [],
+                **changes.get(f"gpu{index}", {}),
+            }
             for index in range(count)
-        ]  # fmt: skip
+        ]
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps({"gpus": gpus}))
         temporary.replace(path)

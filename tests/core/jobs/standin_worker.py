@@ -29,16 +29,26 @@ SAVE_EVERY = int(os.environ.get("STANDIN_SAVE_EVERY", "5"))
 def note(word, run):
     path = os.environ.get("STANDIN_LOG")
     if path:
-        facts = {"run": run.id, "word": word, "at": time.time(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
-                 "pid": os.getpid(), "attempt": os.environ.get("LAB_ATTEMPT")}  # fmt: skip
+        facts = {
+            "run": run.id,
+            "word": word,
+            "at": time.time(),
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "pid": os.getpid(),
+            "attempt": os.environ.get("LAB_ATTEMPT"),
+        }
         atomic.append_line(Path(path), json.dumps(facts))
 
 
 def save(run, step):
     data = b"weights of step %d" % step
     files = {"unet/model.safetensors": data, "state.json": json.dumps({"step": step}).encode()}
-    manifest = {"step": step, "files": {name: {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
-                                        for name, body in files.items()}}  # fmt: skip
+    manifest = {
+        "step": step,
+        "files": {
+            name: {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()} for name, body in files.items()
+        },
+    }
     run.checkpoints_dir.mkdir(exist_ok=True)
     target = run.checkpoints_dir / f"step-{step:08d}"
     if not target.exists():

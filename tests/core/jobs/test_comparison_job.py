@@ -39,8 +39,14 @@ COLUMNS = Axis(setting="num_inference_steps", values=(2, 4))
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A tiny U-Net run that takes 12 timesteps; tests add comparisons to it and change nothing else."""
     lab = Lab(tmp_path_factory.mktemp("comparing"))
-    options = {**TINY, "diffusion.num_train_timesteps": 12, "train_unet.steps": 8, "train_vae.steps": 8,
-               "evaluation.num_samples": 20, "evaluation.judge_epochs": 1}  # fmt: skip
+    options = {
+        **TINY,
+        "diffusion.num_train_timesteps": 12,
+        "train_unet.steps": 8,
+        "train_vae.steps": 8,
+        "evaluation.num_samples": 20,
+        "evaluation.judge_epochs": 1,
+    }
     settings = load_config(overrides=options, environment={})
     vae = lab.create("vae", settings)
     lab.train(vae)

@@ -21,8 +21,14 @@ from core.runs.run import RunState
 
 
 def test_recorded_gpus_are_read_like_real_ones(recorded_gpus):
-    recorded_gpus(2, gpu1={"memory_used": 40_600_000_000, "utilization": 97,
-                           "processes": [{"pid": os.getpid(), "memory": 40_000_000_000}]})  # fmt: skip
+    recorded_gpus(
+        2,
+        gpu1={
+            "memory_used": 40_600_000_000,
+            "utilization": 97,
+            "processes": [{"pid": os.getpid(), "memory": 40_000_000_000}],
+        },
+    )
     first, second = gpus.read_gpus()
     assert (first.utilization, first.processes) == (0.0, ())
     assert second.utilization == 0.97
@@ -51,8 +57,9 @@ def test_our_own_run_is_no_stranger(recorded_gpus):
     environment = {**os.environ, "LAB_ATTEMPT": "20260101-000000-vae-abcd.1"}
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=environment)
     try:
-        recorded_gpus(1, gpu0={"memory_used": 30_600_000_000,
-                               "processes": [{"pid": child.pid, "memory": 30_000_000_000}]})  # fmt: skip
+        recorded_gpus(
+            1, gpu0={"memory_used": 30_600_000_000, "processes": [{"pid": child.pid, "memory": 30_000_000_000}]}
+        )
         deadline = time.monotonic() + 5
         while gpus.run_of(child.pid) == "" and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -115,8 +122,15 @@ def test_the_machine_is_read_without_a_gpu(tmp_path):
 
 
 def machine_at(used, free):
-    return Machine(gpus=(), cpu_count=2, cpu_load=0.5, memory_used_bytes=1, memory_total_bytes=2, others=(),
-                   disk=Disk(path=None, used_bytes=used, free_bytes=free, total_bytes=used + free))  # fmt: skip
+    return Machine(
+        gpus=(),
+        cpu_count=2,
+        cpu_load=0.5,
+        memory_used_bytes=1,
+        memory_total_bytes=2,
+        others=(),
+        disk=Disk(path=None, used_bytes=used, free_bytes=free, total_bytes=used + free),
+    )
 
 
 def test_history_is_read_back_and_thinned(tmp_path, monkeypatch):
@@ -134,9 +148,14 @@ def test_history_is_read_back_and_thinned(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("hours", "per_hour", "words"),
-    [(2, 1e9, "too little history"), (48, 1e9, "full in about 4 days at 24.0 GB a day"), (48, 0, "not filling"),
-     (48, -1e9, "not filling"), (48, 1e6, "lasts for years")],
-)  # fmt: skip
+    [
+        (2, 1e9, "too little history"),
+        (48, 1e9, "full in about 4 days at 24.0 GB a day"),
+        (48, 0, "not filling"),
+        (48, -1e9, "not filling"),
+        (48, 1e6, "lasts for years"),
+    ],
+)
 def test_the_disk_forecast_says_what_it_knows(hours, per_hour, words):
     when = np.linspace(0, hours * 3600, 300)
     used = 1e12 + per_hour * when / 3600

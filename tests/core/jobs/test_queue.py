@@ -48,8 +48,10 @@ def test_four_supervisors_racing_for_a_thousand_claims_claim_none_twice(tmp_path
     queue = Queue(tmp_path)
     names = [f"run-{number:04d}" for number in range(1000)]
     with queue.transaction() as database:
-        database.executemany("insert into jobs(run_id, place, state) values(?, ?, 'queued')",
-                             [(name, place) for place, name in enumerate(names)])  # fmt: skip
+        database.executemany(
+            "insert into jobs(run_id, place, state) values(?, ?, 'queued')",
+            [(name, place) for place, name in enumerate(names)],
+        )
     queue.close()
     claimed = Counter(name for mine in in_processes(4, claimer, tmp_path) for name in mine)
     assert set(claimed) == set(names)
@@ -95,8 +97,14 @@ def test_of_eight_who_start_the_same_run_at_once_one_gets_through(box, rounds, m
 
 def presser(box, token, start, results):
     start.wait()
-    runs = service.start_training("vae", box.settings(steps=1), store=box.store, engine=box.engine, token=token,
-                                  check=lambda *arguments, **named: None)  # fmt: skip
+    runs = service.start_training(
+        "vae",
+        box.settings(steps=1),
+        store=box.store,
+        engine=box.engine,
+        token=token,
+        check=lambda *arguments, **named: None,
+    )
     results.put([run.id for run in runs])
 
 
@@ -126,8 +134,14 @@ def test_a_press_that_fails_can_be_repeated(box):
     with pytest.raises(ValueError, match="not now"):
         service.start_training("vae", box.settings(), store=box.store, engine=box.engine, token="t", check=refuse)
     assert box.store.list() == []
-    runs = service.start_training("vae", box.settings(steps=1), store=box.store, engine=box.engine, token="t",
-                                  check=lambda *arguments, **named: None)  # fmt: skip
+    runs = service.start_training(
+        "vae",
+        box.settings(steps=1),
+        store=box.store,
+        engine=box.engine,
+        token="t",
+        check=lambda *arguments, **named: None,
+    )
     assert len(runs) == 1
     box.wait_until_judged(*runs)
 

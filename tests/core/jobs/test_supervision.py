@@ -119,8 +119,10 @@ class TestStops:
         assert status.reason == f"stopped by ben at step {step:,}; the last checkpoint is of step {step:,}"
         box.wait(lambda: all(stage.done for stage in service.stop_stages(run)))
         assert [stage.words for stage in service.stop_stages(run)] == [
-            "asked to stop by ben", f"checkpoint of step {step:,} saved", "process gone",
-        ]  # fmt: skip
+            "asked to stop by ben",
+            f"checkpoint of step {step:,} saved",
+            "process gone",
+        ]
 
     @pytest.mark.parametrize("workers", [0, 3])
     def test_what_ignores_the_request_is_killed_after_the_grace_with_all_it_started(self, box, monkeypatch, workers):
@@ -283,8 +285,9 @@ class TestDeaths:
         run = box.create(steps=5000)
         box.submit(run)
         for number in range(1, 10):
-            box.wait(lambda number=number: len(box.marks("start")) >= number or
-                     box.queue.job(run.id).state is JobState.ENDED)  # fmt: skip
+            box.wait(
+                lambda number=number: len(box.marks("start")) >= number or box.queue.job(run.id).state is JobState.ENDED
+            )
             if box.queue.job(run.id).state is JobState.ENDED:
                 break
             box.wait(lambda: run.status().process is not None and run.status().step > 0)

@@ -65,9 +65,14 @@ def test_cached_moments_are_the_vaes(vae: object, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "content"),
-    [("moments.npy", b"x"), ("latents.json", b"{"), ("latents.json", b"[]"), ("latents.json", b"[" * 100_000),
-     ("latents.json", b'{"count": 10, "shift": 3, "scale": 4}')],
-)  # fmt: skip
+    [
+        ("moments.npy", b"x"),
+        ("latents.json", b"{"),
+        ("latents.json", b"[]"),
+        ("latents.json", b"[" * 100_000),
+        ("latents.json", b'{"count": 10, "shift": 3, "scale": 4}'),
+    ],
+)
 def test_a_damaged_entry_is_encoded_again(vae: object, tmp_path: Path, file: str, content: bytes) -> None:
     first = cached_latents(vae, IMAGES, key="k", cache_dir=tmp_path)  # type: ignore[arg-type]
     expected = np.array(first.moments)  # type: ignore[union-attr]

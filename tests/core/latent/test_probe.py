@@ -45,10 +45,13 @@ def test_units_and_numbers_that_never_vary_make_no_difference():
 
 @pytest.mark.parametrize(
     ("train", "labels", "test"),
-    [(np.zeros((9, 2)), np.arange(9), np.zeros((1, 2))), (np.zeros((20, 2)), np.zeros(20), np.zeros((1, 2))),
-     (np.zeros((20, 2)), np.arange(20), np.zeros((0, 2)))],
+    [
+        (np.zeros((9, 2)), np.arange(9), np.zeros((1, 2))),
+        (np.zeros((20, 2)), np.zeros(20), np.zeros((1, 2))),
+        (np.zeros((20, 2)), np.arange(20), np.zeros((0, 2))),
+    ],
     ids=["too few", "one class", "nothing to test"],
-)  # fmt: skip
+)
 def test_what_no_probe_can_learn_from_is_refused_in_a_sentence(train, labels, test):
     with pytest.raises(UsageError, match="the linear probe needs"):
         linear_probe(train, labels, test, np.zeros(len(test)))

@@ -22,12 +22,21 @@ from core.training import train_unet, train_vae
 from tests.pages.run_folders import make_run, tiny_settings
 
 TINY = {
-    "vae.block_out_channels": [8, 8], "unet.block_out_channels": [8, 16], "train_vae.steps": 4,
-    "train_unet.steps": 2, "train_vae.batch_size": 8, "train_unet.batch_size": 8, "logging.num_previews": 2,
-    "logging.preview_images": 2, "logging.preview_inference_steps": 2, "logging.validation_images": 16,
-    "logging.save_every_steps": 2, "sampling.num_inference_steps": 2, "machine.device": "cpu",
+    "vae.block_out_channels": [8, 8],
+    "unet.block_out_channels": [8, 16],
+    "train_vae.steps": 4,
+    "train_unet.steps": 2,
+    "train_vae.batch_size": 8,
+    "train_unet.batch_size": 8,
+    "logging.num_previews": 2,
+    "logging.preview_images": 2,
+    "logging.preview_inference_steps": 2,
+    "logging.validation_images": 16,
+    "logging.save_every_steps": 2,
+    "sampling.num_inference_steps": 2,
+    "machine.device": "cpu",
     "machine.num_threads": 1,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,10 @@ class Mirror:
 CODEC = LatentCodec(vae=Mirror(), scaling=LatentScaling(shift=(0.0,), scale=(1.0,)))  # type: ignore[arg-type]
 LATENTS = torch.rand(12, 1, 6, 6, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
 IMAGES = to_uint8(LATENTS + 0.05)
-SCHEDULES = {name: build_schedule(DiffusionSettings(schedule=name, **more)) for name, more in (
-    ("linear", {"prediction_type": "epsilon"}), ("flow", {"prediction_type": "flow"}))}  # fmt: skip
+SCHEDULES = {
+    name: build_schedule(DiffusionSettings(schedule=name, **more))
+    for name, more in (("linear", {"prediction_type": "epsilon"}), ("flow", {"prediction_type": "flow"}))
+}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -55,8 +57,11 @@ def test_no_more_than_64_pictures_are_in_the_decoder_at_once(monkeypatch):
 def test_at_t_it_is_the_schedule_s_mixture_of_signal_and_noise(name):
     schedule = SCHEDULES[name]
     steps = list(noisy_pictures(CODEC, LATENTS, schedule, [300, 700]))
-    noise = [(torch.from_numpy(step.pictures.squeeze(-1) / 127.5 - 1) - step.signal_scale * LATENTS[:, 0].numpy())
-             / step.noise_scale for step in steps[1:]]  # fmt: skip
+    noise = [
+        (torch.from_numpy(step.pictures.squeeze(-1) / 127.5 - 1) - step.signal_scale * LATENTS[:, 0].numpy())
+        / step.noise_scale
+        for step in steps[1:]
+    ]
     inside = (steps[1].pictures.squeeze(-1) % 255 > 0) & (steps[2].pictures.squeeze(-1) % 255 > 0)
     assert noise[0][inside].numpy() == pytest.approx(noise[1][inside].numpy(), abs=0.05)  # the same noise at every t
     assert steps[1].signal_scale == pytest.approx(float(schedule.signal_scale[300]))
@@ -93,8 +98,15 @@ def test_psnr_is_the_direct_computation_and_finite_for_equal_pictures():
 )
 def test_thresholds_are_of_an_unbroken_stretch(values, last, first):
     found = Survival(
-        schedule="linear", num_train_timesteps=1000, num_pictures=1, num_classes=2, t=(-1, 0, 100, 500, 900),
-        signal_scale=(1,) * 5, noise_scale=(0,) * 5, psnr=values, psnr_error=(0,) * 5,
-    )  # fmt: skip
+        schedule="linear",
+        num_train_timesteps=1000,
+        num_pictures=1,
+        num_classes=2,
+        t=(-1, 0, 100, 500, 900),
+        signal_scale=(1,) * 5,
+        noise_scale=(0,) * 5,
+        psnr=values,
+        psnr_error=(0,) * 5,
+    )
     assert last_above(found, found.psnr, 0.95) == last
     assert first_below(found, found.psnr, 0.25) == first

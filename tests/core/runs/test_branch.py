@@ -89,9 +89,13 @@ def test_a_branch_of_a_unet_owns_its_vae_and_its_data_facts(lab, trained, tmp_pa
     branch = create_branch(store, trained, step, changed(trained, train_unet__learning_rate=1e-5), owner="ben")
     for folder in ("vae", f"checkpoints/step-{step:08d}"):
         theirs, ours = (
-            {path.relative_to(run.folder): path.read_bytes() for path in (run.folder / folder).rglob("*")
-             if path.is_file()} for run in (trained, branch)
-        )  # fmt: skip
+            {
+                path.relative_to(run.folder): path.read_bytes()
+                for path in (run.folder / folder).rglob("*")
+                if path.is_file()
+            }
+            for run in (trained, branch)
+        )
         assert theirs == ours != {}
     assert branch.data_path.read_bytes() == trained.data_path.read_bytes()
     assert branch.info.parents == trained.info.parents

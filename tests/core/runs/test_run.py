@@ -22,11 +22,23 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "3", "[]", "null", DEEP, '{"state": "flying"}', '{"state": "running", "step": null}',
-     '{"state": "running", "step": 1.5}', '{"state": "running", "step": true}', '{"state": "running", "eta_s": "soon"}',
-     '{"state": "running", "elapsed_s": Infinity}', '{"state": "running", "reason": 7}',
-     '{"state": "running", "unknown": 1}', '{"state": "running", "process": {"pid": 1}}'],
-)  # fmt: skip
+    [
+        "",
+        "3",
+        "[]",
+        "null",
+        DEEP,
+        '{"state": "flying"}',
+        '{"state": "running", "step": null}',
+        '{"state": "running", "step": 1.5}',
+        '{"state": "running", "step": true}',
+        '{"state": "running", "eta_s": "soon"}',
+        '{"state": "running", "elapsed_s": Infinity}',
+        '{"state": "running", "reason": 7}',
+        '{"state": "running", "unknown": 1}',
+        '{"state": "running", "process": {"pid": 1}}',
+    ],
+)
 def test_a_damaged_status_reads_as_interrupted_with_the_reason(run: Run, text: str) -> None:
     run.status_path.write_text(text)
     status = run.status()

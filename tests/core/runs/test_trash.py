@@ -28,8 +28,11 @@ def ended(tmp_path, tiny):
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*")
-            if path.is_file() and path.name not in ("events.jsonl", "lock")}  # fmt: skip
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("events.jsonl", "lock")
+    }
 
 
 def test_a_deleted_run_comes_back_as_it_was(ended):

@@ -56,8 +56,11 @@ class FakeHub:
                 if operation["key"] == "file":
                     value = operation["value"]
                     self.repositories[name]["files"][value["path"]] = base64.b64decode(value["content"])
-            return 200, {"commitUrl": f"{self.address}/{name}/commit/{'0' * 40}", "commitOid": "0" * 40,
-                         "success": True}  # fmt: skip
+            return 200, {
+                "commitUrl": f"{self.address}/{name}/commit/{'0' * 40}",
+                "commitOid": "0" * 40,
+                "success": True,
+            }
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}
         name = "/".join(path.split("/")[3:5])

@@ -145,8 +145,10 @@ def test_what_was_done_is_done_also_where_it_cannot_be_written_down(
     remove_export(run, "digits", by="Ana")
     assert list_exports(run) == []
     assert [text.split("'")[1] for text in caplog.messages if "could not be written down" in text] == [
-        "exported", "pushed to a hub", "export removed"
-    ]  # fmt: skip
+        "exported",
+        "pushed to a hub",
+        "export removed",
+    ]
 
 
 def test_one_that_cannot_be_read_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

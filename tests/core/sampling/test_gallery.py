@@ -15,9 +15,14 @@ from core.sampling import gallery
 from core.sampling.recipe import Recipe, png_with_recipe
 
 RECIPE = Recipe(
-    source="20261123-213600-unet-13bd", step=30, labels=(1,), seeds=(3,), sampler="unipc", num_inference_steps=5,
+    source="20261123-213600-unet-13bd",
+    step=30,
+    labels=(1,),
+    seeds=(3,),
+    sampler="unipc",
+    num_inference_steps=5,
     guidance_scale=1.5,
-)  # fmt: skip
+)
 PICTURE = png_with_recipe(np.zeros((8, 8, 1), dtype=np.uint8), RECIPE)
 
 

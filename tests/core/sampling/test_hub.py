@@ -159,9 +159,13 @@ def test_export_pushes_and_says_where(
 
 
 def test_without_credentials_the_exported_folder_stays(
-    hub: FakeHub, without_credentials: None, trained: Run, lab_of: None, tmp_path: Path,
+    hub: FakeHub,
+    without_credentials: None,
+    trained: Run,
+    lab_of: None,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     assert main(["export", trained.id, str(tmp_path / "d"), "--push", "ana/digits"]) == 1
     assert "there are no credentials" in (said := capsys.readouterr().err) and "hf auth login" in said
     assert (tmp_path / "d" / "model_index.json").is_file()

@@ -37,9 +37,7 @@ def processes_of(folder: Path) -> list[bytes]:
 def test_the_child_reads_it_and_the_model_draws(trained: Run, folder: Path, tmp_path: Path) -> None:
     took: list[Measured] = []
     source = Path(shutil.make_archive(str(tmp_path / "z"), "zip", folder))
-    info = import_model(
-        source, models_dir=tmp_path / "models", name="mine", imported_by="Ana", measured=took.append
-    )  # fmt: skip
+    info = import_model(source, models_dir=tmp_path / "models", name="mine", imported_by="Ana", measured=took.append)
     assert info.owner == "Ana" and info.imported_at
     assert took[0].peak_bytes > 50e6
     ours = sample(load_model(trained, device="cpu"), REQUEST)

@@ -256,7 +256,7 @@ HOSTILE_PLAIN: dict[str, tuple[Callable[[Path], object], str]] = {
     "link": (lambda f: (f / "notes.json").symlink_to("/etc/passwd"), "is a link"),
     "link to a folder": (lambda f: (f / "more").symlink_to("/etc"), "is a link"),
     "pipe": (lambda f: os.mkfifo(f / "pipe.json"), "is no ordinary file"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", HOSTILE_PLAIN)

@@ -61,9 +61,10 @@ class TestBranch:
         assert torch.equal(final(model, asked, branch=Branch(at=last, sampler="euler", **OTHER)), final(model, asked))
 
     def test_the_way_to_the_branch_is_the_original_one(self, model: LoadedModel) -> None:
-        first, second = record(model, request(), with_layers=True), record(
-            model, request(), with_layers=True, branch=Branch(at=2, **OTHER)
-        )  # fmt: skip
+        first, second = (
+            record(model, request(), with_layers=True),
+            record(model, request(), with_layers=True, branch=Branch(at=2, **OTHER)),
+        )
         assert first.layers and second.layers
         assert np.array_equal(first.layers.latents[:3], second.layers.latents[:3])
         assert not np.array_equal(first.layers.latents[3], second.layers.latents[3])

@@ -40,10 +40,19 @@ def places(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def recipe_of(trained: Run, model: LoadedModel, **changes: Any) -> Recipe:
     values = {
-        "source": trained.id, "step": model.step, "weights_sha256": model.weights_sha256, "labels": (1, 7, 7),
-        "seeds": (3, 3, 2**31 - 1), "places": (0, 5, 1), "sampler": "unipc", "num_inference_steps": 3,
-        "guidance_scale": 1.5, "guidance_rescale": 0.3, "guidance_interval": (0.1, 0.9), **changes,
-    }  # fmt: skip
+        "source": trained.id,
+        "step": model.step,
+        "weights_sha256": model.weights_sha256,
+        "labels": (1, 7, 7),
+        "seeds": (3, 3, 2**31 - 1),
+        "places": (0, 5, 1),
+        "sampler": "unipc",
+        "num_inference_steps": 3,
+        "guidance_scale": 1.5,
+        "guidance_rescale": 0.3,
+        "guidance_interval": (0.1, 0.9),
+        **changes,
+    }
     return Recipe.model_validate(values)
 
 
@@ -109,9 +118,14 @@ def test_other_weights_are_told(
     ],
 )
 def test_what_cannot_be_drawn_is_one_sentence_and_leaves_nothing(
-    trained: Run, model: LoadedModel, changes: dict[str, Any], options: list[str], sentence: str, tmp_path: Path,
+    trained: Run,
+    model: LoadedModel,
+    changes: dict[str, Any],
+    options: list[str],
+    sentence: str,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     file = tmp_path / "recipe.json"
     file.write_text(recipe_of(trained, model, **changes).to_json())
     assert main(["sample", "--recipe", str(file), "--out", str(tmp_path / "out"), *options]) in (1, 2)

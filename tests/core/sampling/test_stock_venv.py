@@ -131,30 +131,38 @@ def drawn(trained: Run, stock_python: Path, tmp_path_factory: pytest.TempPathFac
     details = ExportDetails(title="cosine", run_id="r", data={"name": "digits"}, sampler="ddim")
     cosine = write_export(export_files(noisy, details), root / "cosine")
     folders = {
-        "flow": flow, "cosine": cosine,
+        "flow": flow,
+        "cosine": cosine,
         "scaling": spoiled(flow, root / "scaling", with_wrong_scaling),
         "timesteps": spoiled(flow, root / "timesteps", with_wrong_timesteps),
         "cosine-timesteps": spoiled(cosine, root / "cosine-timesteps", with_wrong_timesteps),
         "null": spoiled(flow, root / "null", with_wrong_null_row),
         "labels": spoiled(flow, root / "labels", with_exchanged_classes),
-    }  # fmt: skip
+    }
     scales = {name: [1.0, 2.5] if name in ("flow", "cosine") else [2.5] for name in folders}
-    ask = {"labels": LABELS, "steps": 8, "seeds": [
-        derive(SEED, "sample", index) for index in range(len(LABELS))
-    ]}  # fmt: skip
-    wanted = {"not_there": NOT_THERE, "folders": {
-        name: {**ask, "folder": str(folder), "scales": scales[name], "whole_card": len(scales[name]) > 1}
-        for name, folder in folders.items()
-    }}  # fmt: skip
+    ask = {"labels": LABELS, "steps": 8, "seeds": [derive(SEED, "sample", index) for index in range(len(LABELS))]}
+    wanted = {
+        "not_there": NOT_THERE,
+        "folders": {
+            name: {**ask, "folder": str(folder), "scales": scales[name], "whole_card": len(scales[name]) > 1}
+            for name, folder in folders.items()
+        },
+    }
     answer = subprocess.run(
-        [str(stock_python), "-I", "-c", PROGRAM], input=json.dumps(wanted), cwd=root, capture_output=True, text=True,
-        env={"HF_HUB_OFFLINE": "1", "HOME": str(root), "OMP_NUM_THREADS": "1"}, timeout=600,
-    )  # fmt: skip
+        [str(stock_python), "-I", "-c", PROGRAM],
+        input=json.dumps(wanted),
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env={"HF_HUB_OFFLINE": "1", "HOME": str(root), "OMP_NUM_THREADS": "1"},
+        timeout=600,
+    )
     assert answer.returncode == 0, answer.stderr
     found: dict[str, Any] = {"said": json.loads(answer.stdout.splitlines()[-1]), "venv": stock_python.parents[1]}
     for scale in (1.0, 2.5):
-        request = SampleRequest(labels=LABELS, sampler="unipc", num_inference_steps=8, guidance_scale=scale, seed=SEED,
-                                whole_timesteps=True)  # fmt: skip
+        request = SampleRequest(
+            labels=LABELS, sampler="unipc", num_inference_steps=8, guidance_scale=scale, seed=SEED, whole_timesteps=True
+        )
         found[f"our flow {scale}"] = our_pictures(model, request)
         found[f"our cosine {scale}"] = our_pictures(noisy, replace(request, sampler="ddim"))
     for name, each in scales.items():

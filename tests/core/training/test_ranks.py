@@ -33,8 +33,11 @@ class Box:
         self.engine = LocalEngine(self.store)
 
     def settings(self, **changes: object) -> Settings:
-        folders = {"paths.runs": str(self.store.root), "paths.cache": str(self.root / "cache"),
-                   "paths.data": str(self.root)}  # fmt: skip
+        folders = {
+            "paths.runs": str(self.store.root),
+            "paths.cache": str(self.root / "cache"),
+            "paths.data": str(self.root),
+        }
         return load_config(overrides={**TINY, **folders, **changes}, environment={})
 
     def create(self, kind: str, parent: Run | None = None, **changes: object) -> Run:

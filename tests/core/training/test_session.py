@@ -34,8 +34,10 @@ def test_a_finished_run_holds_everything_the_design_says(trained: Run) -> None:
     }
     assert len(list(trained.checkpoints_dir.iterdir())) == trained.settings.logging.keep_checkpoints
     assert {path.name for path in trained.vae_dir.iterdir()} == {
-        "config.json", "diffusion_pytorch_model.safetensors", "codec.json",
-    }  # fmt: skip
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+        "codec.json",
+    }
     lines = [json.loads(line) for line in trained.metrics_path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [5, 8, 10, 15, 16, 20, 24, 25, 30]
     assert {"step", "images_seen", "elapsed_s", "loss", "learning_rate", "grad_norm"} <= set(lines[0])
