@@ -33,13 +33,14 @@ from core.device import set_threads
 from core.evaluation.evaluate import JUDGE_SEED, evaluate
 from core.evaluation.judge import Judge, load_or_train, split_features
 from core.evaluation.metrics import frechet_distance, wilson_interval
-from core.jobs.stopping import StopRequests
 from core.jobs.worker import work
+from core.jobs.worker_stop import StopRequests
 from core.latent.codec import to_uint8
+from core.latent.stored_vae import build_from_files
 from core.runs.checkpoints import load_newest
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from core.sampling.load import build_from_files, load_model
+from core.sampling.load import load_model
 from core.training.vae_objective import kl_by_site
 
 MOST_PICTURES = 5_000  # held-out pictures of a ceiling

@@ -15,7 +15,7 @@ from benchmarks.in_chromium import keep, served, summary, window
 from core.config.load import load_config
 from core.jobs.service import open_store
 from core.runs.film import read_film
-from lab.components.film import pack_films
+from lab.widgets.film import pack_films
 
 MOVE = """async (root, moves) => {
   const ranges = [...root.querySelectorAll("input[type=range]")].filter((range) => Number(range.max) > 0)

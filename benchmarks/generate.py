@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.in_chromium import IDLE, keep, served, summary, window
 from core.sampling.recipe import Recipe
-from lab.components.generate_show import pack_drawing
+from lab.generate.generation_view import pack_drawing
 from lab.services import models
 from lab.services.model_sources import facts_of, model_sources
 

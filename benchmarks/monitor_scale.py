@@ -33,7 +33,7 @@ import numpy as np
 import psutil
 
 from core.config.load import load_config
-from core.jobs.processes import own_identity
+from core.machine.processes import own_identity
 from core.runs.lock import try_lock
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState
@@ -370,9 +370,10 @@ def in_process(live: list[Run], lines: int) -> dict[str, Any]:
 def tick_of(app_test: Any, call: str, times: int = 15) -> dict[str, float]:
     """One drawing of a fragment by a script run of Streamlit, timed inside the script; the first two are left out."""
     module = call.partition(".")[0]
+    package = "lab.frame" if module == "notices" else "lab.runs"
     source = f"""import time
 import streamlit as st
-from lab.components import {module}
+from {package} import {module}
 wall, cpu = time.perf_counter(), time.thread_time()
 {call}
 st.session_state.setdefault("took", []).append((time.perf_counter() - wall, time.thread_time() - cpu))"""

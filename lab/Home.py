@@ -16,12 +16,12 @@ os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core
 
 def main() -> None:
     """Draw the navigation and the chosen screen."""
-    from lab.components.confirm import open_question
-    from lab.components.notices import notices
-    from lab.components.right_page import remember_page
-    from lab.components.theme import follow_theme
-    from lab.components.top_line import top_line
-    from lab.state import PAGES, forget_endless_numbers
+    from lab.frame.confirm import open_question
+    from lab.frame.header import top_line
+    from lab.frame.notices import notices
+    from lab.frame.page_guard import remember_page
+    from lab.frame.state import PAGES, forget_endless_numbers
+    from lab.frame.theme import follow_theme
 
     st.set_page_config(page_title="Latent Diffusion Lab", page_icon=str(ROOT / "lab" / "icon.png"), layout="wide")
     pages = [
@@ -29,7 +29,7 @@ def main() -> None:
         for name, (title, icon) in PAGES.items()
     ]
     for style in ("app.css", "app_dark.css") if st.context.theme.type == "dark" else ("app.css",):
-        st.html(ROOT / "lab" / "components" / style)
+        st.html(ROOT / "lab" / "frame" / style)
     chosen = st.navigation(pages, position="top")
     forget_endless_numbers()
     remember_page(chosen.url_path or "overview")

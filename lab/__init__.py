@@ -1,1 +1,1 @@
-"""The app shell: navigation, charts and components; no mathematics."""
+"""The screens: a room per page, what surrounds them, and the pieces they share; no mathematics."""

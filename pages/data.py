@@ -7,13 +7,13 @@ import streamlit as st
 from core.config.schema import DataSettings
 from core.data.catalog import CatalogEntry
 from core.data.overview import Overview
-from lab.components import data_view
-from lab.components.pick import pick
-from lab.components.problems import problems_shown
-from lab.components.work import follow
-from lab.services import background, data_sets
-from lab.services.data_sets import Listed
-from lab.text import count, escaped, plain, sentence, size
+from lab.data import data_service, data_view
+from lab.data.data_service import Listed
+from lab.frame.problems import problems_shown
+from lab.frame.task_progress import follow
+from lab.services import background
+from lab.widgets.url_selectbox import pick
+from lab.words import count, escaped, plain, sentence, size
 
 SET = "set"
 
@@ -32,7 +32,7 @@ def label_of(each: Listed) -> str:
 
 def choose() -> tuple[Listed, str]:
     """(the set, the path of one's own files or ''); both are in the URL."""
-    found = {each.name: each for each in data_sets.listed()}
+    found = {each.name: each for each in data_service.listed()}
     wanted = st.query_params.get(SET, "")
     if wanted and wanted not in found:
         st.warning(f"There is no data set {escaped(wanted)}. Showing another.")
@@ -60,40 +60,40 @@ def absent(entry: CatalogEntry, data: DataSettings) -> None:
     cost = f"about {size(entry.download_bytes)}" if entry.download_bytes else "an unknown amount"
     st.markdown(f"**{escaped(entry.title)} is not on this machine.** Fetching it costs {cost} of download.")
     st.caption(" · ".join(fact for fact in facts if fact) + f" · {escaped(entry.licence)} · {escaped(entry.source)}")
-    problem = data_sets.fetch_problem()
+    problem = data_service.fetch_problem()
     pressed = st.button("Fetch it", type="primary", icon=":material/download:", disabled=bool(problem), key="fetch")
     if problem:
         st.caption(f"It cannot be fetched here: {escaped(problem, 300)}. Put its files there, or set LAB_DATA.")
     if pressed:
-        data_sets.look(data, download=True)
+        data_service.look(data, download=True)
         st.rerun()
 
 
 def overview(chosen: Listed, path: str) -> Overview | None:
     """The overview, made now with progress when there is none; None when there is nothing to show."""
     assert chosen.entry is not None
-    data = data_sets.data_settings(chosen.name, path)
-    running = background.find(data_sets.work_key(data))
+    data = data_service.data_settings(chosen.name, path)
+    running = background.find(data_service.work_key(data))
     if running is not None and not running.is_done:
         follow(running, "Reading every picture once")
-    if running is not None and (problem := data_sets.problem_of(running)):
+    if running is not None and (problem := data_service.problem_of(running)):
         st.error(sentence(problem), icon=":material/error:")
         if st.button("Try again", key="again"):
             st.rerun()
         return None
-    if not data_sets.is_here(chosen.name):
+    if not data_service.is_here(chosen.name):
         absent(chosen.entry, data)
         return None
-    kept = data_sets.kept(data)
+    kept = data_service.kept(data)
     if kept is None:
-        follow(data_sets.look(data), "Reading every picture once")
+        follow(data_service.look(data), "Reading every picture once")
         st.rerun()
     return kept
 
 
 def page() -> None:
     """The set, its pictures, and everything else below."""
-    from lab.components.data_import import add_a_set, remove_a_set
+    from lab.data.data_import import add_a_set, remove_a_set
 
     st.title("Data")
     chosen, path = choose()
@@ -109,7 +109,7 @@ def page() -> None:
         data_view.headline(found)
         data_view.at_a_glance(found)
         data_view.sizes(found)
-        data_view.transform(found, data_sets.data_settings(chosen.name, path))
+        data_view.transform(found, data_service.data_settings(chosen.name, path))
         data_view.copies(found)
         data_view.origin(chosen.entry)
     if chosen.entry is None or chosen.entry.imported:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from lab.components.problems import problems_shown
+from lab.frame.problems import problems_shown
 
 VIEWS: Mapping[str, str] = {  # a view is a module of lab/components with `show()`
     "Draw": "generate_draw",

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from lab.components.latents_measuring import first_figures, measuring
-from lab.components.latents_subject import choose
-from lab.components.latents_verdict import verdict_line
-from lab.components.problems import problems_shown
+from lab.frame.problems import problems_shown
+from lab.latents.measuring import first_figures, measuring
+from lab.latents.vae_picker import choose
+from lab.latents.verdict import verdict_line
 
 VIEWS: Mapping[str, str] = {
     "Pictures": "latents_pictures",

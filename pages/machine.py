@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.components.cleanup import disk_tabs
-from lab.components.machine_cards import box, device_cards, history
-from lab.components.problems import problems_shown
-from lab.components.queue_table import queue_table
+from lab.frame.problems import problems_shown
+from lab.machine.cleanup import disk_tabs
+from lab.machine.machine_cards import box, device_cards, history
+from lab.machine.queue_table import queue_table
 
 st.title("Machine")
 device_cards()

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.errors import LabError
-from lab.components.notices import notify_button, since_here
-from lab.components.pictures import show_pictures
-from lab.components.problems import problems_shown
-from lab.components.run_card import live_card
-from lab.components.start_once import press_token
-from lab.services import acting
+from lab.frame.notices import notify_button, since_here
+from lab.frame.problems import problems_shown
+from lab.frame.start_button import press_token
+from lab.frame.state import go_to, page_file, who
+from lab.services import run_actions
 from lab.services.runs import RunView, list_views, newest_preview
-from lab.services.training import settings_for, start
-from lab.state import go_to, page_file, who
-from lab.text import ago, count, duration, escaped, exactly, sentence, state_badge
+from lab.train.training_service import settings_for, start
+from lab.widgets.pictures import show_pictures
+from lab.widgets.run_card import live_card
+from lab.words import ago, count, duration, escaped, exactly, sentence, state_badge
 
 MOST_CARDS, MOST_WAITING, MOST_NEW = 6, 5, 8
 STARTED = "overview-started"
@@ -77,14 +77,14 @@ def running_now() -> None:
 
 def paused_ids() -> set[str]:
     """Runs whose place in the queue is kept."""
-    return {entry.run.id for entry in acting.queue() if entry.state == "paused"}
+    return {entry.run.id for entry in run_actions.queue() if entry.state == "paused"}
 
 
 def waiting(views: list[RunView]) -> None:
     """The next in the queue, a line each: turn, owner, what it waits for, when it starts."""
     if not views:
         return
-    entries = {entry.run.id: entry for entry in acting.queue()}
+    entries = {entry.run.id: entry for entry in run_actions.queue()}
     views = sorted(views, key=lambda view: (entries[view.id].place if view.id in entries else 0, view.id))
     st.markdown(f"**{count(len(views))}** waiting")
     for view in views[:MOST_WAITING]:

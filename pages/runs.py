@@ -7,13 +7,13 @@ import time
 import streamlit as st
 
 from core.errors import LabError
-from lab.components.problems import problems_shown
-from lab.components.run_actions import DELETED, Deleted, undo_line
-from lab.components.run_detail import run_detail
-from lab.components.runs_table import COMPARED, MOST_COMPARED, runs_table
+from lab.frame.problems import problems_shown
+from lab.frame.state import page_file, select_run, selected_run
+from lab.runs.action_buttons import DELETED, Deleted, undo_line
+from lab.runs.run_detail import run_detail
+from lab.runs.runs_table import COMPARED, MOST_COMPARED, runs_table
 from lab.services.runs import broken_folders, list_views
-from lab.state import page_file, select_run, selected_run
-from lab.text import plain, sentence
+from lab.words import plain, sentence
 
 UNDO_S = 900.0
 
@@ -44,7 +44,7 @@ def _table() -> None:
 
 def comparison(run_ids: list[str]) -> None:
     """The curves of several runs in one chart."""
-    from lab.components.overlay import overlay
+    from lab.runs.overlay import overlay
 
     if st.button("All runs", icon=":material/arrow_back:", type="tertiary"):
         del st.query_params[COMPARED]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.components.problems import problems_shown
+from lab.frame.problems import problems_shown
 
 VIEWS = ("Schedules", "Samplers", "Loss by timestep", "Self-test")
 
@@ -16,19 +16,19 @@ def page() -> None:
         "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
     )
     if view == "Samplers":
-        from lab.components.sampler_comparison import sampler_comparison
+        from lab.schedulers.sampler_comparison import sampler_comparison
 
         sampler_comparison()
     elif view == "Loss by timestep":
-        from lab.components.timestep_loss import timestep_loss
+        from lab.schedulers.timestep_loss import timestep_loss
 
         timestep_loss()
     elif view == "Self-test":
-        from lab.components.self_test import self_test
+        from lab.schedulers.self_test import self_test
 
         self_test()
     else:
-        from lab.components.schedule_view import schedule_view
+        from lab.schedulers.schedule_view import schedule_view
 
         schedule_view()
 

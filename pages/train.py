@@ -11,13 +11,22 @@ from pydantic.fields import FieldInfo
 from core.config.load import differences, get_value
 from core.config.schema import Settings, field_rows
 from core.errors import LabError
-from lab.components.config_form import changed_settings, setting_widget, shown_value
-from lab.components.problems import problems_shown
-from lab.components.start_once import press_token, start_label
+from lab.frame.problems import problems_shown
+from lab.frame.start_button import press_token, start_label
+from lab.frame.state import go_to, who
 from lab.services.runs import RunView, list_views
-from lab.services.training import PRESET_WORDS, Cost, TrainKind, measure, presets, settings_for, start, with_vae_of
-from lab.state import go_to, who
-from lab.text import ago, count, duration, escaped, plain, sentence
+from lab.train.training_service import (
+    PRESET_WORDS,
+    Cost,
+    TrainKind,
+    measure,
+    presets,
+    settings_for,
+    start,
+    with_vae_of,
+)
+from lab.widgets.config_form import changed_settings, setting_widget, shown_value
+from lab.words import ago, count, duration, escaped, plain, sentence
 
 CHOICES: dict[str, tuple[TrainKind, str]] = {
     "VAE, then U-Net": ("all", "Everything from nothing to digits, one after the other."),

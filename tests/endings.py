@@ -9,9 +9,9 @@ import signal
 import time
 from pathlib import Path
 
-from core.jobs import attempts
 from core.jobs.queue import JobState, Queue
 from core.jobs.supervisor import FACTS_NAME, LOCK_NAME
+from core.machine import attempts
 from core.runs.lock import is_locked
 from core.runs.store import RunStore
 

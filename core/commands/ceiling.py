@@ -8,8 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_settings_options, settings_of_run
-from core.commands.sources import class_names_of, find_run
+from core.commands.options import add_settings_options
+from core.commands.sources import class_names_of, find_run, settings_of_run
 from core.commands.tables import table
 from core.evaluation.ceiling_results import DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
 from core.jobs.worker import place

@@ -8,19 +8,13 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_settings_options, settings_of_run, store_of
+from core.commands.options import add_settings_options, store_of
+from core.commands.sources import settings_of_run
 from core.commands.tables import duration, table
 from core.commands.train import finish_launch
+from core.comparison.comparison_results import CellResult, Comparison, best_of, finding, on_front, read_comparison
+from core.comparison.grid import Cost, cost_of, parse_axis, value_in_words
 from core.errors import LabError
-from core.evaluation.comparison_results import (
-    CellResult,
-    Comparison,
-    best_of,
-    finding,
-    on_front,
-    read_comparison,
-)
-from core.evaluation.grid import Cost, cost_of, parse_axis, value_in_words
 from core.jobs.comparison_job import choices_of, plan_comparison, start_comparison
 from core.runs.store import RunStore
 

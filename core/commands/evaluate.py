@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options, settings_of_run
-from core.commands.sources import find_picture_source
+from core.commands.options import add_settings_options
+from core.commands.sources import find_picture_source, settings_of_run
 from core.commands.tables import table
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for

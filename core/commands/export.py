@@ -12,9 +12,9 @@ from core.commands.sources import class_names_of, find_source
 from core.errors import UsageError
 from core.evaluation.report import figures_for_card
 from core.jobs.worker import place
+from core.model_folders.hub import check_repo_id, push
 from core.runs.listing import newest_step
 from core.runs.run import Run
-from core.sampling.hub import check_repo_id, push
 
 
 def add_parser(commands: Any) -> None:
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     step = newest_step(source) if arguments.checkpoint is None else arguments.checkpoint
     figures = figures_for_card(source, step, arguments.weights)
 
-    from core.sampling.export import ExportOptions, check_target, export_run
+    from core.model_folders.export import ExportOptions, check_target, export_run
 
     check_target(arguments.target)
     options = ExportOptions(

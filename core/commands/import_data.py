@@ -9,8 +9,8 @@ from typing import Any
 
 from core.commands.options import add_settings_options
 from core.commands.tables import plain, size
-from core.data.import_set import COLORS, import_set
-from core.data.limited_child import Measured
+from core.data.importing.import_set import COLORS, import_set
+from core.limited_child import Measured
 
 
 def add_parser(commands: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from core.commands.options import add_settings_options, usable_settings
 from core.commands.ownership import add_yes_option, ask_owner
 from core.commands.tables import age, plain, table
-from core.sampling.import_model import delete_model, import_model
-from core.sampling.model_facts import find_model_folder, list_model_folders, models_folder
+from core.model_folders.import_model import delete_model, import_model
+from core.model_folders.model_facts import find_model_folder, list_model_folders, models_folder
 
 
 def add_parser(commands: Any) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_settings_options, settings_of_run
-from core.commands.sources import find_run
+from core.commands.options import add_settings_options
+from core.commands.sources import find_run, settings_of_run
 from core.commands.tables import table
 from core.jobs.worker import place
-from core.latent.overview import LatentOverview, read_overview
-from core.latent.subject import FEW, MOST, LatentSubject, find_subject
-from core.latent.verdict import figures, judge
+from core.latent.inspection.overview import LatentOverview, read_overview
+from core.latent.inspection.vae_source import FEW, MOST, LatentSubject, find_subject
+from core.latent.inspection.verdict import figures, judge
 
 
 def add_parser(commands: Any) -> None:
@@ -92,8 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _make(subject: LatentSubject, device: str, progress: Callable[[str, float], None]) -> LatentOverview:
     """Encode, then decode and measure, each a half of the progress."""
-    from core.latent.quality import make_overview
-    from core.latent.study import open_subject
+    from core.latent.inspection.opened_vae import open_subject
+    from core.latent.inspection.quality import make_overview
 
     cache_dir = place(subject.run, "cache")
 

@@ -12,10 +12,10 @@ from typing import Any
 from core import atomic
 from core.commands.options import add_settings_options, store_of, usable_settings
 from core.commands.tables import plain, size, table
-from core.jobs import gpus
 from core.jobs.engines.local import LocalEngine
-from core.jobs.machine import read_machine
 from core.jobs.telemetry import disk_forecast, read_history
+from core.machine import gpus
+from core.machine.snapshot import read_machine
 
 
 def add_parser(commands: Any) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.config.load import (
     load_config,
@@ -15,17 +15,12 @@ from core.config.load import (
     parse_override,
     rescue_config,
     resolve_path,
-    settings_from,
     told_folders,
 )
 from core.config.schema import Settings
-from core.errors import UsageError, quoted
+from core.errors import quoted
 from core.jobs.service import open_store
-from core.runs.run import Run
 from core.runs.store import RunStore
-
-if TYPE_CHECKING:
-    from core.commands.sources import PictureSource
 
 IMPORTS = "paths.imports"
 
@@ -79,26 +74,3 @@ def store_of(arguments: argparse.Namespace) -> RunStore:
     if problem:
         print(f"warning: {quoted(problem, 500)}; using the runs folder {store.root}", file=sys.stderr)
     return store
-
-
-def settings_of_run(arguments: argparse.Namespace, run: Run | PictureSource, sections: Sequence[str]) -> Settings:
-    """A run's frozen settings, but for `sections`, which --config, --preset and --set may change.
-
-    Raises UsageError for a setting that is part of what was trained.
-    """
-    for name in chosen_names(arguments):
-        if name.split(".")[0] not in (*sections, "paths"):
-            raise UsageError(
-                f"--set {quoted(name)}: belongs to what run {run.id} trained and cannot be changed now",
-                f"here one of {', '.join(sections)} can be set",
-            )
-    values = run.settings.model_dump(mode="json")
-    if arguments.config or arguments.preset is not None:
-        asked = read_settings(arguments).model_dump(mode="json")
-        for section in sections:
-            values[section] = asked[section]
-    for text in arguments.overrides:
-        section, _, key = (parsed := parse_override(text))[0].partition(".")
-        if section in sections:
-            values[section] = {**values[section], key: parsed[1]} if key else parsed[1]
-    return settings_from(values)

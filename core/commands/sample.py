@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from core import atomic
 from core.commands.labels import parse_labels
-from core.commands.options import add_settings_options, settings_of_run
-from core.commands.sources import find_picture_source
-from core.config.pairs import pair_warning
+from core.commands.options import add_settings_options
+from core.commands.sample_files import check_folder, write_samples
+from core.commands.sources import find_picture_source, settings_of_run
+from core.config.compatibility import pair_warning
 from core.config.schema import project_root
-from core.errors import UsageError, quoted
+from core.errors import UsageError
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
@@ -28,10 +26,6 @@ from core.sampling.recipe import MOST_PICTURES, Recipe
 if TYPE_CHECKING:
     from core.sampling.load import LoadedModel
     from core.sampling.request import SampleRequest
-
-GRID_COLUMNS = 20
-GRID_TILE = 64
-
 
 MAX_PICTURES = 1_000_000
 
@@ -171,60 +165,6 @@ def recipe_of(model: LoadedModel, request: SampleRequest, source: str, weights: 
         whole_timesteps=request.whole_timesteps,
         versions=package_versions(),
     ).to_json()
-
-
-def write_samples(out: Path, images: np.ndarray, labels: np.ndarray, facts: dict[str, Any], recipe: str = "") -> None:
-    """samples.npz, grid.png, request.json and recipe.json. images: (N, H, W, C) uint8, labels: (N,) int64."""
-    from PIL import Image
-
-    arrays, picture = io.BytesIO(), io.BytesIO()
-    np.savez_compressed(arrays, images=images, labels=labels)
-    grid = label_grid(images, labels)
-    Image.fromarray(grid[:, :, 0] if grid.shape[2] == 1 else grid).save(picture, format="PNG")
-    out.mkdir(parents=True, exist_ok=True)
-    atomic.write_bytes(out / "samples.npz", arrays.getvalue())
-    atomic.write_bytes(out / "grid.png", picture.getvalue())
-    atomic.write_json(out / "request.json", facts)
-    if recipe:
-        atomic.write_text(out / "recipe.json", recipe + "\n")
-
-
-def label_grid(
-    images: np.ndarray, labels: np.ndarray, *, columns: int = GRID_COLUMNS, tile: int = GRID_TILE
-) -> np.ndarray:
-    """One row a label, up to `columns` pictures, enlarged to about `tile` pixels by repetition, 1-pixel gaps.
-
-    images: (N, H, W, C) uint8. Returns (rows, width, C) uint8; gaps and missing pictures are mid-grey.
-    """
-    _, height, width, channels = images.shape
-    zoom = max(1, tile // max(height, width))
-    height, width = height * zoom, width * zoom
-    rows = list(dict.fromkeys(labels.tolist()))
-    across = min(columns, max(int((labels == label).sum()) for label in rows))
-    grid = np.full((len(rows) * (height + 1) - 1, across * (width + 1) - 1, channels), 128, np.uint8)
-    for row, label in enumerate(rows):
-        for column, image in enumerate(images[labels == label][:across]):
-            top, left = row * (height + 1), column * (width + 1)
-            grid[top : top + height, left : left + width] = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    return grid
-
-
-def check_folder(out: Path) -> None:
-    """Refuse before the work what could not be written after it: the folder is made and removed again."""
-    made: list[Path] = []
-    try:
-        for folder in (*reversed(out.absolute().parents), out.absolute()):
-            if not folder.exists():
-                folder.mkdir()
-                made.append(folder)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise UsageError(f"--out {quoted(out)}: cannot be written to: {reason}", "give another folder") from None
-    finally:
-        for folder in reversed(made):
-            folder.rmdir()
 
 
 def _positive(text: str) -> int:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.commands.options import usable_settings
-from core.commands.sample import check_folder, write_samples
+from core.commands.sample_files import check_folder, write_samples
 from core.commands.sources import PictureSource, find_picture_source
 from core.config.load import resolve_path
 from core.config.schema import project_root
 from core.errors import UsageError
 from core.jobs.worker import place
+from core.model_folders.model_facts import PREFIX, find_model_folder, models_folder
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
-from core.sampling.model_facts import PREFIX, find_model_folder, models_folder
 from core.sampling.recipe import Recipe, read_recipe_file
 
 if TYPE_CHECKING:

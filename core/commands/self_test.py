@@ -11,7 +11,7 @@ from typing import Any
 
 from core import atomic
 from core.commands.tables import table
-from core.config.pairs import FLOW_SAMPLERS, MEASURED_STEPS, SAMPLERS, SCHEDULES, SOLVER_ERRORS, pair_problem
+from core.config.compatibility import FLOW_SAMPLERS, MEASURED_STEPS, SAMPLERS, SCHEDULES, SOLVER_ERRORS, pair_problem
 
 PATHS, RANDOM_PATHS = 1024, 1 << 16
 
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 def measure(schedule: str) -> dict[str, list[float | None]]:
     """Sampler → error at each of MEASURED_STEPS, None where the pair is refused; 99 stands for diverged."""
     from core.config.schema import DiffusionSettings
-    from core.diffusion.exact import solver_error
+    from core.diffusion.gaussian_mixture_test import solver_error
     from core.diffusion.samplers import is_stochastic
     from core.diffusion.schedule import build_schedule
 

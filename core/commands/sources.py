@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from core import atomic
-from core.commands.options import store_of, usable_settings
+from core.commands.options import chosen_names, read_settings, store_of, usable_settings
+from core.config.load import parse_override, settings_from
 from core.errors import CheckpointError, RunNotFound, UsageError, quoted
+from core.model_folders.model_facts import (
+    PREFIX,
+    find_model_folder,
+    is_model_folder,
+    model_folder_info,
+    models_folder,
+)
 from core.runs.run import Run
 from core.runs.store import run_info
-from core.sampling.model_facts import PREFIX, find_model_folder, is_model_folder, model_folder_info, models_folder
 
 if TYPE_CHECKING:
     from core.config.schema import Settings
@@ -81,7 +89,7 @@ class PictureSource:
             return load_model(self.run, device=device, weights=weights, step=step)
         if step is not None or weights != "ema":
             raise UsageError(f"{self.id}: holds one set of weights", "leave out --checkpoint and --weights")
-        from core.sampling.model_folder import load_model_folder
+        from core.model_folders.model_folder import load_model_folder
 
         return load_model_folder(self.folder, device=device)
 
@@ -110,3 +118,26 @@ def find_picture_source(arguments: argparse.Namespace, text: str) -> PictureSour
         run=run,
         data_set=run.settings.data.name,
     )
+
+
+def settings_of_run(arguments: argparse.Namespace, run: Run | PictureSource, sections: Sequence[str]) -> Settings:
+    """A run's frozen settings, but for `sections`, which --config, --preset and --set may change.
+
+    Raises UsageError for a setting that is part of what was trained.
+    """
+    for name in chosen_names(arguments):
+        if name.split(".")[0] not in (*sections, "paths"):
+            raise UsageError(
+                f"--set {quoted(name)}: belongs to what run {run.id} trained and cannot be changed now",
+                f"here one of {', '.join(sections)} can be set",
+            )
+    values = run.settings.model_dump(mode="json")
+    if arguments.config or arguments.preset is not None:
+        asked = read_settings(arguments).model_dump(mode="json")
+        for section in sections:
+            values[section] = asked[section]
+    for text in arguments.overrides:
+        section, _, key = (parsed := parse_override(text))[0].partition(".")
+        if section in sections:
+            values[section] = {**values[section], key: parsed[1]} if key else parsed[1]
+    return settings_from(values)

@@ -8,8 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_settings_options, settings_of_run
-from core.commands.sources import class_names_of, find_source
+from core.commands.options import add_settings_options
+from core.commands.sources import class_names_of, find_source, settings_of_run
 from core.commands.tables import table
 from core.evaluation.timestep_loss_results import TimestepLoss, check_counts, in_words
 from core.jobs.worker import place

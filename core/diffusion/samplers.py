@@ -12,7 +12,7 @@ import diffusers
 import numpy as np
 import torch
 
-from core.config.pairs import pair_problem
+from core.config.compatibility import pair_problem
 from core.diffusion.schedule import NoiseSchedule
 from core.errors import UsageError
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import DDPMScheduler
 
-from core.config.pairs import pair_problem
+from core.config.compatibility import pair_problem
 from core.config.schema import DiffusionSettings
 from core.errors import ConfigError
 

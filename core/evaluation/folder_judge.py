@@ -25,10 +25,10 @@ from core.evaluation.judge import (
     judge_files,
     load_or_train,
 )
+from core.model_folders.model_facts import JUDGE_FOLDER, ModelFolderInfo, model_folder_info
+from core.model_folders.model_files import ModelRefused, read_file
+from core.model_folders.model_folder import check_tensors, read_tensors
 from core.runs.run import Run
-from core.sampling.model_facts import JUDGE_FOLDER, ModelFolderInfo, model_folder_info
-from core.sampling.model_files import ModelRefused, read_file
-from core.sampling.model_folder import check_tensors, read_tensors
 
 MIN_SIDE = 8
 

@@ -31,11 +31,11 @@ from core.evaluation.evaluate import JUDGE_SEED, check_counts, measure
 from core.evaluation.judge import load_or_train
 from core.evaluation.metrics import wilson_interval
 from core.latent.codec import LatentCodec, LatentScaling
-from core.latent.probe import linear_probe
-from core.latent.survival import picture_psnr
+from core.latent.inspection.probe import linear_probe
+from core.latent.inspection.survival import picture_psnr
+from core.latent.stored_vae import build_from_files, load_codec
 from core.runs.checkpoints import load_newest
 from core.runs.run import Run, now_iso
-from core.sampling.load import build_from_files, load_codec
 from core.seeding import derive, generator
 
 OnProgress = Callable[[str, float], None]

@@ -14,11 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.config.load import settings_from
-from core.config.schema import Settings
-from core.errors import CheckpointError, LabError, UsageError
-from core.evaluation.comparison_results import read_request, request_bytes, results_folder
-from core.evaluation.grid import (
+from core.comparison.comparison_results import read_request, request_bytes, results_folder
+from core.comparison.grid import (
     Axis,
     CellSettings,
     ComparisonRequest,
@@ -29,6 +26,9 @@ from core.evaluation.grid import (
     problem_of,
     quality_reference,
 )
+from core.config.load import settings_from
+from core.config.schema import Settings
+from core.errors import CheckpointError, LabError, UsageError
 from core.jobs.engines.local import LocalEngine
 from core.jobs.engines.protocol import JobSpec
 from core.jobs.queue import Queue
@@ -193,9 +193,9 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
 
     Raises LabError when the U-Net run, its checkpoint or its pictures are not what was asked for.
     """
+    from core.comparison.comparison import compare
     from core.data.arrays import prepare
     from core.device import device_label, resolve_device, set_threads
-    from core.evaluation.comparison import compare
     from core.training.session import Outcome
 
     request = read_request(run.folder)

@@ -11,13 +11,14 @@ from typing import Any
 
 from core.config.schema import MachineSettings
 from core.errors import LabError
-from core.jobs import attempts, frozen_code, gpus, telemetry
-from core.jobs.endings import Ending
-from core.jobs.machine import read_machine
+from core.jobs import frozen_code, telemetry
+from core.jobs.exit_reason import Ending
+from core.jobs.job_row import signature_of, work_of
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.slots import CPU
-from core.jobs.submit import signature_of, work_of
 from core.jobs.webhook import Courier
+from core.machine import attempts, gpus
+from core.machine.snapshot import read_machine
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.runs.trash import empty_trash

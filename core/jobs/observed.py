@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.jobs.processes import boot_id, is_alive
-from core.jobs.requests import pending_stop
+from core.jobs.stop_events import pending_stop
+from core.machine.processes import boot_id, is_alive
 from core.runs.listing import last_checkpoint_in_words
 from core.runs.lock import is_locked
 from core.runs.run import Run, RunState, Status

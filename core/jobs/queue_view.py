@@ -11,10 +11,10 @@ from pathlib import Path
 from core.config.load import load_config
 from core.config.schema import MachineSettings, project_root
 from core.errors import LabError
+from core.jobs.job_row import signature_of, work_of
 from core.jobs.observed import observed_status
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.slots import CPU, Place, choose, find_places, slots_of
-from core.jobs.submit import signature_of, work_of
 from core.jobs.supervisor import FACTS_NAME, LOCK_NAME
 from core.runs.lock import is_locked
 from core.runs.run import Run, RunState

@@ -13,13 +13,13 @@ from pydantic import BaseModel
 from core.config.load import get_value, resolve_path, settings_from, with_overrides
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, UsageError
-from core.jobs.endings import grace_s
 from core.jobs.engines.local import LocalEngine, waiting_job
 from core.jobs.engines.protocol import JobSpec
+from core.jobs.exit_reason import grace_s
 from core.jobs.observed import observed_status
 from core.jobs.queue import JobState, Queue
 from core.jobs.queue_view import QueueEntry, SupervisorState, place_for_next, queue_view, supervisor_state
-from core.jobs.requests import KILL_REQUESTED, PAUSE_REQUESTED, STOP_REQUESTED
+from core.jobs.stop_events import KILL_REQUESTED, PAUSE_REQUESTED, STOP_REQUESTED
 from core.jobs.stop_report import stop_stages
 from core.jobs.supervisor import LOCK_NAME, LOG_NAME, start_supervisor
 from core.runs.lock import is_locked

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from core import atomic
-from core.jobs import attempts
+from core.machine import attempts
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from core.config.schema import MachineSettings
-from core.jobs import devices, gpus
+from core.machine import devices, gpus
 
 CPU = "cpu"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.jobs.housekeeping import RELEASED
 from core.jobs.observed import has_process
-from core.jobs.requests import KILL_REQUESTED, PAUSE_REQUESTED, last_stop
+from core.jobs.stop_events import KILL_REQUESTED, PAUSE_REQUESTED, last_stop
 from core.runs.listing import is_comparison, list_checkpoints
 from core.runs.run import Run
 

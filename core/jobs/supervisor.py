@@ -24,14 +24,15 @@ from core import atomic
 from core.config.load import load_config
 from core.config.schema import MachineSettings, project_root
 from core.errors import LabError
-from core.jobs import attempts, frozen_code
-from core.jobs.endings import ending_of, grace_s
+from core.jobs import frozen_code
+from core.jobs.exit_reason import ending_of, grace_s
 from core.jobs.housekeeping import Housekeeping
-from core.jobs.processes import boot_id, own_identity
+from core.jobs.job_row import job_for
 from core.jobs.queue import Job, JobState, Queue
-from core.jobs.requests import pending_stop
 from core.jobs.slots import CPU, Place, choose, find_places, place_of
-from core.jobs.submit import job_for
+from core.jobs.stop_events import pending_stop
+from core.machine import attempts
+from core.machine.processes import boot_id, own_identity
 from core.runs.lock import FileLock, adopt_lock, is_locked, try_lock
 from core.runs.run import Run, RunState, now_iso
 from core.runs.store import RunStore, lock_path

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from core import atomic
-from core.jobs.machine import Machine
 from core.jobs.queue import FOLDER
+from core.machine.snapshot import Machine
 
 FILE = "machine.jsonl"
 MAX_BYTES = 8 * 2**20

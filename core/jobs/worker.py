@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from core.config.load import ENVIRONMENT, resolve_path
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, is_full_gpu
-from core.jobs.attempts import TOKEN_VARIABLE
-from core.jobs.processes import own_identity
-from core.jobs.stopping import StopRequests
+from core.jobs.worker_stop import StopRequests
+from core.machine.attempts import TOKEN_VARIABLE
+from core.machine.processes import own_identity
 from core.runs.listing import is_comparison, kept_step, last_checkpoint_in_words, list_checkpoints, place_in_words
 from core.runs.lock import FileLock, try_lock
 from core.runs.run import Run, RunState, Status

@@ -11,17 +11,24 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from core import atomic
 from core.errors import LabError, RunBusy, RunNotFound, quoted
 from core.runs.run import Run, now_iso
 
-if TYPE_CHECKING:
-    from core.runs.store import RunStore
-
 FOLDER = ".trash"
 LEFTOVER_AGE_S = 3600.0
+
+
+class RunsFolder(Protocol):
+    """What this module needs of the store that calls it."""
+
+    root: Path
+
+    def clean_leftovers(self) -> object:
+        """Remove what half-done removals left behind."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +67,7 @@ def put_into_trash(root: Path, run: Run, by: str) -> None:
     Run(target).add_event("deleted", by=by)
 
 
-def list_trash(store: RunStore, *, keep_days: float | None = None) -> list[Trashed]:
+def list_trash(store: RunsFolder, *, keep_days: float | None = None) -> list[Trashed]:
     """What can be brought back, newest first. keep_days: as `machine.trash_days`, to say when each goes for good."""
     found = []
     for folder in _folders(store):
@@ -85,7 +92,7 @@ def list_trash(store: RunStore, *, keep_days: float | None = None) -> list[Trash
     return sorted(found, key=lambda trashed: trashed.at, reverse=True)
 
 
-def restore(store: RunStore, run_id: str, *, by: str) -> Run:
+def restore(store: RunsFolder, run_id: str, *, by: str) -> Run:
     """Bring a run back, by its id, a part of it, or its name. Raises RunNotFound; RunBusy when it is there again."""
     folder = _find(store, run_id)
     target = store.root / folder.name
@@ -99,7 +106,7 @@ def restore(store: RunStore, run_id: str, *, by: str) -> Run:
     return run
 
 
-def remove_for_good(store: RunStore, run_id: str) -> int:
+def remove_for_good(store: RunsFolder, run_id: str) -> int:
     """Remove one run from the trash; bytes that became free. Raises RunNotFound."""
     folder = _find(store, run_id)
     size = _size(folder)
@@ -107,7 +114,7 @@ def remove_for_good(store: RunStore, run_id: str) -> int:
     return size
 
 
-def empty_trash(store: RunStore, *, older_than_days: float = 0.0) -> int:
+def empty_trash(store: RunsFolder, *, older_than_days: float = 0.0) -> int:
     """Remove what was deleted longer ago than that, and what interruptions left; bytes that became free."""
     limit = datetime.now(UTC) - timedelta(days=older_than_days)
     freed = 0
@@ -125,7 +132,7 @@ def empty_trash(store: RunStore, *, older_than_days: float = 0.0) -> int:
     return freed
 
 
-def _find(store: RunStore, text: str) -> Path:
+def _find(store: RunsFolder, text: str) -> Path:
     """The trashed folder of that id, or of the run of that name; the text never becomes part of a path."""
     folders = _folders(store)
     text = text.strip()
@@ -143,7 +150,7 @@ def _find(store: RunStore, text: str) -> Path:
     raise RunNotFound(f"deleted run '{quoted(text)}' does not exist", hint)
 
 
-def _folders(store: RunStore) -> list[Path]:
+def _folders(store: RunsFolder) -> list[Path]:
     try:
         entries = sorted((store.root / FOLDER).iterdir())
     except OSError:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from diffusers import AutoencoderKL, UNet2DModel
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
+from diffusers import UNet2DModel
 
 from core import atomic
 from core.config.schema import Settings
 from core.device import resolve_device
 from core.diffusion.schedule import NoiseSchedule, build_schedule
 from core.errors import CheckpointError, UsageError
-from core.latent.codec import LatentCodec, LatentScaling
+from core.latent.codec import LatentCodec
+from core.latent.stored_vae import build_from_files, load_codec
 from core.runs.checkpoints import WEIGHTS_FILE, load_newest
 from core.runs.run import Run
 
@@ -102,27 +98,3 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
 def weights_hash(*parts: bytes) -> str:
     """sha256 over the weights of a model: the same pictures need the same."""
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-
-def load_codec(folder: Path, device: torch.device) -> LatentCodec:
-    """The VAE and its scaling as a U-Net run keeps them. Raises CheckpointError when damaged."""
-    try:
-        facts = atomic.read_json(folder / "codec.json")
-        files = {f"vae/{name}": (folder / name).read_bytes() for name in ("config.json", WEIGHTS_FILE)}
-        if hashlib.sha256(files[f"vae/{WEIGHTS_FILE}"]).hexdigest() != facts["sha256"]:
-            raise ValueError("its weights were altered")
-        scaling = LatentScaling(shift=tuple(facts["shift"]), scale=tuple(facts["scale"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder.parent.name}: its copy of the VAE cannot be read: {error}") from None
-    vae = build_from_files(AutoencoderKL, files, "vae").to(device).eval().requires_grad_(False)
-    return LatentCodec(vae=vae, scaling=scaling)
-
-
-def build_from_files(network_class: Any, files: Mapping[str, bytes], name: str) -> Any:
-    """A diffusers network from `name/config.json` and its safetensors. Raises CheckpointError when they do not fit."""
-    try:
-        network = network_class.from_config(json.loads(files[f"{name}/config.json"]))
-        network.load_state_dict(load_safetensors(files[f"{name}/{WEIGHTS_FILE}"]))
-    except (KeyError, ValueError, RuntimeError, OSError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"{name}: the weights do not fit the network: {str(error).splitlines()[0]}") from None
-    return network

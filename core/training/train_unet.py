@@ -19,11 +19,12 @@ from core.diffusion.schedule import build_schedule
 from core.errors import CheckpointError
 from core.latent.cache import LatentSet, cached_latents
 from core.latent.codec import LatentCodec, LatentScaling, split_moments
+from core.latent.stored_vae import build_from_files, load_codec
 from core.models.unet import build_unet
 from core.runs.checkpoints import WEIGHTS_FILE, load_newest
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from core.sampling.load import LoadedModel, build_from_files, load_codec
+from core.sampling.load import LoadedModel
 from core.sampling.request import request_of
 from core.sampling.trajectory import record
 from core.seeding import derive, generator

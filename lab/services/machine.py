@@ -14,20 +14,21 @@ import streamlit as st
 
 from core.config.load import resolve_path
 from core.errors import LabError
-from core.jobs import devices, disk, gpus, machine, queue_view, service, telemetry
+from core.jobs import disk, queue_view, service, telemetry
 from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
-from core.jobs.gpus import Gpu, GpuProcess
-from core.jobs.machine import Machine
 from core.jobs.queue_view import QueueEntry, SupervisorState
 from core.jobs.slots import CPU, place_of
 from core.jobs.telemetry import Forecast
+from core.machine import devices, gpus, snapshot
+from core.machine.gpus import Gpu, GpuProcess
+from core.machine.snapshot import Machine
 from core.runs import trash
 from core.runs.store import RunStore
 from core.runs.trash import Trashed
-from lab.services.acting import look_again, queue
+from lab.services.run_actions import look_again, queue
 from lab.services.runs import open_store
 from lab.services.settings import current_settings
-from lab.text import plain, size
+from lab.words import plain, size
 
 CleanupChoice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
 Move = Literal["first", "up", "down", "last"]
@@ -86,7 +87,7 @@ def machine_now() -> Machine:
 
 @st.cache_resource(ttl=2, max_entries=4, show_spinner=False)
 def _machine(root: str) -> Machine:
-    return machine.read_machine(Path(root))
+    return snapshot.read_machine(Path(root))
 
 
 def supervisor() -> SupervisorState:

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from core.config.compatibility import offered_samplers, pair_warning
 from core.config.load import resolve_path
-from core.config.pairs import offered_samplers, pair_warning
 from core.config.schema import Settings, project_root
 from core.errors import CheckpointError, LabError, UsageError
 from core.jobs.worker import place
-from core.runs.listing import list_checkpoints
-from core.runs.run import Run
-from core.sampling.model_facts import (
+from core.model_folders.model_facts import (
     DEMO,
     LAB_FILE,
     PREFIX,
@@ -24,6 +22,8 @@ from core.sampling.model_facts import (
     list_model_folders,
     models_folder,
 )
+from core.runs.listing import list_checkpoints
+from core.runs.run import Run
 from lab.services.runs import open_store, trained_unets
 from lab.services.settings import current_settings
 
@@ -148,7 +148,7 @@ def load_source(key: str, step: int, weights: Weights, device: str) -> LoadedMod
 
 def _load_folder(info: ModelFolderInfo, step: int, weights: Weights, device: str) -> LoadedModel:
     from core.device import set_threads
-    from core.sampling.model_folder import load_model_folder
+    from core.model_folders.model_folder import load_model_folder
 
     if (step, weights) != (info.facts.step, info.facts.weights):
         raise UsageError(

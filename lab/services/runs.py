@@ -23,7 +23,7 @@ from core.runs.run import Run, Status
 from core.runs.store import RunStore
 from lab.services.run_index import RunIndex
 from lab.services.settings import current_settings
-from lab.text import KIND_NAMES, plain
+from lab.words import KIND_NAMES, plain
 
 TAIL_BYTES = 64 * 1024
 BRANCH_KEYS = ("step", "images_seen", "elapsed_s", "loss", "val_loss", "learning_rate", "grad_norm")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from core.runs.store import RunStore
-from lab.state import WHO_COOKIE
+from lab.frame.state import WHO_COOKIE
 from tests.endings import end_lab
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.config.schema import project_root
-from core.sampling.model_facts import DEMO
+from core.model_folders.model_facts import DEMO
 from tests.browser.conftest import IDLE, Server, expect, in_chromium, settle, shot, visit, wait_for
 from tests.core.sampling.test_model_folder import HOSTILE
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from core.__main__ import COMMANDS, main
 from core.config.schema import project_root
-from core.jobs.processes import is_alive
+from core.machine.processes import is_alive
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.charts.comparison import Level, Point, Series, quality_cost_figure
+from lab.schedulers.comparison_chart import Level, Point, Series, quality_cost_figure
 
 
 def point(cost: float, quality: float, *, marked: bool = False, words: str = "") -> Point:

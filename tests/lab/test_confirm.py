@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lab.state import WHO_KEY
+from lab.frame.state import WHO_KEY
 
 PAGE = """
 import streamlit as st
 from core.errors import RunBusy
-from lab.components.confirm import confirm_if_not_mine, open_question
-from lab.state import who
+from lab.frame.confirm import confirm_if_not_mine, open_question
+from lab.frame.state import who
 
 def act():
     if st.session_state.get("busy"):

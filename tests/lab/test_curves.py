@@ -17,7 +17,8 @@ from streamlit.testing.v1 import AppTest
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from lab.charts.curves import (
+from lab.services import runs
+from lab.widgets.curves import (
     AXES,
     POINTS,
     Curve,
@@ -28,8 +29,7 @@ from lab.charts.curves import (
     smoothed,
     spans_decades,
 )
-from lab.charts.palette import DARK, LIGHT, categories, palette
-from lab.services import runs
+from lab.widgets.palette import DARK, LIGHT, categories, palette
 from tests.pages.run_folders import make_run, tiny_settings, write_metrics
 
 INK = LIGHT.training
@@ -198,7 +198,7 @@ def test_a_short_time_fills_an_axis_of_hours() -> None:
 
 
 SOURCE = """import streamlit as st
-from lab.components.run_curves import run_curves
+from lab.runs.run_curves import run_curves
 st.fragment(run_curves)(st.session_state.run)"""
 
 

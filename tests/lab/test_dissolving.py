@@ -8,8 +8,8 @@ import torch
 
 from core.config.schema import DiffusionSettings
 from core.diffusion.schedule import build_schedule
-from lab.services import dissolving
-from lab.services.dissolving import (
+from lab.schedulers import dissolving_service
+from lab.schedulers.dissolving_service import (
     LEVELS,
     Pictures,
     decode_ahead,
@@ -19,7 +19,7 @@ from lab.services.dissolving import (
     noised_latents,
     times,
 )
-from lab.services.schedules import Spec, table
+from lab.schedulers.schedule_service import Spec, table
 
 SPECS = [Spec(label=name, schedule=name) for name in ("cosine", "linear", "sigmoid", "flow")]
 
@@ -40,8 +40,8 @@ class Codec:
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> Codec:
     found = Codec()
-    monkeypatch.setattr(dissolving, "codec_of", lambda run_id: found)
-    dissolving._decoded.clear()
+    monkeypatch.setattr(dissolving_service, "codec_of", lambda run_id: found)
+    dissolving_service._decoded.clear()
     return found
 
 
@@ -92,12 +92,12 @@ def test_the_ends_are_the_picture_and_the_noise(codec: Codec, images: np.ndarray
 
 
 def test_what_was_decoded_ahead_is_not_decoded_again(codec: Codec, images: np.ndarray) -> None:
-    dissolving._decode_ahead.clear()
+    dissolving_service._decode_ahead.clear()
     direct = noised_latents(SPECS[1], "run", (2,), images[2:])
-    dissolving._decoded.clear()
+    dissolving_service._decoded.clear()
     pictures = Pictures(title="grey", images=images, names=("a", "b", "c"))
     decode_ahead("run", pictures)
-    dissolving._decode_ahead("run", pictures).join(timeout=60)
+    dissolving_service._decode_ahead("run", pictures).join(timeout=60)
     before = codec.decoded
     assert before >= 3 * 2 * LEVELS
     for spec in SPECS:

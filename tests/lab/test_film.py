@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from core.runs.film import Film
-from lab.components.film import pack_films, training_times
+from lab.widgets.film import pack_films, training_times
 
 
 def film(steps: tuple[int, ...] = (0, 10, 100), frames: int = 3, *, total: int = 100, **changes: Any) -> Film:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.charts.history import HistoryLine, history_figure, with_gaps
+from lab.machine.history_chart import HistoryLine, history_figure, with_gaps
 
 START = np.datetime64("2026-11-24T10:00:00", "ms")
 

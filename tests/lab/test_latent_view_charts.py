@@ -8,14 +8,14 @@ import struct
 import numpy as np
 import pytest
 
-from lab.charts.latent_views import (
+from lab.latents.views_chart import (
     equivariance_figure,
     probe_figure,
     sensitivity_figure,
     spectrum_figure,
     survival_figure,
 )
-from lab.components.scatter import MOST_NAMED, pack_cloud
+from lab.widgets.scatter import MOST_NAMED, pack_cloud
 
 T, PSNR, ACCURACY = (-1, 250, 500, 750, 999), (29.0, 25.0, 18.0, 13.0, 10.0), (0.99, 0.99, 0.95, 0.4, 0.1)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.components.latents_compare import difference
+from lab.latents.compare import difference
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 def page() -> None:
     import streamlit as st
 
-    from lab.components.live import live_until
+    from lab.frame.live_fragment import live_until
 
     def is_over() -> bool:
         st.session_state["goes on"] = False

@@ -16,8 +16,8 @@ from core.jobs.housekeeping import DIVERGING
 from core.runs.notes import change_notes
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from lab.frame.notifications import Seen, diverges, happened, look, since_last_visit
 from lab.services.runs import RunView
-from lab.services.watching import Seen, diverges, happened, look, since_last_visit
 from tests.pages.run_folders import HOSTILE_NAMES, make_run
 
 
@@ -126,7 +126,7 @@ def test_a_visit_ends_with_half_an_hour_of_silence(cookie: str, since: float) ->
 
 PAGE = """
 import streamlit as st
-from lab.components.notices import notices
+from lab.frame.notices import notices
 notices()
 """
 

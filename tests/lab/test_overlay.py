@@ -14,14 +14,14 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from lab.charts.curves import POINTS, Curve
-from lab.charts.overlay import LABEL_PX, overlay_figure
-from lab.charts.palette import Ink, categories
-from lab.components.overlay import metrics_of
+from lab.runs.overlay import metrics_of
+from lab.runs.overlay_chart import LABEL_PX, overlay_figure
+from lab.widgets.curves import POINTS, Curve
+from lab.widgets.palette import Ink, categories
 from tests.pages.run_folders import make_run
 
 SOURCE = """import streamlit as st
-from lab.components.overlay import overlay
+from lab.runs.overlay import overlay
 overlay(st.session_state.runs)"""
 
 

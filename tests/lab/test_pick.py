@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 def one() -> None:
     import streamlit as st
 
-    from lab.components.pick import pick
+    from lab.widgets.url_selectbox import pick
 
     st.write(pick("Model", {"a": "First", "b": "Second", "c": "Third"}, "run"))
 
@@ -16,7 +16,7 @@ def one() -> None:
 def many() -> None:
     import streamlit as st
 
-    from lab.components.pick import pick_many
+    from lab.widgets.url_selectbox import pick_many
 
     st.write(",".join(pick_many("Schedules", {"a": "First", "b": "Second", "c": "Third"}, "of", ["a", "b"])))
 
@@ -72,7 +72,7 @@ def test_none_chosen_stays_none() -> None:
 def run_and_checkpoint() -> None:
     import streamlit as st
 
-    from lab.components.pick import pick_checkpoint
+    from lab.widgets.url_selectbox import pick_checkpoint
 
     kept = {"a": {"2": 2, "1": 1}, "b": {"1": 1}, "gone": {}}
     found = pick_checkpoint(
@@ -122,8 +122,8 @@ def test_a_run_without_checkpoints_is_said_and_gives_nothing() -> None:
 def sources_page() -> None:
     import streamlit as st
 
-    from lab.components.pick import pick_source
     from lab.services.model_sources import ModelSource
+    from lab.widgets.url_selectbox import pick_source
 
     known = ModelSource(key="model:known", title="known", steps=(1500,), kind="model")
     plain = ModelSource(key="model:plain", title="plain", steps=(0,), kind="model")

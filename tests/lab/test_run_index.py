@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import RunNotFound
-from core.jobs.processes import ProcessIdentity, boot_id
+from core.machine.processes import ProcessIdentity, boot_id
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from lab.services.run_index import LISTED_FOR_S, RunIndex

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.charts.schedule import POINTS, Line, schedule_figure, visited_figure
+from lab.schedulers.schedule_chart import POINTS, Line, schedule_figure, visited_figure
 
 
 def line(name: str, y: np.ndarray) -> Line:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lab.components.pictures import mosaic, png
-from lab.components.scrubber import (
+from lab.widgets.pictures import mosaic, png
+from lab.widgets.scrubber import (
     MAX_PICTURES,
     Beside,
     Layer,
@@ -23,7 +23,7 @@ from lab.components.scrubber import (
     signed_levels,
     tiled,
 )
-from lab.components.sprites import MAX_SIDE
+from lab.widgets.sprites import MAX_SIDE
 
 
 def unpack(payload: bytes) -> tuple[dict[str, Any], list[Image.Image]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.charts.self_test import error_figure, histogram_figure
+from lab.schedulers.self_test_chart import error_figure, histogram_figure
 
 X = np.array([10.0, 20.0, 40.0])
 

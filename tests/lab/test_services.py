@@ -12,8 +12,9 @@ import streamlit as st
 from core.runs.metrics import MetricsWriter, read_metrics
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from lab.services import runs, training
+from lab.services import runs
 from lab.services.settings import current_settings
+from lab.train import training_service
 from tests.pages.run_folders import make_run, write_checkpoint
 
 
@@ -143,12 +144,12 @@ def test_settings_follow_the_environment(store: RunStore, tmp_path: Path, monkey
     assert current_settings().paths.runs == str(tmp_path / "other")
 
 
-@pytest.mark.parametrize("preset", training.presets())
+@pytest.mark.parametrize("preset", training_service.presets())
 @pytest.mark.parametrize("part", ["vae", "unet"])
 def test_every_preset_says_what_it_gives_and_takes(preset: str, part: str) -> None:
-    settings = training.settings_for(preset, {})
-    planned = training.Cost.planned(settings, part)
-    assert preset in training.PRESET_WORDS
+    settings = training_service.settings_for(preset, {})
+    planned = training_service.Cost.planned(settings, part)
+    assert preset in training_service.PRESET_WORDS
     assert planned.pictures == planned.steps * (settings.train_vae if part == "vae" else settings.train_unet).batch_size
     assert planned.seconds is None
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lab.components.start_once import expected_start_s
+from lab.frame.start_button import expected_start_s
 
 PAGE = """
 import streamlit as st
-from lab.components.start_once import press_token
+from lab.frame.start_button import press_token
 st.text(press_token(st.button("go")))
 """
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from core.errors import LabError
-from lab.text import ago, count, duration, escaped, exactly, plain, sentence, significant, size, state_badge
+from lab.words import ago, count, duration, escaped, exactly, plain, sentence, significant, size, state_badge
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

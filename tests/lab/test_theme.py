@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lab.charts.palette import DARK, LIGHT, Palette
+from lab.widgets.palette import DARK, LIGHT, Palette
 
 CONFIG: dict[str, Any] = tomllib.loads(
     (Path(__file__).resolve().parents[2] / "lab" / ".streamlit" / "config.toml").read_text()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lab.charts.timestep_loss import Guess, LossCurve, leaves_the_chart, loss_figure
+from lab.schedulers.timestep_loss_chart import Guess, LossCurve, leaves_the_chart, loss_figure
 
 X = np.arange(8.0)
 LINEAR = Guess(name="best linear guess", y=np.linspace(0.1, 2.0, 8))

@@ -9,12 +9,12 @@ import pytest
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-from lab.components import top_line
+from lab.frame import header
+from lab.frame.state import WHO_KEY
 from lab.services.machine import MachineGlance
-from lab.state import WHO_KEY
 
-WHO = "import streamlit as st\nfrom lab.state import who, is_named\nst.text(who())\nst.text(str(is_named()))"
-LINE = "from lab.components.top_line import top_line\ntop_line()"
+WHO = "import streamlit as st\nfrom lab.frame.state import who, is_named\nst.text(who())\nst.text(str(is_named()))"
+LINE = "from lab.frame.header import top_line\ntop_line()"
 GLANCE = MachineGlance(
     free=1,
     free_words="1 of 2 GPUs free",
@@ -29,7 +29,7 @@ HEADERS = {"X-Forwarded-Email": "email"}
 @pytest.fixture(autouse=True)
 def _account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_USER", "service-account")
-    monkeypatch.setattr(top_line, "glance", lambda: GLANCE)
+    monkeypatch.setattr(header, "glance", lambda: GLANCE)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_somebody_is_named_by_login_or_word(typed: str, user: dict[str, Any], na
 
 def test_three_glyphs_lead_to_the_machine_page(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str]] = []
-    monkeypatch.setattr(top_line.st, "page_link", lambda page, *, label, **_: seen.append((page, label)))
+    monkeypatch.setattr(header.st, "page_link", lambda page, *, label, **_: seen.append((page, label)))
     run(LINE)
     assert [label for _, label in seen] == [":green[1 of 2 GPUs free]", "3 waiting", "120.0 GB free"]
     assert {page for page, _ in seen} == {"../pages/machine.py"}
@@ -90,9 +90,9 @@ def test_three_glyphs_lead_to_the_machine_page(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_full_disk_and_a_busy_machine_look_different(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = replace(GLANCE, free=0, free_words="CPU busy", waiting=0, disk_free=900_000_000, disk_is_short=True)
-    monkeypatch.setattr(top_line, "glance", lambda: busy)
+    monkeypatch.setattr(header, "glance", lambda: busy)
     seen: list[str] = []
-    monkeypatch.setattr(top_line.st, "page_link", lambda page, *, label, **_: seen.append(label))
+    monkeypatch.setattr(header.st, "page_link", lambda page, *, label, **_: seen.append(label))
     run(LINE)
     assert seen == [":blue[CPU busy]", "none waiting", ":red[900.0 MB free]"]
 
@@ -100,7 +100,7 @@ def test_a_full_disk_and_a_busy_machine_look_different(monkeypatch: pytest.Monke
 @pytest.fixture
 def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page alone has no navigation to link to."""
-    monkeypatch.setattr(top_line.st, "page_link", lambda *_, **__: None)
+    monkeypatch.setattr(header.st, "page_link", lambda *_, **__: None)
 
 
 def test_a_typed_name_is_called_what_it_is(no_links: None) -> None:

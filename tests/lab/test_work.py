@@ -15,7 +15,7 @@ def page() -> None:
     import time
 
     from core.errors import UsageError
-    from lab.components.work import told
+    from lab.frame.task_progress import told
     from lab.services import background
 
     def refused(tell: object, cancelled: object) -> None:

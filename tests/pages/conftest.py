@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.run import Run
 from core.runs.store import RunStore
-from lab.services import latent_overviews
+from lab.latents import overview_service
 from tests.brief_judge import brief_judges
 from tests.pages.run_folders import tiny_settings
 
@@ -75,7 +75,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
     monkeypatch.setenv("LAB_IMPORTS", str(tmp_path / "imports"))
     monkeypatch.setenv("LAB_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("LAB_GALLERY", str(tmp_path / "gallery"))
-    monkeypatch.setattr(latent_overviews, "FIRST", 1000)  # all pictures of a small set: no process measures more
+    monkeypatch.setattr(overview_service, "FIRST", 1000)  # all pictures of a small set: no process measures more
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # Home.py sets it; put back after the test
     st.cache_data.clear()
     st.cache_resource.clear()

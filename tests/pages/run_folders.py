@@ -12,7 +12,7 @@ import numpy as np
 
 from core.config.load import load_config
 from core.config.schema import Settings
-from core.jobs.processes import own_identity
+from core.machine.processes import own_identity
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore

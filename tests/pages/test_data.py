@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.data.import_set import import_set
+from core.data.importing.import_set import import_set
 from core.data.overview import describe
-from lab.components.gallery import strip
-from lab.services import data_sets, imports
+from lab.data import data_import_service, data_service
+from lab.data.gallery import strip
 from tests.pages.conftest import OpenPage, held_up
 from tests.pages.test_every_page import active_markdown
 
@@ -74,7 +74,7 @@ def test_a_broken_imported_set_is_one_sentence(open_page: OpenPage, made: Path, 
 
 @pytest.mark.parametrize("name", [HOSTILE, "../x", "no-such-set"])
 def test_a_link_to_a_set_that_is_not_there_shows_another(name: str, open_page: OpenPage, tmp_path: Path) -> None:
-    describe(data_sets.data_settings("digits", ""), data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    describe(data_service.data_settings("digits", ""), data_dir=tmp_path, cache_dir=tmp_path / "cache")
     app = open_page("data", set=name)
     assert not app.exception
     assert "There is no data set" in app.warning[0].value
@@ -93,7 +93,7 @@ def test_an_import_from_the_screen_keeps_who_and_leaves_nothing_else(
     is_upload: bool, made: Path, tmp_path: Path
 ) -> None:
     upload = (made.name, memoryview(made.read_bytes())) if is_upload else None
-    work = imports.begin_import(
+    work = data_import_service.begin_import(
         name="mine", title="", licence="", color="native", imported_by="ana", source=made, upload=upload
     )
     assert work.wait(30) and work.problem is None
@@ -103,7 +103,7 @@ def test_an_import_from_the_screen_keeps_who_and_leaves_nothing_else(
 
 @pytest.mark.usefixtures("store")
 def test_a_hostile_upload_is_refused_and_nothing_stays(tmp_path: Path) -> None:
-    work = imports.begin_import(
+    work = data_import_service.begin_import(
         name="evil",
         title="",
         licence="",
@@ -120,9 +120,9 @@ def test_a_hostile_upload_is_refused_and_nothing_stays(tmp_path: Path) -> None:
 def test_an_import_belongs_to_whom_began_it_and_a_second_asker_is_told(
     open_page: OpenPage, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goes_on = held_up(monkeypatch, imports, "import_set")
+    goes_on = held_up(monkeypatch, data_import_service, "import_set")
     options: dict[str, Any] = {"title": "", "licence": "", "color": "native", "source": made}
-    work = imports.begin_import(name="hers", imported_by="Ana", **options)
+    work = data_import_service.begin_import(name="hers", imported_by="Ana", **options)
     app = open_page("data")
     assert not app.get("progress")
     app.text_input(key="import-path").input(str(made))
@@ -132,7 +132,7 @@ def test_an_import_belongs_to_whom_began_it_and_a_second_asker_is_told(
     goes_on.set()
     assert work.wait(30) and work.problem is None
     assert app.run().query_params["set"] == "digits", "Ana's set is hers to be shown"
-    assert [path.name for path in imports.imports_dir().iterdir()] == ["hers"]
+    assert [path.name for path in data_import_service.imports_dir().iterdir()] == ["hers"]
 
 
 def test_a_path_in_the_home_of_nobody_is_one_sentence(open_page: OpenPage) -> None:
@@ -146,7 +146,7 @@ def test_a_path_in_the_home_of_nobody_is_one_sentence(open_page: OpenPage) -> No
 
 @pytest.mark.usefixtures("store")
 def test_reading_a_set_can_be_cancelled() -> None:
-    work = data_sets.look(data_sets.data_settings("digits", ""))
+    work = data_service.look(data_service.data_settings("digits", ""))
     work.cancel()
     assert work.wait(30)
     assert "cancelled" in str(work.problem)

@@ -14,17 +14,18 @@ import torch
 
 from core.config.schema import project_root
 from core.errors import LabError
+from core.model_folders.model_facts import DEMO, models_folder
 from core.runs.listing import newest_step
 from core.runs.provenance import current_user
 from core.runs.run import Run
 from core.runs.store import RunStore
-from core.sampling.model_facts import DEMO, models_folder
 from core.sampling.recipe import Recipe, png_with_recipe
-from lab.services import model_imports, models
-from lab.services.model_imports import imported_models
+from lab.frame.state import WHO_KEY
+from lab.generate import model_import_service
+from lab.generate.model_import_service import imported_models
+from lab.services import models
 from lab.services.model_sources import facts_of, model_sources
 from lab.services.settings import current_settings
-from lab.state import WHO_KEY
 from tests.pages.conftest import OpenPage, held_up
 from tests.pages.run_folders import make_run, write_checkpoint
 
@@ -351,7 +352,7 @@ def test_a_branch_is_shown_under_the_original(unet: Run, open_page: OpenPage) ->
 
 
 def test_the_branch_of_a_recipe_keeps_what_is_not_changed(unet: Run) -> None:
-    from lab.components.generate_branch import with_branch
+    from lab.generate.branch import with_branch
 
     recipe = draw(unet).recipe
     branch = with_branch(recipe, 2, 3, recipe.sampler, 2.0).branch
@@ -415,7 +416,7 @@ def test_an_animation_holds_every_step_and_the_recipe(unet: Run) -> None:
     from PIL import Image
 
     from core.sampling.recipe import read_recipe
-    from lab.components.generate_show import animated
+    from lab.generate.generation_view import animated
 
     drawing = draw(unet)
     data = animated(drawing)
@@ -426,7 +427,7 @@ def test_an_animation_holds_every_step_and_the_recipe(unet: Run) -> None:
 def test_a_drawing_in_the_background_is_shared_and_ends_with_its_last_watcher(
     unet: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lab.services import drawings
+    from lab.generate import generation_service
 
     gate = threading.Event()
 
@@ -440,13 +441,13 @@ def test_a_drawing_in_the_background_is_shared_and_ends_with_its_last_watcher(
     recipe = models.Recipe(
         source=unet.id, step=4, labels=(0,), seeds=(9,), sampler="unipc", num_inference_steps=3, guidance_scale=1.0
     )
-    first = drawings.begin(recipe, watcher="ana")
-    assert drawings.begin(recipe, watcher="ben") is first
-    drawings.leave(first.key, "ana")
+    first = generation_service.begin(recipe, watcher="ana")
+    assert generation_service.begin(recipe, watcher="ben") is first
+    generation_service.leave(first.key, "ana")
     assert not first.is_cancelled
-    drawings.leave(first.key, "ben")
+    generation_service.leave(first.key, "ben")
     assert first.wait(30) and first.problem is not None
-    again = drawings.begin(recipe, watcher="ana")
+    again = generation_service.begin(recipe, watcher="ana")
     assert again is not first
     gate.set()
     assert again.wait(30) and again.result == "drawn"
@@ -463,13 +464,13 @@ def test_a_cancelled_drawing_is_told_and_can_be_drawn_after_all(unet: Run, open_
 
 
 def test_a_drawing_is_kept_opened_again_and_removed(unet: Run, open_page: OpenPage) -> None:
-    from lab.services import gallery
+    from lab.generate import gallery_service
 
     app = open_page("generate", run=unet.id, seed="6", steps="2")
     app.text_input(key="drawing-title").set_value("![x](http://x) **bold**")
     next(button for button in app.button if button.key == "drawing-keep").click().run()
     assert not app.error
-    (entry,), _ = gallery.entries()
+    (entry,), _ = gallery_service.entries()
     assert (entry.recipe().seeds[0], entry.recipe().num_inference_steps) == (6, 2)
     shown = open_page("generate", view="Gallery")
     assert not shown.exception
@@ -477,9 +478,9 @@ def test_a_drawing_is_kept_opened_again_and_removed(unet: Run, open_page: OpenPa
     again = open_page("generate", run=unet.id, kept=entry.id)
     assert any("recipe that you opened" in text.value for text in again.caption)
     next(button for button in shown.button if button.key == f"gallery-remove-{entry.id}").click().run()
-    assert gallery.entries() == ([entry], [])  # one's own is asked for too
+    assert gallery_service.entries() == ([entry], [])  # one's own is asked for too
     next(button for button in shown.button if button.key == "confirm-yes").click().run()
-    assert gallery.entries() == ([], [])
+    assert gallery_service.entries() == ([], [])
     gone = open_page("generate", run=unet.id, kept=entry.id)
     assert "there is no drawing" in gone.error[0].value
 
@@ -488,36 +489,36 @@ def test_a_drawing_is_kept_opened_again_and_removed(unet: Run, open_page: OpenPa
 def test_a_drawing_of_somebody_else_is_removed_only_after_a_yes(
     store: RunStore, open_page: OpenPage, damaged: bool
 ) -> None:
-    from lab.services import gallery
+    from lab.generate import gallery_service
 
     picture = png_with_recipe(np.zeros((8, 8, 1), dtype=np.uint8), RECIPE)
-    entry_id = gallery.keep(picture, title="ones", owner="ana", source_title="first", device="CPU")
+    entry_id = gallery_service.keep(picture, title="ones", owner="ana", source_title="first", device="CPU")
     if damaged:
-        (gallery.entry_of(entry_id).folder / "picture.png").write_bytes(b"\x89PNG nothing")
+        (gallery_service.entry_of(entry_id).folder / "picture.png").write_bytes(b"\x89PNG nothing")
     app = open_page("generate", view="Gallery")
     app.session_state[WHO_KEY] = "Bea"
     next(button for button in app.button if button.key == f"gallery-remove-{entry_id}").click().run()
-    assert len(gallery.entries()[0]) == 1
+    assert len(gallery_service.entries()[0]) == 1
     words = words_on(app)
     assert "belongs to **ana**" in words and "**ones** goes for good" in words and "events" not in words
     next(button for button in app.button if button.key == "confirm-no").click().run()
-    assert len(gallery.entries()[0]) == 1
+    assert len(gallery_service.entries()[0]) == 1
     next(button for button in app.button if button.key == f"gallery-remove-{entry_id}").click().run()
     app.button(key="confirm-yes").click().run()
-    assert gallery.entries() == ([], []) and not app.exception and not app.error
+    assert gallery_service.entries() == ([], []) and not app.exception and not app.error
 
 
 def test_damaged_drawings_are_nobody_s_and_are_asked_for(store: RunStore, open_page: OpenPage) -> None:
-    from lab.services import gallery
+    from lab.generate import gallery_service
 
     picture = png_with_recipe(np.zeros((8, 8, 1), dtype=np.uint8), RECIPE)
-    entry_id = gallery.keep(picture, title="ones", owner="ana", source_title="first", device="CPU")
-    (gallery.entry_of(entry_id).folder / "entry.json").write_text("{")
+    entry_id = gallery_service.keep(picture, title="ones", owner="ana", source_title="first", device="CPU")
+    (gallery_service.entry_of(entry_id).folder / "entry.json").write_text("{")
     app = open_page("generate", view="Gallery")
     app.button(key="gallery-damaged").click().run()
-    assert gallery.entries() == ([], [entry_id])
+    assert gallery_service.entries() == ([], [entry_id])
     app.button(key="confirm-yes").click().run()
-    assert gallery.entries() == ([], [])
+    assert gallery_service.entries() == ([], [])
 
 
 def words_on(app: Any) -> str:
@@ -550,8 +551,8 @@ def test_an_imported_model_draws_at_once(store: RunStore, open_page: OpenPage) -
 def test_a_second_importer_is_told_and_is_not_led_to_the_model_of_the_first(
     store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goes_on = held_up(monkeypatch, model_imports, "import_model")
-    work = model_imports.begin_model_import(
+    goes_on = held_up(monkeypatch, model_import_service, "import_model")
+    work = model_import_service.begin_model_import(
         source=project_root() / DEMO, name="hers", data_set="", imported_by="Ana", upload=None
     )
     app = import_on_the_page(open_page("generate"), project_root() / DEMO, "mine")

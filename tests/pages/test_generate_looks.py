@@ -12,14 +12,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.evaluation import judge as judge_module
-from core.evaluation.commit import commit_frame
+from core.evaluation.decision_step import commit_frame
 from core.evaluation.nearest import nearest_pictures
 from core.runs.listing import newest_step
 from core.runs.run import Run
 from core.runs.store import RunStore
-from lab.components import generate_show
-from lab.services import background, drawing_looks, judges, models
-from lab.services.drawing_looks import Nearest, looks_of
+from lab.generate import generation_analysis_service, generation_view
+from lab.generate.generation_analysis_service import Nearest, looks_of
+from lab.services import background, judges, models
 from lab.services.model_sources import facts_of
 from tests.pages.conftest import OpenPage
 from tests.pages.test_generate import DEMO_STEP
@@ -31,7 +31,7 @@ def drawn(run: Run) -> models.Drawing:
     )
 
 
-def finished(run: Run, drawing: models.Drawing) -> drawing_looks.Looks:
+def finished(run: Run, drawing: models.Drawing) -> generation_analysis_service.Looks:
     for _ in range(3):
         looks = looks_of(drawing, facts_of(run.id), watcher="me")
         if not looks.waiting:
@@ -65,9 +65,9 @@ def test_the_judge_is_trained_once_on_request_and_its_odds_are_added(
     unet: Run, open_page: OpenPage, quick_judge: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed: list[dict[str, Any]] = []
-    real = generate_show.scrubber
+    real = generation_view.scrubber
     monkeypatch.setattr(
-        generate_show, "scrubber", lambda payload, key: packed.append(header_of(payload)) or real(payload, key=key)
+        generation_view, "scrubber", lambda payload, key: packed.append(header_of(payload)) or real(payload, key=key)
     )
     facts, app = facts_of(unet.id), open_page("generate", run=unet.id)
     next(button for button in app.button if button.key == "train-judge").click().run()
@@ -92,7 +92,7 @@ def test_odds_are_the_judges_and_commits_follow_from_them(unet: Run, quick_judge
     odds = finished(unet, drawing).odds
     assert odds is not None and odds.probabilities.shape == (4, 2, 10)
     np.testing.assert_allclose(odds.probabilities[2], judge.classify(drawing.predicted_images[2]), atol=1e-5)
-    header = header_of(generate_show.pack_drawing(drawing, odds).payload)
+    header = header_of(generation_view.pack_drawing(drawing, odds).payload)
     assert header["asked"] == [0, 1]
     assert header["commits"] == commit_frame(odds.probabilities).tolist()
 
@@ -105,7 +105,7 @@ def test_the_nearest_training_picture_travels_with_how_to_read_it(unet: Run) -> 
     expected = nearest_pictures(drawing.images, train)
     np.testing.assert_array_equal(found.places, expected.indices)
     np.testing.assert_array_equal(found.pictures, train.images[expected.indices])
-    header = header_of(generate_show.pack_drawing(drawing, None, found).payload)["nearest"]
+    header = header_of(generation_view.pack_drawing(drawing, None, found).payload)["nearest"]
     assert header["bytes"] > 0
     assert header["titles"][1] == f"Nearest training picture: {train.labels[expected.indices[1]]}"
     assert header["words"][1].startswith(f"No. {expected.indices[1]:,}, {expected.distances[1]:.0f} of 255 grey levels")
@@ -190,11 +190,11 @@ def test_a_training_that_failed_is_told_once(unet: Run, open_page: OpenPage, mon
 
 
 def test_looks_of_a_drawing_that_nobody_waits_for_are_cancelled(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with drawing_looks._ONE_AT_A_TIME:  # another drawing is looked at
+    with generation_analysis_service._ONE_AT_A_TIME:  # another drawing is looked at
         (work,) = looks_of(drawn(unet), facts_of(unet.id), watcher="ana").waiting
         assert looks_of(drawn(unet), facts_of(unet.id), watcher="ben").waiting == (work,)
-        drawing_looks.leave((work.key,), "ana")
+        generation_analysis_service.leave((work.key,), "ana")
         assert not work.is_cancelled
-        drawing_looks.leave((work.key,), "ben")
+        generation_analysis_service.leave((work.key,), "ben")
     assert work.wait(60) and work.result is None
     assert finished(unet, drawn(unet)).nearest is not None

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import lab.services.latents as service
+import lab.latents.vae_service as service
 from core.errors import LabError
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.training import train_unet, train_vae
-from lab.components.latents_channels import AS
-from lab.components.latents_verdict import pictures_of
-from lab.services import latent_overviews as overviews
+from lab.latents import overview_service as overviews
+from lab.latents.channels import AS
+from lab.latents.verdict import pictures_of
 from tests.pages.conftest import TINY, OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, tiny_settings, write_checkpoint
 from tests.pages.test_every_page import active_markdown
@@ -242,7 +242,7 @@ def test_of_those_who_wait_the_last_goes_first_and_never_two_at_once() -> None:
 def test_a_network_too_large_for_a_first_look_waits_for_the_rest(
     runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.latent.first_look.MOST_VALUES", 10)
+    monkeypatch.setattr("core.latent.inspection.first_look.MOST_VALUES", 10)
     monkeypatch.setattr(overviews, "run_child", lambda *_, **__: "the disk is full")
     app = open_view(open_page, run=runs["encoder"].id)
     assert overviews.rest(chosen_of(runs["encoder"])).wait(60)

@@ -15,12 +15,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.jobs.disk import CACHE_KINDS, cache_entries
-from core.latent import cache, projection
+from core.latent import cache
+from core.latent.inspection import projection
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.training import train_vae
-from lab.services import latent_answers, latent_ceiling, latent_decoder, latent_map, latent_overviews, latents
-from lab.services.latents import Chosen
+from lab.latents import ceiling_service, decoder_service, map_service, memoize_bytes, overview_service, vae_service
+from lab.latents.vae_service import Chosen
 from tests.pages.conftest import TINY, OpenPage
 from tests.pages.run_folders import tiny_settings
 
@@ -45,8 +46,8 @@ def vae(vae_lab: Path, store: RunStore) -> Run:
 
 
 def chosen_of(run: Run) -> Chosen:
-    view = next(view for view in latents.runs_with_a_vae() if view.id == run.id)
-    return latents.choices_of(view)[0]
+    view = next(view for view in vae_service.runs_with_a_vae() if view.id == run.id)
+    return vae_service.choices_of(view)[0]
 
 
 def words_of(app: AppTest) -> str:
@@ -90,15 +91,15 @@ def test_the_map_opens_with_two_typical_pictures_and_says_how_to_read_each_part(
 def test_every_view_says_on_how_many_of_the_held_out_pictures_it_rests(
     vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, view: str, said: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(latent_overviews, "FIRST", 30)
-    monkeypatch.setattr(latents, "study", partial(latents.study, limit=20))
-    monkeypatch.setattr(latent_decoder, "SURVIVAL_POINTS", 3)
+    monkeypatch.setattr(overview_service, "FIRST", 30)
+    monkeypatch.setattr(vae_service, "study", partial(vae_service.study, limit=20))
+    monkeypatch.setattr(decoder_service, "SURVIVAL_POINTS", 3)
     words = words_of(open_view(open_page, run=vae.id, view=view))
     assert all(part in words for part in said)
 
 
 def test_the_link_names_the_picked_pictures(vae: Run, open_page: OpenPage) -> None:
-    found = latent_map.latent_map(chosen_of(vae), 1000)
+    found = map_service.latent_map(chosen_of(vae), 1000)
     names = [found.class_names[int(found.labels[place])] for place in (4, 7)]
     words = words_of(open_view(open_page, run=vae.id, view="Map", points="5-8"))
     assert f"From A, {names[0]}, to B, {names[1]}" in words
@@ -131,7 +132,7 @@ def test_the_map_in_space_by_tsne_is_computed_once_and_kept_on_disk(
     }
     words = words_of(open_view(open_page, **query))
     assert "perplexity 30, seed 0" in words
-    latent_answers._kept.clear()
+    memoize_bytes._kept.clear()
     open_view(open_page, **query)
     assert calls == [3]
 
@@ -149,9 +150,9 @@ def test_a_view_that_is_stopped_stays_so_until_somebody_begins_it_again(
 
     monkeypatch.setattr(projection, "embed", embed)
     chosen = chosen_of(vae)
-    found = latent_map.latent_map(chosen, 500)
+    found = map_service.latent_map(chosen, 500)
     name = f"t-sne-{len(found.labels)}-2"
-    work = latents.begin(chosen, name, lambda tell: latent_map.embedding(chosen, found, 2, tell))
+    work = vae_service.begin(chosen, name, lambda tell: map_service.embedding(chosen, found, 2, tell))
     assert begun.wait(60)
     work.cancel()  # as the button does
     query = {"run": vae.id, "view": "Map", "map": "t-SNE", "map-of": "500"}
@@ -170,13 +171,13 @@ def test_a_view_that_is_stopped_stays_so_until_somebody_begins_it_again(
 def test_a_run_that_is_deleted_while_its_map_is_made_is_one_sentence(
     vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study_of = latent_map.study_of
+    study_of = map_service.study_of
 
     def deleted(*arguments: Any) -> Any:
         shutil.rmtree(vae.folder)
         return study_of(*arguments)
 
-    monkeypatch.setattr(latent_map, "study_of", deleted)
+    monkeypatch.setattr(map_service, "study_of", deleted)
     app = open_page("latents", run=vae.id, view="Map")
     assert not app.exception
     assert [vae.id in error.value.replace("\\", "") for error in app.error] == [True]
@@ -200,7 +201,7 @@ def test_a_vae_that_gives_no_numbers_is_one_sentence(
 
 def test_everything_that_is_kept_lies_where_the_clean_up_looks(vae: Run, open_page: OpenPage, store: RunStore) -> None:
     chosen = chosen_of(vae)
-    latent_map.embedding(chosen, latent_map.latent_map(chosen, 500), 2)
+    map_service.embedding(chosen, map_service.latent_map(chosen, 500), 2)
     kept = {folder.name for folder in (store.root.parent / "cache").iterdir()}
     assert "projections" in kept and kept <= set(CACHE_KINDS)
     entries = cache_entries(store.root.parent / "cache", store)
@@ -209,41 +210,41 @@ def test_everything_that_is_kept_lies_where_the_clean_up_looks(vae: Run, open_pa
 
 def test_walks_neighbours_and_means_are_those_of_the_latents(vae: Run) -> None:
     chosen = chosen_of(vae)
-    found = latent_map.latent_map(chosen, 1000)
-    study = latent_answers.study_of(chosen)
-    straight, circle = latent_map.walk_pictures(chosen, found, 0, 1)
+    found = map_service.latent_map(chosen, 1000)
+    study = memoize_bytes.study_of(chosen)
+    straight, circle = map_service.walk_pictures(chosen, found, 0, 1)
     ends = study.decode(found.latents[:2]).astype(int)
     for walk in (straight, circle):  # in another batch: the last digits of a convolution depend on it
         assert np.abs(walk[[0, -1], 0] - ends).max() <= 1
-    pixels = latent_map.mean_pictures(chosen, found)[1]
+    pixels = map_service.mean_pictures(chosen, found)[1]
     assert np.abs(pixels[3] - found.images[found.labels == 3].mean(axis=0)).max() <= 0.5
-    moved = latent_map.traversal(chosen, found, 0, "channels")
+    moved = map_service.traversal(chosen, found, 0, "channels")
     assert moved.shape[:2] == (13, 4)
     assert np.abs(moved[6] - ends[0]).max() <= 1  # the middle is not moved
-    assert latent_map.traversal(chosen, found, 0, "directions").shape[1] == 8
+    assert map_service.traversal(chosen, found, 0, "directions").shape[1] == 8
 
 
 def test_an_answer_is_computed_once_for_all_sessions(vae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = chosen_of(vae)
-    first = latent_decoder.traits(chosen)
-    monkeypatch.setattr(latent_decoder, "study_of", lambda *_: pytest.fail("computed again"))
-    assert latent_decoder.traits(chosen) is first
+    first = decoder_service.traits(chosen)
+    monkeypatch.setattr(decoder_service, "study_of", lambda *_: pytest.fail("computed again"))
+    assert decoder_service.traits(chosen) is first
 
 
 def test_what_is_kept_in_memory_is_bounded(vae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latent_answers, "MOST_KEPT_BYTES", 100_000)
+    monkeypatch.setattr(memoize_bytes, "MOST_KEPT_BYTES", 100_000)
     chosen = chosen_of(vae)
-    found = latent_map.latent_map(chosen, 1000)
+    found = map_service.latent_map(chosen, 1000)
     for end in range(1, 6):
-        latent_map.walk_pictures(chosen, found, 0, end)
-    assert sum(size for _, size in latent_answers._kept().values()) <= 100_000
+        map_service.walk_pictures(chosen, found, 0, end)
+    assert sum(size for _, size in memoize_bytes._kept().values()) <= 100_000
 
 
 def test_the_decoder_says_what_it_survives_and_the_judge_is_asked_for(
     vae: Run, open_page: OpenPage, quick_judge: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, few in (("SURVIVAL_PICTURES", 24), ("SURVIVAL_POINTS", 5), ("FEW_PICTURES", 24)):
-        monkeypatch.setattr(latent_decoder, name, few)
+        monkeypatch.setattr(decoder_service, name, few)
     app = open_view(open_page, run=vae.id, view="Decoder", schedule="cosine")
     assert titles_of(app) == [
         "Noisy latents decoded as they are: what is left of the picture",
@@ -259,7 +260,7 @@ def test_the_decoder_says_what_it_survives_and_the_judge_is_asked_for(
     app = judge.click().run()
     assert not app.exception
     assert "the share that the judge still names right" in words_of(app)
-    assert latent_ceiling.judge_is_known(chosen_of(vae))
+    assert ceiling_service.judge_is_known(chosen_of(vae))
     again = open_view(open_page, run=vae.id, view="Decoder")  # known now: nobody is asked
     assert "Judge the pictures too" not in [button.label for button in again.button]
 

@@ -15,17 +15,17 @@ from streamlit.testing.v1 import AppTest
 
 from core.errors import RunBusy
 from core.jobs import disk, queue_view, service, telemetry
-from core.jobs import machine as core_machine
 from core.jobs.disk import CleanupPlan, Item
-from core.jobs.gpus import Gpu, GpuProcess
 from core.jobs.queue_view import QueueEntry, SupervisorState
+from core.machine import snapshot as core_machine
+from core.machine.gpus import Gpu, GpuProcess
 from core.runs import trash
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.runs.trash import Trashed
-from lab.components.machine_cards import answer, history_lines
+from lab.frame.state import WHO_KEY
+from lab.machine.machine_cards import answer, history_lines
 from lab.services import machine
-from lab.state import WHO_KEY
 from tests.pages.conftest import ROOT, OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, LABS, make_run
 from tests.pages.test_every_page import active_markdown

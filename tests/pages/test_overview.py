@@ -13,7 +13,7 @@ from core.jobs import queue_view, service
 from core.jobs.queue_view import QueueEntry
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from lab.state import WHO_KEY
+from lab.frame.state import WHO_KEY
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import ended_badly, finished, make_run, running
 
@@ -106,7 +106,7 @@ def test_the_machine_is_in_one_line_on_every_page(store: RunStore, open_page: Op
     assert "free" in labels[2]
 
 
-WHO = "import streamlit as st\nfrom lab.state import who\nst.text(who())"
+WHO = "import streamlit as st\nfrom lab.frame.state import who\nst.text(who())"
 
 
 @pytest.mark.parametrize(

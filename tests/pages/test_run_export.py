@@ -16,15 +16,15 @@ from streamlit.testing.v1 import AppTest
 
 from core.errors import LabError, UsageError
 from core.evaluation.report import write_report
+from core.model_folders.export import DEFAULTS
+from core.model_folders.exports import keep_export, list_exports
+from core.model_folders.hub import Pushed, PushFailed
 from core.runs.listing import newest_step
 from core.runs.run import Run
 from core.runs.store import RunStore
-from core.sampling.export import DEFAULTS
-from core.sampling.exports import keep_export, list_exports
-from core.sampling.hub import Pushed, PushFailed
-from lab.components import run_export as component
-from lab.services import model_exports
-from lab.state import WHO_KEY
+from lab.frame.state import WHO_KEY
+from lab.runs import run_export as component
+from lab.runs import run_export_service
 from tests.core.evaluation.test_report import REPORT
 from tests.core.sampling.test_exports import events
 from tests.pages.conftest import OpenPage
@@ -75,7 +75,7 @@ def test_a_folder_is_made_and_stands_there_with_its_download(
 def test_a_name_that_is_taken_is_one_sentence(unet: Run, open_page: OpenPage) -> None:
     keep_export(unet, "digits", DEFAULTS, by="ana")
     app = open_page("runs", run=unet.id)
-    name = model_exports.suggested_name("drawer", newest_step(unet), "ema", {"digits"})
+    name = run_export_service.suggested_name("drawer", newest_step(unet), "ema", {"digits"})
     app.text_input(key=f"export-{unet.id}/name/{name}").set_value("digits")
     by_key(app, f"export-{unet.id}/go").click().run()
     until(app, lambda app: bool(app.error))
@@ -90,7 +90,7 @@ def test_the_card_has_the_figures_of_averaged_weights_and_the_judge_comes_along(
     write_report(unet, replace(REPORT, run_id=unet.id, step=step))
     options: dict[str, Any] = {"by": "ana", "step": step, "licence": "mit", "sampler": ""}
     for name, weights, with_judge in (("averaged", "ema", True), ("raw", "raw", False)):
-        work = model_exports.begin_export(unet, name, weights=weights, with_judge=with_judge, **options)
+        work = run_export_service.begin_export(unet, name, weights=weights, with_judge=with_judge, **options)
         assert work.wait(120) and work.problem is None
     raw, averaged = list_exports(unet)
     assert (averaged.facts.report or {})["class_accuracy"] == REPORT.class_accuracy and raw.facts.report is None
@@ -108,7 +108,7 @@ def test_who_comes_second_is_told_and_does_not_get_what_the_first_one_asked_for(
         goes_on.wait(60)
         raise LabError("the export was cancelled")
 
-    monkeypatch.setattr(model_exports.exports, "keep_export", slow)
+    monkeypatch.setattr(run_export_service.exports, "keep_export", slow)
     options: dict[str, Any] = {
         "by": "ana",
         "step": 4,
@@ -117,12 +117,12 @@ def test_who_comes_second_is_told_and_does_not_get_what_the_first_one_asked_for(
         "sampler": "",
         "with_judge": False,
     }
-    first = model_exports.begin_export(unet, "first", **options)
+    first = run_export_service.begin_export(unet, "first", **options)
     with pytest.raises(UsageError, match=f"{unet.id}: another export is being made by ana; wait until it is done"):
-        model_exports.begin_export(unet, "second", **options)
+        run_export_service.begin_export(unet, "second", **options)
     goes_on.set()
     assert first.wait(60)
-    assert model_exports.begin_export(unet, "third", **options).wait(60)
+    assert run_export_service.begin_export(unet, "third", **options).wait(60)
     assert asked == ["first", "third"]
 
 
@@ -138,7 +138,7 @@ def test_the_page_does_not_wait_for_an_export_that_goes_on(
             progress("drawing its picture", 0.5)
             time.sleep(0.02)
 
-    monkeypatch.setattr(model_exports.exports, "keep_export", endless)
+    monkeypatch.setattr(run_export_service.exports, "keep_export", endless)
     app = open_page("runs", run=unet.id)
     by_key(app, f"export-{unet.id}/go").click().run()
     assert began.wait(60)

@@ -15,9 +15,9 @@ from core.jobs.stop_report import StopStage
 from core.runs.notes import Notes, change_notes, read_notes
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from lab.components.runs_table import PAGE_ROWS, TICKED, Filter
+from lab.frame.state import WHO_KEY
+from lab.runs.runs_table import PAGE_ROWS, TICKED, Filter
 from lab.services.runs import view_of
-from lab.state import WHO_KEY
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import age, ended_badly, make_run, running, write_checkpoint
 

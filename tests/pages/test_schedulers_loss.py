@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import lab.components.timestep_loss as component
-import lab.services.timestep_loss as service
+import lab.schedulers.timestep_loss as component
+import lab.schedulers.timestep_loss_service as service
 from core.evaluation.timestep_loss_results import TimestepLoss
 from core.runs.run import Run
 from core.runs.store import RunStore

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.evaluation.comparison_results import (
+from core.comparison.comparison_results import (
     CellResult,
     Difference,
     Facts,
@@ -21,13 +21,13 @@ from core.evaluation.comparison_results import (
     read_comparison,
     results_folder,
 )
-from core.evaluation.grid import Axis, CellSettings, ComparisonRequest, cells_of
-from core.jobs.processes import own_identity
+from core.comparison.grid import Axis, CellSettings, ComparisonRequest, cells_of
 from core.jobs.queue import Queue
+from core.machine.processes import own_identity
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from lab.services import comparisons
-from lab.state import WHO_KEY
+from lab.frame.state import WHO_KEY
+from lab.schedulers import comparison_service
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, write_checkpoint
 from tests.pages.test_every_page import active_markdown
@@ -249,7 +249,7 @@ def test_quality_and_cost_of_the_chart_are_in_the_link(unet: Run, store: RunStor
 
 def test_the_speed_of_a_comparison_predicts_the_next(unet: Run, store: RunStore, open_page: OpenPage) -> None:
     plant(store, unet)
-    seconds = comparisons.seconds_per_evaluation(unet)
+    seconds = comparison_service.seconds_per_evaluation(unet)
     assert seconds == pytest.approx((2.0 + 2.0 + 2.0) / (100 * (10 + 20 + 2000)))
     assert "at the speed of the last comparison" in words_of(open_view(open_page, run=unet.id))
 
@@ -257,7 +257,7 @@ def test_the_speed_of_a_comparison_predicts_the_next(unet: Run, store: RunStore,
 def test_deleting_asks_and_removes_results_and_job(
     unet: Run, store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.state.current_user", lambda: "ana")
+    monkeypatch.setattr("lab.frame.state.current_user", lambda: "ana")
     job = plant(store, unet)
     app = open_view(open_page, run=unet.id, comparison=job.id)
     app.button(key="delete-comparison").click().run()
@@ -314,7 +314,7 @@ def test_names_and_links_that_people_typed_are_text(store: RunStore, unet: Run, 
 
 def test_the_csv_has_a_line_a_cell_and_the_reference(unet: Run, store: RunStore) -> None:
     job = plant(store, unet)
-    rows = list(csv.DictReader(io.StringIO(comparisons.as_csv(read_comparison(unet, job.id)).decode())))
+    rows = list(csv.DictReader(io.StringIO(comparison_service.as_csv(read_comparison(unet, job.id)).decode())))
     assert [row["role"] for row in rows] == ["cell", "cell", "cell", "reference"]
     assert [row["on_pareto_front"] for row in rows] == ["True", "True", "False", "False"]
     assert rows[1]["verdict"] == "indistinguishable"

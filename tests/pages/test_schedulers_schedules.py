@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.config.schema import DiffusionSettings
 from core.runs.store import RunStore
-from lab.components.strip import strip_html
+from lab.widgets.strip import strip_html
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, hostile, make_run, tiny_settings, write_checkpoint
 

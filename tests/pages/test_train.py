@@ -15,8 +15,9 @@ from core.jobs import queue_view, service
 from core.jobs.queue_view import QueueEntry
 from core.runs.run import Run
 from core.runs.store import RunStore
-from lab.components.config_form import HIDDEN
-from lab.services import acting, training
+from lab.services import run_actions
+from lab.train import training_service
+from lab.widgets.config_form import HIDDEN
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import make_run
 
@@ -73,7 +74,7 @@ def test_the_preset_is_started_as_it_is(open_page: OpenPage, started: list[dict[
     (call,) = started
     assert call["kind"] == "all"
     assert call["preset"] == "quick"
-    assert call["settings"] == training.settings_for("quick", {})
+    assert call["settings"] == training_service.settings_for("quick", {})
     assert call["token"]
 
 
@@ -90,7 +91,7 @@ def test_a_busy_machine_queues_and_says_when_it_starts(
 ) -> None:
     monkeypatch.setattr(queue_view, "place_for_next", lambda store, device, num_processes: (False, waiting))
     entries = [live_entry(end) for end in ends]
-    monkeypatch.setattr(acting, "queue", lambda: entries)
+    monkeypatch.setattr(run_actions, "queue", lambda: entries)
     app = open_page("train")
     assert app.button(key="start").label == "Queue"
     assert words in [caption.value for caption in app.caption]
@@ -194,12 +195,12 @@ def test_a_unet_takes_data_and_vae_of_its_parent(
 def test_the_cost_is_measured_on_demand_and_kept(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
-    def _measure(settings: Any, part: str) -> training.Cost:
+    def _measure(settings: Any, part: str) -> training_service.Cost:
         calls.append(part)
-        planned = training.Cost.planned(settings, part)
-        return training.replace(planned, parameters=160_000, images_per_s=800.0, seconds=40.0, device="CPU")
+        planned = training_service.Cost.planned(settings, part)
+        return training_service.replace(planned, parameters=160_000, images_per_s=800.0, seconds=40.0, device="CPU")
 
-    monkeypatch.setattr(training, "measure", _measure)
+    monkeypatch.setattr(training_service, "measure", _measure)
     app = open_page("train")
     assert list(app.table[0].value.columns) == ["network", "steps", "pictures seen"]
     next(button for button in app.button if button.label.startswith("Measure")).click().run()

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from core.errors import LabError, RunBusy, RunNotFound
 from core.jobs import frozen_code
-from core.jobs.attempts import write_stop
 from core.jobs.engines.protocol import JobHandle, JobSpec, Slot
+from core.jobs.job_row import job_for
 from core.jobs.observed import observed_status
 from core.jobs.queue import Job, JobState, Queue
-from core.jobs.requests import RESUME_REQUESTED
 from core.jobs.slots import find_places, place_of, slots_of
-from core.jobs.submit import job_for
+from core.jobs.stop_events import RESUME_REQUESTED
 from core.jobs.supervisor import start_supervisor
+from core.machine.attempts import write_stop
 from core.runs.lock import FileLock, try_lock
 from core.runs.provenance import current_user
 from core.runs.run import Run, RunState, Status

@@ -10,9 +10,9 @@ import pytest
 
 from core.__main__ import main
 from core.commands.compare import as_json, cost_in_words, in_full
+from core.comparison.comparison_results import CellResult, Difference, cell_name, read_comparison, results_folder
+from core.comparison.grid import Axis, CellSettings, ComparisonRequest, Cost, cells_of
 from core.config.load import load_config
-from core.evaluation.comparison_results import CellResult, Difference, cell_name, read_comparison, results_folder
-from core.evaluation.grid import Axis, CellSettings, ComparisonRequest, Cost, cells_of
 from core.runs.run import Run
 from core.runs.store import RunStore
 

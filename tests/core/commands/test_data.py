@@ -13,7 +13,7 @@ from core.__main__ import build_parser, main
 from core.commands.options import imports_told
 from core.config.load import folder_named, settings_from
 from core.data.imports import imports_dir
-from core.jobs.submit import job_for
+from core.jobs.job_row import job_for
 from core.runs.store import RunStore
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from core import atomic
 from core.__main__ import main
-from core.commands.sample import check_folder
+from core.commands.sample_files import check_folder
 from core.config.schema import project_root
 from core.errors import LabError
 from core.runs.run import RunState

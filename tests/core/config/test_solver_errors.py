@@ -7,9 +7,9 @@ import json
 import pytest
 
 from core.__main__ import main
-from core.config.pairs import FLOW_SAMPLERS, MEASURED_STEPS, SAMPLERS, SCHEDULES, SOLVER_ERRORS, pair_warning
+from core.config.compatibility import FLOW_SAMPLERS, MEASURED_STEPS, SAMPLERS, SCHEDULES, SOLVER_ERRORS, pair_warning
 from core.config.schema import DiffusionSettings
-from core.diffusion.exact import solver_error
+from core.diffusion.gaussian_mixture_test import solver_error
 from core.diffusion.schedule import build_schedule
 
 ERRORS = json.loads(SOLVER_ERRORS.read_text())["errors"]

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.import_set import import_set
-from core.data.limited_child import Measured
+from core.data.importing.import_set import import_set
 from core.errors import LabError
+from core.limited_child import Measured
 
 MOST_S, MOST_BYTES = 10.0, 600e6
 Maker = Callable[[Path], Path]

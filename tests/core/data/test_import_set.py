@@ -14,11 +14,11 @@ from PIL import Image
 
 from core.data.arrays import ImageSet
 from core.data.catalog import entry, is_present, names, present_names
-from core.data.import_set import import_set
+from core.data.importing.import_set import import_set
+from core.data.importing.limits import ImportLimits
 from core.data.imports import imported_names, read_imported
-from core.data.limited_child import Measured
-from core.data.limits import ImportLimits
 from core.errors import DataUnavailable, LabError, UsageError
+from core.limited_child import Measured
 
 Build = Callable[..., ImageSet]
 SOURCE = np.random.default_rng(0)

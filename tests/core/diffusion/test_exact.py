@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.config.pairs import FLOW_SAMPLERS, SAMPLERS, ZERO_SNR_SAMPLERS, pair_problem
+from core.config.compatibility import FLOW_SAMPLERS, SAMPLERS, ZERO_SNR_SAMPLERS, pair_problem
 from core.config.schema import DiffusionSettings
-from core.diffusion.exact import (
+from core.diffusion.gaussian_mixture_test import (
     MIXTURE,
     Mixture,
     halfway_error,

@@ -10,7 +10,7 @@ import diffusers
 import pytest
 import torch
 
-from core.config.pairs import FLOW_SAMPLERS, SAMPLERS, pair_problem
+from core.config.compatibility import FLOW_SAMPLERS, SAMPLERS, pair_problem
 from core.config.schema import DiffusionSettings
 from core.diffusion.samplers import build_sampler, initial_latents, is_stochastic, network_input, scales_at
 from core.diffusion.schedule import NoiseSchedule, build_schedule

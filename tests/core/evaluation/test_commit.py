@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.evaluation.commit import class_probabilities, commit_frame
+from core.evaluation.decision_step import class_probabilities, commit_frame
 
 
 def test_it_is_the_first_frame_from_which_the_final_class_stays_above_one_half() -> None:

@@ -13,12 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.config.load import load_config
-from core.data.arrays import ImageSet, prepare
-from core.errors import LabError, RunNotFound, UsageError
-from core.evaluation import comparison
-from core.evaluation.comparison import compare, mean_psnr, verdict_of
-from core.evaluation.comparison_results import (
+from core.comparison import comparison
+from core.comparison.comparison import compare, mean_psnr, verdict_of
+from core.comparison.comparison_results import (
     CellResult,
     ComparisonFolder,
     Difference,
@@ -36,7 +33,10 @@ from core.evaluation.comparison_results import (
     results_folder,
     seconds_per_evaluation,
 )
-from core.evaluation.grid import Axis, CellSettings, ComparisonRequest, cost_of
+from core.comparison.grid import Axis, CellSettings, ComparisonRequest, cost_of
+from core.config.load import load_config
+from core.data.arrays import ImageSet, prepare
+from core.errors import LabError, RunNotFound, UsageError
 from core.evaluation.metrics import FrechetReference, bootstrap_interval, resample_weights
 from tests.brief_judge import brief_judges
 from tests.core.conftest import TINY, Lab

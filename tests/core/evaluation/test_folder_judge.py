@@ -18,12 +18,12 @@ from core.config.schema import project_root
 from core.data.arrays import ImageSet, prepare
 from core.evaluation.folder_judge import judge_of_model_folder
 from core.evaluation.judge import Judge, load_kept
+from core.model_folders.export import export_run
+from core.model_folders.model_card import model_card
+from core.model_folders.model_facts import DEMO, model_folder_info
+from core.model_folders.model_files import ModelRefused
+from core.model_folders.model_folder import load_model_folder
 from core.runs.run import Run
-from core.sampling.export import export_run
-from core.sampling.model_card import model_card
-from core.sampling.model_facts import DEMO, model_folder_info
-from core.sampling.model_files import ModelRefused
-from core.sampling.model_folder import load_model_folder
 from core.sampling.request import request_of
 from core.sampling.steps import sample
 from tests.brief_judge import brief_judges

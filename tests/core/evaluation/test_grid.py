@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.config.load import load_config
-from core.config.schema import DiffusionSettings
-from core.errors import UsageError
-from core.evaluation.grid import (
+from core.comparison.grid import (
     MAX_CELLS,
     Axis,
     CellSettings,
@@ -31,6 +28,9 @@ from core.evaluation.grid import (
     request_from_json,
     settings_in_words,
 )
+from core.config.load import load_config
+from core.config.schema import DiffusionSettings
+from core.errors import UsageError
 
 BASE = CellSettings(sampler="unipc", num_inference_steps=10, guidance_scale=1.5, seed=0, weights="ema", step=30)
 FLOW = load_config(environment={}).diffusion

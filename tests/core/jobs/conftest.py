@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from core.config.load import settings_from
-from core.jobs import attempts
 from core.jobs.engines.local import LocalEngine
 from core.jobs.observed import observed_status
 from core.jobs.queue import JobState, Queue
 from core.jobs.supervisor import start_supervisor
+from core.machine import attempts
 from core.runs.store import RunStore
 from tests import endings
 

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
+from core.comparison import comparison
+from core.comparison.comparison_results import list_comparisons, read_comparison
+from core.comparison.grid import Axis, ComparisonRequest, cost_of
 from core.config.load import load_config
 from core.errors import CheckpointError, LabError, UsageError
-from core.evaluation import comparison
-from core.evaluation.comparison_results import list_comparisons, read_comparison
-from core.evaluation.grid import Axis, ComparisonRequest, cost_of
 from core.jobs import worker
 from core.jobs.attach import BAR_TITLES
 from core.jobs.comparison_job import plan_comparison, start_comparison
-from core.jobs.endings import ending_of
+from core.jobs.exit_reason import ending_of
+from core.jobs.job_row import signature_of, work_of
 from core.jobs.queue import JobState, Queue
 from core.jobs.queue_view import queue_view
 from core.jobs.service import branch_run, delete_run, request_stop, resume_run, vae_for
 from core.jobs.stop_report import stop_stages
-from core.jobs.stopping import StopRequests
-from core.jobs.submit import signature_of, work_of
+from core.jobs.worker_stop import StopRequests
 from core.runs.listing import kept_step, last_checkpoint_in_words, run_row
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore

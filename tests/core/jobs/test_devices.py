@@ -1,6 +1,6 @@
 import pytest
 
-from core.jobs.devices import candidate_devices, device_lock_path, in_words, is_busy, try_device, visible_gpus
+from core.machine.devices import candidate_devices, device_lock_path, in_words, is_busy, try_device, visible_gpus
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from core.errors import UsageError
-from core.jobs import disk, gpus, telemetry
-from core.jobs.machine import Disk, Machine, read_machine
+from core.jobs import disk, telemetry
 from core.jobs.slots import choose, find_places
+from core.machine import gpus
+from core.machine.snapshot import Disk, Machine, read_machine
 from core.runs import trash
 from core.runs.run import RunState
 

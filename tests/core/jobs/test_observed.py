@@ -3,7 +3,7 @@ import json
 import pytest
 
 from core.jobs.observed import observed_status
-from core.jobs.processes import own_identity
+from core.machine.processes import own_identity
 from core.runs.lock import try_lock
 from core.runs.run import RunState
 from core.runs.store import lock_path

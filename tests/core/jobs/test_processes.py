@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.jobs.processes import (
+from core.machine.processes import (
     identity_of,
     is_alive,
     kill_group,

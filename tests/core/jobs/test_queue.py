@@ -12,9 +12,9 @@ from collections import Counter
 import pytest
 
 from core.jobs import service
-from core.jobs.attempts import living_pids
 from core.jobs.engines.protocol import JobSpec
 from core.jobs.queue import Job, JobState, Queue
+from core.machine.attempts import living_pids
 from core.runs.lock import is_locked
 from tests.core.jobs.conftest import STANDIN
 

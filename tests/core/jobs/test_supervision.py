@@ -19,10 +19,11 @@ from collections import Counter
 import pytest
 
 from core.errors import LabError, RunBusy
-from core.jobs import attempts, service
-from core.jobs.endings import MAX_FRUITLESS
-from core.jobs.processes import boot_id
+from core.jobs import service
+from core.jobs.exit_reason import MAX_FRUITLESS
 from core.jobs.queue import JobState
+from core.machine import attempts
+from core.machine.processes import boot_id
 from core.runs.run import RunState
 
 STOPPED = (RunState.STOPPED,)
@@ -384,7 +385,7 @@ class TestDeaths:
         box.supervise()
         box.wait(lambda: box.supervisor_pid() is not None)
         box.kill_supervisor()
-        from core.jobs.submit import job_for
+        from core.jobs.job_row import job_for
 
         assert box.queue.put(job_for(run))
         assert box.queue.claim(run.id, ["cpu/0"], boot_id()) == 1
@@ -548,7 +549,7 @@ class TestAround:
         pid = box.supervisor_pid()
         box.queue.close()
         shutil.rmtree(box.store.root)
-        from core.jobs.processes import identity_of
+        from core.machine.processes import identity_of
 
         box.wait(lambda: identity_of(pid) is None, 15)
 

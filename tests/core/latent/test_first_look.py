@@ -19,12 +19,12 @@ from safetensors.torch import save as save_safetensors
 
 from core.config.schema import VaeSettings
 from core.errors import CheckpointError
-from core.latent import first_look as module
-from core.latent.first_look import first_look
-from core.latent.plain_vae import read_plain_vae
-from core.latent.quality import make_overview
-from core.latent.study import open_subject
-from core.latent.subject import WEIGHTS_FILE
+from core.latent.inspection import first_look as module
+from core.latent.inspection.first_look import first_look
+from core.latent.inspection.opened_vae import open_subject
+from core.latent.inspection.plain_vae import read_plain_vae
+from core.latent.inspection.quality import make_overview
+from core.latent.inspection.vae_source import WEIGHTS_FILE
 from core.models.vae import build_vae
 from tests.core.latent.test_quality import subject_of
 from tests.core.latent.test_study import made, root  # noqa: F401
@@ -78,7 +78,9 @@ def test_the_first_look_is_the_overview_of_the_same_pictures(root: Path, kind: s
 
 
 def test_the_first_look_needs_no_pytorch() -> None:
-    words = "import core.latent.first_look, sys; assert not {'torch', 'diffusers', 'scipy'} & set(sys.modules)"
+    words = (
+        "import core.latent.inspection.first_look, sys; assert not {'torch', 'diffusers', 'scipy'} & set(sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.errors import UsageError
-from core.latent.probe import linear_probe
+from core.latent.inspection.probe import linear_probe
 
 
 def groups(distance: float, count: int = 240) -> tuple[np.ndarray, np.ndarray]:

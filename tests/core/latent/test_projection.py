@@ -5,8 +5,8 @@ import psutil
 import pytest
 
 from core.errors import LabError, UsageError
-from core.latent import projection
-from core.latent.projection import embed, is_kept, kept_embedding, principal_components
+from core.latent.inspection import projection
+from core.latent.inspection.projection import embed, is_kept, kept_embedding, principal_components
 
 
 def latents(count: int = 60) -> np.ndarray:

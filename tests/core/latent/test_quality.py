@@ -14,13 +14,13 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from core.latent.likeness import squared_error, ssim_of
-from core.latent.overview import LatentOverview, read_overview
-from core.latent.quality import make_overview, reconstruct
-from core.latent.statistics import psnr_of
-from core.latent.study import LatentStudy, open_subject
-from core.latent.subject import LatentSubject, find_subject
-from core.latent.verdict import UNSCALED_DEVIATION, judge, span
+from core.latent.inspection.opened_vae import LatentStudy, open_subject
+from core.latent.inspection.overview import LatentOverview, read_overview
+from core.latent.inspection.psnr_ssim import squared_error, ssim_of
+from core.latent.inspection.quality import make_overview, reconstruct
+from core.latent.inspection.statistics import psnr_of
+from core.latent.inspection.vae_source import LatentSubject, find_subject
+from core.latent.inspection.verdict import UNSCALED_DEVIATION, judge, span
 from tests.core.latent.test_study import made, root, run_of  # noqa: F401
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.latent.sensitivity import GREY_LEVELS, sensitivity
+from core.latent.inspection.sensitivity import GREY_LEVELS, sensitivity
 
 SHAPE = (2, 3, 3)
 

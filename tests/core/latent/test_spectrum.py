@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from core.latent.spectrum import equivariance, radial_spectrum
+from core.latent.inspection.spectrum import equivariance, radial_spectrum
 
 
 def cosine(row: int, column: int, side: int = 16) -> np.ndarray:

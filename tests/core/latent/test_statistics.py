@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-from core.latent import statistics
 from core.latent.cache import measure_scaling
 from core.latent.codec import split_moments
-from core.latent.statistics import EDGES, channel_statistics, scaling_spread
+from core.latent.inspection import statistics
+from core.latent.inspection.statistics import EDGES, channel_statistics, scaling_spread
 
 
 @pytest.fixture

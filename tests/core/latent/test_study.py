@@ -14,8 +14,8 @@ import torch
 from core.data.arrays import prepare
 from core.errors import LabError
 from core.latent.codec import split_moments, to_uint8
-from core.latent.study import LatentStudy, forget_oldest, open_study
-from core.latent.subject import held_out
+from core.latent.inspection.opened_vae import LatentStudy, forget_oldest, open_study
+from core.latent.inspection.vae_source import held_out
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.training import train_unet, train_vae

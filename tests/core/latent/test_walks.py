@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.latent.walks import (
+from core.latent.inspection.walks import (
     channel_offsets,
     class_means,
     direction_offsets,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.config.schema import DiffusionSettings, Settings
-from core.diffusion.exact import MIXTURE, Mixture, perfect_output, standardised, told_scales
+from core.diffusion.gaussian_mixture_test import MIXTURE, Mixture, perfect_output, standardised, told_scales
 from core.diffusion.guidance import Guidance
 from core.diffusion.samplers import build_sampler, initial_latents, network_input, scales_at
 from core.diffusion.schedule import NoiseSchedule, build_schedule

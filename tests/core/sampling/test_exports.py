@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from core.errors import CheckpointError, LabError, UsageError
+from core.model_folders import exports as module
+from core.model_folders.export import DEFAULTS, ExportOptions
+from core.model_folders.exports import keep_export, list_exports, packed, push_export, remove_export, size_of
+from core.model_folders.import_model import import_model
+from core.model_folders.model_facts import model_folder_info
 from core.runs.run import Run
-from core.sampling import exports as module
-from core.sampling.export import DEFAULTS, ExportOptions
-from core.sampling.exports import keep_export, list_exports, packed, push_export, remove_export, size_of
-from core.sampling.import_model import import_model
-from core.sampling.model_facts import model_folder_info
 from tests.core.sampling.fake_hub import TOKEN, hub_in_use
 
 

@@ -13,8 +13,8 @@ import torch
 
 from core.__main__ import FULL_GPU
 from core.config.schema import project_root
-from core.sampling.model_facts import DEMO
-from core.sampling.model_folder import load_model_folder
+from core.model_folders.model_facts import DEMO
+from core.model_folders.model_folder import load_model_folder
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample
 

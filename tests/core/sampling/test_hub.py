@@ -10,10 +10,10 @@ import pytest
 
 from core.__main__ import main
 from core.errors import UsageError
+from core.model_folders import hub as module
+from core.model_folders.export import export_run
+from core.model_folders.hub import PushFailed, check_repo_id, has_credentials, push
 from core.runs.run import Run
-from core.sampling import hub as module
-from core.sampling.export import export_run
-from core.sampling.hub import PushFailed, check_repo_id, has_credentials, push
 from tests.core.sampling.fake_hub import TOKEN, FakeHub, hub_in_use
 
 

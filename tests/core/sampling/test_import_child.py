@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.data.limited_child import Measured
+from core.limited_child import Measured
+from core.model_folders.export import export_run
+from core.model_folders.import_child import ModelLimits
+from core.model_folders.import_model import import_model
+from core.model_folders.model_files import ModelRefused
+from core.model_folders.model_folder import load_model_folder
 from core.runs.run import Run
-from core.sampling.export import export_run
-from core.sampling.import_child import ModelLimits
-from core.sampling.import_model import import_model
 from core.sampling.load import load_model
-from core.sampling.model_files import ModelRefused
-from core.sampling.model_folder import load_model_folder
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample
 

@@ -21,21 +21,21 @@ from safetensors.torch import load_file, save_file
 from core.__main__ import main
 from core.atomic import read_json
 from core.config.schema import DiffusionSettings
-from core.data.limited_child import RESULT, write_outcome
 from core.diffusion.samplers import build_sampler
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
+from core.limited_child import RESULT, write_outcome
+from core.model_folders import import_child
+from core.model_folders import import_model as module
+from core.model_folders.export import export_run
+from core.model_folders.import_child import ModelLimits
+from core.model_folders.import_diffusers import _diffusion_of
+from core.model_folders.import_model import delete_model, import_model
+from core.model_folders.model_facts import list_model_folders
+from core.model_folders.model_files import ModelRefused
+from core.model_folders.model_folder import load_model_folder
 from core.runs.run import Run
-from core.sampling import import_child
-from core.sampling import import_model as module
-from core.sampling.adopt import _diffusion_of
-from core.sampling.export import export_run
-from core.sampling.import_child import ModelLimits
-from core.sampling.import_model import delete_model, import_model
 from core.sampling.load import load_model
-from core.sampling.model_facts import list_model_folders
-from core.sampling.model_files import ModelRefused
-from core.sampling.model_folder import load_model_folder
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample
 from tests.core.sampling.test_model_folder import HOSTILE, UNET, VAE, edited, our_pictures, stock_pictures

@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save_file
 import core.sampling.steps as steps
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
+from core.model_folders.export import ExportDetails, export_files, export_run, write_export
+from core.model_folders.model_card import model_card
+from core.model_folders.model_facts import list_model_folders
+from core.model_folders.model_files import ModelRefused, tensor_headers
+from core.model_folders.model_folder import load_model_folder
 from core.runs.run import Run
-from core.sampling.export import ExportDetails, export_files, export_run, write_export
 from core.sampling.load import LoadedModel, load_model
-from core.sampling.model_card import model_card
-from core.sampling.model_facts import list_model_folders
-from core.sampling.model_files import ModelRefused, tensor_headers
-from core.sampling.model_folder import load_model_folder
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample, sample_steps
 

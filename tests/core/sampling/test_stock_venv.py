@@ -23,8 +23,8 @@ from packaging.requirements import Requirement
 from safetensors.torch import load_file, save_file
 
 from core.diffusion.schedule import build_schedule
+from core.model_folders.export import ExportDetails, export_files, export_run, write_export
 from core.runs.run import Run
-from core.sampling.export import ExportDetails, export_files, export_run, write_export
 from core.sampling.load import LoadedModel, load_model
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample_steps

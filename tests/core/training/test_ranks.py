@@ -14,10 +14,11 @@ import pytest
 
 from core.config.load import load_config
 from core.config.schema import Settings
-from core.jobs import attempts, service
+from core.jobs import service
 from core.jobs.engines.local import LocalEngine
 from core.jobs.engines.protocol import JobSpec
 from core.jobs.queue import JobState
+from core.machine import attempts
 from core.runs.listing import list_checkpoints
 from core.runs.metrics import read_metrics
 from core.runs.run import Run, RunState

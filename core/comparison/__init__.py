@@ -1,0 +1,1 @@
+"""Settings compared on the same noise: grids, sampler comparisons and what they found."""

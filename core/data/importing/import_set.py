@@ -1,0 +1,119 @@
+"""Import of a folder, a zip or an npz: read by a limited child process, there whole under its name or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core import atomic
+from core.data.array_files import TemporaryBeside
+from core.data.catalog import names
+from core.data.importing.import_child import request_of
+from core.data.importing.limits import LIMITS, ImportLimits
+from core.data.imports import FACTS, FORMAT, NAME, Imported, imports_dir, read_imported
+from core.errors import DataUnavailable, LabError, UsageError, quoted
+from core.limited_child import PROGRESS, RESULT, Measured, run_limited
+from core.runs.provenance import current_user
+
+COLORS = ("native", "grey", "rgb")
+
+
+def import_set(
+    source: Path,
+    *,
+    name: str,
+    title: str = "",
+    licence: str = "",
+    color: str = "native",
+    imported_by: str = "",
+    source_words: str = "",
+    folder: Path | None = None,
+    limits: ImportLimits = LIMITS,
+    progress: Callable[[float], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    measured: Callable[[Measured], None] | None = None,
+) -> Imported:
+    """Keep `source` (a folder with one directory a class, a zip of one, or an .npz) as the data set `name`.
+
+    color: native refuses a mixture of grey and coloured pictures; grey and rgb turn all into one. imported_by: the
+    person. source_words: where it came from, instead of the file's name. folder: the imports folder. measured: told
+    what the child took, also when it failed. Raises UsageError or DataUnavailable; then nothing is left.
+    """
+    check_import_name(name)
+    kind = _kind(source)
+    root = folder or imports_dir()
+    target = root / name
+    existed = root.is_dir()
+    try:
+        with TemporaryBeside(target) as temporary:
+            request = request_of(source.absolute(), kind=kind, color=color, folder=temporary, limits=limits)
+            outcome = run_limited(
+                "core.data.importing.import_child",
+                request,
+                temporary,
+                wall_s=limits.wall_s,
+                cpu_s=limits.cpu_s,
+                what="a set of pictures",
+                progress=progress or (lambda fraction: None),
+                cancelled=cancelled,
+                measured=measured,
+            )
+            if "found" not in outcome:
+                raise DataUnavailable(f"{quoted(source.name)}: {outcome['problem']}", outcome.get("hint", ""))
+            found = outcome["found"]
+            _check_enough(found, source)
+            facts = {
+                "format": FORMAT,
+                "title": title.strip() or name,
+                "licence": licence.strip() or "not stated",
+                "source": source_words.strip() or source.name,
+                "imported_by": imported_by or current_user(),
+                "imported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                **found,
+            }
+            for leftover in (RESULT, PROGRESS):
+                (temporary / leftover).unlink(missing_ok=True)
+            atomic.write_json(temporary / FACTS, facts)
+            if target.exists():
+                raise UsageError(f"name: '{name}' was imported meanwhile", "choose another name")
+            os.rename(temporary, target)
+        atomic.fsync_dir(root)
+    except OSError as error:
+        raise LabError(f"paths.imports: cannot write to {root} ({error.strerror or error})") from None
+    finally:
+        if not existed:
+            with contextlib.suppress(OSError):
+                root.rmdir()
+    return read_imported(name, root)
+
+
+def check_import_name(name: str) -> None:
+    """Raises UsageError for a name that `data.name` could not have, or that is taken."""
+    if not NAME.match(name):
+        close = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:40]
+        hint = f"'{close}' would do" if NAME.match(close) else "such as flowers-2"
+        raise UsageError(f"name: '{quoted(name)}' is not made of small letters, digits, - and _ (at most 40)", hint)
+    if name in names():
+        raise UsageError(f"name: there is already a data set '{name}'", "choose another name")
+
+
+def _kind(source: Path) -> str:
+    if source.is_dir():
+        return "folder"
+    if not source.is_file():
+        raise UsageError(f"{quoted(source, 200)}: there is no such folder or file")
+    return "npz" if source.suffix.lower() in (".npz", ".npy") else "zip"
+
+
+def _check_enough(found: dict[str, Any], source: Path) -> None:
+    """At least one class must be able to give a held-out picture, unless there is a test split."""
+    count, classes = found["parts"]["train"]["count"], len(found["class_names"])
+    if "heldout" not in found["parts"] and count <= classes:
+        raise DataUnavailable(
+            f"{quoted(source.name)}: no class has two pictures, so none can be held out", "add some pictures"
+        )

@@ -1,0 +1,65 @@
+"""A run as a job: what of its settings the queue needs to know."""
+
+from __future__ import annotations
+
+from core.comparison.comparison_results import read_request
+from core.comparison.grid import cost_of
+from core.config.load import folder_named
+from core.errors import LabError
+from core.jobs.queue import Job
+from core.runs.run import Run
+
+CARRIED = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")
+
+
+def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
+    """The job of a run. The folders that this process's environment names, or that it was told, go with it."""
+    try:
+        machine = run.settings.machine
+        device, num_processes = machine.device, machine.num_processes
+    except LabError:  # unreadable settings: the worker says so in the run
+        device, num_processes = "auto", 1
+    return Job(
+        run_id=run.id,
+        priority=priority,
+        owner=run.info.owner,
+        device=device,
+        num_processes=num_processes,
+        depends_on=run.info.parents if run.info.kind == "unet" else (),
+        environment={name: folder for name in CARRIED if (folder := folder_named(name))},
+        code=code,
+    )
+
+
+def work_of(run: Run) -> int:
+    """Steps of a whole run, in the sense of `signature_of`. Raises ConfigError, UsageError like it."""
+    if run.info.kind == "comparison":
+        return cost_of(read_request(run.folder), run.settings.diffusion).evaluations
+    return run.train_settings.steps
+
+
+def signature_of(run: Run) -> str:
+    """Runs of equal signature take about equally long a step: same kind, data, networks, batch and device setting.
+
+    A step of a comparison is one pass of one picture through the U-Net.
+    Raises ConfigError when the settings cannot be read.
+    """
+    settings = run.settings
+    kind = run.info.kind
+    network = settings.vae.model_dump(mode="json") | (settings.unet.model_dump(mode="json") if kind != "vae" else {})
+    batch = [settings.sampling.batch_size]
+    if kind != "comparison":
+        batch = [run.train_settings.batch_size, run.train_settings.gradient_accumulation_steps]
+    parts = [
+        kind,
+        settings.data.name,
+        settings.data.image_size,
+        *batch,
+        settings.machine.device,
+        settings.machine.num_threads,
+        settings.machine.num_processes,
+        settings.machine.mixed_precision,
+        settings.machine.cuda_graphs,
+        *(f"{name}={value}" for name, value in sorted(network.items())),
+    ]
+    return "|".join(map(str, parts))

@@ -1,0 +1,1 @@
+"""What the machine is and does now: GPUs, processes and their tokens, load."""

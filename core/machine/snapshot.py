@@ -1,0 +1,95 @@
+"""This machine now: GPUs, CPU, memory, disk, and who else works it hard. Cheap enough for a tick; no PyTorch."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from core.machine.gpus import MAX_COMMAND, Gpu, read_gpus, run_of
+
+MOST_OTHERS = 5
+HEAVY_CPU_SHARE = 0.1
+HEAVY_MEMORY_SHARE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """The file system of the runs folder. free_bytes: what this user may still write."""
+
+    path: Path
+    used_bytes: int
+    free_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeavyProcess:
+    """A process that is not ours. cpu_share: of one core, since it was last looked at."""
+
+    pid: int
+    user: str
+    command: str
+    cpu_share: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """cpu_load: share of all cores that is busy, 0 to 1, since the last look. others: who else works it hard."""
+
+    gpus: tuple[Gpu, ...]
+    cpu_count: int
+    cpu_load: float
+    memory_used_bytes: int
+    memory_total_bytes: int
+    disk: Disk
+    others: tuple[HeavyProcess, ...]
+
+
+def read_machine(store_root: Path) -> Machine:
+    """Look at everything once. The first look of a process takes a tenth of a second, to have a CPU load to tell."""
+    memory = psutil.virtual_memory()
+    folder = next(path for path in (store_root, *store_root.absolute().parents) if path.exists())
+    usage = shutil.disk_usage(folder)
+    return Machine(
+        gpus=tuple(read_gpus()),
+        cpu_count=psutil.cpu_count() or 1,
+        cpu_load=psutil.cpu_percent(None if _known else 0.1) / 100,
+        memory_used_bytes=memory.total - memory.available,
+        memory_total_bytes=memory.total,
+        disk=Disk(path=folder, used_bytes=usage.used, free_bytes=usage.free, total_bytes=usage.total),
+        others=tuple(_others(memory.total)),
+    )
+
+
+_known: dict[tuple[int, float], psutil.Process] = {}
+
+
+def _others(total_memory: int) -> list[HeavyProcess]:
+    """The heaviest processes that no run of ours started; psutil compares with its last look at the same process."""
+    found = []
+    seen: dict[tuple[int, float], psutil.Process] = {}
+    for process in psutil.process_iter():
+        try:
+            key = (process.pid, process.create_time())
+            kept = seen[key] = _known.get(key, process)
+            with kept.oneshot():
+                share = kept.cpu_percent(None) / 100
+                held = kept.memory_info().rss
+                if share < HEAVY_CPU_SHARE and held < HEAVY_MEMORY_SHARE * total_memory:
+                    continue
+                if run_of(process.pid):
+                    continue
+                words = " ".join(kept.cmdline()) or kept.name()
+                user = kept.username()
+        except (psutil.Error, OSError):
+            continue
+        command = "".join(character if character.isprintable() else "?" for character in words)
+        command = command if len(command) <= MAX_COMMAND else command[: MAX_COMMAND - 1] + "…"
+        found.append(HeavyProcess(pid=process.pid, user=user, command=command, cpu_share=share, memory_bytes=held))
+    _known.clear()
+    _known.update(seen)
+    return sorted(found, key=lambda each: (-round(each.cpu_share, 1), -each.memory_bytes))[:MOST_OTHERS]

@@ -1,0 +1,1 @@
+"""Models as folders: exported, imported, described, and sent to a hub."""

@@ -1,0 +1,154 @@
+"""What the plain diffusers part of a model folder may say: which classes, which networks, which labels.
+
+Nothing that a file names is ever imported. A network is described by the same settings as the lab's own and built by
+its own builders, so that a width of 10^9 is out of bounds before anything is allocated. Never imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from core.config.schema import UnetSettings, VaeSettings
+from core.errors import quoted
+from core.model_folders.model_facts import MAX_CLASS_NAME, MAX_CLASSES
+from core.model_folders.model_files import ModelRefused, json_object
+
+PIPELINE = "DiTPipeline"
+NULL_LABEL = 1000  # fixed inside DiTPipeline
+INDEX = "model_index.json"
+SCHEDULER = "scheduler/scheduler_config.json"
+UNET_CONFIG = "transformer/config.json"
+UNET_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+VAE_CONFIG = "vae/config.json"
+VAE_WEIGHTS = "vae/diffusion_pytorch_model.safetensors"
+STOCK_FILES = (INDEX, SCHEDULER, UNET_CONFIG, UNET_WEIGHTS, VAE_CONFIG, VAE_WEIGHTS)
+# what DiTPipeline drives rightly: it ignores init_noise_sigma, which Euler, Heun and LMS need
+SCHEDULER_CLASSES = {
+    "ddim": "DDIMScheduler",
+    "ddpm": "DDPMScheduler",
+    "dpmpp_2m": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "deis": "DEISMultistepScheduler",
+}
+_PARTS = {
+    "transformer": ("UNet2DModel",),
+    "vae": ("AutoencoderKL",),
+    "scheduler": tuple(SCHEDULER_CLASSES.values()),
+}
+_SECTION = TypeVar("_SECTION", UnetSettings, VaeSettings)
+
+
+def check_files(files: Mapping[str, bytes]) -> None:
+    """Raises ModelRefused, naming it, when a part of the layout is missing."""
+    for name in STOCK_FILES:
+        if name not in files:
+            part, _, file = name.partition("/")
+            others = [other for other in files if other.startswith(f"{part}/") and other.endswith(".safetensors")]
+            if file.endswith(".safetensors") and others:
+                raise ModelRefused(
+                    f"{name}: is missing; the weights lie in {quoted(min(others), 100)}",
+                    "load the pipeline and save it again, with no variant and max_shard_size='10GB'",
+                )
+            raise ModelRefused(
+                f"{name}: is missing",
+                f"a model is a {PIPELINE} folder with {', '.join(sorted(_PARTS))} and {INDEX}, weights as safetensors",
+            )
+
+
+def class_names_of_index(files: dict[str, bytes]) -> tuple[str, ...]:
+    """Names of the classes 0 to K-1 from `id2label`, after model_index.json was checked.
+
+    Raises ModelRefused when it names a class or module that this lab does not use, or labels that cannot be.
+    """
+    index = json_object(files, INDEX)
+    if index.get("_class_name") != PIPELINE:
+        raise ModelRefused(
+            f"{INDEX}: is of a {quoted(index.get('_class_name'))}", f"only {PIPELINE} over a UNet2DModel is understood"
+        )
+    for key, value in index.items():
+        if key.startswith("_") or key == "id2label":
+            continue
+        if key not in _PARTS:
+            raise ModelRefused(
+                f"{INDEX}: names a part '{quoted(key)}'", f"a {PIPELINE} has {', '.join(sorted(_PARTS))}"
+            )
+        if not (isinstance(value, list) and len(value) == 2 and value[0] == "diffusers" and value[1] in _PARTS[key]):
+            raise ModelRefused(
+                f"{INDEX}: {key} is {quoted(value)}", f"only {' or '.join(_PARTS[key])} of diffusers is accepted"
+            )
+    for key in _PARTS:
+        if key not in index:
+            raise ModelRefused(f"{INDEX}: names no {key}", f"only {' or '.join(_PARTS[key])} of diffusers is accepted")
+    return _labels(index.get("id2label"))
+
+
+def _labels(labels: Any) -> tuple[str, ...]:
+    if not isinstance(labels, dict) or not labels:
+        raise ModelRefused(
+            f"{INDEX}: has no id2label",
+            'write one by hand: "id2label": {"0": "zero", "1": "one", …}, one for each class',
+        )
+    if len(labels) > MAX_CLASSES:
+        raise ModelRefused(f"{INDEX}: id2label names {len(labels):,} classes, {MAX_CLASSES:,} at most")
+    names = []
+    for number in range(len(labels)):
+        name = labels.get(str(number))
+        if not isinstance(name, str):
+            raise ModelRefused(f"{INDEX}: id2label must name the classes 0 to {len(labels) - 1}, {number} is missing")
+        if not name.strip() or len(name) > MAX_CLASS_NAME or not name.isprintable():
+            raise ModelRefused(f"{INDEX}: id2label: '{quoted(name)}' cannot be the name of a class")
+        names.append(name.strip())
+    return tuple(names)
+
+
+def unet_settings_of(config: Mapping[str, Any]) -> UnetSettings:
+    """The U-Net that transformer/config.json describes, in the lab's own settings. Raises ModelRefused."""
+    downs = _list(config, "down_block_types", UNET_CONFIG)
+    return _section(
+        UNET_CONFIG,
+        lambda: UnetSettings(
+            block_out_channels=tuple(_list(config, "block_out_channels", UNET_CONFIG)),
+            layers_per_block=config["layers_per_block"],
+            attention_levels=tuple(level for level, kind in enumerate(downs) if kind == "AttnDownBlock2D"),
+            norm_num_groups=config["norm_num_groups"],
+            dropout=float(config.get("dropout", 0.0)),
+        ),
+    )
+
+
+def vae_settings_of(config: Mapping[str, Any]) -> VaeSettings:
+    """The VAE that vae/config.json describes, in the lab's own settings. Raises ModelRefused."""
+    return _section(
+        VAE_CONFIG,
+        lambda: VaeSettings(
+            latent_channels=config["latent_channels"],
+            block_out_channels=tuple(_list(config, "block_out_channels", VAE_CONFIG)),
+            layers_per_block=config["layers_per_block"],
+            norm_num_groups=config["norm_num_groups"],
+            mid_block_add_attention=config["mid_block_add_attention"],
+        ),
+    )
+
+
+def _list(config: Mapping[str, Any], key: str, name: str) -> Sequence[Any]:
+    value = config.get(key)
+    if not isinstance(value, list) or not 1 <= len(value) <= 16:
+        raise ModelRefused(f"{name}: {key} is no short list")
+    return value
+
+
+def _section(name: str, build: Callable[[], _SECTION]) -> _SECTION:
+    try:
+        return build()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        message = quoted(first["msg"], 120).lower()
+        raise ModelRefused(f"{name}: {quoted(where)}: {message}", "this lab builds no such network") from None
+    except KeyError as error:
+        raise ModelRefused(f"{name}: {error} is missing") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelRefused(f"{name}: {quoted(error, 120)}") from None

@@ -1,0 +1,124 @@
+"""Exports that a run keeps: made, listed, packed, sent to a hub, removed; each is one of the run's events.
+
+A folder of `core.model_folders.export` under the run's `exports/NAME`; it goes with the run.
+torch is imported only while one is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import atomic
+from core.errors import LabError, RunNotFound, UsageError, quoted
+from core.model_folders import hub
+from core.model_folders.model_facts import ModelFolderInfo, check_folder_name, model_folder_info
+from core.model_folders.model_files import read_model_files
+from core.runs.run import Run
+from core.runs.store import storage_error
+
+if TYPE_CHECKING:
+    from core.model_folders.export import ExportOptions, Progress
+
+log = logging.getLogger(__name__)
+
+
+def list_exports(run: Run) -> list[ModelFolderInfo]:
+    """The run's exports, newest first; what cannot be read is left out."""
+    found = []
+    for folder in _folders(run):
+        with contextlib.suppress(LabError, OSError):
+            found.append(model_folder_info(folder))
+    return sorted(found, key=lambda info: (info.facts.created_at, info.name), reverse=True)
+
+
+def _folders(run: Run) -> list[Path]:
+    """Without one that is being written, and what is not of this run."""
+    with contextlib.suppress(OSError):  # there is none yet, or the run was moved to the trash
+        return [path for path in run.exports_dir.iterdir() if not (path.name.startswith(".") or path.is_symlink())]
+    return []
+
+
+def check_free(run: Run, name: str) -> Path:
+    """Where an export of that name would lie. Raises UsageError for a name that is taken or no folder's."""
+    target: Path = run.exports_dir / check_folder_name(name)
+    if target.exists():
+        raise UsageError(f"name: there is already an export '{name}' of this run", "choose another name")
+    return target
+
+
+def keep_export(
+    run: Run, name: str, options: ExportOptions, *, by: str, progress: Progress = lambda stage, share: None
+) -> ModelFolderInfo:
+    """Export a checkpoint into the run's `exports/name`, whole or not at all.
+
+    by: who did it, for the events. progress: told what is done and how far it is (0 to 1); what it raises ends the
+    export. Raises UsageError for a name that is no folder's, and what `check_free` and `files_of_run` raise.
+    """
+    target = check_free(run, name)
+
+    from core.model_folders.export import files_of_run
+
+    files = files_of_run(run, options, progress)
+    progress("writing it down", 0.97)  # the last moment at which it can be cancelled
+    if not (run.folder / "run.json").is_file():
+        raise RunNotFound(f"{run.id}: was deleted meanwhile, and nothing was exported", "restore it from the trash")
+    try:
+        run.exports_dir.mkdir(exist_ok=True)
+        atomic.clear_leftovers(run.exports_dir)
+        atomic.write_folder(target, files)
+    except OSError as error:
+        raise storage_error(error, target) from None
+    info = model_folder_info(target)
+    _on_record(run, "exported", by=by, name=name, step=info.facts.step, weights=info.facts.weights)
+    return info
+
+
+def packed(info: ModelFolderInfo) -> bytes:
+    """A zip of the folder, under its name; `import-model` takes it. Raises a LabError when it cannot be read."""
+    try:
+        files = read_model_files(info.path)
+    except OSError as error:
+        raise LabError(f"export '{quoted(info.name)}': cannot be read: {error.strerror}") from None
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # weights hardly get smaller
+        for path, data in sorted(files.items()):
+            archive.writestr(f"{info.name}/{path}", data)
+    return out.getvalue()
+
+
+def size_of(info: ModelFolderInfo) -> int:
+    """Bytes of its files, as its facts say."""
+    return sum(fact.size for fact in info.facts.files.values())
+
+
+def push_export(run: Run, info: ModelFolderInfo, repo_id: str, *, private: bool, by: str) -> hub.Pushed:
+    """Put it into a new repository of the model hub. Raises UsageError for a name that is none, PushFailed."""
+    hub.check_repo_id(repo_id, "repository")
+    pushed = hub.push(info.path, repo_id, private=private)
+    _on_record(run, "pushed to a hub", by=by, name=info.name, url=pushed.url, private=pushed.is_private)
+    return pushed
+
+
+def remove_export(run: Run, name: str, *, by: str) -> None:
+    """Take one away for good. Raises UsageError for none of that name, LabError when it cannot be removed."""
+    target: Path = run.exports_dir / check_folder_name(name)
+    try:
+        atomic.remove_folder(target)
+    except FileNotFoundError:
+        raise UsageError(f"{run.id}: has no export '{name}'", "it may have been removed already") from None
+    except OSError as error:
+        raise LabError(f"export '{name}': cannot be removed: {error.strerror}") from None
+    _on_record(run, "export removed", by=by, name=name)
+
+
+def _on_record(run: Run, event: str, *, by: str, **details: Any) -> None:
+    """An event of the run; what is done is done, also where it cannot be written down any more."""
+    try:
+        run.add_event(event, by=by, **details)
+    except OSError as error:
+        log.warning("%s: '%s' by %s could not be written down: %s", run.id, event, quoted(by), error.strerror or error)

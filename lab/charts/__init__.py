@@ -1,1 +1,0 @@
-"""Plotly figures from data; no Streamlit here."""

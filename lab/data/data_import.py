@@ -1,0 +1,102 @@
+"""Adding a set: from a file of one's own computer or from a path on this machine, read by a limited process."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.config.load import typed_path
+from core.data.importing.import_set import COLORS
+from core.data.importing.limits import LIMITS
+from core.data.imports import Imported
+from lab.data import data_import_service
+from lab.frame.problems import problems_shown
+from lab.frame.state import who
+from lab.frame.task_progress import told
+from lab.services.background import own_key
+from lab.words import escaped
+
+OPEN = "add-a-set"
+
+
+def add_a_set() -> None:
+    """The form, progress of one's own import, and how the last one ended."""
+    st.subheader("Add a set", anchor="add")
+    _show(told(own_key(data_import_service.WHAT, who()), "Importing"))
+    st.markdown(
+        "A folder or a zip with **one directory a class** (or `train` and `test` with class directories inside), or an "
+        "`.npz` with `images` uint8 (N, H, W) or (N, H, W, C) and `labels` (N,). It gets a name, and everybody here "
+        "can train on it."
+    )
+    with st.form("import", border=False):
+        left, right = st.columns(2)
+        upload = left.file_uploader("A .zip or .npz of your computer", type=("zip", "npz"), key="import-file")
+        path = left.text_input(
+            "or a folder, .zip or .npz on this machine", key="import-path", max_chars=1000, placeholder="path"
+        )
+        name = right.text_input(
+            "Name",
+            key="import-name",
+            max_chars=40,
+            placeholder="flowers",
+            help="Small letters, digits, - and _; as data.name says it",
+        )
+        title = right.text_input("Title", key="import-title", max_chars=80, placeholder="optional, for people")
+        licence = right.text_input(
+            "Licence", key="import-licence", max_chars=200, placeholder="what may be done with the pictures"
+        )
+        color = right.segmented_control(
+            "Colour",
+            COLORS,
+            default="native",
+            required=True,
+            key="import-color",
+            help="native refuses a mixture of grey and coloured pictures; grey and rgb make all alike",
+        )
+        pressed = st.form_submit_button("Import", icon=":material/upload:")
+    if pressed:
+        if upload is None and not path.strip():
+            st.error("Choose a file, or give a path.", icon=":material/error:")
+        else:
+            with problems_shown():
+                data_import_service.begin_import(
+                    name=name.strip(),
+                    title=title,
+                    licence=licence,
+                    color=str(color),
+                    imported_by=who(),
+                    upload=(upload.name, upload.getbuffer()) if upload is not None else None,
+                    source=typed_path(path),
+                )
+                st.rerun()
+    st.caption(
+        f"Read in a process of its own with at most {LIMITS.memory_bytes / 1e6:.0f} MB of memory; at most "
+        f"{LIMITS.entries:,} files, {LIMITS.total_bytes / 1e9:.0f} GB unpacked, {LIMITS.picture_pixels / 1e6:.0f} "
+        "megapixels a picture. What is damaged or hostile is refused in one sentence, and nothing of it stays. A "
+        "published set is one entry of core/data/catalog.py: see the README."
+    )
+
+
+def remove_a_set(name: str) -> None:
+    """The question that an imported set is removed with, and its answer."""
+    with st.popover("Remove this set", icon=":material/delete:"):
+        st.markdown(
+            f"**{escaped(name)}** and its pictures go for everybody here, and nothing brings them back. Runs that were "
+            "trained on it stay and can still draw, but not be trained or measured further."
+        )
+        agreed = st.button("Remove it for good", type="primary", key="remove-set-yes")
+        if agreed:
+            with problems_shown():
+                data_import_service.remove(name)
+                st.query_params.pop("set", None)
+                st.session_state.pop("pick-set", None)
+                st.rerun()
+
+
+def _show(found: Imported | None) -> None:
+    """Go to a set that has just been imported."""
+    if found is None:
+        return
+    st.session_state["pick-set-told"] = None
+    st.query_params["set"] = found.name
+    st.toast(f"{escaped(found.title)}: {found.train_count:,} pictures are here", icon=":material/check:")
+    st.rerun()

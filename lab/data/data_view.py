@@ -1,0 +1,231 @@
+"""One data set on the screen: pictures first, then balance, values, sizes, the transform, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.config.schema import DataSettings
+from core.data.catalog import CatalogEntry
+from core.data.duplicates import NEAR_RMS, SIDE
+from core.data.fit import fit_pictures
+from core.data.overview import EACH, Overview
+from lab.data.data_chart import MOST_BARS, balance_figure, values_figure
+from lab.data.gallery import Row, gallery, shown, strip
+from lab.words import ago, count, escaped, exactly, plain
+
+FEW = 12  # classes whose gallery leaves room for the charts beside it
+PAGE = 50  # classes in the gallery at once
+SIZES = (16, 24, 32, 48, 64, 96, 128, 256, 512)
+PICTURE = 112  # pixels on the screen, of one before or after
+KINDS = {
+    "across": "held out, and in train as well",
+    "conflict": "the same picture under two labels",
+    "within": "twice in one split",
+    "near across": "held out, and nearly the same in train",
+    "near": "nearly the same in train",
+}
+
+
+def headline(found: Overview) -> None:
+    """What it is, in one line, and what is wrong with it, if anything is."""
+    train, heldout = int(found.counts_train.sum()), int(found.counts_heldout.sum())
+    height, width, _ = found.sizes[0]
+    size = f"{height} × {width}" if len(found.sizes) == 1 else f"{len(found.sizes):,} sizes"
+    held = "its own test split" if found.has_own_heldout else "taken from each class"
+    color = "colour" if found.channels == 3 else "grey"
+    st.markdown(
+        f"**{count(train)}** pictures to learn from, **{count(heldout)}** held out ({held}) · "
+        f"**{len(found.class_names):,}** classes · **{size}** {color}"
+    )
+    copies = found.duplicates
+    trouble = []
+    if copies.across:
+        trouble.append(f"{copies.across:,} held-out pictures are in the training part as well")
+    if copies.conflicts:
+        trouble.append(f"{copies.conflicts:,} pictures are the same under different labels")
+    smallest, largest = int(found.counts_train.min()), int(found.counts_train.max())
+    if largest > 10 * smallest:
+        trouble.append(f"the largest class has {largest / max(smallest, 1):,.0f} times the pictures of the smallest")
+    if trouble:
+        st.warning(f"{'; '.join(trouble).capitalize()}.", icon=":material/warning:")
+
+
+def pictures(found: Overview) -> None:
+    """Ten of each class."""
+    names = found.class_names
+    first = 0
+    if len(names) > PAGE:
+        starts = list(range(0, len(names), PAGE))
+        first = st.segmented_control(
+            "Classes",
+            starts,
+            default=0,
+            required=True,
+            key=f"classes-{found.name}",
+            label_visibility="collapsed",
+            format_func=lambda start: f"{start + 1} to {min(start + PAGE, len(names))}",
+        )
+    rows = [
+        strip(names[label], found.gallery[label, : found.gallery_counts[label]], each=EACH)
+        for label in range(int(first or 0), min(int(first or 0) + PAGE, len(names)))
+    ]
+    gallery(rows, key=f"gallery-{found.name}-{first}")
+    pixels = "pixel for pixel" if found.are_native else f"cut square and reduced to {found.gallery.shape[2]} pixels"
+    st.caption(
+        f"Up to {EACH} random training pictures a class, {pixels}. Everything in a row should belong to its label: a "
+        "picture that does not is a wrong label, and there are probably more."
+    )
+
+
+def at_a_glance(found: Overview) -> None:
+    """The gallery, and both charts: beside it where the gallery is short."""
+    if len(found.class_names) <= FEW:
+        left, right = st.columns([11, 9], gap="medium")
+        with left:
+            pictures(found)
+        with right:
+            balance_and_values(found, right, right)
+    else:
+        pictures(found)
+        balance_and_values(found, *st.columns(2))
+
+
+def balance_and_values(found: Overview, left: DeltaGenerator, right: DeltaGenerator) -> None:
+    """Two charts with their sentences."""
+    theme = st.context.theme.type
+    with left:
+        st.plotly_chart(
+            balance_figure(found.class_names, found.counts_train, found.counts_heldout, theme=theme), key="balance"
+        )
+        smallest, largest = int(found.counts_train.min()), int(found.counts_train.max())
+        more = (
+            f" The first {MOST_BARS} of {len(found.class_names)} classes." if len(found.class_names) > MOST_BARS else ""
+        )
+        st.caption(
+            f"From {smallest:,} to {largest:,} a class. Equal bars are best; a class with a tenth of the others' "
+            f"pictures is drawn badly, and a class with no held-out bar cannot be judged.{more}"
+        )
+    with right:
+        st.plotly_chart(values_figure(found.values, theme=theme), key="values")
+        mean = ", ".join(f"{value:.1f}" for value in found.mean)
+        deviation = ", ".join(f"{value:.1f}" for value in found.deviation)
+        st.caption(
+            f"Mean {mean}, deviation {deviation} of 255, on a logarithmic scale. Both ends should be reached. A range "
+            "that is used in part is a set of low contrast; gaps like a comb are pictures that were stretched."
+        )
+
+
+def sizes(found: Overview) -> None:
+    """How large the originals are."""
+    st.subheader("Sizes of the originals")
+    total = int(found.sizes[:, 2].sum())
+    if len(found.sizes) == 1:
+        height, width, _ = found.sizes[0]
+        st.markdown(f"All {total:,} pictures are {height} pixels high and {width} wide.")
+        return
+    shapes = np.repeat(found.sizes[:, :2], found.sizes[:, 2], axis=0)
+    low, mid, high = (np.percentile(shapes.min(axis=1), share) for share in (0, 50, 100))
+    rows = found.sizes[:8]
+    frame = pd.DataFrame(
+        {
+            "height": rows[:, 0],
+            "width": rows[:, 1],
+            "pictures": rows[:, 2],
+            "share": [f"{number / total:.1%}" for number in rows[:, 2]],
+        }
+    )
+    st.dataframe(frame, hide_index=True, width="content")
+    st.caption(
+        f"{len(found.sizes):,} sizes; short side from {low:,.0f} over {mid:,.0f} (median) to {high:,.0f} pixels. A "
+        "short side below data.image_size is enlarged and looks soft; above it, detail is lost."
+    )
+
+
+def transform(found: Overview, data: DataSettings) -> None:
+    """Native pixels above what the models get, with the settings that decide."""
+    st.subheader("What the transform does")
+    cells = st.columns([3, 2, 2], vertical_alignment="bottom")
+    start = data.image_size if data.image_size in SIZES else 32
+    side = int(cells[0].select_slider("data.image_size", SIZES, value=start, key="transform-size"))
+    fit = cells[1].segmented_control(
+        "data.fit", ("resize", "pad"), default=data.fit, required=True, key="transform-fit"
+    )
+    color = cells[2].segmented_control(
+        "data.color", ("native", "grey", "rgb"), default=data.color, required=True, key="transform-color"
+    )
+    channels = {"native": found.channels, "grey": 1, "rgb": 3}[str(color)]
+    prepared = [
+        fit_pictures(picture[None], image_size=side, fit=str(fit), channels=channels)[0] for picture in found.examples
+    ]
+    rows = [
+        _beside("before", found.examples, [f"{picture.shape[0]} × {picture.shape[1]}" for picture in found.examples]),
+        _beside("after", prepared, [f"{side} × {side}"] * len(prepared)),
+    ]
+    gallery(rows, key=f"transform-{found.name}", columns=False)
+    st.caption(
+        "Above as stored, below as the models get it, before values are scaled to −1 to 1; both drawn equally "
+        "large. What you cannot recognise below, no model can learn. Large originals are shown with every n-th pixel."
+    )
+
+
+def _beside(label: str, images: Sequence[np.ndarray], titles: Sequence[str]) -> Row:
+    found = tuple(
+        shown(picture, zoom=PICTURE / picture.shape[0], title=title)
+        for picture, title in zip(images, titles, strict=True)
+    )
+    return Row(label=label, pictures=found, note=titles[0] if len(set(titles)) == 1 else "")
+
+
+def copies(found: Overview) -> None:
+    """Exact and near copies: counts, examples, what counts."""
+    st.subheader("Copies")
+    same = found.duplicates
+    cells = st.columns(4)
+    cells[0].metric(
+        "twice in train", count(same.within_train), help="Pictures that repeat an earlier one, pixel for pixel"
+    )
+    cells[1].metric("held out, and in train", count(same.across), help="Held-out pictures that were trained on")
+    cells[2].metric("under two labels", count(same.conflicts), help="Same pixels, different class")
+    cells[3].metric(
+        "nearly the same",
+        f"{same.near_train:,} + {same.near_across:,}",
+        help="In train, plus held-out pictures with one in train; exact copies are not counted again",
+    )
+    rows = []
+    for kind, pair, labels, places in zip(
+        same.pair_kinds, found.pair_pictures, found.pair_labels, same.pairs, strict=True
+    ):
+        words = " and ".join(dict.fromkeys(found.class_names[label] for label in labels))
+        images = tuple(
+            shown(picture, zoom=64 / picture.shape[0], title=f"{KINDS.get(kind, kind)}: {words}, picture {place + 1}")
+            for picture, place in zip(pair, places, strict=True)
+        )
+        rows.append(Row(label=kind, pictures=images, note=words))
+    if rows:
+        gallery(rows, key=f"copies-{found.name}")
+    total = int(found.counts_train.sum() + found.counts_heldout.sum())
+    searched = "" if same.searched == total else f" Near ones were looked for among {same.searched:,} random pictures."
+    st.caption(
+        f"Exact: all pixels and the size are equal. Near: squeezed to {SIDE} × {SIDE} grey cells, the root mean square "
+        f"difference is at most {NEAR_RMS:.0f} of 255, so a copy that was saved again or made a little brighter counts "
+        "and a shifted one does not; flat pictures can be near by chance. Held-out copies of training pictures flatter "
+        f"every figure of quality.{searched}"
+    )
+
+
+def origin(entry: CatalogEntry) -> None:
+    """Licence, source, and who brought it."""
+    st.subheader("Licence and source")
+    lines = [f"Licence: {escaped(entry.licence, 300)}", f"Source: {escaped(entry.source, 300)}"]
+    if entry.imported:
+        when = f"{ago(entry.imported.imported_at)} ({exactly(entry.imported.imported_at)})"
+        lines.append(f"Imported by {escaped(entry.imported.imported_by)} {escaped(when)}")
+        if entry.imported.left_out:
+            lines.append(f"{entry.imported.left_out:,} files that are no pictures were left out")
+    st.markdown("  \n".join(lines))
+    st.caption(f"In the settings: `data.name={plain(entry.name)}`")

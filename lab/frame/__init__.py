@@ -1,0 +1,1 @@
+"""What surrounds every page: header, dialogs, live parts, notifications."""

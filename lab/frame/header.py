@@ -1,0 +1,99 @@
+"""What stands above every page, on the right: the machine in three glyphs, and who is here."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+import streamlit as st
+
+from core.runs.provenance import current_user
+from lab.frame.page_guard import back_to_right_page
+from lab.frame.problems import problems_shown
+from lab.frame.state import (
+    NAME_LIMIT,
+    WHO_COOKIE,
+    WHO_KEY,
+    is_named,
+    login_expected,
+    page_file,
+    remembered_name,
+    signed_in,
+    typed_name,
+    who,
+)
+from lab.services.machine import MachineGlance, glance
+from lab.words import escaped, size
+
+ATTRIBUTION = "Attribution only: anyone can type any name. It says who did what, and protects nothing."
+_remember = st.components.v2.component(
+    "lab_who",
+    html="<span></span>",
+    js="""export default function ({ data }) {
+  if (data.who) document.cookie = `${data.cookie}=${data.who}; path=/; max-age=31536000; samesite=strict`
+}""",
+)
+
+
+@st.fragment(run_every=5)
+def top_line() -> None:
+    """Devices busy or free, runs that wait, free disk: each leads to the machine page. The name people see."""
+    back_to_right_page()
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
+        with problems_shown():
+            _glyphs(glance())
+        with st.popover(_label(), icon=":material/person:", type="tertiary"):
+            _who()
+    typed = st.session_state.get(WHO_KEY) or ""
+    if typed and typed not in (remembered_name(), current_user()):
+        _remember(data={"who": urllib.parse.quote(typed, safe=""), "cookie": WHO_COOKIE}, key="remember-who", height=0)
+
+
+def _glyphs(seen: MachineGlance) -> None:
+    page = page_file("machine")
+    devices = f":{'green' if seen.free else 'blue'}[{seen.free_words}]"
+    st.page_link(page, label=devices, icon=":material/memory:", help=escaped(seen.device_words, 400), width="content")
+    waiting = f"{seen.waiting} waiting" if seen.waiting else "none waiting"
+    st.page_link(page, label=waiting, icon=":material/low_priority:", help="Runs in the queue", width="content")
+    disk = f"{size(seen.disk_free)} free"
+    st.page_link(
+        page,
+        label=f":red[{disk}]" if seen.disk_is_short else disk,
+        icon=":material/hard_drive_2:",
+        help="Disk space for runs",
+        width="content",
+    )
+
+
+def _label() -> str:
+    return escaped(who(), 24) if is_named() else ":orange[Who are you?]"
+
+
+def _who() -> None:
+    """Sign in or out where that is configured; else a name, with what it is worth."""
+    if signed_in():
+        st.markdown(f"Signed in as **{escaped(signed_in(), NAME_LIMIT)}**")
+        if st.user.get("is_logged_in"):
+            st.button("Sign out", icon=":material/logout:", on_click=st.logout)
+        return
+    if "is_logged_in" in st.user:
+        st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login)
+    elif login_expected():
+        st.markdown("You did not come through the proxy that signs people in.")
+    key = f"who-was-{typed_name()}"  # a name typed elsewhere makes a new field, which shows it
+    with st.container(width=300):
+        st.text_input(
+            "Your name",
+            value=typed_name(),
+            key=key,
+            max_chars=NAME_LIMIT,
+            placeholder=current_user(),
+            on_change=_take_name,
+            args=(key,),
+        )
+        st.caption(f"{ATTRIBUTION} This browser remembers it.")
+
+
+def _take_name(key: str) -> None:
+    """Names are replaced, never emptied: a field that goes away reports '' in its last moment."""
+    if st.session_state[key]:
+        st.session_state[WHO_KEY] = st.session_state[key]

@@ -1,0 +1,92 @@
+"""The view Gallery: what people here kept of what they drew, with who, when and how; opened again or removed."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from core.errors import LabError
+from core.sampling.gallery import TITLE_LIMIT, Entry
+from lab.frame.confirm import confirm_for_good
+from lab.frame.problems import problems_shown
+from lab.frame.state import page_file, who
+from lab.generate import gallery_service
+from lab.words import ago, count, escaped, exactly, sentence
+
+PAGE_SIZE, COLUMNS = 12, 3
+OPENED = "kept"  # the query parameter of a drawing that the view Draw opens
+
+
+def show() -> None:
+    """Newest first, a dozen at a time."""
+    found, damaged = gallery_service.entries()
+    if damaged:
+        which = "1 entry is" if len(damaged) == 1 else f"{count(len(damaged))} entries are"
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":material/warning: {which} damaged and not shown.")
+            if st.button("Remove what is damaged", key="gallery-damaged"):
+                confirm_for_good("", "remove", partial(_remove_all, damaged), what="damaged drawings", name="")
+    if not found:
+        st.markdown("Nothing kept yet. Draw something, and choose *Keep in gallery* under it: everybody here sees it.")
+        return
+    pages = -(-len(found) // PAGE_SIZE)
+    page = 1
+    if pages > 1:
+        page = int(st.number_input("Page", 1, pages, 1, key="gallery-page", bind="query-params", width=160))
+    shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+    for start in range(0, len(shown), COLUMNS):
+        for cell, entry in zip(st.columns(COLUMNS), shown[start : start + COLUMNS], strict=False):
+            with cell.container(border=True):
+                _card(entry)
+    st.caption(
+        f"{count(len(found))} kept. *Open* draws it again from its recipe with the same model; when that is gone, the "
+        "picture stays. Downloaded PNGs hold their recipe too."
+    )
+
+
+def _card(entry: Entry) -> None:
+    try:
+        picture, recipe = entry.picture(), entry.recipe()
+    except LabError as error:
+        st.caption(sentence(error))
+        _remove_button(entry)
+        return
+    st.image(picture)
+    st.markdown(f"**{escaped(entry.title or 'untitled', TITLE_LIMIT)}**")
+    st.caption(
+        f"{escaped(entry.owner, 60)}, {escaped(ago(entry.created_at))} · {escaped(entry.source_title, 60)}, step "
+        f"{count(recipe.step)} · {escaped(recipe.sampler)}, {count(recipe.num_inference_steps)} steps, guidance "
+        f"{recipe.guidance_scale:g}",
+        help=exactly(entry.created_at) or None,
+    )
+    with st.container(horizontal=True):
+        if st.button("Open", key=f"gallery-open-{entry.id}", icon=":material/brush:"):
+            st.switch_page(page_file("generate"), query_params={OPENED: entry.id})
+        _remove_button(entry)
+
+
+def _remove_button(entry: Entry) -> None:
+    if st.button("Remove", key=f"gallery-remove-{entry.id}", icon=":material/delete:", type="tertiary"):
+        confirm_for_good(
+            entry.owner,
+            "remove",
+            partial(gallery_service.remove, entry.id),
+            what="a drawing",
+            name=entry.title or "untitled",
+        )
+
+
+def keep_button(picture: bytes, *, source_title: str, device: str, key: str) -> None:
+    """Keep what is shown, on purpose, under a title. picture: PNG with its recipe inside."""
+    with st.popover("Keep in gallery", icon=":material/bookmark_add:"):
+        title = st.text_input("Title", key=f"{key}-title", max_chars=TITLE_LIMIT, placeholder="optional")
+        if st.button("Keep", key=f"{key}-keep", type="primary"):
+            with problems_shown():
+                gallery_service.keep(picture, title=title, owner=who(), source_title=source_title, device=device)
+                st.caption(f"Kept as {escaped(who(), 60)}. It stands under *Gallery* for everybody here.")
+
+
+def _remove_all(ids: list[str]) -> None:
+    for entry_id in ids:
+        gallery_service.remove(entry_id)

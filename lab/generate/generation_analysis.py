@@ -1,0 +1,108 @@
+"""What is found out about a drawing once it stands there: waited for without holding up the page, and told in words."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+
+import streamlit as st
+
+from lab.frame.live_fragment import live_until
+from lab.generate import generation_analysis_service
+from lab.generate.generation_analysis_service import Looks
+from lab.generate.generation_progress import ME
+from lab.services import judges
+from lab.services.background import Work
+from lab.services.model_sources import SourceFacts
+from lab.services.models import Drawing
+from lab.words import count, escaped, sentence
+
+LOOK_AGAIN_S = 0.5
+WORDS_AFTER_S = 2.0
+
+
+def looks_at(drawing: Drawing, facts: SourceFacts, *, key: str) -> Looks:
+    """What is known of the drawing at this moment. key: a place on the page; what it looked at before is left."""
+    me = st.session_state.setdefault(ME, uuid.uuid4().hex)
+    looks = generation_analysis_service.looks_of(drawing, facts, watcher=me)
+    before = st.session_state.get(f"looks-{key}", ())
+    generation_analysis_service.leave(tuple(name for name in before if name not in looks.works), me)
+    st.session_state[f"looks-{key}"] = looks.works
+    return looks
+
+
+def tell_looks(drawing: Drawing, facts: SourceFacts, looks: Looks, *, key: str) -> None:
+    """Who judged, what is still looked at, what is missing and how to get it."""
+    for problem in looks.problems:
+        st.caption(f":material/info: {escaped(problem, 300)}")
+    if looks.waiting:
+        waiting = looks.waiting
+        live_until(lambda: any(work.is_done for work in waiting), lambda: _waits(waiting), every_s=LOOK_AGAIN_S)
+    told = []
+    if looks.odds is not None:
+        told.append(
+            f"The judge of {_data_set(facts)} names {looks.odds.accuracy:.1%} of {count(looks.odds.heldout_count)} "
+            "real held-out pictures right. It looks at the predicted picture; a picture is decided from the step on "
+            "where its final class keeps more than half of the odds."
+        )
+    if looks.nearest is not None:
+        among = f", among one in {looks.nearest.every} of them" if looks.nearest.every > 1 else ""
+        told.append(f"The nearest training picture of a clicked one is found by its pixels{among}.")
+    elif looks.has_judge and not judges.pictures_are_here(facts):
+        told.append(f"{_why_not(facts)}, so the nearest training pictures are not known.")
+    if told:
+        st.caption(" ".join(told))
+    if not looks.has_judge and key == "scrubber":
+        _no_judge(facts, looks)
+
+
+def _no_judge(facts: SourceFacts, looks: Looks) -> None:
+    """The training of the judge that runs, or how to start it."""
+    work = judges.training(facts)
+    if work is not None and not work.is_done:
+        live_until(lambda: work.is_done, lambda: _trains(work), every_s=LOOK_AGAIN_S)
+        return
+    if work is not None:
+        judges.told(facts)
+        if work.problem is not None and not work.is_cancelled:
+            st.error(sentence(work.problem), icon=":material/error:")
+    if not judges.pictures_are_here(facts):
+        st.caption(f"{_why_not(facts)}, so there is neither a judge of these pictures nor a nearest training picture.")
+    elif not looks.problems:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"No judge of {_data_set(facts)} yet; it tells at which step a picture is decided.")
+            st.button(
+                "Train the judge",
+                key="train-judge",
+                icon=":material/gavel:",
+                on_click=_train,
+                args=(facts,),
+                help="A small classifier, trained once for this data set: about a minute.",
+            )
+
+
+def _train(facts: SourceFacts) -> None:
+    judges.begin_training(facts)
+
+
+def _waits(works: Sequence[Work]) -> None:
+    """Words where it takes long."""
+    if max(time.monotonic() - work.started for work in works) > WORDS_AFTER_S:
+        st.caption("More about these pictures comes in a moment.")
+
+
+def _trains(work: Work) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(work.fraction, text=f"{escaped(work.stage)}; it goes on when you leave this page")
+        st.button("Cancel", key="cancel-judge", icon=":material/close:", on_click=work.cancel)
+
+
+def _data_set(facts: SourceFacts) -> str:
+    return escaped((facts.card.data_title if facts.card else "") or facts.settings.data.name, 60)
+
+
+def _why_not(facts: SourceFacts) -> str:
+    if not facts.fingerprint:
+        return "Nobody knows which pictures this model learned from"
+    return f"{_data_set(facts)} is not on this machine"

@@ -1,0 +1,223 @@
+"""A drawing on the screen: the scrubber with its layers and curves, and what can be taken home."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core.mosaic import mosaic
+from core.runs.film import HELD, PREDICTED, Film
+from core.runs.film_export import animation
+from core.sampling.recipe import exif_with_recipe, npz_with_recipe, png_with_recipe
+from lab.generate.gallery import keep_button
+from lab.generate.generation_analysis import looks_at, tell_looks
+from lab.generate.generation_analysis_service import Nearest, Odds
+from lab.services.model_sources import facts_of
+from lab.services.models import Drawing
+from lab.widgets.scrubber import (
+    Beside,
+    Curve,
+    Layer,
+    frames_that_fit,
+    pack_layers,
+    scrubber,
+    side_by_side,
+    signed_levels,
+    tiled,
+)
+from lab.words import escaped, plain
+
+ENOUGH_FRAMES = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What the browser gets of a drawing, and the network evaluations before each of its frames."""
+
+    payload: bytes
+    steps: tuple[int, ...]
+
+
+def show_drawing(drawing: Drawing, *, key: str, branch: bool = False) -> tuple[Any, tuple[int, ...]]:
+    """(the scrubber's answer, network evaluations before each of its frames). The answer says at which frame a branch
+    was asked for."""
+    for note in drawing.notes:
+        st.caption(f":material/info: {escaped(note, 300)}")
+    facts = facts_of(drawing.recipe.source)
+    looks = looks_at(drawing, facts, key=key)
+    packed = pack_drawing(drawing, looks.odds, looks.nearest, branch=branch)
+    answer = scrubber(packed.payload, key=key)
+    st.caption(
+        "Drag the slider, or click into it and use the arrow keys, Home, End and the space bar. Click a picture to see "
+        "it large. What is predicted early and never changes is easy for the network; what flickers it decides late."
+    )
+    tell_looks(drawing, facts, looks, key=key)
+    return answer, packed.steps
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={Drawing: id, Odds: id, Nearest: id})
+def pack_drawing(
+    drawing: Drawing, odds: Odds | None = None, nearest: Nearest | None = None, *, branch: bool = False
+) -> Packed:
+    """All that is known of a drawing in one, kept for those looked at last: a rerun of the page packs nothing."""
+    order, columns, heads, sides = side_by_side(drawing.labels)
+    frames, size = len(drawing.steps), drawing.noisy_images.shape[3]
+    every = 1  # many large pictures are sent with fewer frames, then with fewer pixels
+    while (most := frames_that_fit(frames, len(order), columns, -(-size // every))) < min(frames, ENOUGH_FRAMES):
+        every *= 2
+    keep = np.unique(np.linspace(0, frames - 1, most).round().astype(int))
+    share = drawing.noise_scale**2 / (drawing.noise_scale**2 + drawing.signal_scale**2)
+    total, size = int(drawing.steps[-1]), -(-size // every)
+    words = [
+        f"step {drawing.steps[index]} of {total} · t = {drawing.timesteps[index]:.0f} · {share[index]:.0%} noise"
+        for index in keep
+    ]
+    names = [plain(drawing.class_names[drawing.labels[place]], 40) for place in order]
+    payload = pack_layers(
+        _layers(drawing, order, keep, every),
+        words,
+        columns=columns,
+        zoom=max(1, round((1000 if columns >= 8 else 340) / (columns * (size + 1)))),
+        heads=[plain(drawing.class_names[label], 40) for label in heads],
+        sides=[plain(drawing.class_names[label], 40) for label in sides],
+        names=names,
+        curves=_curves(drawing, order, keep),
+        odds=None if odds is None else odds.probabilities[keep][:, order],
+        classes=[plain(name, 40) for name in drawing.class_names],
+        asked=[asked_of(drawing, place) for place in order],
+        nearest=None if nearest is None else _beside(drawing, nearest, order, every),
+        branch=branch,
+    )
+    return Packed(payload=payload, steps=tuple(int(drawing.steps[index]) for index in keep))
+
+
+def asked_of(drawing: Drawing, place: int) -> int:
+    """The class that a picture should be: on a walk between classes the nearer of both ends."""
+    recipe = drawing.recipe
+    branched = recipe.branch is not None and recipe.branch.labels
+    if recipe.label_mix and not branched and recipe.label_mix[place] > 0.5:
+        return recipe.to_labels[place]
+    return drawing.labels[place]
+
+
+def _beside(drawing: Drawing, nearest: Nearest, order: list[int], every: int) -> Beside:
+    names = [plain(drawing.class_names[nearest.labels[place]], 40) for place in order]
+    return Beside(
+        pictures=nearest.pictures[order][:, ::every, ::every],
+        titles=[f"Nearest training picture: {name}" for name in names],
+        words=[f"No. {nearest.places[place]:,}, {nearest.in_words(place)}" for place in order],
+    )
+
+
+def animated(drawing: Drawing) -> bytes:
+    """Every step as an animation, made when it is asked for, with the recipe inside."""
+    order, columns, _, _ = side_by_side(drawing.labels)
+    total = int(drawing.steps[-1])
+    words = [f"step {step} of {total} · t = {t:.0f}" for step, t in zip(drawing.steps, drawing.timesteps, strict=True)]
+    film = Film(
+        run_id=drawing.recipe.source,
+        kind="unet",
+        steps=(0,),
+        steps_total=0,
+        timesteps=tuple(float(t) for t in drawing.timesteps),
+        labels=tuple(drawing.labels[place] for place in order),
+        class_names=drawing.class_names,
+        every=1,
+        left_out=0,
+        layers={HELD: drawing.noisy_images[None, :, order], PREDICTED: drawing.predicted_images[None, :, order]},
+    )
+    return animation(film, axis="denoising", words=words, columns=columns, exif=exif_with_recipe(drawing.recipe))
+
+
+def downloads(drawing: Drawing, *, key: str, source_title: str = "") -> None:
+    """PNG, npz and WebP, each with the recipe inside, and the gallery."""
+    order, columns, _, _ = side_by_side(drawing.labels)
+    size = drawing.images.shape[2]
+    picture = mosaic(drawing.images[order], columns=columns, zoom=max(1, min(4, 2048 // (columns * (size + 1)))))
+    png = png_with_recipe(picture, drawing.recipe)
+    with st.container(horizontal=True):
+        title = source_title or drawing.recipe.source
+        keep_button(png, source_title=title, device=drawing.device, key=key)
+        for label, data, name, kind in (
+            ("Picture (PNG)", png, "samples.png", "image/png"),
+            ("Arrays (npz)", npz_with_recipe(drawing.images, drawing.labels, drawing.recipe), "samples.npz", None),
+            ("Animation (WebP)", partial(animated, drawing), "samples.webp", "image/webp"),
+            ("Recipe (JSON)", drawing.recipe.to_json(), "recipe.json", "application/json"),
+        ):
+            st.download_button(label, data, name, kind, icon=":material/download:", key=f"{key}-{name}")
+    st.caption(
+        f"Drawn on {escaped(drawing.device, 60)}. Each file holds the recipe: opened again below, the same "
+        "weights on the same machine give the same pictures."
+    )
+
+
+def _layers(drawing: Drawing, order: list[int], keep: np.ndarray, every: int) -> list[Layer]:
+    def pictures(images: np.ndarray) -> np.ndarray:
+        return images[keep][:, order][:, :, ::every, ::every]
+
+    found = [
+        Layer(
+            name="noisy",
+            title="Held",
+            caption="What the sampler holds at this step",
+            pictures=pictures(drawing.noisy_images),
+        ),
+        Layer(
+            name="clean",
+            title="Predicted",
+            caption="The clean picture it predicts from that",
+            pictures=pictures(drawing.predicted_images),
+        ),
+    ]
+    layers = drawing.layers
+    if layers is None:
+        return found
+    noise = tiled(layers.predicted_noise[keep][:, order].astype(np.float32))
+    found.append(
+        Layer(
+            name="noise",
+            title="Noise",
+            caption="The noise it predicts, channels of the latent side by side",
+            pictures=signed_levels(noise),
+            signed=True,
+            shown=False,
+        )
+    )
+    if layers.guidance_change is not None:
+        change = pictures(layers.guidance_change).astype(np.float32).mean(axis=-1, keepdims=True)
+        found.append(
+            Layer(
+                name="guidance",
+                title="Guidance",
+                caption="What guidance adds (red) and takes away (blue)",
+                pictures=signed_levels(change),
+                signed=True,
+                shown=False,
+            )
+        )
+    return found
+
+
+def _curves(drawing: Drawing, order: list[int], keep: np.ndarray) -> list[Curve]:
+    if drawing.layers is None:
+        return []
+    curves = drawing.layers.curves
+    size = "Root mean square: 1 at both ends, flow dips to 0.7 between; growing beyond is a solver that diverges."
+    return [
+        Curve(title="log-SNR", how="Signal over noise of this step; sampling walks up.", values=curves.log_snr[keep]),
+        Curve(title="Size of latents", how=size, values=curves.latent_norm[keep][:, order]),
+        Curve(
+            title="Guidance",
+            how="How far guidance moves the answer; near 0 it decides nothing more.",
+            values=curves.guidance_strength[keep][:, order],
+        ),
+        Curve(
+            title="Straightness",
+            how="1 is straight to the picture; below, more steps are needed.",
+            values=curves.straightness[keep][:, order],
+        ),
+    ]

@@ -1,0 +1,90 @@
+"""Models of others: added from a zip of one's own computer, or a folder or zip on this machine, and removed again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from core.config.load import typed_path
+from core.model_folders.model_facts import ModelFolderInfo
+from lab.frame.confirm import confirm_for_good
+from lab.frame.problems import problems_shown
+from lab.frame.state import who
+from lab.frame.task_progress import told
+from lab.generate.model_import_service import WHAT, begin_model_import, imported_models, remove_model
+from lab.services import background
+from lab.words import ago, escaped, exactly
+
+
+def add_a_model() -> None:
+    """The form, how one's own import is getting on, how the last one ended, and what was imported so far."""
+    mine = background.own_key(WHAT, who())
+    is_busy = background.find(mine) is not None
+    with st.expander("Models of others", icon=":material/deployed_code:", expanded=is_busy):
+        _show(told(mine, "Importing"))
+        st.markdown(
+            "A folder made by `python -m core export`, or any plain diffusers `DiTPipeline` over a `UNet2DModel`, as "
+            "it is or zipped. Only safetensors weights are read, nothing in it is run, and what is damaged or hostile "
+            "is refused in one sentence."
+        )
+        with st.form("import-model", border=False):
+            left, right = st.columns(2)
+            upload = left.file_uploader("A .zip of your computer", type=("zip",), key="model-file")
+            path = left.text_input(
+                "or a folder or .zip on this machine", key="model-path", max_chars=1000, placeholder="path"
+            )
+            name = right.text_input("Name", key="model-name", max_chars=60, placeholder="optional, as the folder is")
+            data = right.text_input(
+                "Learned from",
+                key="model-data",
+                max_chars=60,
+                placeholder="optional, for plain folders: mnist",
+                help="The data set's name, so that it can be evaluated. Folders made by export say it themselves.",
+            )
+            pressed = st.form_submit_button("Import", icon=":material/upload:")
+        if pressed and upload is None and not path.strip():
+            st.error("Choose a file, or give a path.", icon=":material/error:")
+        elif pressed:
+            with problems_shown():
+                begin_model_import(
+                    source=typed_path(path),
+                    name=name.strip(),
+                    data_set=data.strip(),
+                    imported_by=who(),
+                    upload=(upload.name, upload.getbuffer()) if upload is not None else None,
+                )
+                st.rerun()
+        for info in imported_models():
+            _line(info)
+
+
+def _line(info: ModelFolderInfo) -> None:
+    """One imported model: what it is, whose, and a way to be rid of it."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        data = info.facts.data_title or info.facts.data_set or "unknown pictures"
+        by = f"imported by {escaped(info.owner, 60)}" if info.owner else "put there by hand"
+        when = info.imported_at or info.facts.created_at
+        st.markdown(
+            f"**{escaped(info.title, 60)}** · {escaped(info.name, 60)} · {escaped(data, 60)} · {by}, "
+            f"{escaped(ago(when))}",
+            help=exactly(when) or None,
+        )
+        if st.button("Remove", key=f"model-remove-{info.name}", icon=":material/delete:", type="tertiary"):
+            confirm_for_good(info.owner, "remove", partial(_remove, info.id), what="a model", name=info.title)
+
+
+def _remove(model_id: str) -> None:
+    """And leave it, where it was chosen."""
+    remove_model(model_id)
+    if st.query_params.get("run") == model_id:
+        st.query_params.pop("run", None)
+
+
+def _show(found: ModelFolderInfo | None) -> None:
+    """Choose a model that has just been imported."""
+    if found is None:
+        return
+    st.query_params["run"] = found.id
+    st.toast(f"{escaped(found.title)} is here", icon=":material/check:")
+    st.rerun()

@@ -1,0 +1,62 @@
+"""Imports of models that a screen starts: one at a time, in the background, from an upload or from a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from core.config.schema import project_root
+from core.data.array_files import TemporaryBeside
+from core.model_folders.import_model import delete_model, import_model
+from core.model_folders.model_facts import DEMO, ModelFolderInfo, list_model_folders, models_folder
+from lab.services import background
+from lab.services.background import Tell, Work
+from lab.services.settings import current_settings
+
+WHAT = "import of a model"
+
+
+def begin_model_import(
+    *, source: Path, name: str, data_set: str, imported_by: str, upload: tuple[str, memoryview] | None
+) -> Work:
+    """Start it; what was uploaded (its name, its bytes) goes before `source`. The outcome is a ModelFolderInfo.
+
+    Raises UsageError while another one is read.
+    """
+    kept = (upload[0], bytes(upload[1])) if upload else None
+
+    def task(tell: Tell, cancelled: Callable[[], bool]) -> ModelFolderInfo:
+        tell("checking every file and number", 0.3)
+        folder = models_folder(current_settings())
+
+        def read(path: Path) -> ModelFolderInfo:
+            return import_model(
+                path, models_dir=folder, name=name, data_set=data_set, imported_by=imported_by, cancelled=cancelled
+            )
+
+        if kept is None:
+            return read(source)
+        existed = folder.is_dir()
+        try:
+            with TemporaryBeside(folder / "upload") as temporary:
+                stem = re.sub(r"[^\w.-]+", "-", Path(kept[0]).stem, flags=re.ASCII).strip("-._")[:60] or "model"
+                path = temporary / f"{stem}.zip"
+                path.write_bytes(kept[1])
+                return read(path)
+        finally:
+            if not existed and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    return background.begin_alone(WHAT, imported_by, task, busy="another model is being imported")
+
+
+def imported_models() -> list[ModelFolderInfo]:
+    """Every model folder of this lab but the bundled demo, by name."""
+    demo = (project_root() / DEMO).resolve()
+    return [info for info in list_model_folders(models_folder(current_settings())) if info.path != demo]
+
+
+def remove_model(model_id: str) -> None:
+    """Take an imported model away for good. Raises a LabError in one sentence."""
+    delete_model(models_folder(current_settings()), model_id)

@@ -1,0 +1,173 @@
+"""Decoder: how much noise it survives, and how it treats detail, shifts and single latent numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import streamlit as st
+
+from core.latent.inspection.overview import LatentOverview
+from lab.latents import ceiling_service, decoder_service
+from lab.latents.decoder_service import NoisyStrip, Survived, Traits
+from lab.latents.vae_service import Chosen
+from lab.latents.verdict import pictures_of
+from lab.latents.view_progress import answer
+from lab.latents.views_chart import equivariance_figure, sensitivity_figure, spectrum_figure, survival_figure
+from lab.widgets.scrubber import pack, scrubber
+from lab.widgets.url_selectbox import pick
+from lab.words import count, escaped, plain
+
+SCHEDULES: Mapping[str, str] = {
+    "flow": "flow matching, the straight path",
+    "cosine": "cosine",
+    "linear": "linear",
+    "scaled_linear": "scaled linear",
+    "sigmoid": "sigmoid",
+}
+MOST_MAPS = 4
+
+
+def show(chosen: Chosen, found: LatentOverview) -> None:
+    """Survival first; spectrum, equivariance and sensitivity under it."""
+    _survival(chosen, found)
+    st.divider()
+    _traits(chosen, found)
+
+
+def _survival(chosen: Chosen, about: LatentOverview) -> None:
+    own = chosen.view.run.settings.diffusion.schedule
+    names = {"own": f"{SCHEDULES.get(own, own)} (as the run is set)"}
+    names |= {name: words for name, words in SCHEDULES.items() if name != own}
+    cells = st.columns([2, 3], vertical_alignment="bottom")
+    with cells[0]:
+        schedule = pick("Noise schedule", names, "schedule", help="How noise enters with t: the U-Net must undo it.")
+    known = ceiling_service.judge_is_known(chosen)
+    judged = known
+    if not known:
+        asked = f"judge-{chosen.view.id}"
+        with cells[1]:
+            if st.button("Judge the pictures too", help="Trains a small classifier once for this data set, a minute."):
+                st.session_state[asked] = True
+        judged = bool(st.session_state.get(asked))
+    found: Survived | None = answer(
+        chosen,
+        f"survived-{schedule}-{judged}",
+        lambda tell: decoder_service.survived(chosen, schedule, judged=judged, on_progress=tell),
+        "What the decoder survives",
+    )
+    if found is None:
+        return
+    st.markdown(f"##### {escaped(found.words, 500)}")
+    values, strip = found.survival, found.strip
+    st.plotly_chart(
+        survival_figure(
+            values.t,
+            values.psnr,
+            values.accuracy,
+            strip.log_snr,
+            alone=found.alone,
+            lost=found.lost,
+            chance=found.chance,
+            theme=st.context.theme.type,
+        ),
+        key="survival",
+    )
+    judge = "the share that the judge still names right, and " if values.accuracy else ""
+    st.caption(
+        f"{pictures_of(about, values.num_pictures)} with the same noise at every t: {judge}PSNR against the real "
+        "picture. A wide stretch on the left is good: it is work the U-Net need not do. A curve that falls at once "
+        "means a "
+        "decoder that takes every bit of noise for detail; one that is low from the start, a VAE that keeps nothing "
+        "(which noise decides what: arXiv 2204.00227)."
+    )
+    _strip(strip, found.class_names)
+
+
+def _strip(strip: NoisyStrip, class_names: tuple[str, ...]) -> None:
+    frames = strip.pictures
+    levels = list(zip(strip.t, strip.log_snr, strict=True))[1:]
+    labels = ["no noise", *(f"t = {t:,}, log-SNR {value:.1f}" for t, value in levels)]
+    heads = [plain(class_names[label], 10) for label in strip.labels]
+    scrubber(
+        pack(
+            [frames],
+            labels,
+            columns=frames.shape[1],
+            zoom=max(1, round(900 / (frames.shape[1] * frames.shape[3]))),
+            heads=heads,
+            captions=["The decoder's picture of noisy latents, without a U-Net"],
+            first=int(np.searchsorted(strip.t, strip.t[-1] * 0.4)),
+        ),
+        key="survival-strip",
+    )
+    st.caption("Drag until you cannot name a digit any more: from there on the U-Net has to invent it.")
+
+
+def _traits(chosen: Chosen, about: LatentOverview) -> None:
+    found: Traits | None = answer(
+        chosen, "traits", lambda tell: decoder_service.traits(chosen, tell), "Detail, shifts and single numbers"
+    )
+    if found is None:
+        return
+    st.caption(f"On {pictures_of(about, found.num_pictures)}, always the same.")
+    theme = st.context.theme.type
+    left, right = st.columns(2)
+    with left:
+        st.plotly_chart(
+            spectrum_figure(
+                [
+                    ("latents", found.latents.frequency, found.latents.power),
+                    ("pictures", found.pictures.frequency, found.pictures.power),
+                ],
+                theme=theme,
+            ),
+            key="spectrum",
+        )
+        st.caption(
+            f"{found.latents.high_share:.0%} of the latents' varying energy lies in the upper half of their "
+            f"frequencies, {found.pictures.high_share:.0%} of the pictures' (white noise: "
+            f"{found.latents.flat_share:.0%}). Diffusion makes coarse structure first, "
+            f"so "
+            "latents that fall like pictures suit it; a flat line is as noise is, and hard to learn (radial DCT, arXiv "
+            "2502.14831)."
+        )
+    with right:
+        st.plotly_chart(
+            equivariance_figure(
+                [each.name for each in found.equivariance],
+                [each.error for each in found.equivariance],
+                [each.standard_error for each in found.equivariance],
+                found.equivariance[0].unrelated,
+                theme=theme,
+            ),
+            key="equivariance",
+        )
+        st.caption(
+            f"0 means that a moved picture has just the moved latents. One site is {found.downsample_factor} pixels. "
+            f"Near "
+            "the dotted line the latents of a moved picture are as strange to it as another picture's, and the U-Net "
+            "must "
+            "learn every position anew (arXiv 2502.09509)."
+        )
+    _sensitivity(found)
+
+
+def _sensitivity(found: Traits) -> None:
+    measured = found.sensitivity
+    channels = measured.norms.numpy()
+    maps = np.concatenate([measured.by_site.numpy()[None], channels[:MOST_MAPS]])
+    names = ["all channels", *(f"channel {place + 1}" for place in range(len(maps) - 1))]
+    step = measured.stride
+    st.plotly_chart(sensitivity_figure(maps[:, ::step, ::step], names, theme=st.context.theme.type), key="sensitivity")
+    by_channel = measured.by_channel.numpy()
+    strongest, weakest = int(by_channel.argmax()), int(by_channel.argmin())
+    more = f" The first {MOST_MAPS} of {len(channels)} channels." if len(channels) > MOST_MAPS else ""
+    st.caption(
+        f"Norm of the decoder's Jacobian at each latent, in grey levels (root of the sum over pixels), over "
+        f"{count(measured.num_pictures)} pictures. Channel {strongest + 1} moves the picture most "
+        f"({by_channel[strongest]:.0f}), channel {weakest + 1} least ({by_channel[weakest]:.0f}): an error of the "
+        f"U-Net "
+        f"costs as much there. A channel near 0 is one the decoder ignores; all near 0, a collapsed VAE (arXiv "
+        f"1711.08014).{more}"
+    )

@@ -1,0 +1,69 @@
+"""Answers about a VAE that cost work: computed once, kept in memory for all sessions, within a bound."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import streamlit as st
+
+from core.latent.inspection.vae_source import held_out
+from lab.latents import vae_service
+from lab.latents.vae_service import Chosen, Progress
+
+if TYPE_CHECKING:
+    from core.latent.inspection.opened_vae import LatentStudy
+
+MOST_KEPT_BYTES = 128 * 2**20
+
+Found = TypeVar("Found")
+_lock = threading.Lock()
+
+
+def study_of(chosen: Chosen, on_progress: Progress | None = None) -> LatentStudy:
+    """The opened VAE with its held-out posterior. Raises a LabError."""
+    return vae_service.study(chosen.view.id, chosen.step, chosen.weights, on_progress=on_progress)
+
+
+def indices_of(total: int, count: int) -> np.ndarray:
+    """At most `count` of `total` pictures, always the same."""
+    chosen = held_out(total, count)
+    return np.arange(total) if chosen is None else chosen
+
+
+def once(
+    key: tuple[Any, ...], make: Callable[[], Found], again_if: Callable[[Found], bool] = lambda found: False
+) -> Found:
+    """What was made for that key, or made now; the newest 128 MiB are kept, for all sessions together."""
+    kept = _kept()
+    with _lock:
+        if key in kept and not again_if(kept[key][0]):
+            kept.move_to_end(key)
+            return kept[key][0]  # type: ignore[no-any-return]
+    found = make()
+    with _lock:
+        kept[key] = (found, _bytes_of(found))
+        while len(kept) > 1 and sum(size for _, size in kept.values()) > MOST_KEPT_BYTES:
+            kept.popitem(last=False)
+    return found
+
+
+def _bytes_of(found: object) -> int:
+    """Memory of the arrays in it, however deep; every answer counts for something."""
+    if isinstance(found, np.ndarray):
+        return found.nbytes
+    if isinstance(found, Sequence) and not isinstance(found, str):
+        return sum(_bytes_of(each) for each in found)
+    if is_dataclass(found) and not isinstance(found, type):
+        return 1000 + sum(_bytes_of(getattr(found, each.name)) for each in fields(found))
+    return 100
+
+
+@st.cache_resource(show_spinner=False)
+def _kept() -> OrderedDict[tuple[Any, ...], tuple[Any, int]]:
+    """Answers of all sessions; not st.cache_data, which cannot hold a function for progress."""
+    return OrderedDict()

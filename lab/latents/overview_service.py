@@ -1,0 +1,182 @@
+"""What the Latents page opens with: a hundred pictures at once, a thousand and then all of them while one reads.
+
+The hundred need no PyTorch. The rest is measured in a process of its own, which goes on when the page is left and is
+shared by everybody who looks; what it keeps in the cache opens at once the next time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import streamlit as st
+
+from core.errors import LabError
+from core.jobs.worker import place
+from core.latent.inspection.overview import LatentOverview, read_overview
+from core.latent.inspection.vae_source import FEW, FIRST, MOST, LatentSubject
+from lab.latents import vae_service
+from lab.latents.vae_service import Chosen, Progress
+from lab.services import background
+from lab.services.background import Tell, Work
+from lab.services.child import run_child
+
+MOST_OVERVIEWS = 12
+
+
+def best_known(chosen: Chosen) -> LatentOverview | None:
+    """The overview over the most pictures that is at hand; None before the first look. Raises a LabError."""
+    for limit in (MOST, FEW):
+        found = kept_overview(chosen, limit)
+        if found is not None:
+            return found
+    return _overviews().get(_key(chosen, _about(chosen, FIRST)))
+
+
+def kept_overview(chosen: Chosen, limit: int) -> LatentOverview | None:
+    """What was measured before over that many pictures and is kept on disk, or None. Raises a LabError."""
+    about = _about(chosen, limit)
+    kept, key = _overviews(), _key(chosen, about)
+    if key not in kept:
+        found = read_overview(about, place(about.run, "cache"))
+        if found is None:
+            return None
+        _keep(key, found)
+        return found
+    return kept[key]
+
+
+def is_whole(chosen: Chosen, found: LatentOverview) -> bool:
+    """Whether it is of all held-out pictures, at most 10,000."""
+    return len(found.labels) == total(chosen)
+
+
+def total(chosen: Chosen) -> int:
+    """How many pictures are measured in the end."""
+    return len(_about(chosen, MOST).labels)
+
+
+def begin_first_look(chosen: Chosen) -> Work:
+    """The first hundred pictures, without PyTorch. The result is None for networks too large for that."""
+    about = _about(chosen, FIRST)
+
+    def make(progress: Progress) -> LatentOverview | None:
+        from core.latent.inspection.first_look import first_look
+
+        progress(f"encoding and decoding {len(about.labels)} pictures", 0.0)
+        found = first_look(about)
+        if found is not None:
+            _keep(_key(chosen, about), found)
+        return found
+
+    return vae_service.begin(chosen, "first-look", make)
+
+
+def rest(chosen: Chosen) -> Work:
+    """The work that measures all pictures: begun at the first question, and found again, done or not."""
+    about = _about(chosen, MOST)
+    key = f"latents-rest-{about.key}"
+    words = ["latents", str(about.run.folder), "--weights", about.weights, "--json", "--progress"]
+    if about.run.info.kind != "unet":
+        words += ["--step", str(about.step)]
+
+    def task(tell: Tell, cancelled: Callable[[], bool]) -> None:
+        tell("Waiting for another VAE to be measured", 0.0)
+        with _line().turn(key, cancelled):
+            tell("Loading PyTorch and the VAE", 0.0)
+            problem = run_child(words, tell, cancelled, polite=True)
+        if problem:
+            raise LabError(problem)
+
+    return background.find(key) or background.begin(key, task)
+
+
+def measure_again(work: Work) -> None:
+    """Forget how it ended, so that the next question begins it anew."""
+    background.forget(work)
+
+
+def make_few(chosen: Sequence[Chosen], progress: Progress) -> list[LatentOverview]:
+    """Of each of several VAEs the first thousand pictures, the same for every VAE of a data set."""
+    return [kept_overview(each, FEW) or _make(each, FEW, progress) for each in chosen]
+
+
+def begin_few(chosen: Sequence[Chosen]) -> Work:
+    """`make_few` in the background."""
+    return vae_service.begin(chosen[0], few_name(chosen), lambda progress: make_few(chosen, progress))
+
+
+def find_few(chosen: Sequence[Chosen]) -> Work | None:
+    """That work while it runs."""
+    return vae_service.running(chosen[0], few_name(chosen))
+
+
+def few_name(chosen: Sequence[Chosen]) -> str:
+    """Of that work."""
+    return "few-" + "+".join(_about(each, FEW).key for each in chosen)
+
+
+def _make(chosen: Chosen, limit: int, progress: Progress) -> LatentOverview:
+    opened = vae_service.study(chosen.view.id, chosen.step, chosen.weights, limit=limit, on_progress=progress)
+    from core.latent.inspection.quality import make_overview
+
+    about = _about(chosen, limit)
+    found = make_overview(about, opened, place(about.run, "cache"), progress=progress)
+    _keep(_key(chosen, about), found)
+    return found
+
+
+def _about(chosen: Chosen, limit: int) -> LatentSubject:
+    return vae_service.subject(chosen.view.id, chosen.step, chosen.weights, limit)
+
+
+def _key(chosen: Chosen, about: LatentSubject) -> tuple[str, str, str]:
+    return (chosen.view.id, about.key, about.weights)
+
+
+def _keep(key: tuple[str, str, str], found: LatentOverview) -> None:
+    kept = _overviews()
+    kept[key] = found
+    while len(kept) > MOST_OVERVIEWS:
+        kept.pop(next(iter(kept)), None)
+
+
+class Line:
+    """One at a time, and of those who wait the last that came: whoever leafs through VAEs looks at the last one."""
+
+    def __init__(self) -> None:
+        self._waiting: list[str] = []
+        self._at_work = ""
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def turn(self, key: str, cancelled: Callable[[], bool]) -> Iterator[None]:
+        """Until it is the turn of `key`. Raises a LabError when it is cancelled before."""
+        with self._changed:
+            self._waiting.append(key)
+            while self._at_work or self._waiting[-1] != key:
+                self._changed.wait(0.2)
+                if cancelled():
+                    self._waiting.remove(key)
+                    raise LabError("it was cancelled")
+            self._waiting.remove(key)
+            self._at_work = key
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._at_work = ""
+                self._changed.notify_all()
+
+
+@st.cache_resource(show_spinner=False)
+def _line() -> Line:
+    """Of this server."""
+    return Line()
+
+
+@st.cache_resource(show_spinner=False)
+def _overviews() -> dict[tuple[str, str, str], LatentOverview]:
+    """Overviews looked at last; large arrays of kept ones are memory-mapped."""
+    return {}

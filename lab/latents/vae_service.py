@@ -1,0 +1,187 @@
+"""VAEs opened for a look inside, shared by all sessions. PyTorch is imported inside the functions."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.errors import LabError
+from core.jobs.worker import place
+from core.latent.inspection.vae_source import MOST, LatentSubject, Scaling, Weights, codec_of, find_subject
+from core.runs.listing import list_checkpoints
+from lab.services import background
+from lab.services.background import Tell, Work
+from lab.services.runs import RunView, children, list_views, open_store
+from lab.words import plain
+
+if TYPE_CHECKING:
+    from core.latent.inspection.opened_vae import LatentStudy
+
+Progress = Callable[[str, float], None]
+MOST_OPEN = 4
+SHOWN = 2_000  # held-out pictures that the map and the decoder draw from: encoded in a moment
+MOST_CHILDREN = 3
+_ONE_AT_A_TIME = threading.Lock()  # two visitors of a VAE encode its pictures once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What the screen looks at. step: None for a U-Net run, whose copy of its VAE is one. name: as the link has it."""
+
+    view: RunView
+    step: int | None
+    weights: Weights
+
+    @property
+    def name(self) -> str:
+        """'500', '500-raw' or '' for a U-Net run's copy."""
+        if self.step is None:
+            return ""
+        return str(self.step) if self.weights == "ema" else f"{self.step}-raw"
+
+    @property
+    def title(self) -> str:
+        """The run and the checkpoint, not escaped."""
+        if self.step is None:
+            return f"the VAE inside {self.view.title}"
+        return f"{self.view.title}, step {self.step:,}" + ("" if self.weights == "ema" else ", raw")
+
+
+def choices_of(view: RunView) -> list[Chosen]:
+    """Every VAE that a run holds: its checkpoints, newest first and averaged weights before raw ones, or its copy."""
+    if view.run.info.kind == "unet":
+        return [Chosen(view=view, step=None, weights="ema")]
+    steps = [info.step for info in list_checkpoints(view.run)][::-1]
+    kinds: tuple[Weights, ...] = ("ema", "raw")
+    return [Chosen(view=view, step=step, weights=weights) for weights in kinds for step in steps]
+
+
+def runs_with_a_vae() -> list[RunView]:
+    """VAE runs with a checkpoint, then U-Net runs with their own copy of a VAE, newest first each."""
+    views = list_views()
+    encoders = [view for view in views if view.run.info.kind == "vae" and list_checkpoints(view.run)]
+    copies = [view for view in views if view.run.info.kind == "unet" and (view.run.vae_dir / "codec.json").is_file()]
+    return [*encoders, *copies]
+
+
+def subject(run_id: str, step: int | None, weights: Weights = "ema", limit: int = MOST) -> LatentSubject:
+    """The VAE and its held-out pictures, without PyTorch; found again when the run's files changed.
+
+    Raises a LabError.
+    """
+    run = open_store().get(run_id)
+    if run.info.kind == "unet":
+        files = [run.vae_dir / "codec.json"]
+    else:
+        files = [info.path / "manifest.json" for info in list_checkpoints(run) if step in (None, info.step)][-1:]
+    return _subject(
+        run_id, step, weights, limit, tuple(_changed(path) for path in (run.config_path, run.data_path, *files))
+    )
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _subject(run_id: str, step: int | None, weights: Weights, limit: int, changed: tuple[int, ...]) -> LatentSubject:
+    run = open_store().get(run_id)
+    return find_subject(
+        run, step=step, weights=weights, data_dir=place(run, "data"), cache_dir=place(run, "cache"), limit=limit
+    )
+
+
+def study(
+    run_id: str,
+    step: int | None = None,
+    weights: Weights = "ema",
+    *,
+    limit: int = SHOWN,
+    on_progress: Progress | None = None,
+) -> LatentStudy:
+    """The VAE with its weights and the posterior of at most `limit` held-out pictures; encoded at the first time.
+
+    At most four are kept in memory, for all sessions together. Raises a LabError in one sentence.
+    """
+    if on_progress:
+        on_progress("loading PyTorch and the VAE", 0.0)
+    from core.latent.inspection.opened_vae import open_subject
+
+    with _ONE_AT_A_TIME:
+        about = subject(run_id, step, weights, limit)
+        kept = _studies()
+        found = kept.pop((run_id, about.key, about.weights), None)
+        if found is None:
+            device = about.run.settings.machine.device
+            found = open_subject(about, device=device, cache_dir=place(about.run, "cache"), progress=on_progress)
+        kept[run_id, about.key, about.weights] = found
+        while len(kept) > MOST_OPEN:
+            del kept[next(iter(kept))]
+        return found
+
+
+def begin(chosen: Chosen, name: str, make: Callable[[Progress], Any]) -> Work:
+    """`make(progress)` in the background, for everybody who asks the same of this VAE; `name` says what is made."""
+
+    def task(tell: Tell, cancelled: Callable[[], bool]) -> Any:
+        def progress(stage: str, fraction: float) -> None:
+            if cancelled():
+                raise LabError("it was cancelled")
+            tell(stage, fraction)
+
+        return make(progress)
+
+    return background.begin(_work_key(chosen, name), task)
+
+
+def running(chosen: Chosen, name: str) -> Work | None:
+    """The work on this VAE that was begun under a name that starts so and is not done."""
+    return background.running(_work_key(chosen, name))
+
+
+def stopped(chosen: Chosen, name: str) -> Work | None:
+    """The work of that very name that somebody stopped, until it is forgotten."""
+    work = background.find(_work_key(chosen, name))
+    return work if work is not None and work.is_cancelled else None
+
+
+def forget(work: Work) -> None:
+    """What was stopped may begin again."""
+    background.forget(work)
+
+
+def _work_key(chosen: Chosen, name: str) -> str:
+    return f"latents-{'-'.join(name_of(chosen))}-{name}"
+
+
+def name_of(chosen: Chosen) -> tuple[str, ...]:
+    """Names a VAE by its weights, so that nothing is shown of a checkpoint that was replaced."""
+    about = subject(chosen.view.id, chosen.step, chosen.weights)
+    return (chosen.view.id, about.key, chosen.weights)
+
+
+def scalings_of_children(about: LatentSubject) -> list[tuple[str, Scaling]]:
+    """(title, (shift, scale)) of at most three U-Net runs that diffuse in the latents of these very weights."""
+    found: list[tuple[str, Scaling]] = []
+    for view in children(about.run.id):
+        if view.run.info.kind == "unet" and len(found) < MOST_CHILDREN:
+            with contextlib.suppress(LabError):
+                vae_hash, scaling = codec_of(view.run)
+                if vae_hash == about.vae_hash:
+                    found.append((plain(view.title, 30), scaling))
+    return found
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@st.cache_resource(show_spinner=False)
+def _studies() -> dict[tuple[str, str, str], LatentStudy]:
+    """Open studies, the one used last at the end; not st.cache_data, which cannot hold a function for progress."""
+    return {}

@@ -1,0 +1,65 @@
+"""Start again from a checkpoint: the form for a child run, with a name and changed settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.config.load import get_value
+from core.config.schema import field_rows
+from core.runs.store import MAX_NAME_LENGTH
+from lab.frame.problems import problems_shown
+from lab.frame.state import go_to, who
+from lab.runs.run_window import close_window
+from lab.services import run_actions, runs
+from lab.widgets.config_form import changed_settings, setting_widget
+from lab.words import count, escaped
+
+FIXED = frozenset({"seed", "data", "vae", "unet", "evaluation"})  # what it learned so far depends on these
+FREQUENT = ("steps", "learning_rate", "lr_schedule")
+
+
+def branch_window(run_id: str, step: int) -> None:
+    """The form, in a window."""
+    st.dialog(f"Restart from step {count(step)}", width="large", on_dismiss=close_window)(_form)(run_id, step)
+
+
+def _form(run_id: str, step: int) -> None:
+    with problems_shown():
+        view = runs.view_of(run_id)
+        base, kind = view.run.settings, view.run.info.kind
+        section = "train_vae" if kind == "vae" else "train_unet"
+        other = "train_unet" if kind == "vae" else "train_vae"
+        st.markdown(
+            f"A new run of yours goes on from step {count(step)} of **{escaped(view.title)}**, which stays as it is. "
+            "Data and networks are the same; how it goes on can be changed."
+        )
+        key = f"branch-{run_id}-{step}"
+        name = st.text_input(
+            "Name",
+            f"{view.title}, from step {count(step)}"[:MAX_NAME_LENGTH],
+            max_chars=MAX_NAME_LENGTH,
+            key=f"{key}/name",
+        )
+        changes: dict[str, Any] = {}
+        rows = dict(field_rows())
+        names = [f"{section}.{setting}" for setting in FREQUENT]
+        for cell, setting in zip(st.columns(len(names)), names, strict=True):
+            default = get_value(base, setting)
+            with cell:
+                value = setting_widget(setting, rows[setting], default, key=f"{key}/{setting}")
+            if value != default:
+                changes[setting] = value
+        hidden = FIXED | {other} | ({"diffusion", "sampling"} if kind == "vae" else set())
+        changes |= changed_settings(base, key=key, hidden=hidden, skip=names)
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            if st.button("Cancel", key=f"{key}/no"):
+                close_window()
+                st.rerun()
+            agreed = st.button("Start the branch", type="primary", icon=":material/call_split:", key=f"{key}/yes")
+        if agreed:
+            with st.spinner("Copying the checkpoint", show_time=True):
+                made = run_actions.branch(run_id, step, by=who(), name=name or "", overrides=changes)
+            close_window()
+            go_to("runs", made)

@@ -1,0 +1,166 @@
+"""The curves of one run: loss large, learning rate and gradient norm small; the zoom survives every refresh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.errors import LabError
+from core.training.learning_rate import learning_rate_at
+from lab.frame.problems import problems_shown
+from lab.services import runs
+from lab.services.runs import RunView
+from lab.widgets.curve_controls import Look, axes_of, curve_controls, zoomable_chart
+from lab.widgets.curves import Curve, Mark, axis_end, curve_figure, missing_values, spans_decades
+from lab.widgets.palette import Ink, palette
+from lab.words import count
+
+PLANNED_POINTS = 200
+MOST_RESUMES = 30
+Columns = Mapping[str, np.ndarray]
+
+
+def run_curves(run_id: str) -> None:
+    """Draw them; to be called inside a fragment. A box drawn over any of the charts zooms all of them.
+
+    Of a run that branched from another, the other's curve up to that step is drawn fainter.
+    """
+    with problems_shown():
+        view = runs.view_of(run_id)
+        columns = runs.curves(view.run)
+        if "loss" not in columns:
+            if view.is_active:
+                st.caption("The curves appear with the first logged steps.")
+            return
+        before = runs.before_branch(view.run)
+        parts = [part for part in (before, columns) if part]
+        losses = np.concatenate([part["loss"] for part in parts if "loss" in part])
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            look = curve_controls(view.id, log_y=spans_decades(losses), axes=axes_of(*parts))
+            st.download_button(
+                "CSV",
+                lambda: runs.as_csv(view.run),
+                f"{view.id}.csv",
+                "text/csv",
+                icon=":material/download:",
+                type="tertiary",
+                on_click="ignore",
+                key=f"csv-{view.id}",
+                help="Every logged line",
+            )
+        zoomable_chart(loss_figure(view, columns, before, look), look, "loss")
+        cells = st.columns(2)
+        with cells[0]:
+            if "learning_rate" in columns:
+                zoomable_chart(learning_rate_figure(view, columns, before, look), look, "learning_rate")
+        with cells[1]:
+            if "grad_norm" in columns:
+                zoomable_chart(gradient_figure(view, columns, before, look), look, "grad_norm")
+        st.caption("Draw a box over a curve to zoom in; the zoom stays while new steps arrive.")
+
+
+def loss_figure(view: RunView, columns: Columns, before: Columns, look: Look) -> go.Figure:
+    """Training and held-out loss, with marks where it branched, was resumed, or was no number."""
+    colors = palette(st.context.theme.type)
+    lines = _lines("loss", "training", colors.training, columns, before, look, smooth=True)
+    lines += _lines("val_loss", "held out", colors.held_out, columns, before, look, smooth=True, markers=True)
+    x = look.positions(columns)
+    happened = [(step, "resumed") for step in runs.resumed_at(view.run)[-MOST_RESUMES:]]
+    if view.run.info.branched_from:
+        step = view.run.info.branched_step
+        happened.append((step, f"branched at step {count(step)}"))
+    steps, places = columns["step"], x
+    if before:
+        steps, places = (np.concatenate(pair) for pair in ((before["step"], steps), (look.positions(before), x)))
+    marks = [Mark(x=float(np.interp(step, steps, places)), ink=colors.event, text=text) for step, text in happened]
+    return curve_figure(
+        lines,
+        title="Loss, lower is better",
+        y_title="loss",
+        x_total=axis_end(float(np.nanmax(x, initial=0.0)), _x_total(view, columns, look)),
+        x_range=look.zoom,
+        log_y=look.log_y,
+        marks=[*marks, *missing_values(x, columns["loss"], colors.trouble)],
+        axis=look.axis,
+        smoothing=look.smoothing,
+    )
+
+
+def learning_rate_figure(view: RunView, columns: Columns, before: Columns, look: Look) -> go.Figure:
+    """The learning rate so far, and as the settings plan it."""
+    colors = palette(st.context.theme.type)
+    lines = _lines("learning_rate", "so far", colors.training, columns, before, look)
+    planned = _planned(view, columns, look) if view.state != "finished" else None
+    if planned is not None:
+        lines.insert(0, Curve(name="planned", ink=colors.event, x=planned[0], y=planned[1], dashed=True))
+    return _small_figure("Learning rate", lines, view, columns, look)
+
+
+def gradient_figure(view: RunView, columns: Columns, before: Columns, look: Look) -> go.Figure:
+    """The norm of the gradient, before it was clipped."""
+    ink = palette(st.context.theme.type).training
+    lines = _lines("grad_norm", "Gradient norm", ink, columns, before, look, smooth=True)
+    return _small_figure("Gradient norm before clipping", lines, view, columns, look)
+
+
+def _small_figure(title: str, lines: list[Curve], view: RunView, columns: Columns, look: Look) -> go.Figure:
+    return curve_figure(
+        lines,
+        title=title,
+        y_title="",
+        x_total=_x_total(view, columns, look),
+        x_range=look.zoom,
+        height=200,
+        axis=look.axis,
+        smoothing=look.smoothing,
+    )
+
+
+def _lines(
+    key: str,
+    name: str,
+    ink: Ink,
+    columns: Columns,
+    before: Columns,
+    look: Look,
+    *,
+    smooth: bool = False,
+    markers: bool = False,
+) -> list[Curve]:
+    """The run's line, and before it the part of the run that it branched from."""
+    found = []
+    for part, faint in ((before, True), (columns, False)):
+        if key in part:
+            x, y = look.positions(part), part[key]
+            if markers:
+                known = np.isfinite(y)
+                x, y = x[known], y[known]
+            found.append(Curve(name=name, ink=ink, x=x, y=y, smooth=smooth, markers=markers, faint=faint))
+    return found
+
+
+def _x_total(view: RunView, columns: Columns, look: Look) -> float:
+    """Where the whole run will end on the axis, as far as that can be told."""
+    steps, last = columns["step"], float(np.nanmax(look.positions(columns), initial=0.0))
+    if look.axis.key == "step":
+        return max(float(view.status.steps_total), last)
+    if look.axis.key == "images_seen":
+        return max(last, last * view.status.steps_total / steps[-1] if steps[-1] > 0 else last)
+    return last + (view.status.eta_s or 0.0) / look.axis.unit if view.is_active else last
+
+
+def _planned(view: RunView, columns: Columns, look: Look) -> tuple[np.ndarray, np.ndarray] | None:
+    """The learning rate of the whole run by its settings; None when they cannot be read, or over hours."""
+    total = view.status.steps_total
+    if look.axis.key == "elapsed_s" or total < 2 or columns["step"][-1] <= 0:
+        return None
+    try:
+        settings = view.run.train_settings
+    except LabError:
+        return None
+    steps = np.unique(np.linspace(1, total, PLANNED_POINTS).round())
+    rates = np.array([learning_rate_at(int(step) - 1, settings) for step in steps])
+    return steps * (look.positions(columns)[-1] / columns["step"][-1]), rates

@@ -1,0 +1,162 @@
+"""The Samplers view: which sampler, in how many steps, is good enough? Comparisons of a trained run, old and new."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.comparison.comparison_results import Comparison, finding
+from core.errors import LabError, RunNotFound
+from lab.frame.confirm import confirm_if_not_mine
+from lab.frame.problems import problems_shown
+from lab.frame.state import page_file, selected_run, who
+from lab.schedulers import comparison_service
+from lab.schedulers.comparison_form import comparison_form
+from lab.schedulers.comparison_matrix import comparison_matrix
+from lab.schedulers.comparison_service import Listed
+from lab.services import run_actions
+from lab.services.runs import RunView, trained_unets
+from lab.widgets.run_card import headline, progress
+from lab.widgets.url_selectbox import pick, pick_model
+from lab.words import ago, escaped, plain, sentence
+
+CHOSEN = "comparison"
+TICK_S = 2.0
+
+
+def sampler_comparison() -> None:
+    """Choose a run, see what was compared on it, start another comparison."""
+    st.markdown(
+        "Which sampler, in how few steps, draws as well as the slow one? Every cell has the same classes and the same "
+        "noise, so only what you compare differs."
+    )
+    views = trained_unets()
+    if not views:
+        st.markdown("No trained U-Net yet, and samplers are compared with one.")
+        st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
+        return
+    left, right = st.columns([2, 3])
+    with left:
+        linked = selected_run()
+        view = pick_model(views)
+        if view.id != linked:  # the comparison in the link belongs to the other model
+            st.query_params.pop(CHOSEN, None)
+    listed = comparison_service.of_run(view.run)
+    with right:
+        chosen = _choose_comparison(listed)
+    if chosen is not None:
+        with problems_shown():
+            _shown(view, chosen)
+    with st.expander("New comparison", icon=":material/add:", expanded=chosen is None, key="new-comparison"):
+        started = comparison_form(view.run)
+    if started:
+        st.query_params[CHOSEN] = started
+        st.rerun()
+
+
+def _choose_comparison(listed: list[Listed]) -> Listed | None:
+    """The comparison that the link names, else the newest; the URL remembers it."""
+    if not listed:
+        return None
+    by_id = {each.id: each for each in listed}
+    names = {each.id: _name(each) for each in listed}
+    wanted = st.query_params.get(CHOSEN, "")
+    if wanted and wanted not in by_id:
+        st.warning(f"Comparison {escaped(wanted)} is not kept with this model. Showing another.")
+    return by_id[pick(f"Comparison ({len(listed)})" if len(listed) > 1 else "Comparison", names, CHOSEN)]
+
+
+def _name(listed: Listed) -> str:
+    if listed.job is None:
+        return plain(f"{listed.id} · its job was deleted, its results are kept")
+    job = listed.job
+    state = f"{job.state} {job.progress:.0%}" if job.is_active else job.state
+    return plain(f"{job.title} · {state} · {job.run.info.owner} · {ago(job.run.info.created_at)}")
+
+
+def _shown(view: RunView, chosen: Listed) -> None:
+    """What can be done with it, how far it is, and what it found; alive while it draws."""
+    _actions(view, chosen)
+    state = chosen.job.state if chosen.job else ""
+    live = chosen.is_active
+    st.fragment(_live, run_every=TICK_S if live else None)(view, chosen.id, state)
+
+
+def _live(view: RunView, comparison_id: str, known_state: str) -> None:
+    """State and result; draws the whole page again when the state is another one, as the buttons follow it."""
+    with problems_shown():
+        chosen = next((each for each in comparison_service.of_run(view.run) if each.id == comparison_id), None)
+        if chosen is None or (chosen.job.state if chosen.job else "") != known_state:
+            st.rerun()
+        if chosen.job is not None and chosen.job.state != "finished":
+            headline(chosen.job)
+            if chosen.job.state != "queued":
+                progress(chosen.job)
+        try:
+            found = comparison_service.read(view.run, comparison_id)
+        except RunNotFound:
+            if not chosen.is_active:
+                st.markdown("It ended before it drew anything.")
+            return
+        _result(found)
+
+
+def _result(found: Comparison) -> None:
+    words = finding(found)
+    if words:
+        st.markdown(f"##### {escaped(words, 500)}")
+    if not found.drawn and found.reference is None:
+        st.caption("The first cell appears when it is drawn; the reference comes before it, and takes the longest.")
+    comparison_matrix(found)
+
+
+def _actions(view: RunView, chosen: Listed) -> None:
+    """Stop or resume, download, delete."""
+    job = chosen.job
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        if job is not None and job.is_active and job.state != "stopping":
+            if st.button("Cancel", icon=":material/stop:", help="Stops it; cells that are finished are kept"):
+                confirm_if_not_mine(chosen.owner, "stop", lambda: _stop(chosen), what="a comparison of")
+        elif (
+            job is not None
+            and job.state in ("stopped", "failed", "interrupted")
+            and st.button(
+                "Resume", type="primary", icon=":material/play_arrow:", help="Finished cells are not repeated"
+            )
+        ):
+            confirm_if_not_mine(chosen.owner, "resume", lambda: _resume(chosen), what="a comparison of")
+        if chosen.kept:
+            _download(view, chosen)
+        if not chosen.is_active:
+            with st.popover("", icon=":material/more_vert:", help="Delete"):
+                st.markdown("Pictures and figures of this comparison are removed for good.")
+                if st.button("Delete for good", icon=":material/delete:", type="primary", key="delete-comparison"):
+                    confirm_if_not_mine(chosen.owner, "delete", lambda: _delete(view, chosen), what="a comparison of")
+
+
+def _download(view: RunView, chosen: Listed) -> None:
+    try:
+        found = comparison_service.read(view.run, chosen.id)
+    except LabError as error:
+        st.caption(sentence(error))
+        return
+    if found.results:
+        data = comparison_service.as_csv(found)
+        st.download_button("CSV", data, f"{chosen.id}.csv", "text/csv", icon=":material/download:", on_click="ignore")
+
+
+def _stop(chosen: Listed) -> None:
+    run_actions.stop(chosen.id, who())
+    st.toast("Asked it to stop; finished cells are kept")
+    st.rerun()
+
+
+def _resume(chosen: Listed) -> None:
+    run_actions.resume(chosen.id, who())
+    st.toast("Queued: it goes on with the cells that are missing")
+    st.rerun()
+
+
+def _delete(view: RunView, chosen: Listed) -> None:
+    comparison_service.delete(view.run, chosen, who())
+    st.query_params.pop(CHOSEN, None)
+    st.rerun()

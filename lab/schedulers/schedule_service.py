@@ -1,0 +1,149 @@
+"""Schedules for a screen: tables, visited timesteps, what scaling does. PyTorch is imported inside the functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import streamlit as st
+
+from core.config.compatibility import offered_samplers, pair_problem
+from core.config.schema import DiffusionSettings
+from core.errors import LabError
+from lab.services.runs import RunView, open_store, trained_unets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One schedule to look at. label: for people. is_flow: its path is straight, and betas mean nothing."""
+
+    label: str
+    schedule: str
+    num_train_timesteps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+    rescale_betas_zero_snr: bool = False
+
+    @property
+    def is_flow(self) -> bool:
+        """True for flow matching."""
+        return self.schedule == "flow"
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no such schedule, in one sentence, or None."""
+        return pair_problem(
+            schedule=self.schedule,
+            prediction_type="flow" if self.is_flow else "v_prediction",
+            rescale_betas_zero_snr=self.rescale_betas_zero_snr,
+            beta_start=self.beta_start,
+            beta_end=self.beta_end,
+        )
+
+
+def spec_of_run(view: RunView) -> Spec:
+    """The schedule a run trains with. Raises LabError when its settings cannot be read."""
+    diffusion = view.run.settings.diffusion
+    return Spec(
+        label=f"{diffusion.schedule}, {view.title}",
+        schedule=diffusion.schedule,
+        num_train_timesteps=diffusion.num_train_timesteps,
+        beta_start=diffusion.beta_start,
+        beta_end=diffusion.beta_end,
+        rescale_betas_zero_snr=diffusion.rescale_betas_zero_snr,
+    )
+
+
+def readable_unets() -> list[RunView]:
+    """Trained U-Net runs whose settings can be read, newest first."""
+    found = []
+    for view in trained_unets():
+        try:
+            spec_of_run(view)
+        except LabError:
+            continue
+        found.append(view)
+    return found
+
+
+def _schedule(spec: Spec):  # type: ignore[no-untyped-def]
+    from core.diffusion.schedule import build_schedule
+
+    return build_schedule(
+        DiffusionSettings.model_validate(
+            {
+                "num_train_timesteps": spec.num_train_timesteps,
+                "schedule": spec.schedule,
+                "beta_start": spec.beta_start,
+                "beta_end": spec.beta_end,
+                "rescale_betas_zero_snr": spec.rescale_betas_zero_snr,
+                "prediction_type": "flow" if spec.is_flow else "v_prediction",
+            }
+        )
+    )
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def table(spec: Spec) -> dict[str, np.ndarray]:
+    """Every quantity over t, see `core.diffusion.quantities.schedule_table`."""
+    from core.diffusion.quantities import schedule_table
+
+    return schedule_table(_schedule(spec))
+
+
+def quantities():  # type: ignore[no-untyped-def]
+    """The quantities by key, with formula and source."""
+    from core.diffusion.quantities import QUANTITIES
+
+    return QUANTITIES
+
+
+def leak_limit() -> float:
+    """√alpha_bar_T above which a schedule is said to leak."""
+    from core.diffusion.quantities import LEAK
+
+    return LEAK
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def visited_by(spec: Spec, sampler: str, num_inference_steps: int) -> np.ndarray:
+    """Timesteps a sampler visits on a schedule. Raises UsageError, with the reason, for a refused pair."""
+    from core.diffusion.quantities import visited
+
+    return visited(_schedule(spec), sampler, num_inference_steps)
+
+
+def samplers_for(spec: Spec, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
+    """(samplers that work on the schedule, the others with the reason). No signal left counts as zero SNR."""
+    return offered_samplers(
+        schedule=spec.schedule,
+        prediction_type="flow" if spec.is_flow else "v_prediction",
+        rescale_betas_zero_snr=not spec.is_flow and bool(table(spec)["signal_scale"][-1] == 0),
+        num_inference_steps=num_inference_steps,
+        num_train_timesteps=spec.num_train_timesteps,
+    )
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def channel_snr(spec: Spec, run_id: str) -> tuple[np.ndarray, np.ndarray]:
+    """SNR (c, T) of the run's latents as its VAE gives them, and (T,) of the latents scaled to unit variance."""
+    from core.diffusion.quantities import effective_snr
+
+    schedule = _schedule(spec)
+    raw = [1.0 / scale**2 for scale in codec_of(run_id).scaling.scale]
+    return effective_snr(schedule, raw), effective_snr(schedule, [1.0])[0]
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def codec_of(run_id: str):  # type: ignore[no-untyped-def]
+    """The VAE that a U-Net run keeps. Raises CheckpointError when it cannot be read."""
+    import torch
+
+    from core.latent.stored_vae import load_codec
+
+    return load_codec(open_store().get(run_id).vae_dir, torch.device("cpu"))
+
+
+def renamed(spec: Spec, label: str) -> Spec:
+    """The same schedule under another name."""
+    return replace(spec, label=label)

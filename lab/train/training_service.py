@@ -1,0 +1,97 @@
+"""Settings and launches for the Train screen. PyTorch is imported by `measure` and at the start of a training only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import streamlit as st
+
+from core.config.load import dump_settings, load_config, preset_names, settings_from
+from core.config.schema import Settings
+from core.jobs import service
+from core.runs.run import Run
+from lab.words import KIND_NAMES
+
+TrainKind = Literal["vae", "unet", "all"]
+_MEASURING = threading.Lock()
+
+PRESET_WORDS = {
+    "quick": ("Quick", "Good digits in about four minutes on a CPU core. Small networks, flow matching."),
+    "standard": ("Standard", "Larger networks, many more steps. Made for a GPU; hours on two CPU cores."),
+    "reference": (
+        "Reference",
+        "The hyper-parameters of ldm-hf, to compare with. Made for a GPU; about a day on two cores.",
+    ),
+}
+
+
+def presets() -> list[str]:
+    """Names of the presets, quickest first."""
+    return preset_names()
+
+
+def settings_for(preset: str, changes: Mapping[str, Any]) -> Settings:
+    """A preset with changed settings (dotted name → value). Raises ConfigError in one sentence."""
+    return load_config(preset=preset, overrides=changes)
+
+
+def with_vae_of(settings: Settings, vae_run: Run) -> Settings:
+    """The settings a U-Net run gets: data and VAE are its VAE run's."""
+    return service.inherit(settings, vae_run)
+
+
+def start(
+    kind: TrainKind, settings: Settings, *, preset: str, name: str, owner: str, vae_run: str = "", token: str = ""
+) -> list[str]:
+    """Create the run or runs, queue them, and return the ids. Raises LabError; nothing is created then.
+
+    token: of one press of the button; the same token again gives the same runs.
+    """
+    runs = service.start_training(
+        kind, settings, vae_run=vae_run or None, name=name, owner=owner, preset=preset, token=token
+    )
+    return [run.id for run in runs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What training one network takes; the last four are None until they were measured."""
+
+    network: str
+    steps: int
+    pictures: int
+    parameters: int | None = None
+    images_per_s: float | None = None
+    seconds: float | None = None
+    device: str = ""
+
+    @classmethod
+    def planned(cls, settings: Settings, part: str) -> Cost:
+        """What the settings alone say about 'vae' or 'unet'."""
+        train = settings.train_vae if part == "vae" else settings.train_unet
+        return cls(network=KIND_NAMES[part], steps=train.steps, pictures=train.steps * train.batch_size)
+
+
+def measure(settings: Settings, part: str) -> Cost:
+    """The cost of training 'vae' or 'unet' from a few real steps here, now; kept for the same settings."""
+    return _measure(dump_settings(settings), part)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _measure(frozen: str, part: str) -> Cost:
+    from core.config.load import parse_yaml
+    from core.training.probe import probe
+
+    settings = settings_from(parse_yaml(frozen))
+    with _MEASURING:
+        found = probe(settings, part)
+    return replace(
+        Cost.planned(settings, part),
+        parameters=found.parameters,
+        images_per_s=found.images_per_s,
+        seconds=found.estimated_s,
+        device=found.device.upper() if found.device == "cpu" else found.device,
+    )

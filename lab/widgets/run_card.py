@@ -1,0 +1,72 @@
+"""A run in one card: state in words, progress, speed, the time that is left. The same on every page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lab.services.runs import RunView, curves, newest_preview
+from lab.widgets.curves import Curve, curve_figure
+from lab.widgets.palette import palette
+from lab.widgets.pictures import show_pictures
+from lab.words import ago, count, duration, escaped, exactly, state_badge
+
+
+def headline(view: RunView, *, paused: bool = False) -> None:
+    """Badge, kind, owner and age in a line, and below why it ended: in a box of its own when it ended badly."""
+    info = view.run.info
+    parts = [state_badge("paused" if paused else view.state), view.kind, escaped(info.owner), ago(info.created_at)]
+    st.markdown(" · ".join(part for part in parts if part), help=f"Created {escaped(exactly(info.created_at))}")
+    reason = view.status.reason
+    words = escaped(reason[:1].upper() + reason[1:], 600)
+    if view.state == "failed":
+        st.error(words or "It failed, and left no reason; the end of its log may tell.", icon=":material/error:")
+    elif view.state == "interrupted":
+        st.warning(words or "Its process is gone.", icon=":material/power_off:")
+    elif reason:
+        st.markdown(f":gray[{words}]")
+
+
+def progress(view: RunView) -> None:
+    """Steps, speed and the time that is left, with a bar while there is something left to do."""
+    status = view.status
+    if view.state != "finished":
+        st.progress(view.progress)
+    unit = "cell" if view.run.info.kind == "comparison" else "step"
+    words = [f"{unit} {count(status.step)} of {count(status.steps_total)}"]
+    if view.is_active:
+        if status.stage and status.stage != "training":
+            words.append(status.stage)
+        if status.images_per_s:
+            words.append(f"{count(status.images_per_s)} pictures/s")
+        if status.eta_s is not None:
+            words.append(f"{duration(status.eta_s)} left")
+    elif status.elapsed_s:
+        words.append(f"{'drew' if unit == 'cell' else 'trained'} {duration(status.elapsed_s)}")
+    if status.device:
+        words.append(status.device)
+    st.caption(escaped(" · ".join(words), 300))
+
+
+def live_card(view: RunView) -> None:
+    """Everything at a glance: headline, progress, loss curve and the newest pictures."""
+    st.markdown(f"#### {escaped(view.title)}")
+    headline(view)
+    progress(view)
+    if view.state == "queued" or view.run.info.kind == "comparison":
+        return
+    left, right = st.columns([3, 2])
+    columns = curves(view.run)
+    with left:
+        if "loss" in columns and len(columns["step"]) > 1:
+            ink = palette(st.context.theme.type).training
+            curve = Curve(name="loss", ink=ink, x=columns["step"], y=columns["loss"], smooth=True)
+            figure = curve_figure(
+                [curve], title="Training loss, lower is better", y_title="", x_total=view.status.steps_total, height=220
+            )
+            st.plotly_chart(figure, key=f"card-{view.id}", config={"displayModeBar": False})
+        else:
+            st.caption("The curve appears with the first logged steps.")
+    with right:
+        preview = newest_preview(view.run)
+        if preview is not None:
+            show_pictures(preview.images[:10], columns=5, width=330, caption=f"step {count(preview.step)}")
