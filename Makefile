@@ -6,6 +6,9 @@ BIN := .venv/bin
 # tests wait more than they compute: two workers a core, eight at most
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, 2 * len(os.sched_getaffinity(0))))")
 
+EVERYTHING := -m ""
+CHOICE := $(if $(CI),$(EVERYTHING))
+
 .PHONY: lab test test-all check bench demo clean
 .DEFAULT_GOAL := lab
 
@@ -28,9 +31,9 @@ check: $(BIN)/.dev
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(WHOLE)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(CHOICE)
 
-test-all: WHOLE := --whole
+test-all: CHOICE := $(EVERYTHING)
 test-all: test
 
 DEMO ?= models/mnist-demo-again

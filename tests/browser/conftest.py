@@ -26,10 +26,8 @@ try:
     from playwright.sync_api import TimeoutError as PlaywrightTimeout
 except ImportError:
     CHROMIUM = None
-# A page, a server, trainings and a supervisor on two busy cores: a test may begin again once, and the summary tells so.
 in_chromium = [
     pytest.mark.browser,
-    pytest.mark.flaky(reruns=1),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium) and playwright"),
 ]
 PATIENCE_MS = 180_000

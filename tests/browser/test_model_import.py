@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tests.core.sampling.test_model_folder import HOSTILE
 
 pytestmark = in_chromium
 CASES = ("pickle in disguise", "truncated", "wrong shapes", "NaN", "huge header")
-BY_PATH = CASES if os.environ.get("LAB_SLOW") else CASES[:1]  # past the form, a path and an upload go the same way
+BY_PATH = CASES[:1]  # past the form, a path and an upload go the same way
 
 
 @pytest.fixture

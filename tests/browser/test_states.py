@@ -5,7 +5,6 @@ The pictures go to test-artifacts/states/ for people to look at.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from tests.pages.run_folders import broken, ended_badly, finished, hostile, runn
 
 pytestmark = in_chromium
 LOOKS = [("light", 1280), ("dark", 900)]  # what a page looks like depends on theme and width one by one
-if os.environ.get("LAB_SLOW"):
-    LOOKS += [("light", 900), ("dark", 1280)]
 TOO_WIDE = """() => {
   const main = document.querySelector('[data-testid="stMain"]')
   return [document.documentElement, main].map((box) => box.scrollWidth - box.clientWidth)

@@ -24,6 +24,8 @@ from core.runs.store import RunStore
 from tests.brief_judge import brief_judges
 from tests.endings import end_lab
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "data.name": "digits",
     "data.image_size": 16,
@@ -43,8 +45,6 @@ TINY = {
     "machine.device": "cpu",
 }
 TINY_OPTIONS = [text for name, value in TINY.items() for text in ("--set", f"{name}={value}")]
-
-NOT_SLOW = pytest.mark.skipif(not os.environ.get("LAB_SLOW"), reason="takes two minutes: set LAB_SLOW=1")
 
 
 class Lab:
@@ -355,12 +355,10 @@ def deaths_of(run: Run) -> int:
     return [event["event"] for event in run.events()].count("queued")
 
 
-@pytest.mark.parametrize(
-    ("steps", "num_kills"),
-    [(12, 2), pytest.param(120, 20, marks=[pytest.mark.slow, NOT_SLOW])],
-)
-def test_a_run_killed_again_and_again_ends_bit_equal_to_one_never_killed(lab, trained, steps, num_kills):
+def test_a_run_killed_again_and_again_ends_bit_equal_to_one_never_killed(lab, trained):
     """kill -9 at random moments of a VAE and its U-Net: at most one save interval is repeated, metrics only grow."""
+    num_kills = int(os.environ.get("LAB_KILLS", "2"))
+    steps = max(12, 6 * num_kills)
     longer = [*TINY_OPTIONS, "--set", f"train_vae.steps={steps}", "--set", f"train_unet.steps={steps}"]
     reference = trained.ids if steps == 12 else trained("train", "all", *longer).stdout.split()
     vae, unet = (lab.store.get(run_id) for run_id in lab("train", "all", "--detach", *longer).stdout.split())

@@ -41,6 +41,8 @@ from core.evaluation.metrics import FrechetReference, bootstrap_interval, resamp
 from tests.brief_judge import brief_judges
 from tests.core.conftest import TINY, Lab
 
+pytestmark = pytest.mark.slow
+
 STEPS = 16  # training timesteps: the reference takes as many
 VP = {"diffusion.schedule": "linear", "diffusion.prediction_type": "v_prediction"}
 

@@ -28,6 +28,8 @@ from core.sampling.request import request_of
 from core.sampling.steps import sample
 from tests.brief_judge import brief_judges
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS, FACTS = "lab/judge/model.safetensors", "lab/judge/judge.json"
 
 

@@ -26,6 +26,8 @@ from core.evaluation.judge import (
 from tests.brief_judge import brief_judges
 from tests.core.evaluation.conftest import Judged, toy_set
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TOY = toy_set()
 

@@ -1,6 +1,5 @@
 import contextlib
 import json
-import os
 import signal
 import sys
 import time
@@ -112,12 +111,6 @@ def box(tmp_path, monkeypatch):
     found = Box(tmp_path)
     yield found
     found.close()
-
-
-@pytest.fixture
-def many():
-    """How often: the first number in CI, the second with LAB_SLOW=1."""
-    return lambda few, lots: lots if os.environ.get("LAB_SLOW") else few
 
 
 @pytest.fixture

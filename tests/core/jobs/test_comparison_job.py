@@ -31,6 +31,8 @@ from core.runs.store import RunStore
 from tests.brief_judge import brief_judges
 from tests.core.conftest import TINY, Lab
 
+pytestmark = pytest.mark.slow
+
 ROWS = Axis(setting="sampler", values=("unipc", "euler"))
 COLUMNS = Axis(setting="num_inference_steps", values=(2, 4))
 

@@ -18,6 +18,8 @@ from core.machine.attempts import living_pids
 from core.runs.lock import is_locked
 from tests.core.jobs.conftest import STANDIN
 
+pytestmark = pytest.mark.slow
+
 FORK = multiprocessing.get_context("fork")
 
 
@@ -84,10 +86,9 @@ def double_starter(store, run_id, start, results):
         results.put("refused")
 
 
-@pytest.mark.parametrize("rounds", [5])
-def test_of_eight_who_start_the_same_run_at_once_one_gets_through(box, rounds, many):
+def test_of_eight_who_start_the_same_run_at_once_one_gets_through(box):
     box.supervise()
-    for _ in range(many(rounds, 50)):
+    for _ in range(5):
         run = box.create(steps=1)
         outcomes = Counter(in_processes(8, double_starter, box.store, run.id))
         assert outcomes == {"through": 1, "refused": 7}

@@ -30,6 +30,8 @@ from core.sampling.request import SampleRequest
 from core.sampling.steps import sample_steps
 from core.seeding import derive
 
+pytestmark = pytest.mark.slow
+
 NOT_THERE = ("core", "lab", "streamlit", "accelerate", "torchvision", "scipy", "sklearn", "pydantic", "plotly")
 UNET, VAE = ("transformer/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors")
 LABELS, SEED = (3, 5, 9), 3

@@ -26,6 +26,8 @@ from core.runs.store import RunStore
 from tests.core.conftest import TINY, Lab
 from tests.endings import end_lab
 
+pytestmark = pytest.mark.slow
+
 
 class Box:
     def __init__(self, root: Path) -> None:

@@ -21,6 +21,8 @@ from core.runs.metrics import read_metrics
 from core.runs.run import Run, RunState
 from tests.core.conftest import Lab
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("LAB_KILLS", "2"))
 
 
