@@ -42,6 +42,7 @@ from core.commands import (
 )
 from core.commands.options import imports_told
 from core.errors import LabError, is_full_gpu, quoted
+from core.version import VERSION
 
 COMMANDS = (
     train,
@@ -90,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m core", description="Train, watch and look inside latent diffusion models.", allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=f"latent-diffusion-lab {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_parser(commands)

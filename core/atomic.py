@@ -62,17 +62,6 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file that may be damaged. Raises OSError, or ValueError for anything else than an object."""
-    try:
-        value = json.loads(path.read_bytes())
-    except RecursionError:
-        raise ValueError(f"{path.name} is nested too deep") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} holds no object")
-    return value
-
-
 def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     """Create the folder `target` holding `files` (relative path → bytes): whole and flushed, or not at all.
 

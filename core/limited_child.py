@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import atomic
+from core import reading
 from core.config.schema import project_root
 from core.errors import LabError, UsageError
 
@@ -82,7 +82,7 @@ def run_limited(
                 child.wait()
             if measured:
                 with contextlib.suppress(OSError, ValueError, KeyError):
-                    peak = max(peak, atomic.read_json(folder / RESULT)["peak_bytes"])
+                    peak = max(peak, reading.read_object(folder / RESULT)["peak_bytes"])
                 measured(Measured(seconds=time.monotonic() - started, peak_bytes=peak))
     return _outcome(folder, child.returncode, cpu_s, what)
 
@@ -140,7 +140,7 @@ def _environment() -> dict[str, str]:
 def _outcome(folder: Path, returncode: int, cpu_s: int, what: str) -> dict[str, Any]:
     """What the child wrote down, else what its death says."""
     try:
-        return atomic.read_json(folder / RESULT)
+        return reading.read_object(folder / RESULT)
     except (OSError, ValueError):
         if returncode == -signal.SIGXCPU:
             return {"problem": f"reading it took more than {cpu_s} s of processor time", "hint": "import less"}

@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs to the longest name that fits
-    ("core.errors", "core.atomic", "core.mosaic", "core.seeding"),
+    ("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version"),
+    ("core.reading",),
     ("core.config",),
     ("core.runs",),
     ("core.device", "core.limited_child", "core.machine", "core.diffusion", "core.models", "core.data"),
@@ -38,7 +39,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("torch", "torchvision", "diffusers", "accelerate", "torchmetrics")
 LIGHT = (
-    *("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.config", "core.runs", "core.limited_child"),
+    *("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.reading", "core.config"),
+    *("core.runs", "core.limited_child"),
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "lab", "pages"),
     *("core.data.catalog", "core.data.arrays", "core.data.imports", "core.data.overview", "core.data.importing"),
     *("core.training.learning_rate", "core.latent.inspection.vae_source", "core.latent.inspection.psnr_ssim"),

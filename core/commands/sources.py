@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from core import atomic
+from core import reading
 from core.commands.options import chosen_names, read_settings, store_of, usable_settings
 from core.config.load import parse_override, settings_from
 from core.errors import CheckpointError, RunNotFound, UsageError, quoted
@@ -58,7 +58,7 @@ def find_source(arguments: argparse.Namespace, text: str) -> Run:
 def class_names_of(run: Run) -> tuple[str, ...]:
     """The classes that the run was trained on. Raises CheckpointError before its training has begun."""
     try:
-        names = atomic.read_json(run.data_path)["class_names"]
+        names = reading.read_object(run.data_path)["class_names"]
         if not isinstance(names, list) or not names:
             raise ValueError("it names no classes")
         return tuple(map(str, names))

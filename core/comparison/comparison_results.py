@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from core import atomic
+from core import atomic, reading
 from core.comparison.grid import (
     Cell,
     CellSettings,
@@ -174,7 +174,7 @@ class ComparisonFolder:
     def read(self, name: str, settings: CellSettings) -> tuple[CellResult, dict[str, np.ndarray]] | None:
         """A result that was kept, or None when it is missing, damaged, or of other settings."""
         try:
-            result = result_from_json(atomic.read_json(self.folder / f"{name}.json"))
+            result = result_from_json(reading.read_object(self.folder / f"{name}.json"))
         except (OSError, ValueError):
             return None
         arrays = {} if result.problem else read_npz(self.folder / f"{name}.npz")
@@ -238,13 +238,13 @@ def read_comparison(run: Run, comparison_id: str) -> Comparison:
     results = {}
     for cell in cells:
         try:
-            found = result_from_json(atomic.read_json(files.folder / f"{cell_name(cell.index)}.json"))
+            found = result_from_json(reading.read_object(files.folder / f"{cell_name(cell.index)}.json"))
         except (OSError, ValueError):
             continue
         if found.settings == cell.settings and found.index == cell.index:
             results[cell.index] = found
     try:
-        reference = result_from_json(atomic.read_json(files.folder / f"{REFERENCE}.json"))
+        reference = result_from_json(reading.read_object(files.folder / f"{REFERENCE}.json"))
     except (OSError, ValueError):
         reference = None
     return Comparison(
@@ -262,7 +262,7 @@ def read_comparison(run: Run, comparison_id: str) -> Comparison:
 def read_request(folder: Path) -> ComparisonRequest:
     """request.json of a comparison or of its job. Raises UsageError when it cannot be read."""
     try:
-        return request_from_json(atomic.read_json(folder / "request.json"))
+        return request_from_json(reading.read_object(folder / "request.json"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder.name}: request.json cannot be read: {quoted(error, 200)}") from None
 
@@ -405,7 +405,7 @@ def result_from_json(values: Mapping[str, Any]) -> CellResult:
 
 def _read_facts(path: Path) -> Facts | None:
     try:
-        values = atomic.read_json(path)
+        values = reading.read_object(path)
         facts = Facts(**{**values, "class_names": tuple(map(str, values["class_names"]))})
         good = all(
             _is_number(number)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from core import atomic
+from core import atomic, reading
 from core.config.schema import DataSettings
 from core.data.array_files import ArrayWriter, TemporaryBeside, open_array
 from core.data.catalog import CatalogEntry, entry, present_names
@@ -109,7 +109,7 @@ def open_image_set(folder: Path) -> ImageSet:
     cache, or damage) the contents are hashed again.
     """
     try:
-        facts = atomic.read_json(folder / FACTS)
+        facts = reading.read_object(folder / FACTS)
         if facts["format"] != FORMAT:
             raise ValueError("another format")
         splits = {part: _open_split(folder, part, facts["files"]) for part in PARTS}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from core import atomic
+from core import reading
 from core.config.load import folder_named, rescue_config, resolve_path
 from core.config.schema import DataSettings, project_root
 from core.data.raw import BLOCK, RawSet, RawSplit
@@ -73,7 +73,7 @@ def read_imported(name: str, folder: Path | None = None) -> Imported:
     """Raises DataUnavailable when what lies there is no imported set."""
     place = (folder or imports_dir()) / name
     try:
-        facts = atomic.read_json(place / FACTS)
+        facts = reading.read_object(place / FACTS)
         if facts["format"] != FORMAT:
             raise ValueError("another format")
         return Imported(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from core import atomic
+from core import atomic, reading
 from core.config.schema import DataSettings
 from core.data.array_files import TemporaryBeside
 from core.data.arrays import Progress, file_stats, source_files
@@ -252,7 +252,7 @@ def _keep(made: Overview, folder: Path) -> None:
 
 def _opened(folder: Path) -> Overview | None:
     try:
-        facts = atomic.read_json(folder / "facts.json")
+        facts = reading.read_object(folder / "facts.json")
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in ARRAYS}
             pairs = arrays["pairs"]

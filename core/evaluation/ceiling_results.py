@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core import atomic
+from core import atomic, reading
 from core.errors import CheckpointError, RunNotFound, UsageError
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
@@ -110,7 +110,7 @@ def subject_of(run: Run, step: int | None = None) -> CeilingSubject:
         raise UsageError(f"{run.id}: is a comparison and has no VAE", "name a VAE or U-Net run")
     try:
         if run.info.kind == "unet":
-            facts = atomic.read_json(run.vae_dir / "codec.json")
+            facts = reading.read_object(run.vae_dir / "codec.json")
             found = CeilingSubject(step=int(facts.get("vae_step", 0)), vae_hash=str(facts["sha256"]))
             if step not in (None, found.step):
                 raise CheckpointError(f"{run.id}: its VAE is of step {found.step:,}, not of {step:,}")
@@ -121,7 +121,7 @@ def subject_of(run: Run, step: int | None = None) -> CeilingSubject:
                 f"{run.id}: has no checkpoint" + (" yet" if step is None else f" of step {step:,}"),
                 "let it train until its first save" if step is None else "name one that is kept",
             )
-        files = atomic.read_json(kept[-1].path / "manifest.json")["files"]
+        files = reading.read_object(kept[-1].path / "manifest.json")["files"]
         return CeilingSubject(step=kept[-1].step, vae_hash=str(files[f"vae_ema/{WEIGHTS}"]["sha256"]))
     except FileNotFoundError:
         raise CheckpointError(f"{run.id}: has no VAE yet", "let it train until its first save") from None
@@ -235,7 +235,7 @@ def in_words(found: Ceiling) -> str:
 
 def _read(path: Path) -> Ceiling | None:
     try:
-        values: dict[str, Any] = atomic.read_json(path)
+        values: dict[str, Any] = reading.read_object(path)
         for name in ("probe_samples", "probe_means", "probe_pixels"):
             values[name] = ProbeScore(**values[name])
         found = Ceiling(**values)

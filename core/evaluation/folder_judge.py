@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from pydantic import Field, ValidationError
 
-from core import atomic
+from core import reading
 from core.config.schema import Section
 from core.data.arrays import prepare
 from core.device import resolve_device
@@ -59,7 +59,7 @@ def judge_for_export(
     from core.evaluation.evaluate import JUDGE_SEED  # with all measures, which looking at pictures does not need
 
     image_set = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir)
-    if image_set.fingerprint != atomic.read_json(run.data_path).get("fingerprint"):
+    if image_set.fingerprint != reading.read_object(run.data_path).get("fingerprint"):
         raise UsageError(
             f"{run.id}: the data set '{quoted(image_set.name)}' is not what it learned from any more",
             "leave out --with-judge",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core import atomic
+from core import atomic, reading
 from core.errors import UsageError
 from core.evaluation.ceiling_results import Ceiling, ceiling_row
 from core.runs.run import Run
@@ -145,7 +145,7 @@ def require_unet_run(run: Run) -> None:
 
 def _read(path: Path) -> Report | None:
     try:
-        values = atomic.read_json(path)
+        values = reading.read_object(path)
         scores = tuple(ClassScore(**score) for score in values["per_class"])
         return Report(**{**values, "per_class": scores})
     except (OSError, ValueError, TypeError, KeyError):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from core import atomic
+from core import atomic, reading
 from core.errors import CheckpointError, UsageError
 from core.runs.run import Run
 
@@ -130,9 +130,9 @@ def key_of(run: Run, step: int, *, weights: ErrorWeights, num_pictures: int, num
     """
     network = "unet_ema" if weights == "ema" else "unet"
     try:
-        manifest = atomic.read_json(run.checkpoints_dir / f"step-{step:08d}" / "manifest.json")
+        manifest = reading.read_object(run.checkpoints_dir / f"step-{step:08d}" / "manifest.json")
         files = {name: facts["sha256"] for name, facts in manifest["files"].items() if name.startswith(f"{network}/")}
-        fingerprint = str(atomic.read_json(run.data_path)["fingerprint"])
+        fingerprint = str(reading.read_object(run.data_path)["fingerprint"])
         codec = latents_of(run)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -154,7 +154,7 @@ def latents_of(run: Run) -> str:
 
     Raises OSError, ValueError or KeyError when codec.json cannot be read.
     """
-    facts = atomic.read_json(run.vae_dir / "codec.json")
+    facts = reading.read_object(run.vae_dir / "codec.json")
     decides = [facts["sha256"], facts["shift"], facts["scale"]]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
 
@@ -162,7 +162,7 @@ def latents_of(run: Run) -> str:
 def read_kept(run: Run, step: int, key: str) -> TimestepLoss | None:
     """The measurement of that key; None when there is none or it is damaged."""
     try:
-        values = atomic.read_json(_path(run, step, key))
+        values = reading.read_object(_path(run, step, key))
         frozen: dict[str, Any] = {
             name: tuple(each) if isinstance(each, list) else each for name, each in values.items()
         }

@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from core import atomic
+from core import reading
 from core.config.schema import EvaluationSettings
 from core.data.arrays import ImageSet
 from core.data.batches import images_to_model
@@ -163,7 +163,7 @@ def vae_ceiling(
 def check_same_pictures(run: Run, image_set: ImageSet) -> None:
     """Raises CheckpointError when the run was trained on other pictures, or does not say on which."""
     try:
-        before = str(atomic.read_json(run.data_path)["fingerprint"])
+        before = str(reading.read_object(run.data_path)["fingerprint"])
     except (OSError, ValueError, KeyError):
         raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
     if before != image_set.fingerprint:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from core import atomic
+from core import atomic, reading
 from core.machine import attempts
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Shim:
         except OSError as error:
             return f"its process did not start: {error.strerror or error}"
         with contextlib.suppress(OSError):
-            facts = atomic.read_json(self.folder / attempts.ATTEMPT_FILE)
+            facts = reading.read_object(self.folder / attempts.ATTEMPT_FILE)
             atomic.write_json(self.folder / attempts.ATTEMPT_FILE, {**facts, "worker_pid": self.child.pid})
         return ""
 

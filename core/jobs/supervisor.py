@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core import atomic
+from core import atomic, reading
 from core.config.load import load_config
 from core.config.schema import MachineSettings, project_root
 from core.errors import LabError
@@ -349,7 +349,7 @@ class Supervisor:
             return
         facts: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError):
-            facts = atomic.read_json(run.folder / attempts.ATTEMPT_FILE)
+            facts = reading.read_object(run.folder / attempts.ATTEMPT_FILE)
         attempt, slots = facts.get("attempt"), facts.get("slots")
         if isinstance(attempt, int) and isinstance(slots, list):
             logger.warning("%s lives or died, but the queue had lost it", run.id)

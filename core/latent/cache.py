@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from core import atomic
+from core import atomic, reading
 from core.data.batches import images_to_model
 from core.errors import CheckpointError, StorageFull
 from core.latent.codec import LatentScaling, split_moments
@@ -127,7 +127,7 @@ def _hash(path: Path) -> str:
 
 def _open(folder: Path, count: int) -> LatentSet | None:
     try:
-        facts = atomic.read_json(folder / "latents.json")
+        facts = reading.read_object(folder / "latents.json")
         moments = np.load(folder / "moments.npy", mmap_mode="r", allow_pickle=False)
         if facts["count"] != count or len(moments) != count or facts["sha256"] != _hash(folder / "moments.npy"):
             return None

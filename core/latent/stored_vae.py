@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
-from core import atomic
+from core import reading
 from core.errors import CheckpointError
 from core.latent.codec import LatentCodec, LatentScaling
 from core.runs.checkpoints import WEIGHTS_FILE
@@ -22,7 +22,7 @@ from core.runs.checkpoints import WEIGHTS_FILE
 def load_codec(folder: Path, device: torch.device) -> LatentCodec:
     """The VAE and its scaling as a U-Net run keeps them. Raises CheckpointError when damaged."""
     try:
-        facts = atomic.read_json(folder / "codec.json")
+        facts = reading.read_object(folder / "codec.json")
         files = {f"vae/{name}": (folder / name).read_bytes() for name in ("config.json", WEIGHTS_FILE)}
         if hashlib.sha256(files[f"vae/{WEIGHTS_FILE}"]).hexdigest() != facts["sha256"]:
             raise ValueError("its weights were altered")

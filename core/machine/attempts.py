@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import atomic
+from core import atomic, reading
 
 TOKEN_VARIABLE = "LAB_ATTEMPT"  # noqa: S105 - a name, no secret
 ATTEMPT_FILE = "attempt.json"
@@ -32,7 +32,7 @@ def token_of(run_id: str, attempt: int) -> str:
 def read_file(folder: Path, name: str, attempt: int) -> dict[str, Any] | None:
     """attempt.json, exit.json or stop.json of a run folder, when it is about this attempt; else None."""
     try:
-        value = atomic.read_json(folder / name)
+        value = reading.read_object(folder / name)
     except (OSError, ValueError):
         return None
     return value if value.get("attempt") == attempt else None

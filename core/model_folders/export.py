@@ -24,7 +24,7 @@ from diffusers import __version__ as diffusers_version
 from PIL import Image
 from safetensors.torch import save as save_safetensors
 
-from core import atomic
+from core import atomic, reading
 from core.config.compatibility import pair_problem
 from core.config.load import dump_settings, settings_from
 from core.config.schema import MachineSettings, PathSettings, Settings
@@ -125,7 +125,7 @@ def files_of_run(run: Run, options: ExportOptions, progress: Progress = lambda s
         **vars(options),
         title=run.info.name or run.id,
         run_id=run.id,
-        data=atomic.read_json(run.data_path),
+        data=reading.read_object(run.data_path),
         revision=run.info.revision,
         trained_on=_trained_on(run, model.step),
     )

@@ -17,7 +17,7 @@ from typing import IO
 
 import numpy as np
 
-from core import atomic
+from core import reading
 from core.errors import LabError
 from core.runs.run import Run
 
@@ -230,6 +230,6 @@ def _chosen(labels: np.ndarray, per_class: int) -> list[int]:
 def _class_names(run: Run) -> tuple[str, ...]:
     """Names of the classes, or none when data.json cannot be read."""
     try:
-        return tuple(str(name) for name in atomic.read_json(run.data_path)["class_names"])
+        return tuple(str(name) for name in reading.read_object(run.data_path)["class_names"])
     except (OSError, ValueError, KeyError, TypeError):
         return ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import atomic
+from core import reading
 from core.errors import CheckpointError, RunNotFound
 from core.runs.metrics import MetricsReader
 from core.runs.run import Run, Status
@@ -33,7 +33,7 @@ def list_checkpoints(run: Run) -> list[CheckpointInfo]:
         if not match:
             continue
         try:
-            sizes = atomic.read_json(folder / "manifest.json")["files"]
+            sizes = reading.read_object(folder / "manifest.json")["files"]
             expected = sum(int(facts["size"]) for facts in sizes.values())
             actual = sum((folder / name).stat().st_size for name in sizes)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

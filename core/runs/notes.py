@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core import atomic
+from core import atomic, reading
 from core.errors import LabError, RunBusy, RunNotFound, UsageError
 from core.runs.lock import FileLock, try_lock
 from core.runs.run import Run
@@ -42,7 +42,7 @@ def read_notes(run: Run) -> Notes:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             return Notes()
-        values = atomic.read_json(path)
+        values = reading.read_object(path)
     except (OSError, ValueError):
         return Notes()
     text = values.get("notes")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from core import atomic
+from core import atomic, reading
 from core.errors import LabError, RunBusy, RunNotFound, quoted
 from core.runs.run import Run, now_iso
 
@@ -72,7 +72,7 @@ def list_trash(store: RunsFolder, *, keep_days: float | None = None) -> list[Tra
     found = []
     for folder in _folders(store):
         try:
-            facts = atomic.read_json(store.root / FOLDER / f"{folder.name}.json")
+            facts = reading.read_object(store.root / FOLDER / f"{folder.name}.json")
         except (OSError, ValueError):
             facts = {}
         at = str(facts.get("at") or datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat())

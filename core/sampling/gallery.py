@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core import atomic
+from core import atomic, reading
 from core.config.load import resolve_path
 from core.config.schema import Settings
 from core.errors import LabError, UsageError, quoted
@@ -145,7 +145,7 @@ def _read(folder: Path) -> Entry | None:
     try:
         if (folder / FACTS).stat().st_size > MOST_FACT_BYTES or not (folder / PICTURE).is_file():
             return None
-        facts = atomic.read_json(folder / FACTS)
+        facts = reading.read_object(folder / FACTS)
         names = ("title", "owner", "created_at", "source_title", "device")
         if not all(isinstance(facts[name], str) for name in names):
             return None

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from diffusers import UNet2DModel
 
-from core import atomic
+from core import reading
 from core.config.schema import Settings
 from core.device import resolve_device
 from core.diffusion.schedule import NoiseSchedule, build_schedule
@@ -75,7 +75,7 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
     name = "unet_ema" if weights == "ema" else "unet"
     unet = build_from_files(UNet2DModel, checkpoint.files, name)
     try:
-        data = atomic.read_json(run.data_path)
+        data = reading.read_object(run.data_path)
         class_names, fingerprint = tuple(map(str, data["class_names"])), str(data["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{run.id}: data.json cannot be read: {error}") from None

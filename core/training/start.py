@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from core import atomic
+from core import atomic, reading
 from core.config.schema import Settings
 from core.data.arrays import ImageSet, prepare
 from core.device import check_device, device_label, mixed_precision, resolve_device, set_threads
@@ -167,7 +167,7 @@ def _note_data_set(run: Run, images: ImageSet) -> None:
     }
     if run.data_path.exists():
         try:
-            before = atomic.read_json(run.data_path)
+            before = reading.read_object(run.data_path)
         except ValueError as error:
             raise DataUnavailable(f"{run.id}: data.json cannot be read: {error}") from None
         if before.get("fingerprint") != images.fingerprint:

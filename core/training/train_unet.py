@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core import atomic
+from core import atomic, reading
 from core.data.arrays import ImageSet
 from core.data.batches import Batches, on_device
 from core.diffusion.schedule import build_schedule
@@ -149,7 +149,7 @@ def _latents(
     if (run.vae_dir / "codec.json").exists():
         load_codec(run.vae_dir, device)  # refuses an altered copy before anything is encoded with it
         files = {name: (run.vae_dir / name).read_bytes() for name in ("config.json", WEIGHTS_FILE)}
-        origin = atomic.read_json(run.vae_dir / "codec.json")
+        origin = reading.read_object(run.vae_dir / "codec.json")
     else:
         parent = RunStore(store_root).get(run.info.parents[0])
         checkpoint = load_newest(parent.checkpoints_dir)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from core import atomic
+from core import reading
 from core.latent.inspection import statistics
 from core.latent.inspection.statistics import ChannelStatistics, ScalingSpread
 from core.latent.inspection.vae_source import LatentSubject
@@ -123,7 +123,7 @@ def read_overview(subject: LatentSubject, cache_dir: Path) -> LatentOverview | N
     folder, latents = cache_dir / FOLDER / subject.key, cache_dir / "latents" / subject.key
     count = len(subject.labels)
     try:
-        facts = atomic.read_json(folder / "overview.json")
+        facts = reading.read_object(folder / "overview.json")
         if (facts["format"], facts["count"]) != (FORMAT, count):
             return None
         raw = ChannelStatistics(**{name: _array(value) for name, value in facts["raw"].items()})

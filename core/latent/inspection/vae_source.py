@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from core import atomic
+from core import reading
 from core.data.arrays import prepare
 from core.errors import CheckpointError, DataUnavailable, UsageError
 from core.runs.listing import list_checkpoints
@@ -117,7 +117,7 @@ def _checkpoint(run: Run, step: int | None, weights: Weights) -> tuple[Path, int
         raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")
     folder = "vae_ema" if weights == "ema" else "vae"
     try:
-        facts = atomic.read_json(chosen[-1].path / "manifest.json")["files"][f"{folder}/{WEIGHTS_FILE}"]
+        facts = reading.read_object(chosen[-1].path / "manifest.json")["files"][f"{folder}/{WEIGHTS_FILE}"]
         return chosen[-1].path / folder, chosen[-1].step, str(facts["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
@@ -139,7 +139,7 @@ def _copy(run: Run, step: int | None) -> tuple[int, str, Scaling]:
 
 def _codec(run: Run) -> tuple[int, str, Scaling]:
     try:
-        facts = atomic.read_json(run.vae_dir / "codec.json")
+        facts = reading.read_object(run.vae_dir / "codec.json")
         scaling = (tuple(map(float, facts["shift"])), tuple(map(float, facts["scale"])))
         return int(facts.get("vae_step", 0)), str(facts["sha256"]), scaling
     except FileNotFoundError:
@@ -152,7 +152,7 @@ def _codec(run: Run) -> tuple[int, str, Scaling]:
 
 def _check_same_pictures(run: Run, fingerprint: str) -> None:
     try:
-        before = atomic.read_json(run.data_path)["fingerprint"]
+        before = reading.read_object(run.data_path)["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
     if before != fingerprint:

@@ -19,7 +19,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.__main__ import main
-from core.atomic import read_json
 from core.config.schema import DiffusionSettings
 from core.diffusion.samplers import build_sampler
 from core.diffusion.schedule import build_schedule
@@ -34,6 +33,7 @@ from core.model_folders.import_model import delete_model, import_model
 from core.model_folders.model_facts import list_model_folders
 from core.model_folders.model_files import ModelRefused
 from core.model_folders.model_folder import load_model_folder
+from core.reading import read_object
 from core.runs.run import Run
 from core.sampling.load import load_model
 from core.sampling.request import SampleRequest
@@ -68,7 +68,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def here(asked: str, folder: Path, *others: object) -> dict[str, Any]:
         write_outcome(folder, lambda: import_child.read(json.loads(asked), allow=lambda size: None), memory_bytes=0)
-        return read_json(folder / RESULT)
+        return read_object(folder / RESULT)
 
     monkeypatch.setattr(module, "_in_child", here)
 

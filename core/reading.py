@@ -1,0 +1,108 @@
+"""The one bounded reader of files that somebody else may have touched: regular files only, never blocking, and no file
+is read further than its kind may be large. A pipe, a device or a sparse giant costs one sentence at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from core.errors import LabError, quoted
+
+KB, MB, GB = 2**10, 2**20, 2**30
+LIMITS: Mapping[str, int] = {  # bytes, by the file's name or else by its suffix
+    "run.json": 256 * KB,
+    "status.json": 64 * KB,
+    "notes.json": 200 * KB,
+    "attempt.json": 64 * KB,
+    "exit.json": 64 * KB,
+    "stop.json": 64 * KB,
+    "events.jsonl": 64 * MB,
+    "metrics.jsonl": GB,
+    ".json": 8 * MB,
+    ".jsonl": 64 * MB,
+    ".yaml": MB,
+    ".npz": 512 * MB,
+    ".png": 32 * MB,
+    ".webp": 32 * MB,
+    ".md": MB,
+    ".safetensors": 16 * GB,
+    "": 64 * MB,
+}
+MAX_LINE_BYTES = 256 * KB  # of one line of metrics.jsonl or events.jsonl
+
+
+class Unreadable(LabError, ValueError):
+    """A file that is there and cannot be what its name says: one sentence that begins with the name."""
+
+
+def limit_of(path: Path) -> int:
+    """Bytes that a file of this name may have."""
+    return LIMITS.get(path.name) or LIMITS.get(path.suffix.lower()) or LIMITS[""]
+
+
+def open_regular(path: Path, *, limit: int | None = None) -> BinaryIO:
+    """An ordinary file, opened for reading without ever waiting; links are followed.
+
+    limit: bytes it may have, the table's by default, 0 for any number. Raises OSError when it cannot be opened,
+    Unreadable for a pipe, a device or a directory, and when it is too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise Unreadable(f"{quoted(path.name)} is not an ordinary file")
+        most = limit_of(path) if limit is None else limit
+        if most and facts.st_size > most:
+            size, limit_mb = facts.st_size / 1e6, most / 1e6
+            raise Unreadable(f"{quoted(path.name)} has {size:,.1f} MB, a file of its kind may have {limit_mb:,.1f} MB")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
+    """The whole file. Raises as `open_regular` does, also when it grows over its limit meanwhile."""
+    most = limit_of(path) if limit is None else limit
+    with open_regular(path, limit=most) as file:
+        data = file.read(most + 1 if most else -1)
+    if most and len(data) > most:
+        raise Unreadable(f"{quoted(path.name)} grew beyond {most / 1e6:,.1f} MB while it was read")
+    return data
+
+
+def read_text(path: Path, *, limit: int | None = None) -> str:
+    """The whole file as UTF-8. Raises as `read_bytes` does, and Unreadable for other bytes."""
+    try:
+        return read_bytes(path, limit=limit).decode()
+    except UnicodeDecodeError:
+        raise Unreadable(f"{quoted(path.name)} is not UTF-8 text") from None
+
+
+def read_object(path: Path, *, limit: int | None = None) -> dict[str, Any]:
+    """The JSON object in a file. Raises as `read_bytes` does, and Unreadable for anything else than an object."""
+    return json_object(read_bytes(path, limit=limit), path.name)
+
+
+def json_object(data: bytes | str, name: str) -> dict[str, Any]:
+    """A JSON object; `name` is what a refusal calls it. Raises Unreadable."""
+    try:
+        value = json.loads(data)
+    except RecursionError:
+        raise Unreadable(f"{quoted(name)} is nested too deep") from None
+    except ValueError as error:
+        raise Unreadable(f"{quoted(name)} is not JSON: {quoted(error)}") from None
+    if not isinstance(value, dict):
+        raise Unreadable(f"{quoted(name)} holds no object")
+    return value
+
+
+def read_tail(path: Path, num_bytes: int) -> bytes:
+    """The last `num_bytes` of a file of any size. Raises OSError, or Unreadable for what is no ordinary file."""
+    with open_regular(path, limit=0) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - num_bytes))
+        return file.read(num_bytes)
