@@ -9,10 +9,10 @@ import streamlit as st
 
 from lab.frame.problems import problems_shown
 
-VIEWS: Mapping[str, str] = {  # a view is a module of lab/components with `show()`
-    "Draw": "generate_draw",
-    "Gallery": "generate_gallery",
-    "Film": "film_view",
+VIEWS: Mapping[str, str] = {  # a view is a module with `show()`
+    "Draw": "lab.generate.workbench",
+    "Gallery": "lab.generate.gallery",
+    "Film": "lab.generate.film_view",
 }
 
 
@@ -29,7 +29,7 @@ def page() -> None:
         label_visibility="collapsed",
     )
     with problems_shown():
-        importlib.import_module(f"lab.components.{VIEWS[str(view)]}").show()
+        importlib.import_module(VIEWS[str(view)]).show()
 
 
 page()

@@ -13,12 +13,12 @@ from lab.latents.vae_picker import choose
 from lab.latents.verdict import verdict_line
 
 VIEWS: Mapping[str, str] = {
-    "Pictures": "latents_pictures",
-    "Channels": "latents_channels",
-    "Map": "latents_map",
-    "Decoder": "latents_decoder",
-    "Ceiling": "latents_ceiling",
-    "Compare": "latents_compare",
+    "Pictures": "lab.latents.pictures_view",
+    "Channels": "lab.latents.channels",
+    "Map": "lab.latents.map",
+    "Decoder": "lab.latents.decoder",
+    "Ceiling": "lab.latents.ceiling",
+    "Compare": "lab.latents.compare",
 }
 
 
@@ -48,7 +48,7 @@ def page() -> None:
         label_visibility="collapsed",
     )
     with problems_shown():
-        importlib.import_module(f"lab.components.{VIEWS[str(view)]}").show(chosen, found)
+        importlib.import_module(VIEWS[str(view)]).show(chosen, found)
 
 
 with problems_shown():

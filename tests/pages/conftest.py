@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.latents import overview_service
-from tests.brief_judge import brief_judges
 from tests.pages.run_folders import tiny_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +36,14 @@ TINY = {
     "machine.device": "cpu",
     "machine.num_threads": 1,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_installed_components() -> Iterator[None]:
+    """The lab's components are in the lab: nobody reads the metadata of all installed packages for each page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", list)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +70,8 @@ def unet(trained: Path, store: RunStore) -> Run:
 @pytest.fixture
 def quick_judge() -> Iterator[None]:
     """Judges that are missing are trained for a second."""
+    from tests.brief_judge import brief_judges  # PyTorch, which most pages do without
+
     with brief_judges(min_steps=20):
         yield
 

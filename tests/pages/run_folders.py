@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from dataclasses import replace
@@ -30,7 +31,13 @@ HOSTILE_NAMES = (
 
 
 def tiny_settings(**changes: object) -> Settings:
-    return load_config(overrides={"data.name": "digits", "data.image_size": 16, **changes}, environment={})
+    return _tiny_settings(json.dumps(changes))
+
+
+@functools.cache
+def _tiny_settings(changes: str) -> Settings:
+    overrides = {"data.name": "digits", "data.image_size": 16, **json.loads(changes)}
+    return load_config(overrides=overrides, environment={})
 
 
 def make_run(
