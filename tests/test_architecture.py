@@ -4,6 +4,7 @@ rooms stay light, the engine does not know the screen."""
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -204,3 +205,9 @@ def test_light_rooms_leave_torch_alone_when_imported() -> None:
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_every_view_that_a_page_opens_by_name_exists() -> None:
+    found = re.findall(r'"((?:core|lab)\.[a-z_]+\.[a-z_.]+)"', "\n".join(sources().values()))
+    assert "lab.generate.workbench" in found
+    assert sorted({name for name in found if name not in sources()}) == []
