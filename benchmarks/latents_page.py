@@ -46,7 +46,7 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.page_times import LIMIT_MS, RESULTS, ROOT, among, group
 from core.data.arrays import prepare
-from core.jobs.worker import place
+from core.jobs.worker import data_dir_of
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 from core.runs.store import RunStore
@@ -307,7 +307,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ |= {"LAB_CACHE": cache, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         began = time.perf_counter()
-        images = prepare(run.settings.data, data_dir=place(run, "data"), cache_dir=Path(cache))
+        images = prepare(run.settings.data, data_dir=data_dir_of(run), cache_dir=Path(cache))
         facts: dict[str, Any] = {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "hardware": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},

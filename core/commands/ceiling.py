@@ -12,7 +12,7 @@ from core.commands.options import add_settings_options
 from core.commands.sources import class_names_of, find_run, settings_of_run
 from core.commands.tables import table
 from core.evaluation.ceiling_results import DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of, data_dir_of
 
 
 def add_parser(commands: Any) -> None:
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     from core.device import resolve_device
     from core.evaluation.vae_ceiling import vae_ceiling
 
-    cache_dir = place(source, "cache")
-    image_set = prepare(source.settings.data, data_dir=place(source, "data"), cache_dir=cache_dir)
+    cache_dir = cache_dir_of(source)
+    image_set = prepare(source.settings.data, data_dir=data_dir_of(source), cache_dir=cache_dir)
     with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
 
         def show(text: str, fraction: float) -> None:

@@ -11,7 +11,7 @@ from core.commands.sources import find_picture_source, settings_of_run
 from core.commands.tables import table
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of, data_dir_of
 
 
 def add_parser(commands: Any) -> None:
@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = source.load(device=settings.machine.device)
     trained = source.settings
-    cache_dir = place(source, "cache")
-    image_set = prepare(trained.data, data_dir=place(source, "data"), cache_dir=cache_dir)
+    cache_dir = cache_dir_of(source)
+    image_set = prepare(trained.data, data_dir=data_dir_of(source), cache_dir=cache_dir)
     with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
 
         def show(text: str, fraction: float) -> None:

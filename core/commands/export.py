@@ -11,7 +11,7 @@ from core.commands.options import add_settings_options
 from core.commands.sources import class_names_of, find_source
 from core.errors import UsageError
 from core.evaluation.report import figures_for_card
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of, data_dir_of
 from core.model_folders.hub import check_repo_id, push
 from core.runs.listing import newest_step
 from core.runs.run import Run
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _judge(run: Run) -> dict[str, bytes]:
     from core.evaluation.folder_judge import judge_for_export
 
-    found = judge_for_export(run, data_dir=place(run, "data"), cache_dir=place(run, "cache"), progress=_say)
+    found = judge_for_export(run, data_dir=data_dir_of(run), cache_dir=cache_dir_of(run), progress=_say)
     _say("", 0.0)
     return found
 

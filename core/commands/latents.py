@@ -13,7 +13,7 @@ from typing import Any
 from core.commands.options import add_settings_options
 from core.commands.sources import find_run, settings_of_run
 from core.commands.tables import table
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of, data_dir_of
 from core.latent.inspection.overview import LatentOverview, read_overview
 from core.latent.inspection.vae_source import FEW, MOST, LatentSubject, find_subject
 from core.latent.inspection.verdict import figures, judge
@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
             source,
             step=arguments.step,
             weights=arguments.weights,
-            data_dir=place(source, "data"),
-            cache_dir=place(source, "cache"),
+            data_dir=data_dir_of(source),
+            cache_dir=cache_dir_of(source),
             limit=limit,
         )
 
-    subject, kept_in = about(MOST), place(source, "cache")
+    subject, kept_in = about(MOST), cache_dir_of(source)
     found = read_overview(subject, kept_in)
     if found is None:
         device = settings.machine.device
@@ -95,7 +95,7 @@ def _make(subject: LatentSubject, device: str, progress: Callable[[str, float], 
     from core.latent.inspection.opened_vae import open_subject
     from core.latent.inspection.quality import make_overview
 
-    cache_dir = place(subject.run, "cache")
+    cache_dir = cache_dir_of(subject.run)
 
     def half(first: float) -> Callable[[str, float], None]:
         return lambda text, fraction: progress(text, first + fraction / 2)

@@ -12,7 +12,7 @@ from typing import Any
 from core import atomic
 from core.commands.options import add_settings_options, store_of, usable_settings
 from core.commands.tables import plain, size, table
-from core.jobs.engines.local import LocalEngine
+from core.jobs.queue_view import runs_by_device
 from core.jobs.telemetry import disk_forecast, read_history
 from core.machine import gpus
 from core.machine.snapshot import read_machine
@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
         values["disk"]["path"] = str(now.disk.path)
         print(json.dumps(values, indent=1))
         return 0
-    places = LocalEngine(store).places_in_use()
+    runs_on = runs_by_device(store)
     rows = []
     for gpu in now.gpus:
-        ours = ", ".join(places.get(gpu.uuid, [])) or "-"
+        ours = ", ".join(runs_on.get(gpu.uuid, [])) or "-"
         others = ", ".join(f"{each.user}: {each.command}" for each in gpu.processes if not each.run_id) or "-"
         rows.append(
             [
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(table(["device", "model", "busy", "memory", "heat", "our runs", "others", "free for us"], rows))
     else:
         print("No GPU is seen here; runs train on the CPU.")
-    for run_id in places.get("cpu", []):
+    for run_id in runs_on.get("cpu", []):
         print(f"On the CPU: {run_id}")
     cores = f"{now.cpu_count} core{'s' if now.cpu_count > 1 else ''}"
     print(f"CPU: {now.cpu_load:.0%} of {cores} busy")

@@ -17,7 +17,7 @@ from core.commands.sources import PictureSource, find_picture_source
 from core.config.load import resolve_path
 from core.config.schema import project_root
 from core.errors import UsageError
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of, data_dir_of
 from core.model_folders.model_facts import PREFIX, find_model_folder, models_folder
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
@@ -109,7 +109,7 @@ def _start(model: LoadedModel, recipe: Recipe, source: PictureSource, arguments:
     run = source.run
     image_set = prepare(
         source.settings.data.model_copy(update={"download": False}),
-        data_dir=place(run, "data") if run else resolve_path(paths.data),
-        cache_dir=place(run, "cache") if run else resolve_path(paths.cache),
+        data_dir=data_dir_of(run) if run else resolve_path(paths.data),
+        cache_dir=cache_dir_of(run) if run else resolve_path(paths.cache),
     )
     return start_of(recipe.start, model, image_set)

@@ -12,7 +12,7 @@ from core.commands.options import add_settings_options
 from core.commands.sources import class_names_of, find_source, settings_of_run
 from core.commands.tables import table
 from core.evaluation.timestep_loss_results import TimestepLoss, check_counts, in_words
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of, data_dir_of
 
 
 def add_parser(commands: Any) -> None:
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from core.sampling.load import load_model
 
     model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.step)
-    image_set = prepare(source.settings.data, data_dir=place(source, "data"), cache_dir=place(source, "cache"))
+    image_set = prepare(source.settings.data, data_dir=data_dir_of(source), cache_dir=cache_dir_of(source))
     with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
 
         def show(text: str, fraction: float) -> None:

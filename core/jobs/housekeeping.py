@@ -16,7 +16,7 @@ from core.jobs.exit_reason import Ending
 from core.jobs.job_row import signature_of, work_of
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.slots import CPU
-from core.jobs.webhook import Courier
+from core.jobs.webhook import WebhookSender
 from core.machine import attempts, gpus
 from core.machine.snapshot import read_machine
 from core.runs.run import Run, RunState
@@ -36,7 +36,7 @@ DIVERGING_EVERY_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Release:
-    """An attempt that ended: its places are looked at until they are seen to be free."""
+    """An attempt that ended: its devices are looked at until they are seen to be free."""
 
     run: Run
     attempt: int
@@ -50,7 +50,7 @@ class Housekeeping:
 
     def __init__(self, store: RunStore, queue: Queue) -> None:
         self.store, self.queue = store, queue
-        self.courier = Courier(queue)
+        self.webhook = WebhookSender(queue)
         self.releases: list[_Release] = []
         self.sampled_at = self.swept_at = self.looked_at = float("-inf")
         self.event_sizes: dict[str, int] = {}
@@ -63,7 +63,7 @@ class Housekeeping:
             if now - self.looked_at >= DIVERGING_EVERY_S:
                 self.looked_at = now
                 self._look_for_divergence(jobs)
-            self.courier.deliver_due(machine.webhook_url)
+            self.webhook.deliver_due(machine.webhook_url)
         if now - self.sampled_at >= SAMPLE_EVERY_S:
             self.sampled_at = now
             with contextlib.suppress(OSError):  # a full disk: the history has a hole
@@ -75,27 +75,27 @@ class Housekeeping:
             frozen_code.sweep(self.queue.folder, {job.code for job in jobs}, older_than=time.time() - 3600)
 
     def close(self) -> None:
-        """Before the supervisor ends or goes on as newer code: say what is known about places not yet seen free."""
+        """Before the supervisor ends or goes on as newer code: say what is known about devices not yet seen free."""
         for release in self.releases:
             self._say_released(release, None)
         self.releases = []
 
     def memory_used(self, names: Sequence[str]) -> dict[str, int]:
-        """Used bytes of each GPU among the places, before a run gets them."""
+        """Used bytes of each GPU among the devices, before a run gets them."""
         if all(name == CPU for name in names):
             return {}
         return {gpu.uuid: gpu.memory_used_bytes for gpu in gpus.read_gpus() if gpu.uuid in names}
 
     def attempt_ended(
-        self, run: Run, job: Job, ending: Ending, places: Sequence[str], machine: MachineSettings
+        self, run: Run, job: Job, ending: Ending, devices: Sequence[str], machine: MachineSettings
     ) -> None:
-        """Note its speed, tell the webhook, and watch until its places are free."""
+        """Note its speed, tell the webhook, and watch until its devices are free."""
         started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, job.attempt) or {}
         used = started.get("memory_used_bytes")
         release = _Release(
             run=run,
             attempt=job.attempt,
-            gpu_names=tuple(name for name in places if name != CPU),
+            gpu_names=tuple(name for name in devices if name != CPU),
             used_before=used if isinstance(used, dict) else {},
             since=time.monotonic(),
         )

@@ -14,7 +14,7 @@ from core.errors import LabError
 from core.jobs.job_row import signature_of, work_of
 from core.jobs.observed import observed_status
 from core.jobs.queue import Job, JobState, Queue
-from core.jobs.slots import CPU, Place, choose, find_places, slots_of
+from core.jobs.slots import CPU, Device, choose, device_of, find_devices, slots_of
 from core.jobs.supervisor import FACTS_NAME, LOCK_NAME
 from core.runs.lock import is_locked
 from core.runs.run import Run, RunState
@@ -57,8 +57,8 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
     if not jobs:
         return []
     machine = _box_settings()
-    places = find_places(machine) if any(job.state is not JobState.LIVE for job in jobs) else []
-    forecast = _Forecast(queue, store, places)
+    devices = find_devices(machine) if any(job.state is not JobState.LIVE for job in jobs) else []
+    forecast = _Forecast(queue, store, devices)
     entries = []
     turn = 0
     for job in jobs:
@@ -100,10 +100,18 @@ def place_for_next(store: RunStore, device: str, num_processes: int = 1) -> tupl
     queue = Queue(store.root)
     waiting = queue.jobs(JobState.QUEUED)
     machine = _box_settings()
-    places = find_places(machine)
-    reserved = {name for job in waiting for name in choose(job.device, job.num_processes, places, ()).wants}
-    choice = choose(device, num_processes, places, set(queue.leases()), reserved)
+    devices = find_devices(machine)
+    reserved = {name for job in waiting for name in choose(job.device, job.num_processes, devices, ()).wants}
+    choice = choose(device, num_processes, devices, set(queue.leases()), reserved)
     return bool(choice.slots), len(waiting)
+
+
+def runs_by_device(store: RunStore) -> dict[str, list[str]]:
+    """Device ('GPU-…' or 'cpu') → ids of the runs on it."""
+    found: dict[str, list[str]] = {}
+    for slot, run_id in sorted(Queue(store.root).leases().items()):
+        found.setdefault(device_of(slot), []).append(run_id)
+    return found
 
 
 def _box_settings() -> MachineSettings:
@@ -136,10 +144,10 @@ def supervisor_state(store: RunStore) -> SupervisorState:
 class _Forecast:
     """Plays the queue forward: slots become free when their runs are expected to end."""
 
-    def __init__(self, queue: Queue, store: RunStore, places: list[Place]) -> None:
-        self.queue, self.store, self.places = queue, store, places
+    def __init__(self, queue: Queue, store: RunStore, devices: list[Device]) -> None:
+        self.queue, self.store, self.devices = queue, store, devices
         self.free_at: dict[str, float | None] = {  # nobody knows when strangers leave
-            slot: None if place.problem else 0.0 for place in places for slot in slots_of(place)
+            slot: None if device.problem else 0.0 for device in devices for slot in slots_of(device)
         }
         self.end_of: dict[str, float | None] = {}
 
@@ -151,9 +159,9 @@ class _Forecast:
 
     def add_waiting(self, job: Job, run: Run) -> tuple[float | None, float | None]:
         """(start, end) in seconds from now, as far as they can be known."""
-        wants = choose(job.device, job.num_processes, self.places, ()).wants
+        wants = choose(job.device, job.num_processes, self.devices, ()).wants
         count = 1 if wants == {CPU} else job.num_processes
-        slots = [slot for slot in self.free_at if slot.rpartition("/")[0] in wants]
+        slots = [slot for slot in self.free_at if device_of(slot) in wants]
         known = sorted((time, slot) for slot in slots if (time := self.free_at[slot]) is not None)
         parents = [self.end_of.get(parent, 0.0) for parent in job.depends_on]
         start: float | None = None

@@ -29,7 +29,7 @@ from core.jobs.exit_reason import ending_of, grace_s
 from core.jobs.housekeeping import Housekeeping
 from core.jobs.job_row import job_for
 from core.jobs.queue import Job, JobState, Queue
-from core.jobs.slots import CPU, Place, choose, find_places, place_of
+from core.jobs.slots import CPU, Device, choose, device_of, find_devices
 from core.jobs.stop_events import pending_stop
 from core.machine import attempts
 from core.machine.processes import boot_id, own_identity
@@ -40,11 +40,11 @@ from core.runs.store import RunStore, lock_path
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.25
-STRAYS_EVERY_S = 5.0
+UNQUEUED_EVERY_S = 5.0
 UPGRADE_EVERY_S = 15.0
 FRESH_S = 10.0
 IDLE_EXIT_S = 3600.0
-LOCK_NAME, FACTS_NAME, LOG_NAME, KNOCK_NAME = "supervisor.lock", "supervisor.json", "supervisor.log", "knock"
+LOCK_NAME, FACTS_NAME, LOG_NAME, ACTIVITY_NAME = "supervisor.lock", "supervisor.json", "supervisor.log", "knock"
 
 
 class Supervisor:
@@ -59,10 +59,10 @@ class Supervisor:
         self.machine = MachineSettings()
         self.problem = ""
         self.config_seen: tuple[float, ...] = ()
-        self.strays_at = self.upgrade_at = float("-inf")
+        self.unqueued_at = self.upgrade_at = float("-inf")
         self.busy_at = time.monotonic()
         self.started_code = _newest_code()
-        self.places_at, self.places = float("-inf"), list[Place]()
+        self.devices_at, self.devices = float("-inf"), list[Device]()
         self.housekeeping = Housekeeping(store, self.queue)
         self.quitting = False
 
@@ -90,9 +90,9 @@ class Supervisor:
         self.children = [child for child in self.children if child.poll() is None]
         self._read_config()
         now = time.monotonic()
-        if now - self.strays_at >= STRAYS_EVERY_S:
-            self.strays_at = now
-            self._find_strays()
+        if now - self.unqueued_at >= UNQUEUED_EVERY_S:
+            self.unqueued_at = now
+            self._find_unqueued_runs()
         jobs = self.queue.jobs()
         if jobs:
             self.busy_at = now
@@ -160,7 +160,7 @@ class Supervisor:
         )
         if released:
             logger.info("%s attempt %d: %s (%s)", job.run_id, job.attempt, ending.state, ending.reason)
-            self.housekeeping.attempt_ended(run, job, ending, [place_of(slot) for slot in slots], self.machine)
+            self.housekeeping.attempt_ended(run, job, ending, [device_of(slot) for slot in slots], self.machine)
 
     # -- waiting jobs
 
@@ -170,15 +170,15 @@ class Supervisor:
         if not waiting:
             return
         now = time.monotonic()
-        if now - self.places_at >= 1.0:
-            self.places_at, self.places = now, find_places(self.machine)
+        if now - self.devices_at >= 1.0:
+            self.devices_at, self.devices = now, find_devices(self.machine)
         taken = set(self.queue.leases())
         reserved: set[str] = set()
         for job in waiting:
             with _told(job):
                 if not self._is_ready(job):
                     continue
-                choice = choose(job.device, job.num_processes, self.places, taken, reserved)
+                choice = choose(job.device, job.num_processes, self.devices, taken, reserved)
                 if choice.slots and self._start(job, choice.slots):
                     taken.update(choice.slots)
                 elif not choice.slots:
@@ -232,16 +232,16 @@ class Supervisor:
             attempt = self.queue.claim(job.run_id, slots, self.boot)
             if attempt is None:
                 return False
-            places = [place for place in self.places if place.name in {place_of(slot) for slot in slots}]
-            titles = " and ".join(place.title for place in places)
-            on_cpu = all(place.name == CPU for place in places)
+            devices = [device for device in self.devices if device.name in {device_of(slot) for slot in slots}]
+            titles = " and ".join(device.title for device in devices)
+            on_cpu = all(device.name == CPU for device in devices)
             facts = {
                 "attempt": attempt,
                 "slots": list(slots),
                 "boot_id": self.boot,
                 "started_at": now_iso(),
                 "code": job.code,
-                "memory_used_bytes": self.housekeeping.memory_used([place.name for place in places]),
+                "memory_used_bytes": self.housekeeping.memory_used([device.name for device in devices]),
             }
             run.write_status(
                 replace(
@@ -257,7 +257,7 @@ class Supervisor:
             )
             atomic.write_json(run.folder / attempts.ATTEMPT_FILE, facts)
             code = frozen_code.frozen_root(self.queue.folder, job.code)
-            environment = self._environment(job, places, on_cpu, code)
+            environment = self._environment(job, devices, on_cpu, code)
             self._spawn(run, attempt, lock, self._command(job, run), environment=environment, folder=code)
             logger.info("%s attempt %d started on %s", job.run_id, attempt, ", ".join(slots))
             return True
@@ -275,7 +275,7 @@ class Supervisor:
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(job.num_processes)]
         return [sys.executable, *torchrun, *module, *tail]
 
-    def _environment(self, job: Job, places: Sequence[Place], on_cpu: bool, code: Path) -> dict[str, str]:
+    def _environment(self, job: Job, devices: Sequence[Device], on_cpu: bool, code: Path) -> dict[str, str]:
         """The training's surroundings: the submitter's folders, the frozen code, and its GPUs and no others."""
         environment = {
             **os.environ,
@@ -285,7 +285,7 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
             "LAB_DEVICE": "cpu" if on_cpu else "cuda",
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            "CUDA_VISIBLE_DEVICES": "" if on_cpu else ",".join(place.visible for place in places),
+            "CUDA_VISIBLE_DEVICES": "" if on_cpu else ",".join(device.visible for device in devices),
             "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{grace_s(Run(self.store.root / job.run_id)):.0f}",
         }
         if on_cpu and job.num_processes > 1:
@@ -327,7 +327,7 @@ class Supervisor:
 
     # -- repairs
 
-    def _find_strays(self) -> None:
+    def _find_unqueued_runs(self) -> None:
         """Runs whose folder says that they wait or live, but that the queue does not know: it was lost, or the one who
         put them in died half-way."""
         known = {job.run_id for job in self.queue.jobs()}
@@ -373,7 +373,7 @@ class Supervisor:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 Path(f"{self.queue.path}{suffix}").rename(f"{aside}{suffix}")
-        self.strays_at = float("-inf")
+        self.unqueued_at = float("-inf")
 
     # -- itself
 
@@ -417,7 +417,7 @@ class Supervisor:
         if time.monotonic() - self.busy_at < IDLE_EXIT_S:
             return True
         try:
-            return time.time() - (self.queue.folder / KNOCK_NAME).stat().st_mtime < IDLE_EXIT_S
+            return time.time() - (self.queue.folder / ACTIVITY_NAME).stat().st_mtime < IDLE_EXIT_S
         except OSError:
             return False
 
@@ -468,7 +468,7 @@ def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> No
     folder = store.root / Queue(store.root).folder.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _knock(folder)
+        _touch_activity(folder)
         _reap()
         if is_locked(folder / LOCK_NAME):
             return
@@ -496,9 +496,9 @@ def _reap() -> None:
     _started[:] = [child for child in _started if child.poll() is None]
 
 
-def _knock(folder: Path) -> None:
+def _touch_activity(folder: Path) -> None:
     """Somebody looks: at most one touch a minute."""
-    path = folder / KNOCK_NAME
+    path = folder / ACTIVITY_NAME
     if not path.exists() or time.time() - path.stat().st_mtime > 60:
         path.touch()
 

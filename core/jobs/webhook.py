@@ -19,7 +19,7 @@ TIMEOUT_S = 5.0
 MAX_TRIES = 6
 
 
-class Courier:
+class WebhookSender:
     """Delivers what is due, in a thread of its own: a slow receiver never delays the queue."""
 
     def __init__(self, queue: Queue) -> None:

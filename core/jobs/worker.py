@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from core.config.load import ENVIRONMENT, resolve_path
+from core.config.load import resolve_path
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, is_full_gpu
 from core.jobs.worker_stop import StopRequests
@@ -87,8 +87,8 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
             return _end(run, *_stopped(run, stops, run.status().step))
         outcome = trainers[run.info.kind](
             run,
-            data_dir=place(run, "data"),
-            cache_dir=place(run, "cache"),
+            data_dir=data_dir_of(run),
+            cache_dir=cache_dir_of(run),
             store_root=store.root,
             should_stop=lambda: stops.asked_by(run) is not None,
         )
@@ -190,12 +190,14 @@ class Trained(Protocol):
         """The frozen settings."""
 
 
-def place(run: Trained, name: str) -> Path:
-    """The run's `paths.data` or `paths.cache`; LAB_DATA and LAB_CACHE win, as everywhere."""
-    for variable, setting in ENVIRONMENT.items():
-        if setting == f"paths.{name}" and os.environ.get(variable):
-            return resolve_path(os.environ[variable])
-    return resolve_path(getattr(run.settings.paths, name))
+def data_dir_of(run: Trained) -> Path:
+    """Where the run's data sets lie: `paths.data` of its settings, or LAB_DATA."""
+    return resolve_path(os.environ.get("LAB_DATA") or run.settings.paths.data)
+
+
+def cache_dir_of(run: Trained) -> Path:
+    """Where the run's arrays, latents and judges are kept: `paths.cache` of its settings, or LAB_CACHE."""
+    return resolve_path(os.environ.get("LAB_CACHE") or run.settings.paths.cache)
 
 
 def take_run_lock(run: Run) -> FileLock:

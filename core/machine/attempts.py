@@ -21,7 +21,7 @@ ATTEMPT_FILE = "attempt.json"
 EXIT_FILE = "exit.json"
 STOP_FILE = "stop.json"
 _PROC = Path("/proc")
-_DEAD = ("Z", "X", "x")
+_DEAD_STATES = ("Z", "X", "x")
 
 
 def token_of(run_id: str, attempt: int) -> str:
@@ -57,7 +57,6 @@ def living(token: str, *, leave_out: frozenset[int] = frozenset()) -> Iterator[l
 
     The pidfd is taken before the look, so that a pid used again is never hit.
     """
-    wanted = f"{TOKEN_VARIABLE}={token}".encode()
     found: list[tuple[int, int]] = []
     try:
         for name in (path.name for path in _PROC.iterdir()):
@@ -67,11 +66,7 @@ def living(token: str, *, leave_out: frozenset[int] = frozenset()) -> Iterator[l
                 descriptor = os.pidfd_open(int(name))
             except OSError:
                 continue
-            try:
-                mine = wanted in (_PROC / name / "environ").read_bytes().split(b"\0") and _state(name) not in _DEAD
-            except OSError:
-                mine = False
-            if mine:
+            if _token_in(int(name)) == token and living_stat(int(name)) is not None:
                 found.append((int(name), descriptor))
             else:
                 os.close(descriptor)
@@ -96,5 +91,28 @@ def signal_all(token: str, number: signal.Signals, *, leave_out: frozenset[int] 
         return len(found)
 
 
-def _state(pid: str) -> str:
-    return (_PROC / pid / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+def run_of(pid: int) -> str:
+    """The run whose attempt this process belongs to; '' for anybody else's."""
+    return _token_in(pid).rpartition(".")[0]
+
+
+def living_stat(pid: int) -> list[str] | None:
+    """/proc/PID/stat after the command's name (which may hold blanks and brackets): state, ppid, …, 19 its start.
+
+    None where no process has the pid, or only a zombie: that one counts as dead.
+    """
+    try:
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return fields if fields and fields[0] not in _DEAD_STATES else None
+
+
+def _token_in(pid: int) -> str:
+    try:
+        entries = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    start = f"{TOKEN_VARIABLE}=".encode()
+    found = next((entry for entry in entries if entry.startswith(start)), b"")
+    return found[len(start) :].decode(errors="replace")

@@ -2,27 +2,32 @@
 
 `LAB_NVML_RECORDING` names a JSON file that stands in for the driver: the same code reads a recorded box. Its form, one
 object a GPU: {"gpus": [{"uuid", "name", "memory_total", "memory_used", "memory_reserved", "utilization" (percent),
-"temperature", "power" (milliwatt), "processes": [{"pid", "memory" (bytes or null)}]}]}. It is read at every look.
+"temperature", "power" (milliwatt), "processes": [{"pid", "memory" (bytes or null)}]}]}. It is read at every look; with
+"memory_error" instead, the question for memory fails with that number of NVML.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import pwd
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from core.machine.attempts import TOKEN_VARIABLE
+from core.machine.attempts import run_of
 
 RECORDING_VARIABLE = "LAB_NVML_RECORDING"
 MAX_COMMAND = 80
 CONTEXT_BYTES = 700_000_000  # what the driver may book on nobody for a process of ours
+_UNTOLD = (3, 4)  # NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NO_PERMISSION: the GPU works, its driver keeps this to itself
+_GPU_NODE = re.compile(r"^(?:nvidia(\d+)|nvhost-gpu|dxg)$")
 _LOCK = threading.Lock()
 
 
@@ -70,7 +75,22 @@ def read_gpus() -> list[Gpu]:
             return []
         for index in range(count):
             found.append(_read(nvml, index))
-    return [gpu for gpu in found if _is_visible(gpu, [other.uuid for other in found])]
+    return [gpu for gpu in found if _is_visible(gpu)]
+
+
+def visible_gpus(environment: Mapping[str, str] = os.environ, nodes: Path = Path("/dev")) -> tuple[str, ...]:
+    """The machine's names ('0', '1', a UUID) of the GPUs this process may use, from device files alone.
+
+    CUDA_VISIBLE_DEVICES chooses among them; where there is no GPU, it names none.
+    """
+    try:
+        found = [match for path in nodes.iterdir() if (match := _GPU_NODE.match(path.name))]
+    except OSError:
+        found = []
+    entries = _visible_entries(environment)
+    if entries is not None:
+        return entries if found else ()
+    return tuple(sorted((match.group(1) for match in found if match.group(1)), key=int))
 
 
 def foreign_memory_bytes(gpu: Gpu) -> int:
@@ -144,10 +164,15 @@ def _read(nvml: Any, index: int) -> Gpu:
 
 
 def _memory(nvml: Any, handle: Any) -> Any:
-    """Version 2 tells the reserved part; older drivers do not have it."""
+    """Version 2 tells the reserved part; older drivers do not have it. Zeros where the driver keeps it to itself."""
     version = getattr(nvml, "nvmlMemory_v2", None)
     found = _told(lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=version)) if version else None
-    return found or nvml.nvmlDeviceGetMemoryInfo(handle)
+    try:
+        return found or nvml.nvmlDeviceGetMemoryInfo(handle)
+    except Exception as error:
+        if getattr(error, "value", None) not in _UNTOLD:
+            raise
+        return SimpleNamespace(used=0, total=0)
 
 
 def _process(pid: int, memory: int | None) -> GpuProcess:
@@ -162,31 +187,30 @@ def _process(pid: int, memory: int | None) -> GpuProcess:
         words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
         words = ""
-    command = "".join(character if character.isprintable() else "?" for character in words)
-    command = command if len(command) <= MAX_COMMAND else command[: MAX_COMMAND - 1] + "…"
-    return GpuProcess(pid=pid, user=user, command=command or f"pid {pid}", memory_bytes=memory, run_id=run_of(pid))
+    return GpuProcess(
+        pid=pid, user=user, command=shortened(words) or f"pid {pid}", memory_bytes=memory, run_id=run_of(pid)
+    )
 
 
-def run_of(pid: int) -> str:
-    """The run whose attempt this process belongs to, by its environment; '' for anybody else's."""
-    try:
-        entries = (Path("/proc") / str(pid) / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return ""
-    token = next((entry for entry in entries if entry.startswith(TOKEN_VARIABLE.encode() + b"=")), b"")
-    return token.partition(b"=")[2].decode(errors="replace").rpartition(".")[0]
+def shortened(command: str) -> str:
+    """A command line as people see it: printable, 80 characters at most."""
+    words = "".join(character if character.isprintable() else "?" for character in command)
+    return words if len(words) <= MAX_COMMAND else words[: MAX_COMMAND - 1] + "…"
 
 
-def _is_visible(gpu: Gpu, uuids: list[str]) -> bool:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+def _is_visible(gpu: Gpu) -> bool:
+    entries = _visible_entries(os.environ)
+    return entries is None or any(
+        int(entry) == gpu.index if entry.isdigit() else gpu.uuid.startswith(entry) for entry in entries
+    )
+
+
+def _visible_entries(environment: Mapping[str, str]) -> tuple[str, ...] | None:
+    """CUDA_VISIBLE_DEVICES as CUDA reads it: what follows an empty or negative entry does not count. None: not set."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        return True
-    for entry in (part.strip() for part in visible.split(",")):
-        if entry in ("", "-1"):
-            return False
-        if (entry.isdigit() and int(entry) == gpu.index) or (not entry.isdigit() and gpu.uuid.startswith(entry)):
-            return True
-    return False
+        return None
+    return tuple(itertools.takewhile(lambda entry: entry not in ("", "-1"), map(str.strip, visible.split(","))))
 
 
 def _told(ask: Callable[[], Any]) -> Any:
@@ -220,6 +244,14 @@ def _started_nvml() -> Any:
         return None
 
 
+class _RecordedError(Exception):
+    """NVML's own error; value: its number."""
+
+    def __init__(self, value: int) -> None:
+        super().__init__(f"error {value}")
+        self.value = value
+
+
 class _Recorded:
     """The functions of pynvml that are used here, answered from a file."""
 
@@ -241,6 +273,8 @@ class _Recorded:
         return str(gpu["name"])
 
     def nvmlDeviceGetMemoryInfo(self, gpu: dict[str, Any], version: int = 1) -> SimpleNamespace:
+        if "memory_error" in gpu:
+            raise _RecordedError(gpu["memory_error"])
         return SimpleNamespace(
             total=gpu["memory_total"], used=gpu["memory_used"], reserved=gpu.get("memory_reserved", 0)
         )

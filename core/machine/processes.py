@@ -1,18 +1,16 @@
-"""Processes by an identity that is never used again: boot id, pid and start time. A zombie counts as dead."""
+"""Processes by an identity that is never used again: boot id, pid and start time. A zombie counts as dead.
+
+psutil has no identity that another process can compare: its start times shift with the clock of the machine.
+"""
 
 from __future__ import annotations
 
 import os
-import signal
-import sys
-import time
 from functools import lru_cache
 from pathlib import Path
 
+from core.machine.attempts import living_stat
 from core.runs.run import ProcessIdentity
-
-_PROC = Path("/proc")
-_DEAD_STATES = ("Z", "X", "x")
 
 
 def identity_of(pid: int) -> ProcessIdentity | None:
@@ -35,92 +33,21 @@ def is_alive(identity: ProcessIdentity | None) -> bool:
     return identity is not None and identity == identity_of(identity.pid)
 
 
-def terminate(identity: ProcessIdentity) -> bool:
-    """SIGTERM to the process itself. False when it is gone or belongs to someone else."""
-    return _send(identity, signal.SIGTERM)
-
-
-def kill_group(identity: ProcessIdentity) -> bool:
-    """SIGKILL to the process and, when it leads a session of its own, to everything it started in it.
-
-    Also reaches what a dead leader left behind. False when nothing was there to kill or it was not allowed.
-    """
-    killed = False
-    for pid in session_members(identity):
-        member = identity_of(pid)
-        if member is not None and _send(member, signal.SIGKILL):
-            killed = True
-    return _send(identity, signal.SIGKILL) or killed
-
-
-def session_members(identity: ProcessIdentity) -> list[int]:
-    """Living pids of the session that `identity` leads or led; empty when it leads none or off Linux."""
-    if not _PROC.joinpath("self").exists() or identity.boot_id != boot_id():
-        return []
-    members = []
-    for name in (path.name for path in _PROC.iterdir()):
-        fields = _stat_fields(int(name)) if name.isdigit() else None
-        if fields and fields[0] not in _DEAD_STATES and int(fields[3]) == identity.pid:
-            # a session id stays taken while a member lives, so older members mean another, earlier session
-            if int(fields[19]) < identity.start_ticks:
-                return []
-            members.append(int(name))
-    return members
-
-
-def wait_until_dead(identity: ProcessIdentity, timeout_s: float) -> bool:
-    """True as soon as the process is gone, False after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while is_alive(identity):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 @lru_cache(maxsize=1)
 def boot_id() -> str:
     """Changes at every start of the machine."""
     try:
-        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         import psutil
 
         return f"boot-{int(psutil.boot_time())}"
 
 
-def _send(identity: ProcessIdentity, number: signal.Signals) -> bool:
-    """A signal to this process and never to another that got its pid."""
-    try:
-        if sys.platform == "linux" and hasattr(os, "pidfd_open"):
-            descriptor = os.pidfd_open(identity.pid)
-            try:
-                if not is_alive(identity):
-                    return False
-                signal.pidfd_send_signal(descriptor, number)
-            finally:
-                os.close(descriptor)
-        elif is_alive(identity):
-            os.kill(identity.pid, number)
-        else:
-            return False
-    except (OSError, OverflowError):  # no process has a pid that large
-        return False
-    return True
-
-
-def _stat_fields(pid: int) -> list[str] | None:
-    """/proc/PID/stat after the command's name (which may hold blanks and brackets): state, ppid, pgrp, session, …"""
-    try:
-        return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-
-
 def _start_ticks(pid: int) -> int | None:
-    if _PROC.joinpath("self", "stat").exists():
-        fields = _stat_fields(pid)
-        return int(fields[19]) if fields and fields[0] not in _DEAD_STATES else None
+    if Path("/proc/self/stat").exists():
+        fields = living_stat(pid)
+        return int(fields[19]) if fields else None
     import psutil
 
     try:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from core.machine.gpus import MAX_COMMAND, Gpu, read_gpus, run_of
+from core.machine.attempts import run_of
+from core.machine.gpus import Gpu, read_gpus, shortened
 
 MOST_OTHERS = 5
 HEAVY_CPU_SHARE = 0.1
@@ -87,9 +88,8 @@ def _others(total_memory: int) -> list[HeavyProcess]:
                 user = kept.username()
         except (psutil.Error, OSError):
             continue
-        command = "".join(character if character.isprintable() else "?" for character in words)
-        command = command if len(command) <= MAX_COMMAND else command[: MAX_COMMAND - 1] + "…"
-        found.append(HeavyProcess(pid=process.pid, user=user, command=command, cpu_share=share, memory_bytes=held))
+        heavy = HeavyProcess(pid=process.pid, user=user, command=shortened(words), cpu_share=share, memory_bytes=held)
+        found.append(heavy)
     _known.clear()
     _known.update(seen)
     return sorted(found, key=lambda each: (-round(each.cpu_share, 1), -each.memory_bytes))[:MOST_OTHERS]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.evaluation.ceiling_results import Ceiling, ceiling_for
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of
 from lab.latents.vae_service import Chosen, Progress
 from lab.services import judges
 from lab.services.model_sources import facts_of
@@ -35,7 +35,7 @@ def measure_ceiling(chosen: Chosen, num_pictures: int, on_progress: Progress) ->
         image_set(chosen),
         num_pictures=num_pictures,
         evaluation=run.settings.evaluation,
-        cache_dir=place(run, "cache"),
+        cache_dir=cache_dir_of(run),
         device=resolve_device(run.settings.machine.device),
         step=chosen.step,
         progress=on_progress,

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from core.errors import UsageError
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of
 from core.latent.inspection import projection
 from core.latent.inspection.projection import Components
 from core.latent.inspection.walks import channel_offsets, class_means, direction_offsets, nearest, walk
@@ -69,7 +69,7 @@ def embedding(chosen: Chosen, found: LatentMap, dimensions: int, on_progress: Pr
 
     It ends when `on_progress` raises. Raises a LabError.
     """
-    folder = place(chosen.view.run, "cache")
+    folder = cache_dir_of(chosen.view.run)
     return once(
         ("t-sne", *vae_service.name_of(chosen), len(found.labels), dimensions),
         lambda: projection.kept_embedding(
@@ -84,7 +84,7 @@ def embedding(chosen: Chosen, found: LatentMap, dimensions: int, on_progress: Pr
 
 def is_embedded(chosen: Chosen, found: LatentMap, dimensions: int) -> bool:
     """True when `embedding` would answer at once."""
-    folder = place(chosen.view.run, "cache")
+    folder = cache_dir_of(chosen.view.run)
     return projection.is_kept(len(found.labels), dimensions, key=_key(found), cache_dir=folder)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.errors import LabError
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of
 from core.latent.inspection.overview import LatentOverview, read_overview
 from core.latent.inspection.vae_source import FEW, FIRST, MOST, LatentSubject
 from lab.latents import vae_service
@@ -39,7 +39,7 @@ def kept_overview(chosen: Chosen, limit: int) -> LatentOverview | None:
     about = _about(chosen, limit)
     kept, key = _overviews(), _key(chosen, about)
     if key not in kept:
-        found = read_overview(about, place(about.run, "cache"))
+        found = read_overview(about, cache_dir_of(about.run))
         if found is None:
             return None
         _keep(key, found)
@@ -122,7 +122,7 @@ def _make(chosen: Chosen, limit: int, progress: Progress) -> LatentOverview:
     from core.latent.inspection.quality import make_overview
 
     about = _about(chosen, limit)
-    found = make_overview(about, opened, place(about.run, "cache"), progress=progress)
+    found = make_overview(about, opened, cache_dir_of(about.run), progress=progress)
     _keep(_key(chosen, about), found)
     return found
 

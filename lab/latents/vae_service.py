@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.errors import LabError
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of, data_dir_of
 from core.latent.inspection.vae_source import MOST, LatentSubject, Scaling, Weights, codec_of, find_subject
 from core.runs.listing import list_checkpoints
 from lab.services import background
@@ -89,7 +89,7 @@ def subject(run_id: str, step: int | None, weights: Weights = "ema", limit: int 
 def _subject(run_id: str, step: int | None, weights: Weights, limit: int, changed: tuple[int, ...]) -> LatentSubject:
     run = open_store().get(run_id)
     return find_subject(
-        run, step=step, weights=weights, data_dir=place(run, "data"), cache_dir=place(run, "cache"), limit=limit
+        run, step=step, weights=weights, data_dir=data_dir_of(run), cache_dir=cache_dir_of(run), limit=limit
     )
 
 
@@ -115,7 +115,7 @@ def study(
         found = kept.pop((run_id, about.key, about.weights), None)
         if found is None:
             device = about.run.settings.machine.device
-            found = open_subject(about, device=device, cache_dir=place(about.run, "cache"), progress=on_progress)
+            found = open_subject(about, device=device, cache_dir=cache_dir_of(about.run), progress=on_progress)
         kept[run_id, about.key, about.weights] = found
         while len(kept) > MOST_OPEN:
             del kept[next(iter(kept))]

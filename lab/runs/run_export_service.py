@@ -8,7 +8,7 @@ from typing import Literal
 from core.config.schema import Settings
 from core.errors import LabError
 from core.evaluation.report import figures_for_card
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of, data_dir_of
 from core.model_folders import exports
 from core.model_folders.diffusers_layout import SCHEDULER_CLASSES
 from core.model_folders.hub import Pushed
@@ -53,7 +53,7 @@ def begin_export(
         from core.evaluation.folder_judge import judge_for_export
         from core.model_folders.export import ExportOptions
 
-        places = {"data_dir": place(run, "data"), "cache_dir": place(run, "cache")}
+        places = {"data_dir": data_dir_of(run), "cache_dir": cache_dir_of(run)}
         first = 0.6 if with_judge else 0.0
         options = ExportOptions(
             step=step,

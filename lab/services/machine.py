@@ -17,9 +17,9 @@ from core.errors import LabError
 from core.jobs import disk, queue_view, service, telemetry
 from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
 from core.jobs.queue_view import QueueEntry, SupervisorState
-from core.jobs.slots import CPU, place_of
+from core.jobs.slots import CPU, device_of
 from core.jobs.telemetry import Forecast
-from core.machine import devices, gpus, snapshot
+from core.machine import gpus, snapshot
 from core.machine.gpus import Gpu, GpuProcess
 from core.machine.snapshot import Machine
 from core.runs import trash
@@ -123,7 +123,7 @@ def cards() -> list[DeviceCard]:
     live = [entry for entry in queue() if entry.slots]
     found = [gpu_card(gpu, live, settings.foreign_memory_mb, settings.slots_per_gpu) for gpu in now.gpus]
     if not found:
-        found = [blind_card(name, live, settings.slots_per_gpu) for name in devices.visible_gpus()]
+        found = [blind_card(name, live, settings.slots_per_gpu) for name in gpus.visible_gpus()]
     cpu = cpu_card(now, live, settings.cpu_slots, alone=not found)
     return found + ([cpu] if cpu.tenants or not found else [])
 
@@ -195,7 +195,7 @@ def cpu_card(now: Machine, live: list[QueueEntry], places: int, *, alone: bool =
 
 
 def _on(place: str, live: list[QueueEntry]) -> tuple[QueueEntry, ...]:
-    return tuple(entry for entry in live if any(place_of(slot) == place for slot in entry.slots))
+    return tuple(entry for entry in live if any(device_of(slot) == place for slot in entry.slots))
 
 
 def _verdict(tenants: tuple[QueueEntry, ...], places: int) -> tuple[Verdict, str]:

@@ -11,7 +11,7 @@ from core.config.compatibility import offered_samplers, pair_warning
 from core.config.load import resolve_path
 from core.config.schema import Settings, project_root
 from core.errors import CheckpointError, LabError, UsageError
-from core.jobs.worker import place
+from core.jobs.worker import cache_dir_of, data_dir_of
 from core.model_folders.model_facts import (
     DEMO,
     LAB_FILE,
@@ -114,8 +114,8 @@ def facts_of(key: str) -> SourceFacts:
         class_names=names,
         fingerprint=fingerprint,
         channels=channels,
-        data_dir=place(run, "data"),
-        cache_dir=place(run, "cache"),
+        data_dir=data_dir_of(run),
+        cache_dir=cache_dir_of(run),
     )
 
 

@@ -14,7 +14,7 @@ from core.jobs.engines.protocol import JobHandle, JobSpec, Slot
 from core.jobs.job_row import job_for
 from core.jobs.observed import observed_status
 from core.jobs.queue import Job, JobState, Queue
-from core.jobs.slots import find_places, place_of, slots_of
+from core.jobs.slots import find_devices, slots_of
 from core.jobs.stop_events import RESUME_REQUESTED
 from core.jobs.supervisor import start_supervisor
 from core.machine.attempts import write_stop
@@ -107,9 +107,9 @@ class LocalEngine:
 
         leases = self.queue.leases()
         return [
-            Slot(device=slot, is_busy=slot in leases or bool(place.problem))
-            for place in find_places(load_config().machine)
-            for slot in slots_of(place)
+            Slot(device=slot, is_busy=slot in leases or bool(device.problem))
+            for device in find_devices(load_config().machine)
+            for slot in slots_of(device)
         ]
 
     def reconcile(self) -> list[Run]:
@@ -117,13 +117,6 @@ class LocalEngine:
         start_supervisor(self.store, self.worker)
         live = self.queue.jobs(JobState.LIVE)
         return [Run(self.store.root / job.run_id) for job in live]
-
-    def places_in_use(self) -> dict[str, list[str]]:
-        """Place ('GPU-…' or 'cpu') → runs on it."""
-        found: dict[str, list[str]] = {}
-        for slot, run_id in sorted(self.queue.leases().items()):
-            found.setdefault(place_of(slot), []).append(run_id)
-        return found
 
     def _refuse_unfit(self, run: Run) -> None:
         status = run.status()

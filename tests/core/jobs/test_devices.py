@@ -1,6 +1,10 @@
+import json
+
 import pytest
 
-from core.machine.devices import candidate_devices, device_lock_path, in_words, is_busy, try_device, visible_gpus
+from core.jobs.slots import choose, find_devices
+from core.machine import gpus
+from core.machine.gpus import visible_gpus
 
 
 @pytest.fixture
@@ -10,7 +14,7 @@ def gpu_nodes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("environment", "gpus"),
+    ("environment", "seen"),
     [
         ({}, ("0", "1", "10")),
         ({"CUDA_VISIBLE_DEVICES": ""}, ()),
@@ -19,40 +23,30 @@ def gpu_nodes(tmp_path):
         ({"CUDA_VISIBLE_DEVICES": "2,-1,0"}, ("2",)),
     ],
 )
-def test_gpus_are_seen_without_torch(gpu_nodes, environment, gpus):
-    assert visible_gpus(environment, gpu_nodes) == gpus
+def test_gpus_are_seen_without_torch(gpu_nodes, environment, seen):
+    assert visible_gpus(environment, gpu_nodes) == seen
 
 
-@pytest.mark.parametrize(
-    ("visible", "setting", "candidates"),
-    [
-        ("", "auto", ("cpu",)),
-        ("2,3", "auto", ("cuda:2", "cuda:3")),
-        ("2,3", "cuda", ("cuda:2", "cuda:3")),
-        ("", "cuda", ("cuda:0",)),
-        ("2,3", "cuda:1", ("cuda:3",)),
-        ("2,3", "cpu", ("cpu",)),
-    ],
-)
-def test_a_gpu_has_one_lock_whatever_a_process_calls_it(monkeypatch, visible, setting, candidates):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert candidate_devices(setting) == candidates
+@pytest.mark.parametrize("environment", [{}, {"CUDA_VISIBLE_DEVICES": "0"}])
+def test_naming_a_gpu_makes_none_where_the_machine_has_none(tmp_path, environment):
+    (tmp_path / "null").touch()
+    assert visible_gpus(environment, tmp_path) == ()
+    assert visible_gpus(environment, tmp_path / "nowhere") == ()
 
 
-def test_the_second_run_gets_the_second_gpu_and_the_third_waits(monkeypatch, tmp_path):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    taken = [try_device(tmp_path, "auto") for _ in range(3)]
-    assert [found[0] if found else None for found in taken] == ["cuda:0", "cuda:1", None]
-    assert is_busy(tmp_path, "cuda:1")
-    taken[1][1].release()
-    assert not is_busy(tmp_path, "cuda:1")
+@pytest.mark.parametrize(("error", "is_free"), [(4, True), (3, True), (15, False)])
+def test_a_gpu_whose_driver_keeps_its_memory_to_itself_is_not_lost_for_the_lab(recorded_gpus, box, error, is_free):
+    """Insufficient permissions and not supported say nothing against the GPU; lost (15) does."""
+    recorded_gpus(1, gpu0={"memory_error": error})
+    (gpu,) = gpus.read_gpus()
+    assert gpus.is_free_for_us(gpu, 1000) is is_free
+    assert bool(gpu.problem) is not is_free
+    assert bool(choose("auto", 1, find_devices(box.settings().machine), []).slots) is is_free
 
 
-def test_a_device_name_cannot_leave_the_folder(tmp_path):
-    assert device_lock_path(tmp_path, "../../x").parent == tmp_path / ".locks"
-
-
-@pytest.mark.parametrize(("visible", "words"), [("", "the CPU"), ("4", "GPU 4"), ("0,1", "a GPU")])
-def test_devices_are_named_in_words(monkeypatch, visible, words):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert in_words("auto") == words
+def test_a_stranger_is_seen_where_the_driver_keeps_the_memory_to_itself(recorded_gpus):
+    recorded_gpus(1, gpu0={"memory_error": 4, "processes": [{"pid": 1, "memory": 5_000_000_000}]})
+    (gpu,) = gpus.read_gpus()
+    assert gpus.foreign_memory_bytes(gpu) == 5_000_000_000
+    assert not gpus.is_free_for_us(gpu, 1000)
+    assert json.loads(json.dumps(gpus.record()))["gpus"][0]["memory_total"] == 0

@@ -14,8 +14,8 @@ import pytest
 
 from core.errors import UsageError
 from core.jobs import disk, telemetry
-from core.jobs.slots import choose, find_places
-from core.machine import gpus
+from core.jobs.slots import choose, find_devices
+from core.machine import attempts, gpus
 from core.machine.snapshot import Disk, Machine, read_machine
 from core.runs import trash
 from core.runs.run import RunState
@@ -62,7 +62,7 @@ def test_our_own_run_is_no_stranger(recorded_gpus):
             1, gpu0={"memory_used": 30_600_000_000, "processes": [{"pid": child.pid, "memory": 30_000_000_000}]}
         )
         deadline = time.monotonic() + 5
-        while gpus.run_of(child.pid) == "" and time.monotonic() < deadline:
+        while attempts.run_of(child.pid) == "" and time.monotonic() < deadline:
             time.sleep(0.01)
         (gpu,) = gpus.read_gpus()
         assert gpu.processes[0].run_id == "20260101-000000-vae-abcd"
@@ -100,7 +100,7 @@ def test_a_recording_read_back_is_the_same(recorded_gpus, tmp_path, monkeypatch)
     ],
 )
 def test_a_run_gets_slots_it_asked_for_or_waits(recorded_gpus, box, device, processes, taken, reserved, slots):
-    choice = choose(device, processes, find_places(box.settings().machine), taken, reserved)
+    choice = choose(device, processes, find_devices(box.settings().machine), taken, reserved)
     assert list(choice.slots) == slots
     assert bool(choice.waits_for) is not bool(slots)
 
@@ -109,7 +109,7 @@ def test_who_fills_a_gpu_is_named_as_what_one_waits_for(recorded_gpus, box):
     recorded_gpus(
         1, gpu0={"memory_used": 40_600_000_000, "processes": [{"pid": os.getpid(), "memory": 40_000_000_000}]}
     )
-    choice = choose("auto", 1, find_places(box.settings().machine), [])
+    choice = choose("auto", 1, find_devices(box.settings().machine), [])
     assert choice.slots == ()
     assert choice.waits_for.startswith("GPU 0 is used by ")
     assert "(40.0 GB), not by the lab" in choice.waits_for

@@ -514,9 +514,9 @@ class TestAround:
             url = f"http://127.0.0.1:{server.server_port}/hook"
             assert webhook.post(url, message(run, "failed", "disk full")) == "the receiver answered 500"
             box.queue.add_notice(message(run, "failed", "disk full at step 2"))
-            courier = webhook.Courier(box.queue)
-            courier.deliver_due(url)
-            courier.thread.join(10)
+            sender = webhook.WebhookSender(box.queue)
+            sender.deliver_due(url)
+            sender.thread.join(10)
             assert heard[-1]["text"] == f"{run.id}: failed (disk full at step 2)"
             assert heard[-1]["owner"] == "ana"
             assert box.queue.due_notices(time.time() + 1e9) == []
@@ -527,9 +527,9 @@ class TestAround:
         from core.jobs import webhook
 
         box.queue.add_notice({"text": "x"})
-        courier = webhook.Courier(box.queue)
-        courier.deliver_due("http://127.0.0.1:9/nobody")
-        courier.thread.join(10)
+        sender = webhook.WebhookSender(box.queue)
+        sender.deliver_due("http://127.0.0.1:9/nobody")
+        sender.thread.join(10)
         assert box.queue.due_notices(time.time()) == []
         ((_, body, tries),) = box.queue.due_notices(time.time() + 3600)
         assert (body, tries) == ({"text": "x"}, 1)
