@@ -17,6 +17,7 @@ from core.errors import RunBusy
 from core.jobs import disk, queue_view, service, telemetry
 from core.jobs.disk import CleanupPlan, Item
 from core.jobs.queue_view import QueueEntry, SupervisorState
+from core.machine import gpus
 from core.machine import snapshot as core_machine
 from core.machine.gpus import Gpu, GpuProcess
 from core.runs import trash
@@ -572,7 +573,7 @@ def test_a_gpu_whose_driver_cannot_be_read_is_told(store: RunStore, has_gpus: An
 def test_gpus_that_nvml_does_not_know_are_places_all_the_same(
     store: RunStore, queued: Any, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(gpus, "visible_gpus", lambda: ("0", "1"))
     queued(live(make_run(store, name="Blind"), "GPU-1/0"))
     text = words(open_page("machine"))
     assert "GPU 0 is free" in text
