@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs to the longest name that fits
     ("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version"),
-    ("core.reading",),
+    ("core.reading", "core.diffusion.sampler_table"),
     ("core.config",),
     ("core.runs",),
     ("core.device", "core.limited_child", "core.machine", "core.diffusion", "core.models", "core.data"),
@@ -44,6 +44,7 @@ LIGHT = (
     *("core.runs", "core.limited_child"),
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "lab", "pages"),
     *("core.data.catalog", "core.data.arrays", "core.data.imports", "core.data.overview", "core.data.importing"),
+    *("core.diffusion.sampler_table",),
     *("core.training.learning_rate", "core.latent.inspection.vae_source", "core.latent.inspection.psnr_ssim"),
     *("core.latent.inspection.plain_vae", "core.latent.inspection.first_look", "core.latent.inspection.statistics"),
     *("core.latent.inspection.overview", "core.latent.inspection.verdict"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.commands.options import add_settings_options
 from core.commands.sources import class_names_of, find_source
+from core.diffusion.sampler_table import EXPORTED_SAMPLERS
 from core.errors import UsageError
 from core.evaluation.report import figures_for_card
 from core.jobs.worker import cache_dir_of, data_dir_of
@@ -26,7 +27,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or last weights")
     parser.add_argument("--license", default="mit", metavar="TEXT", help="of the weights, for the card (default: mit)")
     parser.add_argument(
-        "--sampler", default="", metavar="NAME", help="the scheduler in the folder: ddim, ddpm, dpmpp_2m, unipc or deis"
+        "--sampler",
+        default="",
+        metavar="NAME",
+        help=f"the scheduler in the folder: {', '.join(EXPORTED_SAMPLERS[:-1])} or {EXPORTED_SAMPLERS[-1]}",
     )
     parser.add_argument(
         "--with-judge",

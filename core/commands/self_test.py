@@ -11,7 +11,8 @@ from typing import Any
 
 from core import atomic
 from core.commands.tables import table
-from core.config.compatibility import FLOW_SAMPLERS, MEASURED_STEPS, SAMPLERS, SCHEDULES, SOLVER_ERRORS, pair_problem
+from core.config.compatibility import MEASURED_STEPS, SCHEDULES, SOLVER_ERRORS, pair_problem
+from core.diffusion.sampler_table import FLOW_SAMPLERS, SAMPLERS
 
 PATHS, RANDOM_PATHS = 1024, 1 << 16
 
@@ -57,7 +58,6 @@ def measure(schedule: str) -> dict[str, list[float | None]]:
     """Sampler → error at each of MEASURED_STEPS, None where the pair is refused; 99 stands for diverged."""
     from core.config.schema import DiffusionSettings
     from core.diffusion.gaussian_mixture_test import solver_error
-    from core.diffusion.samplers import is_stochastic
     from core.diffusion.schedule import build_schedule
 
     prediction_type = "flow" if schedule == "flow" else "v_prediction"
@@ -71,7 +71,7 @@ def measure(schedule: str) -> dict[str, list[float | None]]:
             ):
                 row.append(None)
                 continue
-            count = RANDOM_PATHS if is_stochastic(sampler) else PATHS
+            count = RANDOM_PATHS if SAMPLERS[sampler].stochastic else PATHS
             error = solver_error(sampler, built, steps, num_samples=count).wasserstein
             row.append(round(error, 5) if math.isfinite(error) else 99.0)
         found[sampler] = row

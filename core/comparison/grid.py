@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from core.config.compatibility import SAMPLERS, offered_samplers, pair_problem
+from core.config.compatibility import offered_samplers, pair_problem
 from core.config.schema import DiffusionSettings
+from core.diffusion.sampler_table import SAMPLERS
 from core.errors import UsageError, quoted
 
 FORMAT_VERSION = 1
@@ -24,7 +25,6 @@ MAX_TEXT = 2_000
 PATH_PICTURES = 100
 SETTINGS = ("sampler", "num_inference_steps", "guidance_scale", "seed", "weights", "step")
 WEIGHTS = ("ema", "raw")
-STOCHASTIC = ("ddpm", "euler_ancestral", "dpmpp_2m_sde")
 _INT_BOUNDS = {"num_inference_steps": (1, 1000), "seed": (0, 2**31 - 1), "step": (0, 10_000_000)}
 _MAX_GUIDANCE = 50
 _COSTLY_FIRST = ("step", "weights", "seed", "guidance_scale", "sampler", "num_inference_steps")
@@ -228,13 +228,12 @@ def path_reference(request: ComparisonRequest, diffusion: DiffusionSettings) -> 
 def follows_path(settings: CellSettings, path: CellSettings) -> bool:
     """True when the cell solves the same equation from the same noise: only solver and steps may differ."""
     same = replace(settings, sampler=path.sampler, num_inference_steps=path.num_inference_steps) == path
-    return same and settings.sampler not in STOCHASTIC
+    return same and not SAMPLERS[settings.sampler].stochastic
 
 
 def expected_evaluations(settings: CellSettings) -> int:
-    """Passes of one picture through the U-Net; Heun takes two a step but for the last, guidance doubles them."""
-    steps = settings.num_inference_steps
-    calls = 2 * steps - 1 if settings.sampler == "heun" else steps
+    """Passes of one picture through the U-Net; guidance doubles them."""
+    calls = SAMPLERS[settings.sampler].evaluations(settings.num_inference_steps)
     return calls * (1 if settings.guidance_scale == 1.0 else 2)
 
 
@@ -302,8 +301,7 @@ def settings_in_words(settings: CellSettings, request: ComparisonRequest) -> str
 
 def reference_in_words(settings: CellSettings) -> str:
     """'1,000-step ancestral sampling' or '1,000-step Euler sampling'."""
-    name = {"ddpm": "ancestral", "euler": "Euler", "ddim": "DDIM"}.get(settings.sampler, settings.sampler)
-    return f"{settings.num_inference_steps:,}-step {name} sampling"
+    return f"{settings.num_inference_steps:,}-step {SAMPLERS[settings.sampler].words} sampling"
 
 
 def _values_of(setting: str, part: str) -> list[Value]:
@@ -356,7 +354,7 @@ def _checked(setting: str, values: Sequence[Any]) -> tuple[Value, ...]:
 
 
 def _check_value(setting: str, value: Any) -> None:
-    names = {"sampler": SAMPLERS, "weights": WEIGHTS}.get(setting)
+    names = {"sampler": tuple(SAMPLERS), "weights": WEIGHTS}.get(setting)
     if names is not None:
         if value not in names:
             close = difflib.get_close_matches(str(value)[:40], names, n=1)

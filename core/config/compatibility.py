@@ -1,4 +1,4 @@
-"""Which samplers exist, which pairs of schedule, prediction type and sampler are refused and why, and which are poor.
+"""Which pairs of schedule, prediction type and sampler are refused and why, and which are poor.
 
 The reasons are measured: see docs/log.md and the self-test in tests/core/diffusion. Light: no torch here, so that the
 form and the command line can refuse a pair at once.
@@ -10,30 +10,14 @@ import json
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-SAMPLERS = (
-    "ddpm",
-    "ddim",
-    "euler",
-    "euler_ancestral",
-    "heun",
-    "lms",
-    "dpmpp_2m",
-    "dpmpp_2m_sde",
-    "unipc",
-    "deis",
-)
-SamplerName = Literal[
-    "ddpm", "ddim", "euler", "euler_ancestral", "heun", "lms", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "deis"
-]
+from core.diffusion.sampler_table import FLOW_SAMPLERS, SAMPLERS, ZERO_SNR_SAMPLERS
+
 SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid", "flow")
 SOLVER_ERRORS = Path(__file__).with_name("solver_errors.json")  # renewed by `python -m core self-test --write`
 MEASURED_STEPS = (5, 10, 20, 50, 100)
 POOR = 0.05  # in deviations of the data: about what a careful eye sees in a histogram
 MUCH_BETTER = 2.0
-FLOW_SAMPLERS = ("euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc")
-ZERO_SNR_SAMPLERS = ("ddim", "ddpm")
 
 
 def pair_problem(
@@ -67,14 +51,14 @@ def pair_problem(
         return f"diffusion.beta_start: {beta_start:g} is above beta_end {beta_end:g}"
     if sampler is None:
         return None
-    if schedule == "flow" and sampler == "deis":
-        return "sampling.sampler: 'deis' on flow matching is never better than euler; use unipc or dpmpp_2m"
+    row = SAMPLERS.get(sampler)
+    if row is None:
+        return f"sampling.sampler: '{sampler}' does not exist; use one of {', '.join(SAMPLERS)}"
+    for reason in (row.refused_schedules.get(schedule), row.refused_predictions.get(prediction_type)):
+        if reason:
+            return f"sampling.sampler: '{sampler}' {reason}"
     if schedule == "flow" and sampler not in FLOW_SAMPLERS:
         return f"sampling.sampler: '{sampler}' cannot sample flow matching; use one of {', '.join(FLOW_SAMPLERS)}"
-    if schedule == "cosine" and sampler == "heun":
-        return "sampling.sampler: 'heun' diverges on the cosine schedule; use unipc or dpmpp_2m"
-    if sampler == "euler_ancestral" and prediction_type == "sample":
-        return "sampling.sampler: 'euler_ancestral' does not know prediction type sample; use dpmpp_2m_sde or ddpm"
     if rescale_betas_zero_snr and sampler not in ZERO_SNR_SAMPLERS:
         return (
             f"sampling.sampler: '{sampler}' does not support zero terminal SNR; use one of "
@@ -85,14 +69,12 @@ def pair_problem(
             f"sampling.num_inference_steps: {num_inference_steps} steps do not fit into "
             f"{num_train_timesteps} training timesteps"
         )
-    if sampler == "euler_ancestral" and schedule == "cosine" and num_inference_steps and num_inference_steps < 5:
+    fewest, what_fewer_do, instead = row.few_steps.get(schedule, (1, "", ""))
+    if num_inference_steps and num_inference_steps < fewest:
+        return f"sampling.num_inference_steps: '{sampler}' with {num_inference_steps} steps {what_fewer_do}; {instead}"
+    if row.whole_strides and num_inference_steps and num_train_timesteps % num_inference_steps:
         return (
-            f"sampling.num_inference_steps: 'euler_ancestral' with {num_inference_steps} steps is lost in rounding at "
-            "the steep end of the cosine schedule (with 3 it ends in NaN); use 5 or more, or ddpm"
-        )
-    if sampler == "ddim" and num_inference_steps and num_train_timesteps % num_inference_steps:
-        return (
-            f"sampling.num_inference_steps: 'ddim' visits T // n, and {num_inference_steps} does not divide "
+            f"sampling.num_inference_steps: '{sampler}' visits T // n, and {num_inference_steps} does not divide "
             f"{num_train_timesteps}; use a divisor, or euler, which solves the same equation"
         )
     if num_inference_steps and schedule != "flow" and _is_miscounted(num_inference_steps, num_train_timesteps):
@@ -145,7 +127,11 @@ def pair_warning(*, schedule: str, sampler: str, num_inference_steps: int) -> st
     error = _error_at(table, sampler, place)
     if error is None or error <= POOR:
         return None
-    known = {name: found for name in table if name != "heun" and (found := _error_at(table, name, place)) is not None}
+    known = {
+        name: found
+        for name in table
+        if SAMPLERS[name].stages == 1 and (found := _error_at(table, name, place)) is not None
+    }
     best = min(known, key=known.__getitem__)
     if known[best] * MUCH_BETTER > error:
         return None

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from core.config.compatibility import SamplerName, pair_problem
+from core.config.compatibility import pair_problem
+from core.diffusion.sampler_table import SamplerName
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Channels = Annotated[int, Field(ge=4, le=2048)]

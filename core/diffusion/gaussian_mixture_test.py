@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.diffusion.samplers import build_sampler, initial_latents, network_input
+from core.diffusion.samplers import build_sampler, initial_latents, network_input, row_of
 from core.diffusion.schedule import NoiseSchedule
 
 NUM_PATHS = 2048
@@ -181,7 +181,8 @@ def solve(
     source = torch.Generator().manual_seed(seed)
     untouched = source.get_state()
     extra = {"generator": source} if "generator" in inspect.signature(built.step).parameters else {}
-    count = num_samples or (NUM_RANDOM_PATHS if _draws_noise(built) else NUM_PATHS)
+    row = row_of(built)
+    count = num_samples or (NUM_RANDOM_PATHS if row and row.stochastic else NUM_PATHS)
     latents = initial_latents(schedule, built, torch.special.ndtri(strata(count)).view(-1, 1, 1, 1))
     start = middle = latents
     start_scales = middle_scales = (0.0, 1.0)
@@ -202,13 +203,6 @@ def solve(
         end=latents.double().flatten(),
         num_evaluations=len(built.timesteps),
         drew_noise=not torch.equal(source.get_state(), untouched),
-    )
-
-
-def _draws_noise(built: Any) -> bool:
-    name = type(built).__name__
-    return name in ("DDPMScheduler", "EulerAncestralDiscreteScheduler") or "sde" in str(
-        built.config.get("algorithm_type", "")
     )
 
 

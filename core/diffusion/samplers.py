@@ -13,16 +13,12 @@ import numpy as np
 import torch
 
 from core.config.compatibility import pair_problem
+from core.diffusion.sampler_table import SAMPLERS, Sampler
 from core.diffusion.schedule import NoiseSchedule
 from core.errors import UsageError
 
 ALPHA_BAR_TOLERANCE = 1e-6
-_COUNT_IN_SIGMA = (
-    diffusers.EulerDiscreteScheduler,
-    diffusers.EulerAncestralDiscreteScheduler,
-    diffusers.HeunDiscreteScheduler,
-    diffusers.LMSDiscreteScheduler,
-)
+_COUNT_IN_SIGMA = tuple(getattr(diffusers, row.class_name) for row in SAMPLERS.values() if row.counts_in_sigma)
 
 
 def build_sampler(
@@ -74,88 +70,47 @@ def build_unchecked(
 
     Raises UsageError for what cannot be built at all.
     """
+    row = SAMPLERS[name]
     if not schedule.is_flow:
-        return _vp(name, schedule, num_inference_steps, timestep_spacing)
+        return _variance_preserving(row, schedule, num_inference_steps, timestep_spacing)
     if timestep_spacing != "trailing":
         raise UsageError(f"timestep_spacing: '{timestep_spacing}' does not exist for flow matching", "use trailing")
-    return _flow(name, schedule, num_inference_steps, whole_timesteps)
-
-
-def is_stochastic(name: str) -> bool:
-    """True for samplers that draw noise at every step."""
-    return name in ("ddpm", "euler_ancestral", "dpmpp_2m_sde")
-
-
-def _vp(name: str, schedule: NoiseSchedule, num_inference_steps: int, timestep_spacing: str) -> Any:
-    assert schedule.betas is not None
-    common: dict[str, Any] = {
-        "num_train_timesteps": schedule.num_train_timesteps,
-        "trained_betas": schedule.betas.tolist(),
-        "prediction_type": schedule.prediction_type,
-        "timestep_spacing": timestep_spacing,
-    }
-    multistep = {"solver_order": 2, "lower_order_final": True, "use_karras_sigmas": False}
-    builders: dict[str, tuple[str, dict[str, Any]]] = {
-        "ddpm": ("DDPMScheduler", {"clip_sample": False, "variance_type": "fixed_small"}),
-        "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": True}),
-        "euler": ("EulerDiscreteScheduler", {"use_karras_sigmas": False}),
-        "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
-        "heun": ("HeunDiscreteScheduler", {"use_karras_sigmas": False, "clip_sample": False}),
-        "lms": ("LMSDiscreteScheduler", {"use_karras_sigmas": False}),
-        "dpmpp_2m": (
-            "DPMSolverMultistepScheduler",
-            {**multistep, "algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"},
-        ),
-        "dpmpp_2m_sde": (
-            "DPMSolverMultistepScheduler",
-            {**multistep, "algorithm_type": "sde-dpmsolver++", "final_sigmas_type": "zero"},
-        ),
-        "unipc": ("UniPCMultistepScheduler", {**multistep, "final_sigmas_type": "zero"}),
-        "deis": ("DEISMultistepScheduler", multistep),
-    }
-    class_name, extra = builders[name]
-    sampler = getattr(diffusers, class_name)(**common, **extra)
-    difference = (sampler.alphas_cumprod - schedule.alphas_cumprod).abs().max().item()
-    if difference > ALPHA_BAR_TOLERANCE:
-        raise RuntimeError(f"{class_name}: alpha_bar differs from training's by {difference:.2e}")
-    sampler.set_timesteps(num_inference_steps)
+    if row.flow is None:
+        raise UsageError(f"sampling.sampler: diffusers has no '{name}' for flow matching")
+    count = schedule.num_train_timesteps
+    sampler = getattr(diffusers, row.flow.class_name)(num_train_timesteps=count, **row.flow.options)
+    if row.flow.sigmas_given:  # trailing spacing: without them the last step is spent between σ = 1/T and 0
+        sampler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps))
+    else:
+        sampler.set_timesteps(num_inference_steps)
+    if row.flow.cuts_timesteps and not whole_timesteps:
+        sampler.timesteps = sampler.sigmas[:-1] * count
     return sampler
 
 
-def _flow(name: str, schedule: NoiseSchedule, num_inference_steps: int, whole_timesteps: bool) -> Any:
-    count = schedule.num_train_timesteps
-    if name == "euler":
-        sampler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=count, shift=1.0)
-        # trailing spacing: without its own sigmas it spends the last step between σ = 1/T and 0
-        sampler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps))
-        return sampler
-    if name == "heun":
-        sampler = diffusers.FlowMatchHeunDiscreteScheduler(num_train_timesteps=count, shift=1.0)
-        sampler.set_timesteps(num_inference_steps)
-        return sampler
-    settings: dict[str, Any] = {
-        "num_train_timesteps": count,
-        "prediction_type": "flow_prediction",
-        "use_flow_sigmas": True,
-        "flow_shift": 1.0,
-        "solver_order": 2,
-        "lower_order_final": True,
-        "final_sigmas_type": "zero",
-    }
-    if name == "dpmpp_2m":
-        sampler = diffusers.DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", **settings)
-    elif name == "dpmpp_2m_sde":
-        sampler = diffusers.DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++", **settings)
-    elif name == "unipc":
-        sampler = diffusers.UniPCMultistepScheduler(**settings)
-    elif name == "deis":
-        del settings["final_sigmas_type"]
-        sampler = diffusers.DEISMultistepScheduler(**settings)
-    else:
-        raise UsageError(f"sampling.sampler: diffusers has no '{name}' for flow matching")
+def row_of(sampler: Any) -> Sampler | None:
+    """The row that a scheduler of diffusers was built from, by its class and algorithm; None for another one."""
+    for row in SAMPLERS.values():
+        classes = (row.class_name, row.flow.class_name if row.flow else row.class_name)
+        algorithm = row.options.get("algorithm_type")
+        if type(sampler).__name__ in classes and algorithm in (None, sampler.config.get("algorithm_type")):
+            return row
+    return None
+
+
+def _variance_preserving(row: Sampler, schedule: NoiseSchedule, num_inference_steps: int, timestep_spacing: str) -> Any:
+    assert schedule.betas is not None
+    sampler = getattr(diffusers, row.class_name)(
+        num_train_timesteps=schedule.num_train_timesteps,
+        trained_betas=schedule.betas.tolist(),
+        prediction_type=schedule.prediction_type,
+        timestep_spacing=timestep_spacing,
+        **row.options,
+    )
+    difference = (sampler.alphas_cumprod - schedule.alphas_cumprod).abs().max().item()
+    if difference > ALPHA_BAR_TOLERANCE:
+        raise RuntimeError(f"{row.class_name}: alpha_bar differs from training's by {difference:.2e}")
     sampler.set_timesteps(num_inference_steps)
-    if not whole_timesteps:  # diffusers cuts σ·T down: the network would be told less noise than there is
-        sampler.timesteps = sampler.sigmas[:-1] * count
     return sampler
 
 
@@ -195,8 +150,3 @@ def begin_at(sampler: Any, index: int) -> None:
     """Let a built sampler take its first step at timestep `index`: those that count steps must be told."""
     if hasattr(sampler, "set_begin_index"):
         sampler.set_begin_index(index)
-
-
-def is_first_order(name: str, index: int) -> bool:
-    """True where a solver can begin: Heun's second stage, at every odd index, needs what its first one left."""
-    return name != "heun" or index % 2 == 0

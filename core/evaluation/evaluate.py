@@ -19,7 +19,7 @@ from core.evaluation.metrics import copy_ratio, frechet_distance, precision_reca
 from core.evaluation.report import ClassScore, Report, list_reports, report_rows, write_report
 from core.runs.run import now_iso
 from core.sampling.request import SampleRequest, batches_of, request_of
-from core.sampling.steps import check_request, sample
+from core.sampling.steps import checked_sampler, sample
 from core.seeding import derive
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def evaluate(
     check_counts(num_samples, evaluation.recall_neighbours, image_set)
     labels = np.arange(num_samples) % image_set.num_classes
     request = request_of(sampling, labels, seed=seed)
-    check_request(model, request)
+    checked_sampler(model, request)
     started = time.monotonic()
     judge = load_or_train(
         image_set,

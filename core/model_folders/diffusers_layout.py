@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from core.config.schema import UnetSettings, VaeSettings
+from core.diffusion.sampler_table import EXPORTED_SAMPLERS, SAMPLERS
 from core.errors import quoted
 from core.model_folders.model_facts import MAX_CLASS_NAME, MAX_CLASSES
 from core.model_folders.model_files import ModelRefused, json_object
@@ -25,18 +26,10 @@ UNET_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 VAE_CONFIG = "vae/config.json"
 VAE_WEIGHTS = "vae/diffusion_pytorch_model.safetensors"
 STOCK_FILES = (INDEX, SCHEDULER, UNET_CONFIG, UNET_WEIGHTS, VAE_CONFIG, VAE_WEIGHTS)
-# what DiTPipeline drives rightly: it ignores init_noise_sigma, which Euler, Heun and LMS need
-SCHEDULER_CLASSES = {
-    "ddim": "DDIMScheduler",
-    "ddpm": "DDPMScheduler",
-    "dpmpp_2m": "DPMSolverMultistepScheduler",
-    "unipc": "UniPCMultistepScheduler",
-    "deis": "DEISMultistepScheduler",
-}
 _PARTS = {
     "transformer": ("UNet2DModel",),
     "vae": ("AutoencoderKL",),
-    "scheduler": tuple(SCHEDULER_CLASSES.values()),
+    "scheduler": tuple(SAMPLERS[name].class_name for name in EXPORTED_SAMPLERS),
 }
 _SECTION = TypeVar("_SECTION", UnetSettings, VaeSettings)
 

@@ -28,6 +28,7 @@ from core import atomic, reading
 from core.config.compatibility import pair_problem
 from core.config.load import dump_settings, settings_from
 from core.config.schema import MachineSettings, PathSettings, Settings
+from core.diffusion.sampler_table import EXPORTED_SAMPLERS, SAMPLERS
 from core.diffusion.samplers import build_sampler
 from core.errors import UsageError, quoted
 from core.latent.codec import LatentScaling
@@ -36,7 +37,6 @@ from core.model_folders.diffusers_layout import (
     NULL_LABEL,
     PIPELINE,
     SCHEDULER,
-    SCHEDULER_CLASSES,
     UNET_CONFIG,
     UNET_WEIGHTS,
     VAE_CONFIG,
@@ -232,11 +232,9 @@ def portable_settings(settings: Settings) -> Settings:
 
 def scheduler_name(model: LoadedModel, wanted: str) -> str:
     """The sampler whose scheduler goes into the folder. Raises UsageError for one that the pipeline drives wrongly."""
-    if wanted and wanted not in SCHEDULER_CLASSES:
-        raise UsageError(
-            f"--sampler {quoted(wanted)}: {PIPELINE} starts it with the wrong amount of noise",
-            f"use one of {', '.join(SCHEDULER_CLASSES)}",
-        )
+    if wanted and wanted not in EXPORTED_SAMPLERS:
+        reason = SAMPLERS[wanted].not_exported if wanted in SAMPLERS else "does not exist"
+        raise UsageError(f"--sampler {quoted(wanted)}: {reason}", f"use one of {', '.join(EXPORTED_SAMPLERS)}")
     settings = model.settings
     fallbacks = ("unipc", "dpmpp_2m") if model.schedule.is_flow else ("ddim",)
     for name in (wanted,) if wanted else (settings.sampling.sampler, *fallbacks):
@@ -248,7 +246,7 @@ def scheduler_name(model: LoadedModel, wanted: str) -> str:
             num_inference_steps=settings.sampling.num_inference_steps,
             num_train_timesteps=model.schedule.num_train_timesteps,
         )
-        if name in SCHEDULER_CLASSES and problem is None:
+        if name in EXPORTED_SAMPLERS and problem is None:
             return name
     raise UsageError(f"--sampler: {problem}")
 

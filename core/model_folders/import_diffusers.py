@@ -16,11 +16,11 @@ from diffusers import DDPMScheduler
 
 from core.config.load import dump_settings, settings_from
 from core.config.schema import DataSettings, DiffusionSettings, SamplingSettings, Settings
+from core.diffusion.sampler_table import EXPORTED_SAMPLERS, SAMPLERS
 from core.diffusion.schedule import build_schedule
 from core.errors import ConfigError, LabError, UsageError, quoted
 from core.model_folders.diffusers_layout import (
     SCHEDULER,
-    SCHEDULER_CLASSES,
     UNET_CONFIG,
     UNET_WEIGHTS,
     VAE_CONFIG,
@@ -149,7 +149,7 @@ def _diffusion_of(config: Mapping[str, Any]) -> tuple[DiffusionSettings, str]:
 
 
 def _sampler_of(config: Mapping[str, Any]) -> str:
-    classes = {kind: name for name, kind in SCHEDULER_CLASSES.items()}
+    classes = {SAMPLERS[name].class_name: name for name in EXPORTED_SAMPLERS}
     kind = config.get("_class_name")
     if not isinstance(kind, str) or kind not in classes:
         raise ModelRefused(f"{SCHEDULER}: is of a {quoted(kind)}", f"one of {', '.join(classes)} is understood")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,12 +11,11 @@ import numpy as np
 import torch
 
 from core.diffusion.guidance import GuidedOutput, guided_output
+from core.diffusion.sampler_table import SAMPLERS, Sampler
 from core.diffusion.samplers import (
     begin_at,
     build_sampler,
     initial_latents,
-    is_first_order,
-    is_stochastic,
     network_input,
     sampler_state,
     scales_at,
@@ -28,7 +28,6 @@ from core.sampling.request import Branch, SampleRequest, Start, batches_of, chec
 
 OnProgress = Callable[[int, int], None]
 SMALLEST_SCALE = 1e-6
-LMS_ORDER = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +51,22 @@ class SamplerStep:
     guidance_strength: torch.Tensor
 
 
-def check_request(model: LoadedModel, request: SampleRequest) -> None:
-    """Raises UsageError for a label outside the classes, an unknown sampler or a pair that is refused."""
+def checked_sampler(model: LoadedModel, request: SampleRequest) -> Any:
+    """The built sampler of a request that the model can answer.
+
+    Raises UsageError for a label outside the classes, an unknown sampler or a pair that is refused.
+    """
     check_pictures(request, model.class_names)
-    sampler_of(model, request)
-    if request.to_seeds and is_stochastic(request.sampler):
+    if request.to_seeds and (row := SAMPLERS.get(request.sampler)) and row.stochastic:
         raise UsageError(
             f"sampler: '{request.sampler}' draws new noise at every step, so that a walk would not end in the picture "
             "of the other seed",
             "walk with unipc, dpmpp_2m, ddim or euler",
         )
+    return _built(model, request)
 
 
-def sampler_of(model: LoadedModel, request: SampleRequest) -> Any:
-    """The sampler that the request names, for this model. Raises UsageError for a pair that is refused."""
+def _built(model: LoadedModel, request: SampleRequest) -> Any:
     return build_sampler(
         request.sampler, model.schedule, request.num_inference_steps, whole_timesteps=request.whole_timesteps
     )
@@ -77,11 +78,9 @@ def sample_steps(
     """Denoise all of `request.labels` at once (ignoring batch_size), one record a network evaluation.
 
     The last record's next_latents are the finished latents. branch: go another way from one step on; start: begin there
-    with real pictures. Raises UsageError like `check_request`, before the first record.
+    with real pictures. Raises UsageError like `checked_sampler`, before the first record.
     """
-    check_request(model, request)
-    walk = _Walk(model, request, branch, start)
-    return walk.steps()
+    return _SamplingRun(model, request, checked_sampler(model, request), branch, start).steps()
 
 
 def sample(
@@ -94,11 +93,11 @@ def sample(
 
     on_step: told after every step which share (0 to 1) is done; what it raises ends it.
     """
-    check_request(model, request)
+    sampler = checked_sampler(model, request)
     pictures = []
     for part in batches_of(request):
         before, each = part.first_index - request.first_index, len(part.labels) / request.num_inference_steps
-        for step in sample_steps(model, part):
+        for step in _SamplingRun(model, part, copy.deepcopy(sampler)).steps():  # a sampler remembers its steps
             latents = step.next_latents
             on_step(min(1.0, (before + each * (step.index + 1)) / len(request.labels)))
         pictures.append(model.codec.decode_to_uint8(latents))
@@ -107,12 +106,18 @@ def sample(
     return np.concatenate(pictures)
 
 
-class _Walk:
+class _SamplingRun:
     """One way from noise to pictures: which sampler, which labels and which guidance hold at which step."""
 
-    def __init__(self, model: LoadedModel, request: SampleRequest, branch: Branch | None, start: Start | None) -> None:
-        self.model, self.request, self.branch = model, request, branch
-        self.sampler = sampler_of(model, request)
+    def __init__(
+        self,
+        model: LoadedModel,
+        request: SampleRequest,
+        sampler: Any,
+        branch: Branch | None = None,
+        start: Start | None = None,
+    ) -> None:
+        self.model, self.request, self.branch, self.sampler = model, request, branch, sampler
         self.sources = noise_sources(request)
         self.labels = class_labels(request, model.num_classes, model.device)
         self.unet: Any = takes_mixtures(model.unet) if request.label_mix else model.unet
@@ -121,7 +126,7 @@ class _Walk:
             _check_step("branch", branch.at, total)
             changed = _branched_request(request, branch)
             check_pictures(changed, model.class_names)
-            sampler_of(model, changed)
+            self.branch_sampler = _built(model, changed) if changed.sampler != request.sampler else sampler
         if start:
             _check_step("start", start.at, total - 1)
             expected = (len(request.labels), *model.latent_shape)
@@ -134,9 +139,9 @@ class _Walk:
         """The records, see `sample_steps`."""
         model, request, sampler = self.model, self.request, self.sampler
         noise = first_noise(request, self.sources, model.latent_shape, model.device)
-        first = 0
-        if self.start:
-            first = _first_order_index(request.sampler, self.start.at)
+        first, row = 0, SAMPLERS[request.sampler]
+        if self.start:  # a solver of two stages begins between its steps
+            first = self.start.at if row.begins_at(self.start.at) else self.start.at - 1
             latents = self._noised(self.start.latents.to(model.device), noise, first)
             begin_at(sampler, first)
         else:
@@ -150,26 +155,22 @@ class _Walk:
                 guidance = branch.guidance or guidance
                 check_guidance(guidance)
                 if branch.sampler and branch.sampler != request.sampler:
-                    sampler, latents, index = self._change_sampler(branch, sampler, latents, index, labels, guidance)
+                    row = SAMPLERS[branch.sampler]
+                    sampler, latents, index = self._change_sampler(row, sampler, latents, index, labels, guidance)
                     total, began = done + len(sampler.timesteps) - index, index
                 branch = None
-            name = self._name_at(sampler)
             timestep = sampler.timesteps[index]
             signal_scale, noise_scale = scales_at(model.schedule, sampler, index)
             noisy_latents = network_input(model.schedule, sampler, latents, timestep)
-            told = self._ask(noisy_latents, timestep, labels, guidance)
-            extra: dict[str, Any] = {"generator": self.sources} if is_stochastic(name) else {}
-            if name == "lms":  # diffusers takes its order from the step's index, also when it began later
-                extra["order"] = min(LMS_ORDER, index - began + 1)
-            latents = sampler.step(told.model_output, timestep, latents, **extra).prev_sample
+            output = self._guided(noisy_latents, timestep, labels, guidance)
+            extra: dict[str, Any] = {"generator": self.sources} if row.stochastic else {}
+            if row.takes_order:  # diffusers takes it from the step's index, also when it began later
+                extra["order"] = min(row.order, index - began + 1)
+            latents = sampler.step(output.model_output, timestep, latents, **extra).prev_sample
             yield self._record(
-                told, noisy_latents, latents, timestep, signal_scale, noise_scale, index=done, total=total - first
+                output, noisy_latents, latents, timestep, signal_scale, noise_scale, index=done, total=total - first
             )
             index, done = index + 1, done + 1
-
-    def _name_at(self, sampler: Any) -> str:
-        changed = sampler is not self.sampler and self.branch and self.branch.sampler
-        return changed or self.request.sampler
 
     def _branch_labels(self, branch: Branch) -> torch.Tensor:
         if not branch.labels:
@@ -184,7 +185,7 @@ class _Walk:
         signal, noisy = scales_at(self.model.schedule, self.sampler, index)
         return sampler_state(self.model.schedule, self.sampler, signal * clean + noisy * noise, index)
 
-    def _ask(
+    def _guided(
         self, noisy_latents: torch.Tensor, timestep: torch.Tensor, labels: torch.Tensor, guidance: Any
     ) -> GuidedOutput:
         def denoise(noisy: torch.Tensor, at: torch.Tensor, class_labels: torch.Tensor) -> torch.Tensor:
@@ -202,34 +203,32 @@ class _Walk:
         )
 
     def _change_sampler(
-        self, branch: Branch, old: Any, latents: torch.Tensor, index: int, labels: torch.Tensor, guidance: Any
+        self, row: Sampler, old: Any, latents: torch.Tensor, index: int, labels: torch.Tensor, guidance: Any
     ) -> tuple[Any, torch.Tensor, int]:
         """(the new sampler, its state, its next step): it goes on at its timestep nearest to that of the old one.
 
         Where the two samplers do not visit the same noise level, one deterministic jump (DDIM, arXiv 2010.02502 eq. 12)
         along the network's answer takes the latents there.
         """
-        schedule = self.model.schedule
-        assert branch.sampler is not None
-        new = sampler_of(self.model, _branched_request(self.request, branch))
+        schedule, new = self.model.schedule, self.branch_sampler
         timestep = old.timesteps[index]
         signal, noise = scales_at(schedule, old, index)
         noisy = network_input(schedule, old, latents, timestep)
-        places = [place for place in range(len(new.timesteps)) if is_first_order(branch.sampler, place)]
+        places = [place for place in range(len(new.timesteps)) if row.begins_at(place)]
         shares = {place: _noise_share(*scales_at(schedule, new, place)) for place in places}
         place = min(places, key=lambda candidate: abs(shares[candidate] - _noise_share(signal, noise)))
         goal_signal, goal_noise = scales_at(schedule, new, place)
         if (goal_signal, goal_noise) != (signal, noise):
-            told = self._ask(noisy, timestep, labels, guidance)
+            output = self._guided(noisy, timestep, labels, guidance)
             kind = schedule.prediction_type
-            clean = to_pred_original(kind, told.model_output, noisy, max(signal, SMALLEST_SCALE), noise)
+            clean = to_pred_original(kind, output.model_output, noisy, max(signal, SMALLEST_SCALE), noise)
             noisy = goal_signal * clean + goal_noise * to_pred_epsilon(clean, noisy, signal, max(noise, SMALLEST_SCALE))
         begin_at(new, place)
         return new, sampler_state(schedule, new, noisy, place), place
 
     def _record(
         self,
-        told: GuidedOutput,
+        output: GuidedOutput,
         noisy_latents: torch.Tensor,
         latents: torch.Tensor,
         timestep: torch.Tensor,
@@ -240,13 +239,13 @@ class _Walk:
         total: int,
     ) -> SamplerStep:
         kind, signal = self.model.schedule.prediction_type, max(signal_scale, SMALLEST_SCALE)
-        clean = to_pred_original(kind, told.model_output, noisy_latents, signal, noise_scale)
+        clean = to_pred_original(kind, output.model_output, noisy_latents, signal, noise_scale)
         unguided = None
         strength = torch.zeros(len(clean))
-        if told.difference is not None:
-            unguided = to_pred_original(kind, told.conditional, noisy_latents, signal, noise_scale)
-            moved = (told.model_output - told.conditional).flatten(1).norm(dim=1)
-            strength = (moved / told.conditional.flatten(1).norm(dim=1).clamp_min(1e-12)).cpu()
+        if output.difference is not None:
+            unguided = to_pred_original(kind, output.conditional, noisy_latents, signal, noise_scale)
+            moved = (output.model_output - output.conditional).flatten(1).norm(dim=1)
+            strength = (moved / output.conditional.flatten(1).norm(dim=1).clamp_min(1e-12)).cpu()
         return SamplerStep(
             index=index,
             num_evaluations=total,
@@ -272,11 +271,6 @@ def _branched_request(request: SampleRequest, branch: Branch) -> SampleRequest:
         guidance_rescale=guidance.rescale,
         guidance_interval=guidance.interval,
     )
-
-
-def _first_order_index(name: str, at: int) -> int:
-    """The step at or before `at` where a two-stage solver is between its steps."""
-    return at if is_first_order(name, at) else at - 1
 
 
 def _check_step(what: str, at: int, last: int) -> None:

@@ -17,7 +17,6 @@ WAYS = {
     "between": "Walk between classes",
     "picture": "Real picture",
 }
-NOISY = ("ddpm", "euler_ancestral", "dpmpp_2m_sde")  # draw new noise at every step
 WHY_NOT = "draws new noise at every step, so that a walk would not end in the picture of the other seed"
 READ = {
     "seeds": "The noise turns from one seed to the other along the sphere, the class stays. A good model changes the "

@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from core.config.schema import SamplingSettings
+from core.diffusion.sampler_table import SAMPLERS
 from core.errors import LabError
 from core.sampling.recipe import Recipe, read_recipe
 from lab.frame.state import page_file
 from lab.generate import gallery_service
 from lab.generate.branch import branch_from
 from lab.generate.gallery import OPENED
-from lab.generate.generation_mode import NOISY, WHY_NOT, along, choose_way
+from lab.generate.generation_mode import WHY_NOT, along, choose_way
 from lab.generate.generation_progress import drawn
 from lab.generate.generation_view import downloads, show_drawing
 from lab.generate.model_import import add_a_model
@@ -51,8 +52,8 @@ def controls(source: ModelSource) -> Recipe:
     )
     allowed, refused = samplers_for(facts.settings, steps)
     if way == "seeds":
-        refused = {**refused, **{name: WHY_NOT for name in allowed if name in NOISY}}
-        allowed = [name for name in allowed if name not in NOISY]
+        refused = {**refused, **{name: WHY_NOT for name in allowed if SAMPLERS[name].stochastic}}
+        allowed = [name for name in allowed if not SAMPLERS[name].stochastic]
     index = allowed.index(defaults.sampler) if defaults.sampler in allowed else 0
     sampler = cells[1].selectbox("Sampler", allowed, index=index, key="sampler", bind="query-params")
     guidance = cells[2].slider(

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Literal
 
 from core.config.schema import Settings
+from core.diffusion.sampler_table import EXPORTED_SAMPLERS
 from core.errors import LabError
 from core.evaluation.report import figures_for_card
 from core.jobs.worker import cache_dir_of, data_dir_of
 from core.model_folders import exports
-from core.model_folders.diffusers_layout import SCHEDULER_CLASSES
 from core.model_folders.hub import Pushed
 from core.model_folders.model_facts import ModelFolderInfo, folder_name_like
 from core.runs.run import Run
@@ -85,7 +85,7 @@ def begin_push(run: Run, info: ModelFolderInfo, repo_id: str, *, private: bool, 
 def schedulers_for(settings: Settings) -> list[str]:
     """Samplers that plain diffusers drives rightly with a model of these settings."""
     offered, _ = samplers_for(settings, settings.sampling.num_inference_steps)
-    return [name for name in offered if name in SCHEDULER_CLASSES]
+    return [name for name in offered if name in EXPORTED_SAMPLERS]
 
 
 def suggested_name(title: str, step: int, weights: str, taken: set[str]) -> str:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.config.compatibility import MEASURED_STEPS, offered_samplers
 from core.config.schema import DiffusionSettings
+from core.diffusion.sampler_table import SAMPLERS
 
 STEP_COUNTS = MEASURED_STEPS
 PATHS, RANDOM_PATHS = 512, 16_384
@@ -45,7 +46,7 @@ def solver_curve(sampler: str, schedule: str, prediction_type: str) -> SolverCur
     from core.diffusion.gaussian_mixture_test import sampling_floor, solver_error
 
     built = _schedule(schedule, prediction_type)
-    stochastic = _is_stochastic(sampler)
+    stochastic = SAMPLERS[sampler].stochastic
     count = RANDOM_PATHS if stochastic else PATHS
     steps = [n for n in STEP_COUNTS if sampler in offered(schedule, prediction_type, n)[0]]
     found = [solver_error(sampler, built, n, num_samples=count) for n in steps]
@@ -72,9 +73,3 @@ def histogram(sampler: str, schedule: str, prediction_type: str, steps: int) -> 
     counts, _ = np.histogram(end[np.isfinite(end)], bins=edges)
     density = counts / (len(end) * np.diff(edges))
     return x, MIXTURE.density(torch.from_numpy(x)).numpy(), (edges[1:] + edges[:-1]) / 2, density
-
-
-def _is_stochastic(sampler: str) -> bool:
-    from core.diffusion.samplers import is_stochastic
-
-    return is_stochastic(sampler)

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from core.__main__ import main
-from core.config.compatibility import FLOW_SAMPLERS, MEASURED_STEPS, SAMPLERS, SCHEDULES, SOLVER_ERRORS, pair_warning
+from core.config.compatibility import MEASURED_STEPS, SCHEDULES, SOLVER_ERRORS, pair_warning
 from core.config.schema import DiffusionSettings
 from core.diffusion.gaussian_mixture_test import solver_error
+from core.diffusion.sampler_table import FLOW_SAMPLERS, SAMPLERS
 from core.diffusion.schedule import build_schedule
 
 ERRORS = json.loads(SOLVER_ERRORS.read_text())["errors"]

@@ -10,9 +10,10 @@ import diffusers
 import pytest
 import torch
 
-from core.config.compatibility import FLOW_SAMPLERS, SAMPLERS, pair_problem
+from core.config.compatibility import pair_problem
 from core.config.schema import DiffusionSettings
-from core.diffusion.samplers import build_sampler, initial_latents, is_stochastic, network_input, scales_at
+from core.diffusion.sampler_table import FLOW_SAMPLERS, SAMPLERS
+from core.diffusion.samplers import build_sampler, initial_latents, network_input, scales_at
 from core.diffusion.schedule import NoiseSchedule, build_schedule
 from core.errors import UsageError
 
@@ -49,7 +50,7 @@ def run(sampler_name: str, schedule: NoiseSchedule, steps: int, sampler: object 
     source = torch.Generator().manual_seed(0)
     built = sampler or build_sampler(sampler_name, schedule, steps)
     latents = initial_latents(schedule, built, torch.randn(COUNT, 1, 1, 1, generator=source))
-    extra = {"generator": source} if is_stochastic(sampler_name) else {}
+    extra = {"generator": source} if SAMPLERS[sampler_name].stochastic else {}
     for index, timestep in enumerate(built.timesteps):
         signal, noise = scales_at(schedule, built, index)
         noisy = network_input(schedule, built, latents, timestep)

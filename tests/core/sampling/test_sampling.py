@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from core.diffusion import samplers
 from core.errors import CheckpointError, UsageError
 from core.latent.codec import to_uint8
 from core.runs.run import Run
 from core.sampling.load import LoadedModel, load_model
-from core.sampling.request import SampleRequest
+from core.sampling.request import Branch, SampleRequest
 from core.sampling.steps import sample, sample_steps
 from core.sampling.trajectory import record
 from tests.core.conftest import Lab
@@ -85,6 +88,30 @@ def test_no_guidance_is_one_network_pass_a_step(model: LoadedModel, monkeypatch:
     assert sizes == [12] * 4
 
 
+@pytest.mark.parametrize(
+    ("generate", "expected"),
+    [
+        (lambda model: list(sample_steps(model, request())), ["unipc"]),
+        (lambda model: sample(model, request(batch_size=2)), ["unipc"]),
+        (lambda model: record(model, request()), ["unipc"]),
+        (lambda model: record(model, request(), branch=Branch(at=2, labels=(1,) * 6)), ["unipc"]),
+        (lambda model: record(model, request(), branch=Branch(at=2, sampler="euler")), ["unipc", "euler"]),
+    ],
+)
+def test_each_sampler_is_built_once_per_request(
+    model: LoadedModel, generate: Callable[[LoadedModel], object], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, build = [], samplers.build_unchecked
+
+    def counted(name: str, *args: Any, **options: Any) -> Any:
+        built.append(name)
+        return build(name, *args, **options)
+
+    monkeypatch.setattr(samplers, "build_unchecked", counted)
+    generate(model)
+    assert built == expected
+
+
 def test_the_trajectory_ends_in_the_sample(model: LoadedModel) -> None:
     path = record(model, request())
     assert path.noisy_images.shape == path.predicted_images.shape == (5, 6, 16, 16, 1)
@@ -104,6 +131,7 @@ def test_pictures_are_never_stretched() -> None:
         ({"labels": (0, 10)}, "labels: 10 is outside the classes 0 to 9"),
         ({"labels": (-1,)}, "labels: -1 is outside"),
         ({"sampler": "ddpm"}, "cannot sample flow matching"),
+        ({"sampler": "newest"}, "'newest' does not exist"),
         ({"num_inference_steps": 1001}, "do not fit into 1000"),
     ],
 )
