@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs to the longest name that fits
     ("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version"),
     ("core.reading", "core.diffusion.sampler_table"),
+    ("core.bounded_cache", "core.leftovers"),
     ("core.config",),
     ("core.runs",),
     ("core.device", "core.limited_child", "core.machine", "core.diffusion", "core.models", "core.data"),
@@ -41,7 +42,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("torch", "torchvision", "diffusers", "accelerate", "torchmetrics")
 LIGHT = (
     *("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.reading", "core.config"),
-    *("core.runs", "core.limited_child"),
+    *("core.runs", "core.limited_child", "core.bounded_cache", "core.leftovers"),
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "lab", "pages"),
     *("core.data.catalog", "core.data.arrays", "core.data.imports", "core.data.overview", "core.data.importing"),
     *("core.diffusion.sampler_table",),

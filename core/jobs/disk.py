@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -66,9 +67,6 @@ class CleanupPlan:
     bytes: int
 
 
-_sizes: dict[str, tuple[tuple[float, ...], RunSize]] = {}
-
-
 def run_sizes(store: RunStore) -> list[RunSize]:
     """What each run takes; a run whose folders have not changed is not walked again."""
     found = []
@@ -84,12 +82,7 @@ def run_sizes(store: RunStore) -> list[RunSize]:
                 run.evaluations_dir,
             )
         )
-        kept = _sizes.get(str(run.folder))
-        if kept is None or kept[0] != stamp:
-            kept = _sizes[str(run.folder)] = (stamp, _measure(run))
-        found.append(kept[1])
-    while len(_sizes) > 4096:
-        _sizes.pop(next(iter(_sizes)))
+        found.append(_measure(run.folder, stamp))
     return found
 
 
@@ -237,7 +230,9 @@ def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
     return item.size_bytes
 
 
-def _measure(run: Run) -> RunSize:
+@lru_cache(maxsize=4096)
+def _measure(folder: Path, stamp: tuple[float, ...]) -> RunSize:
+    run = Run(folder)
     return RunSize(
         run_id=run.id,
         total_bytes=_bytes_of(run.folder),

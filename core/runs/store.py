@@ -9,10 +9,8 @@ import json
 import os
 import shutil
 import stat
-import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from core import atomic
+from core.bounded_cache import BoundedCache
 from core.config.load import dump_settings
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError, quoted
@@ -33,8 +32,7 @@ MAX_REMEMBERED = 5_000  # run.json files, about 2 kB each
 CLOCK_TICK_NS = 1_000_000_000  # a file younger than this may change again without its time telling
 Runs = list[Run]
 _Identity = tuple[int, int, int]  # mtime_ns, size, inode
-_remembered: OrderedDict[str, tuple[_Identity, RunInfo | None, str]] = OrderedDict()
-_memory_lock = threading.Lock()
+_remembered: BoundedCache[str, tuple[_Identity, RunInfo | None, str]] = BoundedCache(max_count=MAX_REMEMBERED)
 
 
 class RunStore:
@@ -265,17 +263,11 @@ def _problem(run: Run) -> str:
     if not stat.S_ISREG(found.st_mode):
         return "no run.json"
     identity = (found.st_mtime_ns, found.st_size, found.st_ino)
-    with _memory_lock:
-        known = _remembered.get(key)
-        if known is not None:
-            _remembered.move_to_end(key)
+    known = _remembered.get(key)
     if known is None or known[0] != identity:
         known = (identity, *_read(run))
         if time.time_ns() - found.st_mtime_ns > CLOCK_TICK_NS:
-            with _memory_lock:
-                _remembered[key] = known
-                while len(_remembered) > MAX_REMEMBERED:
-                    _remembered.popitem(last=False)
+            _remembered.put(key, known)
     _, info, problem = known
     if info is not None:
         run.__dict__["info"] = info  # as its cached property does

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from core.bounded_cache import BoundedCache
 from core.errors import LabError
 from lab.services import background, judges
 from lab.services.background import Tell, Work
@@ -22,6 +23,7 @@ from lab.services.model_sources import SourceFacts
 from lab.services.models import Drawing
 
 MOST_CLASSES = 256
+MAX_MEASURES = 1024  # of a class each, a few kilobytes
 MEMORISED, NEAR = 0.0, 0.05  # share of held-out pictures that lie nearer to the training pictures
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -161,13 +163,11 @@ def _measure(facts: SourceFacts, label: int, image_set: Any, cancelled: Callable
     """Distances of real held-out pictures of the class, measured once a server."""
     from core.evaluation.nearest import heldout_distances
 
-    kept = _measures()
-    key = (facts.fingerprint, label)
-    if key not in kept:
-        kept[key] = heldout_distances(image_set, label, should_stop=cancelled)
-    return kept[key]
+    return _measures().get_or_make(
+        (facts.fingerprint, label), lambda: heldout_distances(image_set, label, should_stop=cancelled)
+    )
 
 
 @st.cache_resource(show_spinner=False)
-def _measures() -> dict[tuple[str, int], np.ndarray]:
-    return {}
+def _measures() -> BoundedCache[tuple[str, int], np.ndarray]:
+    return BoundedCache(max_count=MAX_MEASURES)

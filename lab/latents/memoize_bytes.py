@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import streamlit as st
 
+from core.bounded_cache import BoundedCache
 from core.latent.inspection.vae_source import held_out
 from lab.latents import vae_service
 from lab.latents.vae_service import Chosen, Progress
@@ -18,10 +17,9 @@ from lab.latents.vae_service import Chosen, Progress
 if TYPE_CHECKING:
     from core.latent.inspection.opened_vae import LatentStudy
 
-MOST_KEPT_BYTES = 128 * 2**20
+MAX_BYTES = 128 * 2**20
 
 Found = TypeVar("Found")
-_lock = threading.Lock()
 
 
 def study_of(chosen: Chosen, on_progress: Progress | None = None) -> LatentStudy:
@@ -35,21 +33,9 @@ def indices_of(total: int, count: int) -> np.ndarray:
     return np.arange(total) if chosen is None else chosen
 
 
-def once(
-    key: tuple[Any, ...], make: Callable[[], Found], again_if: Callable[[Found], bool] = lambda found: False
-) -> Found:
+def once(key: tuple[Any, ...], make: Callable[[], Found]) -> Found:
     """What was made for that key, or made now; the newest 128 MiB are kept, for all sessions together."""
-    kept = _kept()
-    with _lock:
-        if key in kept and not again_if(kept[key][0]):
-            kept.move_to_end(key)
-            return kept[key][0]  # type: ignore[no-any-return]
-    found = make()
-    with _lock:
-        kept[key] = (found, _bytes_of(found))
-        while len(kept) > 1 and sum(size for _, size in kept.values()) > MOST_KEPT_BYTES:
-            kept.popitem(last=False)
-    return found
+    return cast(Found, answers().get_or_make(key, make))
 
 
 def _bytes_of(found: object) -> int:
@@ -64,6 +50,6 @@ def _bytes_of(found: object) -> int:
 
 
 @st.cache_resource(show_spinner=False)
-def _kept() -> OrderedDict[tuple[Any, ...], tuple[Any, int]]:
+def answers() -> BoundedCache[tuple[Any, ...], Any]:
     """Answers of all sessions; not st.cache_data, which cannot hold a function for progress."""
-    return OrderedDict()
+    return BoundedCache(max_bytes=MAX_BYTES, size_of=_bytes_of)

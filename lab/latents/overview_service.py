@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from core.bounded_cache import BoundedCache
 from core.errors import LabError
 from core.jobs.worker import cache_dir_of
 from core.latent.inspection.overview import LatentOverview, read_overview
@@ -22,7 +23,7 @@ from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.child import run_child
 
-MOST_OVERVIEWS = 12
+MAX_OVERVIEWS = 12
 
 
 def best_known(chosen: Chosen) -> LatentOverview | None:
@@ -31,20 +32,19 @@ def best_known(chosen: Chosen) -> LatentOverview | None:
         found = kept_overview(chosen, limit)
         if found is not None:
             return found
-    return _overviews().get(_key(chosen, _about(chosen, FIRST)))
+    return overviews().get(_key(chosen, _about(chosen, FIRST)))
 
 
 def kept_overview(chosen: Chosen, limit: int) -> LatentOverview | None:
     """What was measured before over that many pictures and is kept on disk, or None. Raises a LabError."""
     about = _about(chosen, limit)
-    kept, key = _overviews(), _key(chosen, about)
-    if key not in kept:
+    key = _key(chosen, about)
+    found = overviews().get(key)
+    if found is None:
         found = read_overview(about, cache_dir_of(about.run))
-        if found is None:
-            return None
-        _keep(key, found)
-        return found
-    return kept[key]
+        if found is not None:
+            overviews().put(key, found)
+    return found
 
 
 def is_whole(chosen: Chosen, found: LatentOverview) -> bool:
@@ -67,7 +67,7 @@ def begin_first_look(chosen: Chosen) -> Work:
         progress(f"encoding and decoding {len(about.labels)} pictures", 0.0)
         found = first_look(about)
         if found is not None:
-            _keep(_key(chosen, about), found)
+            overviews().put(_key(chosen, about), found)
         return found
 
     return vae_service.begin(chosen, "first-look", make)
@@ -123,8 +123,7 @@ def _make(chosen: Chosen, limit: int, progress: Progress) -> LatentOverview:
 
     about = _about(chosen, limit)
     found = make_overview(about, opened, cache_dir_of(about.run), progress=progress)
-    _keep(_key(chosen, about), found)
-    return found
+    return overviews().put(_key(chosen, about), found)
 
 
 def _about(chosen: Chosen, limit: int) -> LatentSubject:
@@ -133,13 +132,6 @@ def _about(chosen: Chosen, limit: int) -> LatentSubject:
 
 def _key(chosen: Chosen, about: LatentSubject) -> tuple[str, str, str]:
     return (chosen.view.id, about.key, about.weights)
-
-
-def _keep(key: tuple[str, str, str], found: LatentOverview) -> None:
-    kept = _overviews()
-    kept[key] = found
-    while len(kept) > MOST_OVERVIEWS:
-        kept.pop(next(iter(kept)), None)
 
 
 class Line:
@@ -177,6 +169,6 @@ def _line() -> Line:
 
 
 @st.cache_resource(show_spinner=False)
-def _overviews() -> dict[tuple[str, str, str], LatentOverview]:
+def overviews() -> BoundedCache[tuple[str, str, str], LatentOverview]:
     """Overviews looked at last; large arrays of kept ones are memory-mapped."""
-    return {}
+    return BoundedCache(max_count=MAX_OVERVIEWS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core.bounded_cache import BoundedCache
 from core.errors import LabError
 from core.jobs.worker import cache_dir_of, data_dir_of
 from core.latent.inspection.vae_source import MOST, LatentSubject, Scaling, Weights, codec_of, find_subject
@@ -111,15 +112,15 @@ def study(
 
     with _ONE_AT_A_TIME:
         about = subject(run_id, step, weights, limit)
-        kept = _studies()
-        found = kept.pop((run_id, about.key, about.weights), None)
-        if found is None:
-            device = about.run.settings.machine.device
-            found = open_subject(about, device=device, cache_dir=cache_dir_of(about.run), progress=on_progress)
-        kept[run_id, about.key, about.weights] = found
-        while len(kept) > MOST_OPEN:
-            del kept[next(iter(kept))]
-        return found
+        return studies().get_or_make(
+            (run_id, about.key, about.weights),
+            lambda: open_subject(
+                about,
+                device=about.run.settings.machine.device,
+                cache_dir=cache_dir_of(about.run),
+                progress=on_progress,
+            ),
+        )
 
 
 def begin(chosen: Chosen, name: str, make: Callable[[Progress], Any]) -> Work:
@@ -182,6 +183,6 @@ def _changed(path: Path) -> int:
 
 
 @st.cache_resource(show_spinner=False)
-def _studies() -> dict[tuple[str, str, str], LatentStudy]:
-    """Open studies, the one used last at the end; not st.cache_data, which cannot hold a function for progress."""
-    return {}
+def studies() -> BoundedCache[tuple[str, str, str], LatentStudy]:
+    """Open studies; not st.cache_data, which cannot hold a function for progress."""
+    return BoundedCache(max_count=MOST_OPEN)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.bounded_cache import BoundedCache
 from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss, key_of, read_kept
 from core.jobs.worker import cache_dir_of, data_dir_of
 from core.runs.listing import list_checkpoints
@@ -15,7 +16,7 @@ from lab.services.models import borrowed
 
 PICTURES = 512
 POINTS = 25
-MOST_KEPT = 64
+MAX_MEASUREMENTS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,19 +43,13 @@ def loss_of(run: Run, checkpoint: Checkpoint, on_progress: Callable[[str, float]
     """The loss at each timestep: from memory, from the run's folder, or measured now. Raises a LabError."""
     step, weights = checkpoint.step, checkpoint.weights
     key = key_of(run, step, weights=weights, num_pictures=PICTURES, num_points=POINTS)
-    kept = _kept()
-    if key not in kept:
-        found = read_kept(run, step, key)
-        kept[key] = found if found is not None else _measure(run, checkpoint, on_progress)
-        while len(kept) > MOST_KEPT:
-            kept.pop(next(iter(kept)), None)
-    return kept[key]
+    return measurements().get_or_make(key, lambda: read_kept(run, step, key) or _measure(run, checkpoint, on_progress))
 
 
 @st.cache_resource(show_spinner=False)
-def _kept() -> dict[str, TimestepLoss]:
+def measurements() -> BoundedCache[str, TimestepLoss]:
     """Measurements of all sessions, about 10 kB each; not st.cache_data, which cannot hold a function for progress."""
-    return {}
+    return BoundedCache(max_count=MAX_MEASUREMENTS)
 
 
 def _measure(run: Run, checkpoint: Checkpoint, on_progress: Callable[[str, float], None]) -> TimestepLoss:

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from core.bounded_cache import BoundedCache
 from core.errors import UsageError, is_full_gpu
 from core.runs.provenance import package_versions
 from core.runs.run import Run
 from core.sampling.recipe import Recipe
-from lab.services.model_shelf import ModelShelf
 from lab.services.model_sources import (
     Weights,
     facts_of,
@@ -85,46 +84,16 @@ class Drawing:
         return sum(array.nbytes for array in arrays)
 
 
-class _Drawings:
+@st.cache_resource(show_spinner=False)
+def drawings() -> BoundedCache[tuple[str, bool], Drawing]:
     """The newest drawings of all sessions, by what decides them; not st.cache_data, which cannot hold a callback."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, bool], Drawing] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, recipe: Recipe, with_layers: bool) -> Drawing | None:
-        """A kept drawing of this recipe; one with layers serves whoever wants none."""
-        with self._lock:
-            for layered in (with_layers, True):
-                key = (_deciding(recipe), layered)
-                if key in self._kept:
-                    self._kept.move_to_end(key)
-                    return self._kept[key]
-        return None
-
-    def add(self, recipe: Recipe, drawing: Drawing) -> Drawing:
-        """Keep it; the oldest go while all together are too large."""
-        with self._lock:
-            self._kept[_deciding(recipe), drawing.layers is not None] = drawing
-            while len(self._kept) > 1 and sum(each.num_bytes for each in self._kept.values()) > MAX_KEPT_BYTES:
-                self._kept.popitem(last=False)
-        return drawing
-
-    def clear(self) -> None:
-        """Forget all."""
-        with self._lock:
-            self._kept.clear()
+    return BoundedCache(max_bytes=MAX_KEPT_BYTES, size_of=lambda drawing: drawing.num_bytes)
 
 
 @st.cache_resource(show_spinner=False)
-def _drawings() -> _Drawings:
-    return _Drawings()
-
-
-@st.cache_resource(show_spinner=False)
-def shelf() -> ModelShelf:
-    """The loaded models of this server."""
-    return ModelShelf(most=MAX_IDLE_MODELS, on_release=_free_gpu)
+def shelf() -> BoundedCache[tuple[object, ...], LoadedModel]:
+    """The loaded models of this server: any number of sessions may draw with one, as drawing changes nothing in it."""
+    return BoundedCache(max_count=MAX_IDLE_MODELS, on_release=_free_gpu)
 
 
 @contextlib.contextmanager
@@ -136,8 +105,9 @@ def borrowed(source: str, step: int, weights: Weights = "ema", device: str = "")
 
 
 def kept_drawing(recipe: Recipe, *, with_layers: bool = False) -> Drawing | None:
-    """The drawing of this recipe when it is among the newest ones."""
-    return _drawings().find(recipe, with_layers)
+    """The drawing of this recipe when it is among the newest ones; one with layers serves whoever wants none."""
+    key = _deciding(recipe)
+    return (None if with_layers else drawings().get((key, False))) or drawings().get((key, True))
 
 
 def draw_recipe(
@@ -158,20 +128,20 @@ def draw_recipe(
             f"recipe: {len(recipe.labels):,} pictures, at most {MAX_PICTURES} are drawn here",
             "use python -m core sample --recipe",
         )
-    kept = _drawings().find(recipe, with_layers)
+    kept = kept_drawing(recipe, with_layers=with_layers)
     if kept is not None:
         return kept
+    key = (_deciding(recipe), with_layers)
     steps = None if on_step is None else _at_most(on_step, PREVIEWS_A_SECOND)
     with _turn(should_stop):
         try:
-            return _drawings().add(recipe, _draw(recipe, "", with_layers, steps, should_stop))
+            return drawings().put(key, _draw(recipe, "", with_layers, steps, should_stop))
         except RuntimeError as error:
             if not is_full_gpu(error):
                 raise
         shelf().trim(0)
         _free_gpu()
-        found = _draw(recipe, "cpu", with_layers, steps, should_stop, notes=(FULL_GPU,))
-        return _drawings().add(recipe, found)
+        return drawings().put(key, _draw(recipe, "cpu", with_layers, steps, should_stop, notes=(FULL_GPU,)))
 
 
 @contextlib.contextmanager

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import threading
 import zipfile
 import zlib
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.bounded_cache import BoundedCache
 from core.errors import RunNotFound
 from core.jobs import service
 from core.runs.listing import CheckpointInfo, list_checkpoints
@@ -28,8 +27,8 @@ from lab.words import KIND_NAMES, plain
 TAIL_BYTES = 64 * 1024
 BRANCH_KEYS = ("step", "images_seen", "elapsed_s", "loss", "val_loss", "learning_rate", "grad_norm")
 MOST_ANCESTORS = 16
-KEPT_CURVES = 64
-KEPT_CURVES_BYTES = 256 * 1024 * 1024
+MAX_CURVES = 64
+MAX_CURVES_BYTES = 256 * 1024 * 1024
 _PREVIEW = re.compile(r"^step-(\d{8,12})\.npz$")
 
 
@@ -116,30 +115,10 @@ def broken_folders() -> list[tuple[str, str]]:
     return list(_runs_index().broken())
 
 
-class _KeptCurves:
-    """Columns of the runs looked at last, for all sessions together: KEPT_CURVES_BYTES, or a single run above that."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, MetricColumns] = OrderedDict()
-
-    def read(self, path: Path) -> dict[str, np.ndarray]:
-        """The columns of a file as it is now."""
-        with self._lock:
-            found = self._kept.setdefault(str(path), MetricColumns(path))
-            self._kept.move_to_end(str(path))
-        columns = found.read()
-        with self._lock:
-            total = sum(kept.size_bytes for kept in self._kept.values())
-            while len(self._kept) > 1 and (total > KEPT_CURVES_BYTES or len(self._kept) > KEPT_CURVES):
-                _, gone = self._kept.popitem(last=False)
-                total -= gone.size_bytes
-        return columns
-
-
 @st.cache_resource(show_spinner=False)
-def _kept_curves() -> _KeptCurves:
-    return _KeptCurves()
+def columns_read() -> BoundedCache[Path, MetricColumns]:
+    """Columns of the runs looked at last, for all sessions together."""
+    return BoundedCache(max_count=MAX_CURVES, max_bytes=MAX_CURVES_BYTES, size_of=lambda columns: columns.size_bytes)
 
 
 def curves(run: Run) -> dict[str, np.ndarray]:
@@ -147,7 +126,11 @@ def curves(run: Run) -> dict[str, np.ndarray]:
 
     The same object while the file has not changed; the arrays cannot be written.
     """
-    return _kept_curves().read(run.metrics_path)
+    path = run.metrics_path
+    reader = columns_read().get_or_make(path, lambda: MetricColumns(path))
+    columns = reader.read()
+    columns_read().put(path, reader)  # it may have grown
+    return columns
 
 
 def before_branch(run: Run) -> dict[str, np.ndarray]:

@@ -52,12 +52,12 @@ def test_curves_of_an_unchanged_run_are_the_same_object(store: RunStore) -> None
 
 
 def test_curves_kept_in_memory_are_bounded(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "KEPT_CURVES_BYTES", 40_000)
-    kept = runs._KeptCurves()
+    kept = runs.columns_read()
+    monkeypatch.setattr(kept, "max_bytes", 40_000)
     for _ in range(6):
-        assert "loss" in kept.read(make_run(store).metrics_path)
-    assert 1 <= len(kept._kept) < 6
-    assert sum(columns.size_bytes for columns in kept._kept.values()) <= 40_000
+        assert "loss" in runs.curves(make_run(store))
+    assert 1 <= len(kept.kept()) < 6
+    assert sum(columns.size_bytes for path in kept.kept() if (columns := kept.get(path))) <= 40_000
 
 
 def test_a_small_line_needs_no_whole_file_and_follows_the_run(store: RunStore) -> None:

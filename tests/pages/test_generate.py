@@ -202,7 +202,7 @@ def test_a_long_path_is_thinned_out_and_keeps_its_ends(unet: Run, monkeypatch: p
 
 
 def test_kept_drawings_do_not_fill_the_memory(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "MAX_KEPT_BYTES", 1)
+    monkeypatch.setattr(models.drawings(), "max_bytes", 1)
     first = draw(unet)
     draw(unet, seed=1)
     assert draw(unet) is not first
@@ -210,7 +210,7 @@ def test_kept_drawings_do_not_fill_the_memory(unet: Run, monkeypatch: pytest.Mon
 
 def test_sessions_that_draw_at_the_same_time_get_their_own_pictures(unet: Run) -> None:
     expected = {seed: draw(unet, seed=seed).images for seed in range(4)}
-    models._drawings().clear()
+    models.drawings().clear()
     found: dict[int, np.ndarray] = {}
 
     def _session(seed: int) -> None:
@@ -233,7 +233,7 @@ def test_a_label_outside_the_classes_is_refused(unet: Run) -> None:
 def test_two_models_drawing_at_once_on_a_shelf_for_one_are_both_right(
     unet: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models.shelf(), "most", 0)  # the planted fault: whatever is idle is released at once
+    monkeypatch.setattr(models.shelf(), "max_count", 0)  # the planted fault: whatever is idle is released at once
     step = newest_step(unet)
     recipes = [
         models.Recipe(
@@ -251,7 +251,7 @@ def test_two_models_drawing_at_once_on_a_shelf_for_one_are_both_right(
     ]
     expected = [models.draw_recipe(recipe).images for recipe in recipes]
     assert not np.array_equal(expected[0], expected[1])
-    models._drawings().clear()
+    models.drawings().clear()
     found: dict[int, np.ndarray] = {}
 
     def _session(place: int) -> None:
@@ -298,14 +298,14 @@ def test_a_cancelled_drawing_leaves_nothing(unet: Run) -> None:
     assert seen == [2]
     with pytest.raises(ZeroDivisionError):  # as Streamlit stops a script: by an error out of the callback
         models.draw_recipe(recipe, on_step=lambda done, total, pictures: 1 // 0)
-    assert models._drawings().find(recipe, False) is None
+    assert models.kept_drawing(recipe) is None
     assert [models.shelf().leases(key) for key in models.shelf().kept()] == [0]
 
 
 def test_a_drawing_carries_the_recipe_that_gives_it_again(unet: Run) -> None:
     first = draw(unet)
     assert first.recipe.weights_sha256
-    models._drawings().clear()
+    models.drawings().clear()
     again = models.draw_recipe(first.recipe, with_layers=True)
     np.testing.assert_array_equal(again.noisy_images, first.noisy_images)
     assert again.layers is not None and len(again.layers.latents) == len(again.steps)

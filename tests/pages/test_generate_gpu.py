@@ -44,7 +44,7 @@ def no_room() -> Iterator[None]:
 
 
 def test_two_sessions_with_two_models_on_one_gpu_are_both_right(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models.shelf(), "most", 0)  # the planted fault: whatever is idle is released at once
+    monkeypatch.setattr(models.shelf(), "max_count", 0)  # the planted fault: whatever is idle is released at once
     monkeypatch.setattr(models, "load_source", on_the_gpu(models.load_source))
     step = newest_step(unet)
     recipes = [demo(seed) for seed in range(4)] + [
@@ -53,7 +53,7 @@ def test_two_sessions_with_two_models_on_one_gpu_are_both_right(unet: Run, monke
     ]
     expected = [models.draw_recipe(recipe) for recipe in recipes]
     assert all("cuda" in drawing.device and not drawing.notes for drawing in expected)
-    models._drawings().clear()
+    models.drawings().clear()
     found: dict[int, np.ndarray] = {}
 
     def _session(place: int) -> None:
@@ -70,7 +70,7 @@ def test_two_sessions_with_two_models_on_one_gpu_are_both_right(unet: Run, monke
 
 
 def falls_back(seed: int) -> None:
-    models._drawings().clear()
+    models.drawings().clear()
     drawing = models.draw_recipe(demo(seed))
     assert drawing.device.startswith("CPU") and drawing.notes == (models.FULL_GPU,)
     assert 10 < drawing.images.mean() < 80

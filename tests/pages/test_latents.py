@@ -252,15 +252,15 @@ def test_a_network_too_large_for_a_first_look_waits_for_the_rest(
 
 
 def test_open_vaes_do_not_fill_the_memory(runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "MOST_OPEN", 2)
-    monkeypatch.setattr(overviews, "MOST_OVERVIEWS", 2)
+    monkeypatch.setattr(service.studies(), "max_count", 2)
+    monkeypatch.setattr(overviews.overviews(), "max_count", 2)
     for step in (2, 4):
         for weights in ("ema", "raw"):
             service.study(runs["encoder"].id, step, weights, limit=10)  # type: ignore[arg-type]
-    assert len(service._studies()) == 2
+    assert len(service.studies().kept()) == 2
     choices = service.choices_of(next(view for view in service.runs_with_a_vae() if view.run.info.kind == "vae"))
     assert overviews.begin_few(choices).wait(60)
-    assert len(overviews._overviews()) == 2
+    assert len(overviews.overviews().kept()) == 2
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_the_map_in_space_by_tsne_is_computed_once_and_kept_on_disk(
     }
     words = words_of(open_view(open_page, **query))
     assert "perplexity 30, seed 0" in words
-    memoize_bytes._kept.clear()
+    memoize_bytes.answers.clear()
     open_view(open_page, **query)
     assert calls == [3]
 
@@ -232,12 +232,12 @@ def test_an_answer_is_computed_once_for_all_sessions(vae: Run, monkeypatch: pyte
 
 
 def test_what_is_kept_in_memory_is_bounded(vae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memoize_bytes, "MOST_KEPT_BYTES", 100_000)
+    monkeypatch.setattr(memoize_bytes.answers(), "max_bytes", 100_000)
     chosen = chosen_of(vae)
     found = map_service.latent_map(chosen, 1000)
     for end in range(1, 6):
         map_service.walk_pictures(chosen, found, 0, end)
-    assert sum(size for _, size in memoize_bytes._kept().values()) <= 100_000
+    assert 1 <= len(memoize_bytes.answers().kept()) < 6
 
 
 def test_the_decoder_says_what_it_survives_and_the_judge_is_asked_for(

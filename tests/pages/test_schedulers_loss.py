@@ -150,16 +150,16 @@ def test_a_measurement_that_is_kept_needs_neither_model_nor_data(
 ) -> None:
     checkpoint = service.checkpoints_of(runs["flow"])["4"]
     service.loss_of(runs["flow"], checkpoint, lambda *_: None)
-    service._kept.clear()
+    service.measurements.clear()
     monkeypatch.setattr(service, "_measure", lambda *_: pytest.fail("measured again"))
     assert len(charts(open_view(open_page, run=runs["flow"].id))) == 1
 
 
 def test_kept_measurements_do_not_fill_the_memory(runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "MOST_KEPT", 2)
+    monkeypatch.setattr(service.measurements(), "max_count", 2)
     for checkpoint in service.checkpoints_of(runs["flow"]).values():
         service.loss_of(runs["flow"], checkpoint, lambda *_: None)
-    assert len(service._kept()) == 2
+    assert len(service.measurements().kept()) == 2
 
 
 def test_a_run_that_cannot_be_loaded_is_one_sentence_and_the_other_is_drawn(

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import core.runs.lock as lock_module
-import core.runs.store as store_module
 from core import atomic
 from core.config.load import settings_from
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError
@@ -277,14 +276,6 @@ def test_a_run_that_breaks_and_is_mended_is_seen_each_time(store):
         aged(run)
         assert len(store.list()) == count
         assert len(store.broken()) == 1 - count
-
-
-def test_what_is_remembered_of_runs_has_a_bound(store, monkeypatch):
-    monkeypatch.setattr(store_module, "MAX_REMEMBERED", 2)
-    for _ in range(4):
-        aged(store.create("vae", SETTINGS))
-    assert len(store.list()) == len(store.list()) == 4
-    assert len(store_module._remembered) <= 2
 
 
 def test_runs_are_listed_by_many_threads_while_they_change(store):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lab.services.model_shelf import ModelShelf
+from core.bounded_cache import BoundedCache
 
 
 class Model:
@@ -14,7 +14,7 @@ class Model:
 
 
 def test_a_leased_model_is_never_released_whoever_else_comes() -> None:
-    shelf = ModelShelf(most=1)
+    shelf = BoundedCache(max_count=1)
     with shelf.lease("a", Model) as first:
         for other in ("b", "c", "d"):
             with shelf.lease(other, Model):
@@ -26,7 +26,7 @@ def test_a_leased_model_is_never_released_whoever_else_comes() -> None:
 
 
 def test_the_one_used_longest_ago_goes_first() -> None:
-    shelf = ModelShelf(most=2)
+    shelf = BoundedCache(max_count=2)
     for name in ("a", "b", "a", "c"):
         with shelf.lease(name, Model):
             pass
@@ -34,7 +34,7 @@ def test_the_one_used_longest_ago_goes_first() -> None:
 
 
 def test_a_model_that_ten_sessions_want_is_loaded_once() -> None:
-    shelf, loads, found = ModelShelf(most=2), [], []
+    shelf, loads, found = BoundedCache(max_count=2), [], []
     start = threading.Barrier(10)
 
     def _load() -> Model:
@@ -56,7 +56,7 @@ def test_a_model_that_ten_sessions_want_is_loaded_once() -> None:
 
 
 def test_one_that_loads_keeps_nobody_from_another() -> None:
-    shelf, loading, done = ModelShelf(most=2), threading.Event(), threading.Event()
+    shelf, loading, done = BoundedCache(max_count=2), threading.Event(), threading.Event()
 
     def _slow() -> Model:
         loading.set()
@@ -77,7 +77,7 @@ def test_one_that_loads_keeps_nobody_from_another() -> None:
 
 
 def test_a_failed_load_leaves_nothing_and_is_tried_again() -> None:
-    shelf = ModelShelf(most=2)
+    shelf = BoundedCache(max_count=2)
 
     def _fail() -> Model:
         raise ValueError("damaged")
@@ -90,8 +90,38 @@ def test_a_failed_load_leaves_nothing_and_is_tried_again() -> None:
 
 
 def test_an_error_while_drawing_gives_the_lease_back() -> None:
-    shelf, freed = ModelShelf(most=0, on_release=lambda: freed.append(1)), []
+    shelf, freed = BoundedCache(max_count=0, on_release=lambda: freed.append(1)), []
     with pytest.raises(KeyError), shelf.lease("a", Model):
         raise KeyError
     assert shelf.kept() == []
     assert freed == [1]
+
+
+def test_values_too_large_together_go_oldest_first_and_the_newest_stays() -> None:
+    cache: BoundedCache[str, bytes] = BoundedCache(max_bytes=10, size_of=len)
+    for name in ("a", "b", "c"):
+        cache.put(name, bytes(4))
+    assert cache.kept() == ["b", "c"]
+    cache.put("d", bytes(11))
+    assert cache.kept() == ["d"]
+
+
+def test_a_value_that_has_grown_is_weighed_anew() -> None:
+    cache: BoundedCache[str, bytearray] = BoundedCache(max_bytes=10, size_of=len)
+    grown = bytearray(4)
+    cache.put("other", bytearray(4))
+    cache.put("grown", grown)
+    grown += bytes(4)
+    cache.put("grown", grown)
+    assert cache.kept() == ["grown"]
+    cache.put("small", bytearray(2))
+    assert cache.kept() == ["grown", "small"]
+
+
+def test_what_is_asked_for_counts_as_used_and_what_is_missing_is_none() -> None:
+    cache: BoundedCache[str, str] = BoundedCache(max_count=2)
+    for name in ("a", "b"):
+        cache.put(name, name.upper())
+    assert cache.get("a") == "A"
+    cache.put("c", "C")
+    assert (cache.kept(), cache.get("b")) == (["a", "c"], None)
