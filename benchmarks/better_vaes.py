@@ -24,7 +24,7 @@ import torch
 from diffusers import AutoencoderKL
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from benchmarks.first_light import RESULTS, processor
+from benchmarks.report import RESULTS, processor
 from core.config.load import load_config, resolve_path
 from core.config.schema import Settings
 from core.data.arrays import ImageSet, prepare

@@ -11,7 +11,8 @@ import argparse
 import time
 from typing import Any
 
-from benchmarks.in_chromium import keep, served, summary, window
+from benchmarks.report import keep, summary
+from benchmarks.server import chromium, served, window
 from core.config.load import load_config
 from core.jobs.service import open_store
 from core.runs.film import read_film
@@ -38,9 +39,9 @@ MOVE = """async (root, moves) => {
 def measured(runs: list[str], moves: int) -> dict[str, Any]:
     """Milliseconds a move, in one window of 1280 × 900."""
     query = "&".join(f"{name}={run}" for name, run in zip(("run", "against"), runs, strict=False))
-    with served() as address, window() as page:
+    with served() as server, chromium() as browser, window(browser) as page:
         begun = time.monotonic()
-        page.goto(f"{address}/generate?view=Film&{query}")
+        page.goto(f"{server.address}/generate?view=Film&{query}")
         film = page.locator('.film[data-ready="1"]')
         film.wait_for()
         opened_s = time.monotonic() - begun

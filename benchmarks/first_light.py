@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -20,8 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import RESULTS, processor
+
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).with_name("results")
 
 
 def command(arguments: list[str], environment: dict[str, str]) -> tuple[str, float, float]:
@@ -82,15 +82,6 @@ def one_seed(seed: int, options: argparse.Namespace, environment: dict[str, str]
         "evaluations": rows,
         "grid": str(out / "grid.png"),
     }
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def keep(seeds: list[dict[str, Any]], options: argparse.Namespace) -> Path:

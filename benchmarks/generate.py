@@ -12,7 +12,8 @@ import argparse
 import time
 from typing import Any
 
-from benchmarks.in_chromium import IDLE, keep, served, summary, window
+from benchmarks.report import keep, summary
+from benchmarks.server import IDLE, chromium, served, window
 from core.sampling.recipe import Recipe
 from lab.generate.generation_view import pack_drawing
 from lab.services import models
@@ -84,8 +85,8 @@ def in_service(source: str, repeats: int) -> dict[str, Any]:
 def in_chromium(source: str, repeats: int) -> dict[str, Any]:
     """Milliseconds from the click, in one window of 1280 × 900."""
     found: dict[str, list[float]] = {"first": [], "done": []}
-    with served() as address, window() as page:
-        page.goto(f"{address}/generate?run={source}&steps={STEPS}&guidance={GUIDANCE}&seed=100")
+    with served() as server, chromium() as browser, window(browser) as page:
+        page.goto(f"{server.address}/generate?run={source}&steps={STEPS}&guidance={GUIDANCE}&seed=100")
         page.locator('[data-testid="scrubber"][data-ready="1"]').wait_for()
         for repeat in range(repeats + 1):
             page.wait_for_selector(IDLE)

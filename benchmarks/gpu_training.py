@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
+from benchmarks.report import RESULTS
 from core.config.load import load_config, resolve_path
 from core.device import device_label, resolve_device
 from core.runs.run import Run
 from core.runs.store import RunStore
 
-RESULTS = Path(__file__).with_name("results")
 LEFT_OUT = 50
 
 

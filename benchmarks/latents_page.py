@@ -24,27 +24,23 @@ import json
 import logging
 import os
 import platform
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from streamlit.testing.v1 import AppTest
 
-from benchmarks.page_times import LIMIT_MS, RESULTS, ROOT, among, group
+from benchmarks.page_times import LIMIT_MS, among, group
+from benchmarks.report import RESULTS
+from benchmarks.server import HOME, IDLE, chromium, served, window
 from core.data.arrays import prepare
 from core.jobs.worker import data_dir_of
 from core.runs.listing import list_checkpoints
@@ -53,9 +49,6 @@ from core.runs.store import RunStore
 
 OPENS_WITHIN_S = 3.0
 MOST_MB = 1500.0
-WAIT_MS = 120_000
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-IDLE = '[data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
 VIEWS = ("Pictures", "Channels", "Map", "Decoder", "Ceiling", "Compare")
 
 
@@ -81,42 +74,6 @@ class Memory:
                     self.child_mb = max(self.child_mb, child.memory_info().rss / 1e6)
 
 
-@contextmanager
-def served(environment: dict[str, str]) -> Iterator[tuple[str, int]]:
-    """A fresh server of the lab: its address and its pid."""
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["-m", "streamlit", "run", str(ROOT / "lab" / "Home.py"), "--server.headless", "true"]
-    process = subprocess.Popen(
-        [sys.executable, *words, "--server.port", str(port)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/latents", process.pid
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@contextmanager
-def window(browser: Browser) -> Iterator[Page]:
-    """A browser's window that has seen nothing."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(WAIT_MS)
-    yield page
-    context.close()
-
-
 def opened(page: Page, address: str) -> dict[str, float]:
     """Seconds from the click on a link to the title, and to the verdict with its three numbers."""
     began = time.perf_counter()
@@ -131,8 +88,9 @@ def opening(browser: Browser, run: Run, environment: dict[str, str], repeats: in
     """Parts 1, 2 and 3."""
     link = f"?run={run.id}"
     found: dict[str, Any] = {}
-    with served(environment) as (address, pid):
-        memory = Memory(pid)
+    with served(environment) as server:
+        address = f"{server.address}/latents"
+        memory = Memory(server.process.pid)
         with window(browser) as page:
             began = time.perf_counter()
             found["cold"] = opened(page, address + link)
@@ -162,8 +120,8 @@ def opening(browser: Browser, run: Run, environment: dict[str, str], repeats: in
             "server": memory.server_mb,
             "process_that_measures": memory.child_mb,
         }
-    with served(environment) as (address, _), window(browser) as page:
-        found["new_server_verdict_s"] = opened(page, address + link)["verdict_s"]
+    with served(environment) as server, window(browser) as page:
+        found["new_server_verdict_s"] = opened(page, f"{server.address}/latents{link}")["verdict_s"]
     return found
 
 
@@ -271,7 +229,7 @@ def changes_of(run: Run) -> list[Change]:
 
 def measure(run: Run, change: Change, repeats: int) -> dict[str, Any]:
     """Milliseconds of a change: the longest of the first times, then of those when everything was seen once."""
-    app = AppTest.from_file(str(ROOT / "lab" / "Home.py"), default_timeout=120)
+    app = AppTest.from_file(str(HOME), default_timeout=120)
     app.switch_page("../pages/latents.py")
     app.query_params["run"], app.query_params["view"] = run.id, change.view
     app.run()
@@ -301,7 +259,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     logging.getLogger("streamlit").setLevel(logging.ERROR)  # bare mode: it would warn once a page
-    store = RunStore(Path(os.environ.get("LAB_RUNS", ROOT / "runs")))
+    store = RunStore(Path(os.environ.get("LAB_RUNS", HOME.parents[1] / "runs")))
     runs = [each for each in store.list() if each.info.kind == "vae" and list_checkpoints(each)]
     run = store.get(arguments.run) if arguments.run else runs[0]
     with tempfile.TemporaryDirectory() as cache:
@@ -320,10 +278,8 @@ def main() -> None:
             "arrays_s": time.perf_counter() - began,
             "repeats": arguments.repeats,
         }
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(args=FLAGS, executable_path=chromium())
+        with chromium() as browser:
             facts |= opening(browser, run, dict(os.environ), arguments.repeats)
-            browser.close()
         print(
             json.dumps(
                 {
@@ -353,14 +309,6 @@ def main() -> None:
     path = RESULTS / f"latents-page-{datetime.now(UTC):%Y-%m-%d}.json"
     path.write_text(json.dumps(rounded(facts), indent=1) + "\n")
     print(f"written to benchmarks/results/{path.name}")
-
-
-def chromium() -> str:
-    """The installed browser."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        raise SystemExit("needs Chromium (Debian: apt-get install chromium)")
-    return found
 
 
 def rounded(value: Any) -> Any:

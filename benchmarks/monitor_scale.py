@@ -16,8 +16,6 @@ import json
 import math
 import os
 import platform
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -32,6 +30,8 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.report import RESULTS, processor
+from benchmarks.server import IDLE, SIZE, chromium, end_supervisor, served
 from core.config.load import load_config
 from core.machine.processes import own_identity
 from core.runs.lock import try_lock
@@ -40,21 +40,7 @@ from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).with_name("results")
 LIVE, LOG_EVERY_STEPS, PICTURES = 3, 10, 10
-IDLE = '[data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-background-timer-throttling",
-    "--disable-backgrounding-occluded-windows",
-    "--disable-renderer-backgrounding",
-]
 TABLE = '[data-testid="stDataFrame"] canvas'
 CHART = ".js-plotly-plot .main-svg"
 
@@ -160,44 +146,6 @@ def living(root: Path, live: list[Run], lines: int) -> Iterator[None]:
         process.wait()
 
 
-@contextlib.contextmanager
-def serving(script: Path, environment: dict[str, str], folder: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """A Streamlit server; yields its address and process. What it started for the runs folder ends with it."""
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "streamlit",
-                "run",
-                str(script),
-                "--server.headless",
-                "true",
-                "--server.port",
-                str(port),
-            ],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
-    finally:
-        process.kill()
-        process.wait()
-        with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
-            facts = json.loads((Path(environment["LAB_RUNS"]) / ".queue" / "supervisor.json").read_text())
-            psutil.Process(facts["process"]["pid"]).terminate()
-
-
 def cpu_s(process: psutil.Process) -> float:
     """Processor seconds of the server so far; what it started (the supervisor) is not counted."""
     times = process.cpu_times()
@@ -211,8 +159,7 @@ def spread(seconds: list[float]) -> dict[str, Any]:
 
 def opened(browser: Any, address: str, wait_for: str) -> tuple[Any, float]:
     """A browser with a new profile, or a context that has one, opens a page; seconds until what it waits for stands."""
-    size = {"viewport": {"width": 1280, "height": 900}}
-    page = browser.new_page(**size) if hasattr(browser, "new_context") else browser.new_page()
+    page = browser.new_page(viewport=SIZE) if hasattr(browser, "new_context") else browser.new_page()
     page.set_default_timeout(120_000)
     started = time.perf_counter()
     page.goto(address)
@@ -223,7 +170,7 @@ def opened(browser: Any, address: str, wait_for: str) -> tuple[Any, float]:
 
 def visits(browser: Any, address: str, times: int = 7) -> list[float]:
     """A browser that has been there before opens a page with a table again and again."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport=SIZE)
     taken = []
     for _ in range(times + 1):
         page, ready_s = opened(context, address, TABLE)
@@ -253,8 +200,8 @@ def floor(browser: Any, environment: dict[str, str], folder: Path) -> list[float
     """The same for a page that is nothing but a table of 50 numbers: what Streamlit and this browser take anyway."""
     script = folder / "floor.py"
     script.write_text("import pandas as pd\nimport streamlit as st\nst.dataframe(pd.DataFrame({'a': range(50)}))\n")
-    with serving(script, {**environment, "LAB_RUNS": str(folder / "none")}, folder) as (address, _):
-        return visits(browser, address)
+    with served({**environment, "LAB_RUNS": str(folder / "none")}, script) as server:
+        return visits(browser, server.address)
 
 
 def share_over(process: psutil.Process, seconds: float) -> dict[str, float]:
@@ -270,16 +217,11 @@ def share_over(process: psutil.Process, seconds: float) -> dict[str, float]:
     }
 
 
-def in_chromium(
-    root: Path, live: list[Run], environment: dict[str, str], folder: Path, seconds: float
-) -> dict[str, Any]:
+def in_chromium(live: list[Run], environment: dict[str, str], folder: Path, seconds: float) -> dict[str, Any]:
     """Page times and server load, with real tabs."""
-    from playwright.sync_api import sync_playwright
-
     found: dict[str, Any] = {}
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    with serving(ROOT / "lab" / "Home.py", environment, folder) as (address, process), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+    with served(environment) as server, chromium() as browser:
+        address, process = server.address, psutil.Process(server.process.pid)
         page, first_s = opened(browser, f"{address}/runs", TABLE)
         page.context.close()
         new_profile = []
@@ -312,7 +254,6 @@ def in_chromium(
         found["ten_tabs"] = share_over(process, 2 * seconds)
         found["ten_tabs"]["tabs"] = "3 live runs, 4 runs pages, overview, machine, 3 runs overlaid"  # type: ignore[assignment]
         found["server_memory_mb"] = round(process.memory_info().rss / 1e6)
-        browser.close()
     return found
 
 
@@ -432,7 +373,8 @@ def main() -> None:
         with living(root, live, options.lines):
             found: dict[str, Any] = {"in_process": in_process(live, options.lines)}
             print(json.dumps(found, indent=1), flush=True)
-            found["chromium"] = in_chromium(root, live, environment, folder, options.seconds)
+            found["chromium"] = in_chromium(live, environment, folder, options.seconds)
+            end_supervisor(root)
     result = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": {
@@ -453,14 +395,6 @@ def main() -> None:
     if not options.dry:
         path = RESULTS / f"monitor-scale-{result['date']}.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def processor() -> str:
-    """The processor's name, as Linux tells it."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return platform.processor()
 
 
 if __name__ == "__main__":

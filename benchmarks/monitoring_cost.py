@@ -12,9 +12,6 @@ import contextlib
 import json
 import os
 import platform
-import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +21,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.server import CHROMIUM, chromium, end_supervisor, served, window
 from core.config.load import load_config
 from core.config.schema import Settings
 from core.jobs.observed import observed_status
@@ -104,42 +102,13 @@ def monitored(folder: Path, settings: Settings, show: Show | None) -> float:
 @contextlib.contextmanager
 def open_page(folder: Path) -> Iterator[Show | None]:
     """A server and a tab of Chromium; gives what shows a run ('' shows nothing), or None without Chromium."""
-    chromium = shutil.which("chromium")
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     environment = {**os.environ, "LAB_RUNS": str(folder / "runs"), "LAB_CACHE": str(folder / "cache")}
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "streamlit",
-            "run",
-            str(ROOT / "lab" / "Home.py"),
-            "--server.headless",
-            "true",
-            "--server.port",
-            str(port),
-        ],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        if chromium is None:
+    with served(environment) as server:
+        if CHROMIUM is None:
             yield None
             return
-        from playwright.sync_api import sync_playwright
-
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-            page = browser.new_page()
-            time.sleep(3)
-            yield lambda run_id: page.goto(f"http://127.0.0.1:{port}/runs?run={run_id}" if run_id else "about:blank")
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait()
+        with chromium() as browser, window(browser) as page:
+            yield lambda run_id: page.goto(f"{server.address}/runs?run={run_id}" if run_id else "about:blank")
 
 
 def main() -> None:
@@ -171,9 +140,7 @@ def main() -> None:
                 f"round {number + 1}: off {speeds['off']:.2f} steps/s, {ratios}, load {rounds[-1]['load']:.1f}",
                 flush=True,
             )
-        facts = json.loads((folder / "runs" / ".queue" / "supervisor.json").read_text())
-        os.kill(facts["pid"], signal.SIGTERM)
-        time.sleep(1)
+        end_supervisor(folder / "runs")
     summary = {}
     for way in ways:
         if way != "off":

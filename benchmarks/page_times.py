@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).with_name("results")
+from benchmarks.report import RESULTS
+from benchmarks.server import HOME
+
 LIMIT_MS = 300.0
 LOOKING_S = 5.0  # somebody looks at the page before they change something; it decodes ahead meanwhile
 
@@ -107,7 +107,7 @@ CHANGES = [
 
 def measure(change: Change, repeats: int) -> list[float]:
     """Milliseconds of each repeat; the page is opened and the change made once before."""
-    app = AppTest.from_file(str(ROOT / "lab" / "Home.py"), default_timeout=120)
+    app = AppTest.from_file(str(HOME), default_timeout=120)
     app.switch_page(f"../pages/{change.page}.py")
     for key, value in change.query.items():
         app.query_params[key] = value

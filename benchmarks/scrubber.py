@@ -14,7 +14,8 @@ import time
 from typing import Any
 
 from benchmarks.generate import newest_step_of
-from benchmarks.in_chromium import IDLE, keep, served, summary, window
+from benchmarks.report import keep, summary
+from benchmarks.server import IDLE, chromium, served, window
 from core.sampling.recipe import Recipe
 from lab.generate.generation_view import pack_drawing
 from lab.services import models
@@ -76,8 +77,8 @@ def payload_of(source: str, count: int) -> dict[str, Any]:
 
 def moved(source: str, moves: int) -> dict[str, Any]:
     """Milliseconds a move, in one window of 1280 × 900."""
-    with served() as address, window() as page:
-        page.goto(f"{address}/generate?run={source}&steps={STEPS}&guidance={GUIDANCE}&seed={SEED}")
+    with served() as server, chromium() as browser, window(browser) as page:
+        page.goto(f"{server.address}/generate?run={source}&steps={STEPS}&guidance={GUIDANCE}&seed={SEED}")
         root = page.locator('[data-testid="scrubber"][data-ready="1"]')
         root.wait_for()
         page.wait_for_selector(IDLE)

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,113 +11,82 @@ from typing import Any
 
 import pytest
 
+from benchmarks.server import CHROMIUM, IDLE, PATIENCE_MS, ROOT, SIZE, Server, chromium
 from core.runs.store import RunStore
 from lab.frame.state import WHO_COOKIE
+from tests.browser.forked_server import ForkedServer
 from tests.endings import end_lab
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HAS_BROWSER = CHROMIUM is not None
 try:
-    from playwright.sync_api import Page, expect, sync_playwright
+    from playwright.sync_api import Page, expect
     from playwright.sync_api import TimeoutError as PlaywrightTimeout
 except ImportError:
-    CHROMIUM = None
+    HAS_BROWSER = False
 in_chromium = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium) and playwright"),
+    pytest.mark.skipif(not HAS_BROWSER, reason="needs Chromium (Debian: apt-get install chromium) and playwright"),
 ]
-PATIENCE_MS = 180_000
-ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "test-artifacts"
-IDLE = '[data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+FOLDERS = ("runs", "cache", "gallery", "imports", "models")
 
 
-class Server:
-    """`streamlit run lab/Home.py`, from a directory that is not the project's."""
-
-    def __init__(self, folder: Path) -> None:
-        with contextlib.closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder, self.process = folder, None
-
-    def start(self) -> None:
-        environment = {
-            **os.environ,
-            "LAB_RUNS": str(self.folder / "runs"),
-            "LAB_CACHE": str(self.folder / "cache"),
-            "LAB_GALLERY": str(self.folder / "gallery"),
-            "OMP_NUM_THREADS": "1",
-        }
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "streamlit",
-                    "run",
-                    str(ROOT / "lab" / "Home.py"),
-                    "--server.headless",
-                    "true",
-                    "--server.port",
-                    str(self.port),
-                ],
-                cwd=self.folder,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return
-            time.sleep(0.1)
-        raise AssertionError((self.folder / "server.log").read_text())
-
-    def kill(self) -> None:
-        assert self.process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+@pytest.fixture(autouse=True)
+def lab_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lab of its own for every test, in tmp_path, which the server finds by the environment; the person is ana."""
+    for name in FOLDERS:
+        monkeypatch.setenv(f"LAB_{name.upper()}", str(tmp_path / name))
+    monkeypatch.setenv("LAB_USER", "ana")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    found = Server(tmp_path)
-    found.start()
-    yield found
-    found.kill()
-    end_lab(RunStore(tmp_path / "runs"))
+def server(lab_folders: Path) -> Iterator[Server]:
+    """A fresh server; what it started ends with the test."""
+    yield from ended_after(ForkedServer(lab_folders, dict(os.environ)))
 
 
 @pytest.fixture
-def page(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A window of 1280 × 900; what its console said is printed, and its last look kept, for a failed test."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.set_default_timeout(PATIENCE_MS)
-        expect.set_options(timeout=PATIENCE_MS)
-        said: list[str] = []
-        opened.on("console", lambda message: said.append(f"{message.type}: {message.text[:400]}"))
-        opened.on("pageerror", lambda error: said.append(f"uncaught: {error}"))
-        opened.on("crash", lambda _: said.append("the page crashed"))
-        opened.on("framenavigated", lambda frame: said.append(f"at {frame.url}"))
+def started_server(lab_folders: Path) -> Iterator[Server]:
+    """The same, started as people start it."""
+    yield from ended_after(Server(lab_folders))
+
+
+def ended_after(server: Server) -> Iterator[Server]:
+    server.start()
+    yield server
+    server.kill()
+    end_lab(RunStore(server.folder / "runs"))
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests here."""
+    with chromium() as opened:
         yield opened
+
+
+@pytest.fixture
+def page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
+    """A window of 1280 × 900 that has seen nothing. A failed test prints its console and keeps its last look."""
+    context = browser.new_context(viewport=SIZE)
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+    said: list[str] = []
+    failed_before = request.session.testsfailed
+    opened.on("console", lambda message: said.append(f"{message.type}: {message.text[:400]}"))
+    opened.on("pageerror", lambda error: said.append(f"uncaught: {error}"))
+    opened.on("crash", lambda _: said.append("the page crashed"))
+    opened.on("framenavigated", lambda frame: said.append(f"at {frame.url}"))
+    yield opened
+    if request.session.testsfailed > failed_before:
         print("\n".join(said))
-        with contextlib.suppress(Exception):
-            ARTIFACTS.mkdir(exist_ok=True)
-            opened.screenshot(path=ARTIFACTS / f"last-{request.node.name.split('[')[0]}.png")
-        browser.close()
+        ARTIFACTS.mkdir(exist_ok=True)
+        opened.screenshot(path=ARTIFACTS / f"last-{request.node.name.split('[')[0]}.png")
+    for each in browser.contexts:  # those of other persons too
+        each.close()
 
 
 def person(page: Page, server: Server, name: str) -> Page:

@@ -8,19 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.browser.conftest import Server, expect, in_chromium, shot, visit, wait_for
 
 pytestmark = in_chromium
-
-
-@pytest.fixture
-def imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the server keeps imported sets; to be asked for before the server is."""
-    monkeypatch.setenv("LAB_IMPORTS", str(tmp_path / "imports"))
-    return tmp_path / "imports"
 
 
 def picture_zip(path: Path) -> Path:
@@ -43,9 +35,8 @@ def send(page: Any, file: Path, name: str) -> None:
     page.get_by_role("button", name="Import").click()
 
 
-def test_a_zip_becomes_a_set_and_nonsense_one_sentence(
-    page: Any, imports: Path, server: Server, tmp_path: Path
-) -> None:
+def test_a_zip_becomes_a_set_and_nonsense_one_sentence(page: Any, server: Server, tmp_path: Path) -> None:
+    imports = tmp_path / "imports"
     visit(page, server, "data")
     nonsense = tmp_path / "nonsense.zip"
     nonsense.write_bytes(b"no archive at all")

@@ -41,7 +41,8 @@ def choose(page: Any, label: str, value: str) -> None:
     page.wait_for_selector(IDLE)
 
 
-def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Server) -> None:
+def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, started_server: Server) -> None:
+    server = started_server
     first_s, again_s = visit(page, server), visit(page, server)
     print(f"\nstart page: first load {first_s:.2f} s, again {again_s:.2f} s")
     expect(page.get_by_text("From nothing to digits")).to_be_visible()
@@ -119,11 +120,9 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, server: Serv
     page.emulate_media(color_scheme="dark")
     for name, path in (("overview", ""), ("train", "train"), ("runs", f"runs?run={unet.id}"), ("generate", "generate")):
         visit(page, server, path)
-        page.wait_for_timeout(700)
         shot(page, f"dark-{name}")
     page.set_viewport_size({"width": 900, "height": 900})
     visit(page, server, f"runs?run={unet.id}")
-    page.wait_for_timeout(700)
     shot(page, "narrow-run")
     visit(page, server, "generate")
     expect(scrubber).to_have_attribute("data-ready", "1")

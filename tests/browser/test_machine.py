@@ -26,7 +26,7 @@ GB = 10**9
 
 
 @pytest.fixture(autouse=True)
-def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def stranger(lab_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A process that is not ours on the only GPU: the server and its supervisor see both through a recorded NVML."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     gpu = {
@@ -40,8 +40,8 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         "power": 500_000,
         "processes": [{"pid": process.pid, "memory": 70 * GB}],
     }
-    (tmp_path / "nvml.json").write_text(json.dumps({"gpus": [gpu]}))
-    monkeypatch.setenv("LAB_NVML_RECORDING", str(tmp_path / "nvml.json"))
+    (lab_folders / "nvml.json").write_text(json.dumps({"gpus": [gpu]}))
+    monkeypatch.setenv("LAB_NVML_RECORDING", str(lab_folders / "nvml.json"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield process.pid
     process.kill()
@@ -49,15 +49,13 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 @pytest.fixture
-def waiting(server: Server) -> Iterator[list[Run]]:
+def waiting(server: Server) -> list[Run]:
     """Two runs of Ana in the queue, which the full GPU keeps there."""
     store = RunStore(server.folder / "runs")
     settings = load_config(overrides={"data.name": "digits", "data.image_size": 16, "machine.device": "cuda"})
     runs = [store.create("vae", settings, name=name, owner="Ana") for name in ("First", "Second")]
     LocalEngine(store).submit(JobSpec(run_ids=tuple(run.id for run in runs)))
-    yield runs
-    facts = json.loads((Queue(store.root).folder / "supervisor.json").read_text())
-    subprocess.run(["kill", str(facts["pid"])], check=False)
+    return runs
 
 
 def at_the_machine(page: Any, server: Server, name: str) -> Any:

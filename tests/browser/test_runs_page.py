@@ -6,8 +6,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from core.runs.run import RunState
 from core.runs.store import RunStore
 from tests.browser.conftest import Server, expect, in_chromium, settle, visit, wait_for
@@ -23,11 +21,6 @@ window.Notification = class {
 }
 document.hasFocus = () => false
 """
-
-
-@pytest.fixture(autouse=True)
-def as_ana(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_USER", "ana")
 
 
 def tick(page: Any, row: int) -> None:
