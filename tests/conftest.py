@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import models
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["LAB_IMPORTS"] = f"/nonexistent/imports-of-{os.getpid()}"  # what lies in this checkout is nothing to a test
 
@@ -32,3 +34,9 @@ def _a_window_at_a_time(request: pytest.FixtureRequest, session_folder: Path) ->
     with (session_folder / f"window-{worker % WINDOWS}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session")
+def trained_lab(session_folder: Path) -> Path:
+    """The folder of a lab (runs, cache, data) with a trained tiny VAE and U-Net, for all workers: to be copied."""
+    return models.trained_lab(session_folder)

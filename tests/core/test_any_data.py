@@ -20,7 +20,7 @@ from core.data.catalog import entry
 from core.sampling.load import load_model
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample
-from tests.core.conftest import Lab
+from tests.models import Lab
 
 SOURCE = np.random.default_rng(0)
 

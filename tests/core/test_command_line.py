@@ -21,8 +21,8 @@ from core.machine.processes import is_alive
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
-from tests.brief_judge import brief_judges
 from tests.endings import end_lab
+from tests.models import brief_judges
 
 pytestmark = pytest.mark.slow
 

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.latents import overview_service
+from tests.models import brief_judges
 from tests.pages.run_folders import tiny_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,11 +69,9 @@ def unet(trained: Path, store: RunStore) -> Run:
 
 
 @pytest.fixture
-def quick_judge() -> Iterator[None]:
+def quick_judge(session_folder: Path) -> Iterator[None]:
     """Judges that are missing are trained for a second."""
-    from tests.brief_judge import brief_judges  # PyTorch, which most pages do without
-
-    with brief_judges(min_steps=20):
+    with brief_judges(min_steps=20, kept=session_folder):
         yield
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from core.config.schema import DataSettings
 from core.data.arrays import ImageSet, Split, prepare
 from core.evaluation.judge import Judge, JudgeRecipe, split_features, train_judge
+from tests.models import made_once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +53,30 @@ def toy_set(*, count: int = 60, size: int = 8, channels: int = 1, classes: int =
 
 
 @pytest.fixture(scope="session")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+def judged(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Judged:
     """Real MNIST where LAB_DATA has it, scikit-learn's digits otherwise."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("evaluation")
     mnist = mnist_folder()
     if mnist:
         settings = DataSettings(name="mnist", train_limit=6000, download=False)
     else:
         settings = DataSettings(name="digits", holdout_fraction=0.4)
-    whole = prepare(settings, data_dir=mnist or folder, cache_dir=folder)
-    order = np.random.default_rng(0).permutation(len(whole.heldout.labels))[:2000]
-    half = len(order) // 2
-    image_set = replace(whole, heldout=part_of(whole.heldout, order[half:]))
-    judge = train_judge(image_set, JudgeRecipe(seed=0, epochs=1, min_steps=100), device=torch.device("cpu"))
-    judge = replace(judge, folder=folder)
-    split_features(judge, image_set, "train")
-    return Judged(image_set=image_set, judge=judge, unseen=part_of(whole.heldout, order[:half]))
+
+    def parts(cache: Path) -> tuple[ImageSet, Split]:
+        whole = prepare(settings, data_dir=mnist or cache, cache_dir=cache)
+        order = np.random.default_rng(0).permutation(len(whole.heldout.labels))[:2000]
+        half = len(order) // 2
+        image_set = replace(whole, heldout=part_of(whole.heldout, order[half:]))
+        return image_set, part_of(whole.heldout, order[:half])
+
+    def make(folder: Path) -> None:
+        image_set, _ = parts(folder)
+        judge = train_judge(image_set, JudgeRecipe(seed=0, epochs=1, min_steps=100), device=torch.device("cpu"))
+        torch.save(judge, folder / "judge.pt")
+        split_features(replace(judge, folder=folder), image_set, "train")
+
+    shared = made_once(session_folder / "judged", make)
+    folder = Path(shutil.copytree(shared, tmp_path_factory.mktemp("evaluation") / "judged"))
+    image_set, unseen = parts(folder)
+    judge = torch.load(folder / "judge.pt", weights_only=False)
+    return Judged(image_set=image_set, judge=replace(judge, folder=folder), unseen=unseen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,12 +35,10 @@ from core.comparison.comparison_results import (
     seconds_per_evaluation,
 )
 from core.comparison.grid import Axis, CellSettings, ComparisonRequest, cost_of
-from core.config.load import load_config
 from core.data.arrays import ImageSet, prepare
 from core.errors import LabError, RunNotFound, UsageError
 from core.evaluation.metrics import FrechetReference, bootstrap_interval, resample_weights
-from tests.brief_judge import brief_judges
-from tests.core.conftest import TINY, Lab
+from tests.models import Lab, brief_judges, made_once, tiny_settings
 
 pytestmark = pytest.mark.slow
 
@@ -50,15 +49,10 @@ VP = {"diffusion.schedule": "linear", "diffusion.prediction_type": "v_prediction
 class Trained:
     """A tiny U-Net run, its pictures, and a folder for what is found; nothing in the run is changed."""
 
-    def __init__(self, root: Path, **changes: Any) -> None:
+    def __init__(self, root: Path) -> None:
         self.lab = Lab(root)
-        options = {**TINY, "diffusion.num_train_timesteps": STEPS, "train_unet.steps": 16, **changes}
-        settings = load_config(overrides=options, environment={})
-        vae = self.lab.create("vae", settings)
-        self.lab.train(vae)
-        self.run = self.lab.create("unet", settings, vae)
-        self.lab.train(self.run)
-        self.image_set: ImageSet = prepare(settings.data, data_dir=root / "data", cache_dir=root / "cache")
+        self.run = self.lab.the("unet")
+        self.image_set: ImageSet = prepare(self.run.settings.data, data_dir=root / "data", cache_dir=root / "cache")
 
     def request(self, **changes: Any) -> ComparisonRequest:
         base = CellSettings(sampler="unipc", num_inference_steps=4, guidance_scale=1.5, seed=0, weights="ema", step=16)
@@ -92,19 +86,26 @@ class Trained:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _brief() -> Iterator[None]:
-    with brief_judges(min_steps=30):
+def _brief(session_folder: Path) -> Iterator[None]:
+    with brief_judges(min_steps=30, kept=session_folder):
         yield
 
 
-@pytest.fixture(scope="module")
-def flow(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained(tmp_path_factory.mktemp("flow"))
+def trained_with(session_folder: Path, own: Path, name: str, **changes: object) -> Trained:
+    """A copy, in `own`, of what the first worker that asked has trained."""
+    settings = tiny_settings(**{"diffusion.num_train_timesteps": STEPS, "train_unet.steps": 16, **changes})
+    shared = made_once(session_folder / f"comparison-{name}", lambda folder: Lab(folder).train_both(settings))
+    return Trained(Path(shutil.copytree(shared, own / name)))
 
 
 @pytest.fixture(scope="module")
-def vp(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained(tmp_path_factory.mktemp("vp"), **VP)
+def flow(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return trained_with(session_folder, tmp_path_factory.mktemp("comparison"), "flow")
+
+
+@pytest.fixture(scope="module")
+def vp(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return trained_with(session_folder, tmp_path_factory.mktemp("comparison"), "vp", **VP)
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from core.models.vae import build_vae
 from core.sampling.load import LoadedModel
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample
-from tests.brief_judge import brief_judges
 from tests.core.evaluation.conftest import Judged, toy_set
+from tests.models import brief_judges
 
 TOY = toy_set()
 Planted = tuple[np.ndarray, np.ndarray]
@@ -53,9 +53,9 @@ def tiny_model(fingerprint: str = TOY.fingerprint) -> LoadedModel:
 
 
 @pytest.fixture(scope="module")
-def toy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_cache(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy-cache")
-    with brief_judges(min_steps=30):
+    with brief_judges(min_steps=30, kept=session_folder):
         load_or_train(TOY, cache_dir=folder, epochs=1, device="cpu")
     return folder
 

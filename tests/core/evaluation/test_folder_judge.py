@@ -26,7 +26,7 @@ from core.model_folders.model_folder import load_model_folder
 from core.runs.run import Run
 from core.sampling.request import request_of
 from core.sampling.steps import sample
-from tests.brief_judge import brief_judges
+from tests.models import brief_judges
 
 pytestmark = pytest.mark.slow
 

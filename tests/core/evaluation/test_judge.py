@@ -23,8 +23,8 @@ from core.evaluation.judge import (
     split_features,
     train_judge,
 )
-from tests.brief_judge import brief_judges
 from tests.core.evaluation.conftest import Judged, toy_set
+from tests.models import brief_judges
 
 pytestmark = pytest.mark.slow
 

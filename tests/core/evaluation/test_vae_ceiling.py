@@ -37,9 +37,9 @@ from core.models.vae import build_vae
 from core.runs.checkpoints import network_files, save_checkpoint
 from core.runs.run import Run
 from core.runs.store import RunStore
-from tests.brief_judge import brief_judges
 from tests.core.evaluation.conftest import toy_set
 from tests.core.evaluation.test_report import REPORT
+from tests.models import brief_judges
 
 TOY = toy_set(count=90, size=16)
 CPU = torch.device("cpu")
@@ -102,8 +102,8 @@ def codec(noise: float = 0.0) -> LatentCodec:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with brief_judges(min_steps=30):
+def cache(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with brief_judges(min_steps=30, kept=session_folder):
         yield tmp_path_factory.mktemp("cache")
 
 

@@ -28,8 +28,7 @@ from core.jobs.worker_stop import StopRequests
 from core.runs.listing import kept_step, last_checkpoint_in_words, run_row
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from tests.brief_judge import brief_judges
-from tests.core.conftest import TINY, Lab
+from tests.models import TINY, Lab, brief_judges
 
 pytestmark = pytest.mark.slow
 

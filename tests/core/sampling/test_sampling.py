@@ -19,7 +19,7 @@ from core.sampling.load import LoadedModel, load_model
 from core.sampling.request import Branch, SampleRequest
 from core.sampling.steps import sample, sample_steps
 from core.sampling.trajectory import record
-from tests.core.conftest import Lab
+from tests.models import Lab
 
 # float rounding only: convolutions of another batch size may sum in another order. In units of normalised latents.
 BATCH_BOUND = 1e-3

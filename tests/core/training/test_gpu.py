@@ -14,7 +14,7 @@ from core.runs.run import Run
 from core.sampling.load import load_model
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample
-from tests.core.conftest import Lab
+from tests.models import Lab
 
 pytestmark = [
     pytest.mark.gpu,

@@ -23,8 +23,8 @@ from core.runs.listing import list_checkpoints
 from core.runs.metrics import read_metrics
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from tests.core.conftest import TINY, Lab
 from tests.endings import end_lab
+from tests.models import TINY, Lab
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from core.config.schema import Settings
 from core.runs.checkpoints import load_newest
 from core.runs.metrics import read_metrics
 from core.runs.run import Run, RunState
-from tests.core.conftest import Lab
+from tests.models import Lab
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from core.runs.checkpoints import load_newest
 from core.runs.run import Run, RunState
 from core.training.session import preview_steps
 from core.training.vae_objective import VaeObjective
-from tests.core.conftest import Lab
+from tests.models import Lab
 
 
 def test_a_finished_run_holds_everything_the_design_says(trained: Run) -> None:
