@@ -3,15 +3,21 @@ is read further than its kind may be large. A pipe, a device or a sparse giant c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from core.errors import LabError, quoted
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+Record = TypeVar("Record")
 KB, MB, GB = 2**10, 2**20, 2**30
 LIMITS: Mapping[str, int] = {  # bytes, by the file's name or else by its suffix
     "run.json": 256 * KB,
@@ -21,7 +27,7 @@ LIMITS: Mapping[str, int] = {  # bytes, by the file's name or else by its suffix
     "exit.json": 64 * KB,
     "stop.json": 64 * KB,
     "events.jsonl": 64 * MB,
-    "metrics.jsonl": GB,
+    "metrics.jsonl": 512 * MB,
     ".json": 8 * MB,
     ".jsonl": 64 * MB,
     ".yaml": MB,
@@ -99,6 +105,60 @@ def json_object(data: bytes | str, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Unreadable(f"{quoted(name)} holds no object")
     return value
+
+
+def read_record(path: Path, kind: type[Record], *, limit: int | None = None) -> Record:
+    """The JSON object in a file as a dataclass; keys that it lacks are left out. Raises as `read_bytes` does."""
+    return record_from(read_bytes(path, limit=limit), kind, path.name)
+
+
+def record_from(data: bytes | str, kind: type[Record], name: str) -> Record:
+    """As `read_record`, of a text. Raises Unreadable, which begins with `name` and says what is wrong where."""
+    from pydantic import ValidationError
+
+    try:
+        return cast(Record, _adapter(cast(Hashable, kind)).validate_json(data, strict=True))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        words = f"{where}: {first['msg']}" if where else first["msg"]
+        raise Unreadable(f"{quoted(name)} cannot be read: {quoted(words, 160)}") from None
+
+
+def salvaged(values: Mapping[str, Any], kind: type[Record], base: Mapping[str, Any]) -> Record:
+    """As much of a newer format as this version can read: `base` with every value over it that fits its field."""
+    good = dict(base)
+    for key, value in values.items():
+        with contextlib.suppress(Unreadable):
+            record_from(json.dumps({**good, key: value}), kind, "")
+            good[key] = value
+    return record_from(json.dumps(good), kind, "")
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    """Its own function: the shim reads files too, and never needs pydantic."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cast(Any, kind))
+
+
+def newer(number: int, known: int) -> str:
+    """'made by a newer version of the lab (format 3; this one knows 2)', or '' for a format that is known."""
+    return f"made by a newer version of the lab (format {number}; this one knows {known})" if number > known else ""
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file of lines; what is torn, foreign or longer than MAX_LINE_BYTES is left out.
+
+    Raises as `read_bytes` does.
+    """
+    for line in read_bytes(path).splitlines():
+        if len(line) <= MAX_LINE_BYTES:
+            try:
+                yield json_object(line, path.name)
+            except Unreadable:
+                continue
 
 
 def read_tail(path: Path, num_bytes: int) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs to the longest name that fits
     ("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version"),
-    ("core.reading", "core.diffusion.sampler_table"),
+    ("core.reading", "core.rules", "core.diffusion.sampler_table"),
     ("core.bounded_cache", "core.leftovers"),
     ("core.config",),
     ("core.runs",),
@@ -41,8 +41,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("torch", "torchvision", "diffusers", "accelerate", "torchmetrics")
 LIGHT = (
-    *("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.reading", "core.config"),
-    *("core.runs", "core.limited_child", "core.bounded_cache", "core.leftovers"),
+    *("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.reading", "core.rules"),
+    *("core.config", "core.runs", "core.limited_child", "core.bounded_cache", "core.leftovers"),
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "lab", "pages"),
     *("core.data.catalog", "core.data.arrays", "core.data.imports", "core.data.overview", "core.data.importing"),
     *("core.diffusion.sampler_table",),

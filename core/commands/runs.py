@@ -55,6 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
             for row in rows
         ]
         print(table(["id", "kind", "state", "step", "name", "owner", "created"], lines))
+        for row in rows:
+            if row["problem"]:
+                print(f"{row['id']}: {plain(row['problem'])}", file=sys.stderr)
     elif filtered:
         print(f"None of the runs in {store.root} fits.")
     else:

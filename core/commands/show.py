@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("name", details["name"] or "-"),
         ("kind", details["kind"]),
         ("state", details["state"] + (f": {status.reason}" if status.reason else "")),
+        *([("problem", details["problem"])] if details["problem"] else []),
         ("stage", status.stage or "-"),
         ("step", f"{status.step:,} of {status.steps_total:,}"),
         ("speed", f"{speed}, {duration(status.eta_s)} left" if status.state.is_active else speed),
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     if details["checkpoints"]:
         rows = [[item["step"], size(item["size_bytes"])] for item in details["checkpoints"]]
         print("\nCheckpoints\n" + table(["step", "size"], rows))
-    changed = [[name, new, old] for name, old, new in differences(Settings(), found.settings)]
+    changed = [[name, new, old] for name, old, new in differences(Settings(), found.shown_settings)]
     if changed:
         print("\nSettings that differ from the defaults\n" + table(["setting", "value", "default"], changed))
     return 0

@@ -13,6 +13,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
+from core import reading
 from core.errors import LabError
 from core.jobs.observed import observed_status
 from core.jobs.queue import JobState, Queue
@@ -140,8 +141,8 @@ class _Warnings:
         self.offset = self.path.stat().st_size if self.path.exists() else 0
 
     def show(self) -> None:
-        with contextlib.suppress(OSError):
-            with self.path.open("rb") as file:
+        with contextlib.suppress(OSError, reading.Unreadable):
+            with reading.open_regular(self.path, limit=0) as file:
                 file.seek(self.offset)
                 data = file.read(1 << 20)
             complete = data[: data.rfind(b"\n") + 1]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+from core import reading
 from core.config.load import load_config
 from core.config.schema import MachineSettings, project_root
 from core.errors import LabError
@@ -133,11 +133,11 @@ def supervisor_state(store: RunStore) -> SupervisorState:
     if not is_locked(folder / LOCK_NAME):
         return SupervisorState(alive=False)
     try:
-        facts = json.loads((folder / FACTS_NAME).read_text())
+        facts = reading.read_object(folder / FACTS_NAME)
         return SupervisorState(
             alive=True, started_at=str(facts.get("started_at", "")), problem=str(facts.get("problem", ""))
         )
-    except (OSError, ValueError, AttributeError):
+    except (OSError, reading.Unreadable):
         return SupervisorState(alive=True)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core import atomic
+from core import atomic, reading
 from core.jobs.queue import FOLDER
 from core.machine.snapshot import Machine
 
@@ -115,8 +115,8 @@ def disk_forecast(history: Mapping[str, np.ndarray]) -> Forecast:
 def _rows(path: Path, start: float) -> list[dict[str, Any]]:
     """Lines of the file from `start` on, oldest first; times only grow, so it is read from its end."""
     try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError:
+        lines = reading.read_bytes(path).split(b"\n")
+    except (OSError, reading.Unreadable):
         return []
     found = []
     for line in reversed(lines):

@@ -20,6 +20,7 @@ TOKEN_VARIABLE = "LAB_ATTEMPT"  # noqa: S105 - a name, no secret
 ATTEMPT_FILE = "attempt.json"
 EXIT_FILE = "exit.json"
 STOP_FILE = "stop.json"
+FORMAT = 1  # of the three files
 _PROC = Path("/proc")
 _DEAD_STATES = ("Z", "X", "x")
 
@@ -42,7 +43,9 @@ def write_stop(folder: Path, attempt: int, level: int, by: str) -> None:
     """Tell the shim: 1 save and stop, 2 kill. A lower level never replaces a higher one."""
     before = read_file(folder, STOP_FILE, attempt) or {}
     if before.get("level", 0) < level:
-        atomic.write_json(folder / STOP_FILE, {"attempt": attempt, "level": level, "by": by, "at": time.time()})
+        atomic.write_json(
+            folder / STOP_FILE, {"format": FORMAT, "attempt": attempt, "level": level, "by": by, "at": time.time()}
+        )
 
 
 def stop_level(folder: Path, attempt: int) -> int:

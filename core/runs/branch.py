@@ -55,6 +55,7 @@ def create_branch(store: RunStore, origin: Run, step: int, settings: Settings, *
         dataset=dict(origin.info.dataset),
         branched_from=origin.id,
         branched_step=step,
+        rules=origin.rules,
         more_files=files,
     )
 

@@ -20,10 +20,11 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
-from core import atomic
+from core import atomic, reading
 from core.errors import CheckpointError
 
 _NAME = re.compile(r"^step-(\d{8,})$")
+FORMAT = 1  # of manifest.json
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
 
@@ -58,6 +59,7 @@ def save_checkpoint(root: Path, step: int, files: Mapping[str, bytes], *, keep: 
             return target
         atomic.remove_folder(target)
     manifest = {
+        "format": FORMAT,
         "step": step,
         "files": {
             name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
@@ -121,15 +123,17 @@ def _step_of(folder: Path) -> int:
 def _read(folder: Path) -> tuple[dict[str, bytes], str | None]:
     """The files of a checkpoint and None, or what is wrong with it."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = reading.read_object(folder / "manifest.json")
+        if words := reading.newer(manifest.get("format", 1), FORMAT):
+            return {}, words
         files = {}
         for name, facts in manifest["files"].items():
             path = folder / name
             if folder.resolve() not in path.resolve().parents:
                 return {}, f"{name} points outside"
-            data = path.read_bytes()
-            if len(data) != facts["size"]:
-                return {}, f"{name} has {len(data)} bytes, not {facts['size']}"
+            if (size := path.stat().st_size) != facts["size"]:
+                return {}, f"{name} has {size} bytes, not {facts['size']}"
+            data = reading.read_bytes(path, limit=0)
             if hashlib.sha256(data).hexdigest() != facts["sha256"]:
                 return {}, f"{name} was altered"
             files[name] = data

@@ -137,7 +137,7 @@ class _Preview:
 def _opened(path: Path, names: Sequence[str]) -> _Preview | None:
     """Labels, timesteps and shapes; None when the file is damaged or does not hold together."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with reading.open_regular(path) as file, zipfile.ZipFile(file) as archive:
             shapes = tuple(_picture_shape(archive, name) for name in names)
             is_named = "labels.npy" in archive.namelist()
             labels = _small(archive, "labels") if is_named else np.arange(shapes[0][-4])
@@ -159,7 +159,7 @@ def _opened(path: Path, names: Sequence[str]) -> _Preview | None:
 def _read(preview: _Preview, names: Sequence[str], places: Sequence[int], every: int) -> dict[str, np.ndarray] | None:
     """name → (F, N', H, W, C): the kept frames and the chosen pictures; None when the file is damaged."""
     try:
-        with zipfile.ZipFile(preview.path) as archive:
+        with reading.open_regular(preview.path) as file, zipfile.ZipFile(file) as archive:
             return {
                 name: _frames(archive, name, shape, places)[..., ::every, ::every, :]
                 for name, shape in zip(names, preview.shapes, strict=True)

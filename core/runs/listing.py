@@ -93,7 +93,10 @@ def last_metrics(run: Run) -> dict[str, Any]:
 
 
 def run_row(run: Run, status: Status) -> dict[str, Any]:
-    """One element of `runs --json`. `status` is the observed one, not what status.json claims."""
+    """One element of `runs --json`. `status` is the observed one, not what status.json claims.
+
+    problem: why one can only look at the run, '' for nothing.
+    """
     info = run.info
     return {
         "id": run.id,
@@ -105,6 +108,7 @@ def run_row(run: Run, status: Status) -> dict[str, Any]:
         "owner": info.owner,
         "created_at": info.created_at,
         "parents": list(info.parents),
+        "problem": run.flaw(status),
     }
 
 
@@ -122,7 +126,7 @@ def run_details(run: Run, status: Status) -> dict[str, Any]:
         "dataset": run.info.dataset,
         "revision": run.info.revision,
         "versions": run.info.versions,
-        "settings": run.settings.model_dump(mode="json"),
+        "settings": run.shown_settings.model_dump(mode="json"),
         "metrics": last_metrics(run),
         "checkpoints": [
             {"step": info.step, "path": str(info.path), "size_bytes": info.size_bytes} for info in list_checkpoints(run)

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from core import atomic
+from core import atomic, reading
+from core.reading import MAX_LINE_BYTES
 
 MOST_KEYS = 64
 _TAIL_BYTES = 256
@@ -56,7 +57,7 @@ class MetricsWriter:
     def truncate_after(self, step: int) -> None:
         """Rewrite the file without lines of later steps and torn lines, so that a resumed run repeats none."""
         try:
-            old = self.path.read_bytes()
+            old = reading.read_bytes(self.path)
         except FileNotFoundError:
             return
         kept = b""
@@ -70,11 +71,16 @@ class MetricsWriter:
 
 
 class MetricsReader:
-    """Reads only what was appended since the last call; starts over when the file was replaced or shrank."""
+    """Reads only what was appended since the last call; starts over when the file was replaced or shrank.
+
+    problem: what of the file cannot be read, in one sentence; '' for nothing. Lines beyond MAX_LINE_BYTES are left out.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.restarted = False
+        self.problem = ""
+        self._is_in_long_line = False
         self._offset = 0
         self._tail = b""
         self._seen: tuple[int, int, int] | None = None
@@ -94,7 +100,7 @@ class MetricsReader:
             seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
             if seen == self._seen:
                 return
-            with self.path.open("rb") as file:
+            with reading.open_regular(self.path) as file:
                 file.seek(self._offset - len(self._tail))
                 if file.read(len(self._tail)) != self._tail:
                     self._start_over()
@@ -102,21 +108,44 @@ class MetricsReader:
                 rest = b""
                 while data := file.read(_CHUNK_BYTES):
                     complete, end, rest = (rest + data).rpartition(b"\n")
+                    if len(rest) > MAX_LINE_BYTES:  # its beginning is dropped now, its end when it comes
+                        lost, rest = rest, b""
+                    else:
+                        lost = b""
+                    self._advance(complete + end + lost)
                     if end:
-                        complete += end
-                        self._offset += len(complete)
-                        self._tail = (self._tail + complete)[-_TAIL_BYTES:]
-                        yield _parse_lines(complete)
+                        yield self._records(complete + end)
+                    self._is_in_long_line = bool(lost) or (self._is_in_long_line and not end)
             self._seen = seen
         except FileNotFoundError:
             if self._offset:
                 self._start_over()
+        except (OSError, reading.Unreadable) as error:
+            self.problem = str(error)
+            if self._offset:
+                self._start_over()
+
+    def _advance(self, data: bytes) -> None:
+        if data:
+            self._offset += len(data)
+            self._tail = (self._tail + data)[-_TAIL_BYTES:]
+
+    def _records(self, complete: bytes) -> list[dict[str, Any]]:
+        """The good records of whole lines, of which the first may be the end of one that was too long."""
+        lines = complete.splitlines()
+        if self._is_in_long_line:
+            lines[0] = b" " * (MAX_LINE_BYTES + 1)
+        short = [line for line in lines if len(line) <= MAX_LINE_BYTES]
+        if len(short) < len(lines):
+            self.problem = f"{self.path.name}: lines longer than {MAX_LINE_BYTES // 1024} KB are left out"
+        return _parse_lines(short)
 
     def _start_over(self) -> None:
         self.restarted = True
         self._offset = 0
         self._tail = b""
         self._seen = None
+        self._is_in_long_line = False
 
 
 class MetricColumns:
@@ -150,6 +179,11 @@ class MetricColumns:
             if changed:
                 self._columns = {key: _read_only(buffer[: self._rows]) for key, buffer in self._buffers.items()}
             return self._columns
+
+    @property
+    def problem(self) -> str:
+        """What of the file cannot be read, '' for nothing."""
+        return self._reader.problem
 
     @property
     def size_bytes(self) -> int:
@@ -195,18 +229,18 @@ def sample_values(path: Path, key: str, points: int = 40) -> list[float]:
     The first and the last line that have the key are among them when they lie in the outermost 4 kB.
     """
     try:
-        with path.open("rb") as file:
+        with reading.open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             if size <= points * _SAMPLE_BYTES // 4:
                 file.seek(0)
-                records = _parse_lines(file.read())
+                records = _parse_lines(file.read().splitlines())
             else:
                 records = [
                     record
                     for place in np.linspace(0, size - _SAMPLE_BYTES, points).astype(int).tolist()
                     if (record := _record_near(file, place, key, last=place == size - _SAMPLE_BYTES)) is not None
                 ]
-    except OSError:
+    except (OSError, reading.Unreadable):
         return []
     values = [value for record in records if math.isfinite(value := _number(record.get(key)))]
     if len(values) <= points:
@@ -250,9 +284,8 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _parse_lines(data: bytes) -> list[dict[str, Any]]:
+def _parse_lines(lines: Sequence[bytes]) -> list[dict[str, Any]]:
     """The good records of whole lines: at one go when all are good, else line by line."""
-    lines = data.splitlines()
     try:
         records = _DECODER.decode("[" + b",".join(lines).decode() + "]")
         if len(records) == len(lines) and set(map(type, records)) <= {dict}:
@@ -314,7 +347,7 @@ def _step_of(record: Mapping[str, Any]) -> float | None:
 
 def _ends_with_newline(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with reading.open_regular(path) as file:
             file.seek(0, 2)
             if file.tell() == 0:
                 return True

@@ -18,7 +18,7 @@ MAX_TAGS = 20
 MAX_TAG_LENGTH = 40
 MAX_FAVOURITES = 200
 MAX_NAME_LENGTH = 60
-MAX_FILE_BYTES = 200_000
+FORMAT = 1
 PATIENCE_S = 5.0
 
 
@@ -38,13 +38,7 @@ def notes_path(run: Run) -> Path:
 
 def read_notes(run: Run) -> Notes:
     """The notes of a run; empty when there are none or the file is damaged. What is over the bounds is left out."""
-    path = notes_path(run)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return Notes()
-        values = reading.read_object(path)
-    except (OSError, ValueError):
-        return Notes()
+    values = _read(run)
     text = values.get("notes")
     return Notes(
         notes=_printable(text)[:MAX_NOTES_LENGTH] if isinstance(text, str) else "",
@@ -133,9 +127,20 @@ def _lock(run: Run) -> FileLock:
     return lock
 
 
-def _write(run: Run, notes: Notes) -> None:
+def _read(run: Run) -> dict[str, Any]:
     try:
-        atomic.write_json(notes_path(run), asdict(notes))
+        return reading.read_object(notes_path(run))
+    except (OSError, reading.Unreadable):
+        return {}
+
+
+def _write(run: Run, notes: Notes) -> None:
+    before = _read(run)
+    number = before.get("format", FORMAT)
+    if words := reading.newer(number, FORMAT) if isinstance(number, int) else "their format is unknown":
+        raise LabError(f"notes: of run {run.id} cannot be changed: {words}", "update this lab")
+    try:
+        atomic.write_json(notes_path(run), {**before, "format": FORMAT, **asdict(notes)})  # keys of others stay
     except FileNotFoundError:
         raise RunNotFound(f"run {run.id} was deleted meanwhile") from None
     except OSError as error:

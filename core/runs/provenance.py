@@ -9,6 +9,7 @@ import subprocess
 from importlib import metadata
 
 from core.config.schema import project_root
+from core.version import VERSION
 
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "numpy")
 
@@ -30,8 +31,8 @@ def code_revision() -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a result; 'missing' when not installed."""
-    versions = {"python": platform.python_version()}
+    """Versions of the lab, of Python and of the packages that decide a result; 'missing' when not installed."""
+    versions = {"lab": VERSION, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

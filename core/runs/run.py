@@ -6,25 +6,39 @@ The folder is the truth about a run: it can be copied, archived and read without
 from __future__ import annotations
 
 import json
-import math
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from core import atomic
+from pydantic import Field, JsonValue
+
+from core import atomic, reading, rules
 from core.config.load import read_frozen
 from core.config.schema import Settings, TrainSettings
-from core.errors import ConfigError, LabError, RunNotFound, UsageError
+from core.errors import ConfigError, LabError, RunNotFound, UsageError, quoted
+from core.rules import Rules
 
+FORMAT = 2  # of a run folder with all its files; 1 froze what belongs to the site in config.yaml
+FORMAT_KEY = "format"  # its place among the versions of run.json, where labs that know no formats overlook it
 RunKind = Literal["vae", "unet", "comparison"]
-MAX_FIGURE = 1e15
+WORD = re.compile(r"[a-z][a-z0-9_-]{0,39}")  # a kind or a state, known here or not
+
+
+Word = Annotated[str, Field(pattern=rf"^{WORD.pattern}$")]
+Count = Annotated[int, Field(ge=0, lt=10**15)]
+Figure = Annotated[float, Field(ge=0, lt=1e15, allow_inf_nan=False)]
 
 
 class RunState(StrEnum):
-    """Where a run is in its life. The first five are active: a living process should stand behind them."""
+    """Where a run is in its life. The first five are active: a living process should stand behind them.
+
+    A word that a newer version of the lab wrote is a state as well: it is shown as it is, and nothing acts on it.
+    """
 
     QUEUED = "queued"
     STARTING = "starting"
@@ -36,10 +50,23 @@ class RunState(StrEnum):
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
 
+    @classmethod
+    def _missing_(cls, value: object) -> RunState | None:
+        if not isinstance(value, str) or not WORD.fullmatch(value):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
+
     @property
     def is_active(self) -> bool:
         """True while a process is expected to be alive."""
         return self in _ACTIVE
+
+    @property
+    def is_known(self) -> bool:
+        """False for a word of a newer version of the lab."""
+        return self in RunState.__members__.values()
 
 
 _ACTIVE = {RunState.QUEUED, RunState.STARTING, RunState.RUNNING, RunState.STOPPING, RunState.RESUMING}
@@ -59,11 +86,11 @@ class Status:
     """What a run last said about itself (status.json)."""
 
     state: RunState = RunState.QUEUED
-    step: int = 0
-    steps_total: int = 0
-    images_per_s: float | None = None
-    eta_s: float | None = None
-    elapsed_s: float = 0.0
+    step: Count = 0
+    steps_total: Count = 0
+    images_per_s: Figure | None = None
+    eta_s: Figure | None = None
+    elapsed_s: Figure = 0.0
     stage: str = ""
     heartbeat_at: str = ""
     reason: str = ""
@@ -73,10 +100,13 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """What never changes about a run (run.json), but for its name."""
+    """What never changes about a run (run.json), but for its name. kind: a RunKind, or a newer lab's word.
+
+    versions: of the packages, of the lab, of the run folder's format, and of the rules that decide its numbers.
+    """
 
     id: str
-    kind: RunKind
+    kind: Word
     name: str
     owner: str
     created_at: str
@@ -84,9 +114,27 @@ class RunInfo:
     branched_from: str = ""
     branched_step: int = 0
     preset: str = ""
-    dataset: dict[str, Any] = field(default_factory=dict)
+    dataset: dict[str, JsonValue] = field(default_factory=dict)
     revision: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_newer(self) -> bool:
+        """True when the format of its folder is not known here."""
+        return self.versions.get(FORMAT_KEY, "1") not in map(str, range(1, FORMAT + 1))
+
+    @property
+    def flaw(self) -> str:
+        """Why one may look at the run and do nothing with it: a newer version of the lab made it; '' otherwise."""
+        if self.is_newer:
+            number = quoted(self.versions[FORMAT_KEY], 20)
+            return f"made by a newer version of the lab (format {number}; this one knows {FORMAT})"
+        if self.kind not in get_args(RunKind):
+            return f"made by a newer version of the lab: runs of the kind '{quoted(self.kind)}' are not known here"
+        return rules.flaw(self.versions)
+
+
+_NOTHING_KNOWN = {"kind": "unknown", "name": "", "owner": "", "created_at": ""}
 
 
 @dataclass(frozen=True)
@@ -159,16 +207,47 @@ class Run:
     def info(self) -> RunInfo:
         """run.json. Raises RunNotFound when it is missing or damaged."""
         try:
-            values = json.loads((self.folder / "run.json").read_text())
-            return RunInfo(**{**values, "parents": tuple(values["parents"])})
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise RunNotFound(f"run {self.id}: run.json cannot be read: {error}") from None
+            data = reading.read_bytes(self.folder / "run.json")
+            try:
+                return reading.record_from(data, RunInfo, "run.json")
+            except reading.Unreadable:
+                values = reading.json_object(data, "run.json")
+                found = reading.salvaged(values, RunInfo, {**_NOTHING_KNOWN, "id": self.id})
+                if not found.is_newer:
+                    raise
+                return found
+        except reading.Unreadable as error:
+            raise RunNotFound(f"run {self.id}: {error.message}") from None
+        except OSError as error:
+            raise RunNotFound(f"run {self.id}: run.json cannot be read: {error.strerror}") from None
+
+    def flaw(self, status: Status) -> str:
+        """Why one may only look at the run: a newer version of the lab made it; '' for nothing. status: its own."""
+        if not self.info.flaw and not status.state.is_known:
+            return f"made by a newer version of the lab: its state is '{status.state}'"
+        return self.info.flaw
+
+    @property
+    def rules(self) -> Rules:
+        """The rules that its numbers follow. Raises LabError for those of a newer version of the lab."""
+        return rules.rules_of(self.info.versions)
 
     @cached_property
     def settings(self) -> Settings:
-        """The frozen settings. Raises LabError, which names the run, when they cannot be read."""
+        """The frozen settings, to act on. Raises LabError, which names the run, when they cannot be read, and for a run
+        that a newer version of the lab made, in whatever way: see `shown_settings`."""
+        if flaw := self.flaw(self.status()):
+            raise LabError(f"run {self.id}: {flaw}", "update this lab")
+        return self._frozen(read_frozen)
+
+    @cached_property
+    def shown_settings(self) -> Settings:
+        """The frozen settings as far as this version knows them, to be shown. Raises LabError when unreadable."""
+        return self._frozen(read_frozen)
+
+    def _frozen(self, read: Callable[[Path], Settings]) -> Settings:
         try:
-            return read_frozen(self.config_path)
+            return read(self.config_path)
         except ConfigError as error:
             raise LabError(f"run {self.id}: its frozen settings cannot be read: {error.message}", error.hint) from None
 
@@ -182,14 +261,19 @@ class Run:
     def status(self) -> Status:
         """status.json as it was last written; an unreadable one reads as a default Status with a reason."""
         try:
-            values = dict(json.loads(self.status_path.read_text()))
-            process = values.pop("process", None)
-            values["state"] = RunState(values["state"])
-            status = Status(**values, process=ProcessIdentity(**process) if process else None)
-            _check_types(status)
-            return status
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            return Status(state=RunState.INTERRUPTED, reason=f"status.json cannot be read: {error}")
+            values = reading.read_object(self.status_path)
+            if "state" not in values:
+                raise reading.Unreadable("status.json cannot be read: state: Field required")
+            try:
+                return reading.record_from(json.dumps(values), Status, "status.json")
+            except reading.Unreadable:
+                if not self.info.is_newer:
+                    raise
+                return reading.salvaged(values, Status, {"state": "unknown"})
+        except (reading.Unreadable, RunNotFound) as error:
+            return Status(state=RunState.INTERRUPTED, reason=error.message)
+        except OSError as error:
+            return Status(state=RunState.INTERRUPTED, reason=f"status.json cannot be read: {error.strerror}")
 
     def write_status(self, status: Status, *, durable: bool = True) -> None:
         """Replace status.json, stamping the heartbeat. durable: as in `atomic.write_bytes`, False for a heartbeat."""
@@ -202,37 +286,11 @@ class Run:
         )
 
     def events(self) -> list[dict[str, Any]]:
-        """All events, oldest first; torn or foreign lines are left out."""
+        """All events, oldest first; torn, foreign and endless lines are left out, and a file that is none of ours."""
         try:
-            lines = self.events_path.read_text(errors="replace").splitlines()
-        except OSError:
+            return list(reading.read_lines(self.events_path))
+        except (OSError, reading.Unreadable):
             return []
-        events = []
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(event, dict):
-                events.append(event)
-        return events
-
-
-def _check_types(status: Status) -> None:
-    """Raises TypeError or ValueError for values that cannot be shown or written again."""
-    for name in ("step", "steps_total", "elapsed_s", "images_per_s", "eta_s"):
-        value = getattr(status, name)
-        if value is None and name in ("images_per_s", "eta_s"):
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{name} is no number")
-        if name in ("step", "steps_total") and not isinstance(value, int):
-            raise TypeError(f"{name} is no whole number")
-        if not math.isfinite(value) or not 0 <= value < MAX_FIGURE:
-            raise ValueError(f"{name} is {value:g}, which cannot be")
-    for name in ("stage", "heartbeat_at", "reason", "device"):
-        if not isinstance(getattr(status, name), str):
-            raise TypeError(f"{name} is no text")
 
 
 def now_iso() -> str:

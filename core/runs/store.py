@@ -15,16 +15,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from core import atomic
+from core import atomic, reading
 from core.bounded_cache import BoundedCache
 from core.config.load import dump_settings
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError, quoted
+from core.rules import NEWEST, Rules
 from core.runs.lock import try_lock
 from core.runs.provenance import code_revision, current_user, package_versions
-from core.runs.run import Run, RunInfo, RunKind, RunState, Status, now_iso
+from core.runs.run import FORMAT, FORMAT_KEY, Run, RunInfo, RunState, Status, now_iso
 from core.runs.trash import LEFTOVER_AGE_S, put_into_trash
 
 MAX_NAME_LENGTH = 120
@@ -43,7 +44,7 @@ class RunStore:
 
     def create(
         self,
-        kind: RunKind,
+        kind: str,
         settings: Settings,
         *,
         name: str = "",
@@ -54,18 +55,21 @@ class RunStore:
         branched_from: str = "",
         branched_step: int = 0,
         steps_total: int | None = None,
+        rules: Rules | None = None,
         more_files: Mapping[str, bytes] | None = None,
     ) -> Run:
         """A new queued run with frozen settings; the folder appears whole or not at all.
 
         branched_from, branched_step: the run and step it goes on from. steps_total: of a comparison, its cells; a
-        training takes it from its settings. more_files: other contents, by relative path.
+        training takes it from its settings. rules: those of the run it goes on from; a new one takes the newest.
+        more_files: other contents, by relative path.
         Raises UsageError for an unusable name, StorageFull or LabError when the folder cannot be written.
         """
         title = check_name(name)
         section = settings.train_vae if kind == "vae" else settings.train_unet
         owner = owner or current_user()
-        revision, versions = code_revision(), package_versions()
+        revision = code_revision()
+        versions = {**package_versions(), FORMAT_KEY: str(FORMAT), **(rules or NEWEST).written()}
         for _ in range(100):
             run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{kind}-{uuid.uuid4().hex[:4]}"
             if (self.root / run_id).exists():
@@ -140,8 +144,8 @@ class RunStore:
     def rename(self, run_id: str, name: str) -> Run:
         """Give a run another name; the id stays. Raises UsageError for an unusable name."""
         run = self.get(run_id)
-        values = {**asdict(run.info), "name": check_name(name)}
-        atomic.write_json(run.folder / "run.json", values)
+        path = run.folder / "run.json"
+        atomic.write_json(path, {**reading.read_object(path), "name": check_name(name)})  # a newer lab's keys stay
         return Run(run.folder)
 
     def delete(self, run_id: str, *, by: str = "", is_active: Callable[[Run], bool] | None = None) -> None:
@@ -278,21 +282,9 @@ def _read(run: Run) -> tuple[RunInfo | None, str]:
     """run.json from the disk, and what is wrong with it."""
     run.__dict__.pop("info", None)
     try:
-        info = run.info
+        return run.info, ""
     except RunNotFound as error:
         return None, error.message.partition(": ")[2]
-    return info, _flaw(info)
-
-
-def _flaw(info: RunInfo) -> str:
-    texts = (info.name, info.owner, info.created_at, info.preset, info.branched_from, *info.parents)
-    if info.kind not in get_args(RunKind) or not all(isinstance(text, str) for text in texts):
-        return f"run.json does not describe a run (kind {info.kind!r})"
-    if not isinstance(info.dataset, dict) or not isinstance(info.versions, dict):
-        return "run.json does not describe a run (data set or versions)"
-    if not isinstance(info.branched_step, int):
-        return "run.json does not describe a run (the step it branched from)"
-    return ""
 
 
 def _fits(run_id: str, text: str) -> bool:

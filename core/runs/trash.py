@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ from core.errors import LabError, RunBusy, RunNotFound, quoted
 from core.runs.run import Run, now_iso
 
 FOLDER = ".trash"
+FORMAT = 1  # of the facts beside a deleted run
 LEFTOVER_AGE_S = 3600.0
 
 
@@ -35,13 +36,13 @@ class RunsFolder(Protocol):
 class Trashed:
     """A deleted run: what it was, who deleted it when, and when it goes for good ('' when it is kept)."""
 
-    id: str
-    name: str
-    kind: str
-    owner: str
-    by: str
-    at: str
-    size_bytes: int
+    id: str = ""
+    name: str = ""
+    kind: str = ""
+    owner: str = ""
+    by: str = ""
+    at: str = ""
+    size_bytes: int = 0
     expires_at: str = ""
 
 
@@ -54,6 +55,7 @@ def put_into_trash(root: Path, run: Run, by: str) -> None:
     if target.exists():  # an older one of that id, brought back as a copy meanwhile
         _remove(target)
     facts = {
+        "format": FORMAT,
         "by": by,
         "at": now_iso(),
         "name": info.name,
@@ -72,23 +74,12 @@ def list_trash(store: RunsFolder, *, keep_days: float | None = None) -> list[Tra
     found = []
     for folder in _folders(store):
         try:
-            facts = reading.read_object(store.root / FOLDER / f"{folder.name}.json")
-        except (OSError, ValueError):
-            facts = {}
-        at = str(facts.get("at") or datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat())
-        size = facts.get("size_bytes")
-        found.append(
-            Trashed(
-                id=folder.name,
-                name=str(facts.get("name", "")),
-                kind=str(facts.get("kind", "")),
-                owner=str(facts.get("owner", "")),
-                by=str(facts.get("by", "")),
-                at=at,
-                size_bytes=size if isinstance(size, int) else _size(folder),
-                expires_at="" if keep_days is None else _later(at, keep_days),
-            )
-        )
+            facts = reading.read_record(store.root / FOLDER / f"{folder.name}.json", Trashed)
+        except (OSError, reading.Unreadable):
+            facts = Trashed(size_bytes=_size(folder))
+        at = facts.at or datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat()
+        expires_at = "" if keep_days is None else _later(at, keep_days)
+        found.append(replace(facts, id=folder.name, at=at, expires_at=expires_at))
     return sorted(found, key=lambda trashed: trashed.at, reverse=True)
 
 

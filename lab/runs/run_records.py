@@ -92,7 +92,7 @@ def _configuration(view: RunView) -> None:
     info = view.run.info
     preset = f" from the preset {escaped(info.preset)}" if info.preset else ""
     st.caption(f"Frozen when run {view.id} was created{preset}")
-    st.code(dump_settings(view.run.settings), language="yaml", height=420)
+    st.code(dump_settings(view.run.shown_settings), language="yaml", height=420)
     st.code(yaml.safe_dump({"revision": info.revision, "versions": dict(info.versions)}), language="yaml")
 
 

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 import streamlit as st
 
+from core import reading
 from core.jobs import queue_view, service, stop_report
 from core.jobs.queue_view import QueueEntry
 from core.jobs.stop_report import StopStage
@@ -117,8 +118,8 @@ def stop_stages(run: Run) -> list[StopStage]:
 
 
 def log_end(run: Run, most_bytes: int = 200_000_000) -> BinaryIO:
-    """The run's log, open for reading; of a huge one only the end."""
-    file = run.log_path.open("rb")
+    """The run's log, open for reading; of a huge one only the end. Raises OSError or Unreadable."""
+    file = reading.open_regular(run.log_path, limit=0)
     file.seek(0, 2)
     file.seek(max(0, file.tell() - most_bytes))
     return file

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core import reading
 from core.bounded_cache import BoundedCache
 from core.errors import RunNotFound
 from core.jobs import service
+from core.runs.film import MAX_FILE_BYTES
 from core.runs.listing import CheckpointInfo, list_checkpoints
 from core.runs.metrics import MetricColumns, sample_values
 from core.runs.run import Run, Status
@@ -197,7 +199,9 @@ def preview_steps(run: Run) -> list[int]:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _read_preview(path: str, mtime_ns: int) -> Preview | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with reading.open_regular(Path(path)) as opened, np.load(opened, allow_pickle=False) as file:
+            if sum(member.file_size for member in file.zip.infolist()) > MAX_FILE_BYTES:
+                return None
             inputs = file["inputs"] if "inputs" in file.files else None
             images = file["reconstructions"] if inputs is not None else file["images"]
             found = Preview(step=int(file["step"]), images=images, inputs=inputs)
@@ -225,11 +229,8 @@ def newest_preview(run: Run) -> Preview | None:
 def log_tail(run: Run) -> str:
     """The end of the run's log."""
     try:
-        with run.log_path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - TAIL_BYTES))
-            return file.read().decode(errors="replace").replace("\r", "\n")
-    except OSError:
+        return reading.read_tail(run.log_path, TAIL_BYTES).decode(errors="replace").replace("\r", "\n")
+    except (OSError, reading.Unreadable):
         return ""
 
 

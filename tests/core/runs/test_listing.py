@@ -50,6 +50,7 @@ def test_a_row_has_the_keys_other_programs_rely_on(run):
         "owner": "ana",
         "created_at": run.info.created_at,
         "parents": [],
+        "problem": "",
     }
 
 
