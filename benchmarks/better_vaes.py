@@ -106,7 +106,7 @@ def trained(
     """A new run, trained here, and the CPU-seconds it took, encoding included."""
     run = store.create(kind, settings, name=name, parents=parents)  # type: ignore[arg-type]
     before = time.process_time()
-    state = work(store, run, StopRequests([run]))
+    state = work(store, run, StopRequests(run))
     if state is not RunState.FINISHED:
         raise SystemExit(f"{name}: {run.status().reason}")
     return run, time.process_time() - before

@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.server import CHROMIUM, chromium, end_supervisor, served, window
 from core.config.load import load_config
 from core.config.schema import Settings
-from core.jobs.observed import observed_status
+from core.jobs.engines.choose import observed_status
 from core.jobs.service import start_training
 from core.runs.metrics import read_metrics
 from core.runs.store import RunStore

@@ -7,12 +7,13 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.jobs.queue import JobState, Queue
-from core.jobs.supervisor import FACTS_NAME, LOCK_NAME
+from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
 from core.machine import attempts
-from core.runs.lock import is_locked
+from core.runs.lock import is_locked, try_lock
 from core.runs.store import RunStore
 
 
@@ -39,6 +40,19 @@ def kill_supervisor(store: RunStore, number: signal.Signals = signal.SIGKILL) ->
         time.sleep(0.02)
         assert time.monotonic() < deadline, "the supervisor does not end"
     return pid
+
+
+@contextlib.contextmanager
+def nobody_serves(store: RunStore) -> Iterator[None]:
+    """No supervisor starts for this runs folder: its place is taken."""
+    folder = Queue(store.root).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = try_lock(folder / LOCK_NAME, patience_s=5.0)
+    assert lock is not None, "a supervisor lives"
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def shim_pids(folder: Path) -> list[int]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from core.commands.options import add_settings_options, store_of
 from core.commands.ownership import add_yes_option, confirm_owner
-from core.jobs.service import in_words, pause_run
+from core.jobs.exit_reason import in_words
+from core.jobs.service import pause_run
 
 
 def add_parser(commands: Any) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from core.commands.options import add_settings_options, store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.tables import duration, plain, table
+from core.jobs.queue_order import MOVES, ensure_supervisor, move_run, set_priority
 from core.jobs.queue_view import QueueEntry, queue_view, supervisor_state
-from core.jobs.service import MOVES, ensure_supervisor, move_run, set_priority
 
 
 def add_parser(commands: Any) -> None:

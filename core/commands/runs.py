@@ -9,7 +9,7 @@ from typing import Any
 
 from core.commands.options import add_settings_options, store_of
 from core.commands.tables import age, plain, table
-from core.jobs.observed import observed_status
+from core.jobs.engines.choose import observed_status
 from core.runs.listing import run_row
 from core.runs.notes import read_notes
 from core.runs.run import RunState

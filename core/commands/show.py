@@ -10,7 +10,7 @@ from core.commands.options import add_settings_options, store_of
 from core.commands.tables import age, duration, plain, size, table
 from core.config.load import differences
 from core.config.schema import Settings
-from core.jobs.observed import observed_status
+from core.jobs.engines.choose import observed_status
 from core.runs.listing import run_details
 from core.runs.notes import read_notes
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.commands.options import add_settings_options, chosen_names, read_settings, store_of
-from core.jobs.service import in_words, inherited_values, start_training, wait_until_taken
+from core.jobs.exit_reason import in_words
+from core.jobs.queue_order import wait_until_taken
+from core.jobs.service import inherited_values, start_training
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 

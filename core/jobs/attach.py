@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from core import reading
 from core.errors import LabError
-from core.jobs.observed import observed_status
+from core.jobs.engines.choose import observed_status
 from core.jobs.queue import JobState, Queue
-from core.jobs.service import ensure_supervisor, force_stop, request_stop
+from core.jobs.queue_order import ensure_supervisor
+from core.jobs.service import force_stop, request_stop
 from core.runs.metrics import MetricsReader
 from core.runs.provenance import current_user
 from core.runs.run import Run, RunState, Status

@@ -28,11 +28,9 @@ from core.comparison.grid import (
 )
 from core.config.load import settings_from
 from core.config.schema import Settings
-from core.errors import CheckpointError, LabError, UsageError
-from core.jobs.engines.local import LocalEngine
-from core.jobs.engines.protocol import JobSpec
-from core.jobs.queue import Queue
-from core.jobs.service import check_priority
+from core.errors import CheckpointError, UsageError
+from core.jobs.engines.protocol import Engine
+from core.jobs.service import start_runs
 from core.runs.listing import list_checkpoints
 from core.runs.provenance import current_user
 from core.runs.run import Run, RunState
@@ -126,60 +124,31 @@ def start_comparison(
     owner: str = "",
     priority: int = 0,
     token: str = "",
-    engine: LocalEngine | None = None,
+    engine: Engine | None = None,
 ) -> Run:
     """Create the job and put it into the queue. token: of one press of a button; the same one gives the same job.
 
     Raises LabError; then nothing was created.
     """
-    if not token:
-        return _create(store, unet_run, request, settings, name, owner, priority, engine)
-    queue = Queue(store.root)
-    made = queue.once(token)
-    if made is not None:
-        if not made:
-            raise LabError("this comparison is being started already", "look at the queue")
-        return store.get(made[0])
-    ids: list[str] = []
-    try:
-        run = _create(store, unet_run, request, settings, name, owner, priority, engine)
-        ids.append(run.id)
-        return run
-    finally:
-        queue.done(token, ids)
-
-
-def _create(
-    store: RunStore,
-    unet_run: Run,
-    request: ComparisonRequest,
-    settings: Settings | None,
-    name: str,
-    owner: str,
-    priority: int,
-    engine: LocalEngine | None,
-) -> Run:
-    check_priority(priority)
     settings = settings or unet_run.settings
     values = settings.model_dump(mode="json")
     values["machine"]["num_processes"] = 1
     values["sampling"]["batch_size"] = request.batch_size
-    run = store.create(
-        "comparison",
-        settings_from(values),
-        name=name or title_of(request, unet_run),
-        owner=owner or current_user(),
-        parents=(unet_run.id,),
-        dataset=dict(unet_run.info.dataset),
-        steps_total=len(cells_of(request, settings.diffusion)),
-        more_files={"request.json": request_bytes(request)},
-    )
-    try:
-        (engine or LocalEngine(store)).submit(JobSpec(run_ids=(run.id,), priority=priority))
-    except LabError:
-        store.discard(run)
-        raise
-    return run
+
+    def create(made: list[Run]) -> None:
+        run = store.create(
+            "comparison",
+            settings_from(values),
+            name=name or title_of(request, unet_run),
+            owner=owner or current_user(),
+            parents=(unet_run.id,),
+            dataset=dict(unet_run.info.dataset),
+            steps_total=len(cells_of(request, settings.diffusion)),
+            more_files={"request.json": request_bytes(request)},
+        )
+        made.append(run)
+
+    return start_runs(store, create, priority=priority, token=token, engine=engine)[0]
 
 
 def title_of(request: ComparisonRequest, unet_run: Run) -> str:

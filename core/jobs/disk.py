@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from core import atomic
 from core.errors import LabError, UsageError
-from core.jobs.observed import observed_status
+from core.jobs.engines.choose import observed_status
 from core.runs import trash
 from core.runs.listing import list_checkpoints
 from core.runs.lock import try_lock

@@ -1,17 +1,23 @@
-"""How an attempt ended, in words: from what the worker wrote, what the shim saw, and what people asked for."""
+"""How a run ended, in words: the one place that composes it, from what lies in the run's folder.
+
+The worker asks when it stops, the supervisor when nothing of an attempt lives any more, whoever looks while the
+supervisor has not judged yet, and whoever takes a waiting run out.
+"""
 
 from __future__ import annotations
 
+import logging
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from core.errors import LabError
-from core.jobs.queue import Job, JobState
+from core.machine import attempts
+from core.machine.attempts import StopRequest
 from core.machine.processes import boot_id
 from core.runs.listing import kept_step, last_checkpoint_in_words, place_in_words
 from core.runs.run import Run, RunState, Status
+
+logger = logging.getLogger(__name__)
 
 MAX_FRUITLESS = 3
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
@@ -19,100 +25,121 @@ _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What the run is now, why, and where its job goes: ended, paused, or queued again."""
+    """What the run is now and why. may_return: its process died of what a new attempt may survive."""
 
     state: RunState
-    reason: str
-    job: JobState
-    fruitless: int = 0
-    last_step: int = -1
+    reason: str = ""
+    may_return: bool = False
 
 
-def ending_of(run: Run, job: Job, end: Mapping[str, Any] | None) -> Ending:
-    """Judge an attempt of which nothing lives. end: the shim's exit.json, None when it could not write it."""
+def settled(status: Status, state: RunState, reason: str = "") -> Status:
+    """The status of a run that no process works on: its state, and nothing of what only holds while it trains."""
+    return replace(status, state=state, reason=reason, stage="", eta_s=None, images_per_s=None, process=None)
+
+
+def in_words(status: Status) -> str:
+    """'stopped (stopped by ana at step 500; ...)'."""
+    return f"{status.state} ({status.reason})" if status.reason else str(status.state)
+
+
+def write_ending(run: Run, ending: Ending, *, step: int | None = None) -> None:
+    """The run's last word, as an event and in status.json; step: None keeps what stands there.
+
+    The state goes last: whoever sees the end sees its event too. On a full disk each is tried for itself.
+    """
     status = run.status()
-    if status.state in (RunState.FINISHED, RunState.FAILED):
-        return Ending(state=status.state, reason=status.reason, job=JobState.ENDED)
-    if status.state is RunState.STOPPED:
-        if job.pauses:
-            place = place_in_words(run, status.step)
-            reason = f"paused by {job.stop_by}{place}; {last_checkpoint_in_words(run)}"
-            return Ending(state=RunState.STOPPED, reason=reason, job=JobState.PAUSED)
-        return Ending(state=status.state, reason=status.reason, job=JobState.ENDED)
-    if job.stop_level:
-        reason = f"{_cut_off(job, end, run)}; {last_checkpoint_in_words(run)}"
-        return Ending(state=RunState.STOPPED, reason=reason, job=JobState.PAUSED if job.pauses else JobState.ENDED)
-    code = None if end is None else end.get("exit_code")
-    rebooted = job.boot_id != boot_id()
-    ended_itself = status.state is RunState.INTERRUPTED and isinstance(code, int) and code >= 0
-    if ended_itself:  # a SIGTERM from outside the lab; at a shutdown everything gets one
-        return _again(run, job, status.reason) if rebooted else _interrupted(status.reason)
-    if status.state is RunState.INTERRUPTED:  # written by a supervisor that died before it could go on
-        return _again(run, job, status.reason)
-    return _died(run, job, status, end, code, rebooted=rebooted)
+    final = replace(settled(status, ending.state, ending.reason), step=status.step if step is None else step)
+    for write in (
+        lambda: run.add_event(str(ending.state), step=final.step, reason=ending.reason),
+        lambda: run.write_status(final),
+    ):
+        try:
+            write()
+        except OSError as error:
+            logger.error("run %s: its end could not be written down: %s", run.id, error)
 
 
-def _died(
-    run: Run, job: Job, status: Status, end: Mapping[str, Any] | None, code: int | None, *, rebooted: bool
-) -> Ending:
-    """The worker died without a last word and nobody had asked it to stop."""
+def never_started(run: Run, *, by: str, pauses: bool = False) -> Ending:
+    """A person took it out while it waited."""
+    if pauses:
+        return Ending(state=RunState.STOPPED, reason=f"paused by {by} while it waited")
+    return Ending(
+        state=RunState.STOPPED, reason=f"stopped by {by} before it {'went on' if run.status().step else 'began'}"
+    )
+
+
+def without_its_vae(vae_run_id: str, state: RunState | None) -> Ending:
+    """It waited for a VAE run that will not be finished; state: None where that run was deleted."""
+    words = {None: "was deleted", RunState.FAILED: "failed", RunState.STOPPED: "was stopped"}.get(state, f"is {state}")
+    return Ending(state=state or RunState.FAILED, reason=f"its VAE run {vae_run_id} {words}")
+
+
+def asked_to_end(run: Run, request: StopRequest | None, signal_words: str, step: int) -> Ending:
+    """The worker saved and stops: a person asked, or only a signal that nobody in the lab had sent."""
     kept = last_checkpoint_in_words(run)
+    if request is None:
+        reason = f"ended by {signal_words} from outside the lab{place_in_words(run, step)}; {kept}"
+        return Ending(state=RunState.INTERRUPTED, reason=reason)
+    verb = "paused" if request.pauses else "stopped"
+    return Ending(state=RunState.STOPPED, reason=f"{verb} by {request.by}{place_in_words(run, step)}; {kept}")
+
+
+def ending_of(run: Run, attempt: int | None = None) -> Ending:
+    """How an attempt ended of which nothing lives; None: the newest one."""
+    attempt = attempts.current_attempt(run.folder) if attempt is None else attempt
+    status = run.status()
+    if status.state in (RunState.FINISHED, RunState.FAILED, RunState.STOPPED):
+        return Ending(state=status.state, reason=status.reason)
+    end = attempts.read_file(run.folder, attempts.EXIT_FILE, attempt)
+    request = attempts.stop_of(run.folder, attempt)
+    kept = last_checkpoint_in_words(run)
+    if request is not None:
+        was_killed = end is not None and bool(end.get("was_killed"))
+        return Ending(state=RunState.STOPPED, reason=f"{_cut_off(run, request, was_killed)}; {kept}")
+    code = None if end is None else end.get("exit_code")
+    started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempt) or {}
+    booted = started.get("boot_id") or (status.process.boot_id if status.process else boot_id())
+    rebooted = booted != boot_id()
+    if status.state is RunState.INTERRUPTED:  # its own word: a SIGTERM from outside; at a shutdown everything gets one
+        ended_itself = isinstance(code, int) and code >= 0
+        return Ending(state=status.state, reason=status.reason, may_return=rebooted or not ended_itself)
     at = place_in_words(run, status.step) if status.step else ""
     if end is not None and end.get("problem"):
-        return Ending(state=RunState.FAILED, reason=str(end["problem"]), job=JobState.ENDED)
+        return Ending(state=RunState.FAILED, reason=str(end["problem"]))
     if rebooted:
-        return _again(run, job, f"the machine was restarted{at}; {kept}")
+        return _died(f"the machine was restarted{at}; {kept}")
     if end is not None and end.get("oom_kills") and code in (None, 1, -signal.SIGKILL):
         words = "the machine ran out of memory and the system killed it"
-        return _again(run, job, f"{words}{at}; {kept}; a smaller batch_size or fewer runs at a time need less")
-    if code is None:
-        return _again(run, job, f"its process is gone{at}, and so is the one that watched it; {kept}")
+        return _died(f"{words}{at}; {kept}; a smaller batch_size or fewer runs at a time need less")
+    if not isinstance(code, int):
+        return _died(f"its process is gone{at}, and so is the one that watched it; {kept}")
     if code < 0:
-        name = _signal_name(-code)
         if -code in _CRASHES:
-            reason = f"its process crashed ({name}){at}; the log has the details; {kept}"
-            return Ending(state=RunState.FAILED, reason=reason, job=JobState.ENDED)
-        reason = f"its process was killed from outside the lab ({name}){at}; {kept}"
-        return _interrupted(reason) if -code == signal.SIGTERM else _again(run, job, reason)
-    if code and job.num_processes > 1:
-        return _again(run, job, f"one of its {job.num_processes} processes died{at}; the log has the details; {kept}")
+            reason = f"its process crashed ({_signal_name(-code)}){at}; the log has the details; {kept}"
+            return Ending(state=RunState.FAILED, reason=reason)
+        reason = f"its process was killed from outside the lab ({_signal_name(-code)}){at}; {kept}"
+        return Ending(state=RunState.INTERRUPTED, reason=reason, may_return=-code != signal.SIGTERM)
+    num_processes = _num_processes(run)
+    if code and num_processes > 1:
+        return _died(f"one of its {num_processes} processes died{at}; the log has the details; {kept}")
     reason = f"its process ended{at} (exit code {code}) without saying why; the log has the details; {kept}"
-    return Ending(state=RunState.FAILED, reason=reason, job=JobState.ENDED)
+    return Ending(state=RunState.FAILED, reason=reason)
 
 
-def _cut_off(job: Job, end: Mapping[str, Any] | None, run: Run) -> str:
-    """Why a run that was asked to stop has not said so itself."""
-    if job.stop_level >= 2:
-        return f"killed by {job.stop_by}"
-    if end is not None and end.get("was_killed"):
-        return f"killed because it did not stop within {grace_s(run):g} s of the request by {job.stop_by}"
-    return f"stopped by {job.stop_by}; it ended before it could save"
+def again(run: Run, ending: Ending, *, last_step: int, fruitless: int) -> tuple[Ending, int, int]:
+    """(what becomes of a run that may return, step it returns to, resumes in a row without a new checkpoint).
 
-
-def _interrupted(reason: str) -> Ending:
-    return Ending(state=RunState.INTERRUPTED, reason=reason, job=JobState.ENDED)
-
-
-def _again(run: Run, job: Job, reason: str) -> Ending:
-    """Queued again when the settings say so and earlier resumes came further."""
-    reason = reason.partition("; queued again")[0]
-    try:
-        wanted = run.settings.machine.auto_resume
-    except LabError:
-        wanted = False
-    if not wanted:
-        return _interrupted(reason)
+    Queued again when its settings say so and earlier resumes came further; last_step, fruitless: of the last return.
+    """
+    reason = ending.reason.partition("; queued again")[0]
     step = kept_step(run)
-    fruitless = 0 if step > job.last_step else job.fruitless + 1
+    fruitless = 0 if step > last_step else fruitless + 1
+    if not _returns(run):
+        return Ending(state=RunState.INTERRUPTED, reason=reason), last_step, 0
     if fruitless >= MAX_FRUITLESS:
-        return _interrupted(f"{reason}; not queued again, because it died {MAX_FRUITLESS} times at the same checkpoint")
-    return Ending(
-        state=RunState.QUEUED,
-        reason=f"{reason}; queued again",
-        job=JobState.QUEUED,
-        fruitless=fruitless,
-        last_step=step,
-    )
+        why = f"not queued again, because it died {MAX_FRUITLESS} times at the same checkpoint"
+        return Ending(state=RunState.INTERRUPTED, reason=f"{reason}; {why}"), last_step, 0
+    return Ending(state=RunState.QUEUED, reason=f"{reason}; queued again"), step, fruitless
 
 
 def grace_s(run: Run) -> float:
@@ -121,6 +148,33 @@ def grace_s(run: Run) -> float:
         return run.settings.machine.stop_grace_s
     except LabError:
         return 60.0
+
+
+def _died(reason: str) -> Ending:
+    return Ending(state=RunState.INTERRUPTED, reason=reason, may_return=True)
+
+
+def _cut_off(run: Run, request: StopRequest, was_killed: bool) -> str:
+    """Why a run that was asked to stop has not said so itself."""
+    if request.level >= 2:
+        return f"killed by {request.by}"
+    if was_killed:
+        return f"killed because it did not stop within {grace_s(run):g} s of the request by {request.by}"
+    return f"stopped by {request.by}; it ended before it could save"
+
+
+def _num_processes(run: Run) -> int:
+    try:
+        return run.settings.machine.num_processes
+    except LabError:
+        return 1
+
+
+def _returns(run: Run) -> bool:
+    try:
+        return run.settings.machine.auto_resume
+    except LabError:
+        return False
 
 
 def _signal_name(number: int) -> str:

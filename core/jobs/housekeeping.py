@@ -15,7 +15,7 @@ from core.jobs import frozen_code, telemetry
 from core.jobs.exit_reason import Ending
 from core.jobs.job_row import signature_of, work_of
 from core.jobs.queue import Job, JobState, Queue
-from core.jobs.slots import CPU
+from core.jobs.slots import CPU, device_of
 from core.jobs.webhook import WebhookSender
 from core.machine import attempts, gpus
 from core.machine.snapshot import read_machine
@@ -71,6 +71,9 @@ class Housekeeping:
                 telemetry.sample(self.store.root, read_machine(self.store.root), running)
         if now - self.swept_at >= SWEEP_EVERY_S:
             self.swept_at = now
+            for job in self.queue.jobs(JobState.PAUSED, JobState.ENDED):
+                if not (self.store.root / job.run_id).is_dir():  # it was deleted
+                    self.queue.forget(job.run_id)
             empty_trash(self.store, older_than_days=machine.trash_days)
             frozen_code.sweep(self.queue.folder, {job.code for job in jobs}, older_than=time.time() - 3600)
 
@@ -86,16 +89,14 @@ class Housekeeping:
             return {}
         return {gpu.uuid: gpu.memory_used_bytes for gpu in gpus.read_gpus() if gpu.uuid in names}
 
-    def attempt_ended(
-        self, run: Run, job: Job, ending: Ending, devices: Sequence[str], machine: MachineSettings
-    ) -> None:
+    def attempt_ended(self, run: Run, job: Job, ending: Ending, machine: MachineSettings) -> None:
         """Note its speed, tell the webhook, and watch until its devices are free."""
         started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, job.attempt) or {}
         used = started.get("memory_used_bytes")
         release = _Release(
             run=run,
             attempt=job.attempt,
-            gpu_names=tuple(name for name in devices if name != CPU),
+            gpu_names=tuple(name for name in map(device_of, job.slots) if name != CPU),
             used_before=used if isinstance(used, dict) else {},
             since=time.monotonic(),
         )
@@ -104,7 +105,7 @@ class Housekeeping:
         if ending.state is RunState.FINISHED:
             self._note_speed(run)
         wanted = (RunState.FINISHED, RunState.FAILED, RunState.INTERRUPTED)
-        if machine.webhook_url and ending.job is JobState.ENDED and ending.state in wanted:
+        if machine.webhook_url and ending.state in wanted:
             self.queue.add_notice(message(run, str(ending.state), ending.reason))
 
     def _is_released(self, release: _Release, now: float) -> bool:

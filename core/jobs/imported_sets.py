@@ -5,7 +5,7 @@ from __future__ import annotations
 from core import atomic
 from core.data.imports import imported_names, imports_dir
 from core.errors import DataUnavailable, RunBusy
-from core.jobs.observed import observed_status
+from core.jobs.engines.choose import observed_status
 from core.runs.run import Run
 from core.runs.store import RunStore
 

@@ -7,6 +7,7 @@ from core.comparison.grid import cost_of
 from core.config.load import folder_named
 from core.errors import LabError
 from core.jobs.queue import Job
+from core.machine.attempts import current_attempt
 from core.runs.run import Run
 
 CARRIED = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")
@@ -26,6 +27,7 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
         device=device,
         num_processes=num_processes,
         depends_on=run.info.parents if run.info.kind == "unet" else (),
+        attempt=current_attempt(run.folder),  # a queue that forgot the run must not give a number twice
         environment={name: folder for name in CARRIED if (folder := folder_named(name))},
         code=code,
     )

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,6 @@ create table if not exists jobs(
   code text not null default '',
   attempt integer not null default 0,
   slots text not null default '[]',
-  boot_id text not null default '',
-  stop_level integer not null default 0,
-  stop_by text not null default '',
-  pauses integer not null default 0,
   fruitless integer not null default 0,
   last_step integer not null default -1,
   waits_for text not null default '',
@@ -66,7 +62,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run's row in the queue. place: order of arrival, changed by moving. pauses: the stop asked for is a pause.
+    """A run's row in the queue. place: order of arrival, changed by moving. attempt: number of the newest one.
 
     environment: what the person's surroundings add to the training's. code: the frozen code it runs with.
     fruitless: automatic resumes in a row without a new checkpoint. waits_for: why it is not started, in words.
@@ -84,10 +80,6 @@ class Job:
     code: str = ""
     attempt: int = 0
     slots: tuple[str, ...] = ()
-    boot_id: str = ""
-    stop_level: int = 0
-    stop_by: str = ""
-    pauses: bool = False
     fruitless: int = 0
     last_step: int = -1
     waits_for: str = ""
@@ -124,20 +116,21 @@ class Queue:
             "depends_on": json.dumps(job.depends_on),
             "environment": json.dumps(dict(job.environment)),
             "code": job.code,
+            "attempt": job.attempt,
             "now": now_iso(),
         }
         with self.transaction() as database:
             row = database.execute(
                 """insert into jobs(run_id, place, state, priority, owner, device, num_processes, depends_on,
-                                    environment, code, queued_at)
+                                    environment, code, attempt, queued_at)
                    values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'queued', :priority, :owner, :device,
-                          :num_processes, :depends_on, :environment, :code, :now)
+                          :num_processes, :depends_on, :environment, :code, :attempt, :now)
                    on conflict(run_id) do update set
                      place = case when state = 'paused' then place else excluded.place end,
                      priority = case when state = 'paused' then priority else excluded.priority end,
                      state = 'queued', device = excluded.device, num_processes = excluded.num_processes,
                      depends_on = excluded.depends_on, environment = excluded.environment, code = excluded.code,
-                     stop_level = 0, stop_by = '', pauses = 0, fruitless = 0, last_step = -1, waits_for = '',
+                     fruitless = 0, last_step = -1, waits_for = '',
                      queued_at = excluded.queued_at, started_at = '', ended_at = ''
                    where state in ('ended', 'paused')
                    returning run_id""",
@@ -170,27 +163,15 @@ class Queue:
             return {}
         return {row["slot"]: row["run_id"] for row in self._database().execute("select * from leases").fetchall()}
 
-    def take_out(self, run_id: str, *, state: JobState = JobState.ENDED, by: str = "") -> bool:
+    def take_out(self, run_id: str, *, state: JobState = JobState.ENDED) -> bool:
         """End or pause a job that only waits; False when it does not wait (any more)."""
         with self.transaction() as database:
             row = database.execute(
-                """update jobs set state = ?, stop_by = ?, waits_for = '', ended_at = ?
+                """update jobs set state = ?, waits_for = '', ended_at = ?
                    where run_id = ? and state in ('queued', 'paused') and state != ? returning run_id""",
-                (str(state), by, now_iso() if state is JobState.ENDED else "", run_id, str(state)),
+                (str(state), now_iso() if state is JobState.ENDED else "", run_id, str(state)),
             ).fetchone()
         return row is not None
-
-    def ask_to_stop(self, run_id: str, *, level: int, by: str, pause: bool = False) -> Job | None:
-        """Raise the stop level of a live job (1 save and stop, 2 kill); None when it does not live."""
-        with self.transaction() as database:
-            row = database.execute(
-                """update jobs set stop_level = max(stop_level, :level),
-                          stop_by = case when stop_level < :level then :by else stop_by end,
-                          pauses = case when stop_level = 0 then :pause when :pause then pauses else 0 end
-                   where run_id = :run_id and state = 'live' returning *""",
-                {"level": level, "by": by, "pause": int(pause), "run_id": run_id},
-            ).fetchone()
-        return _job(row) if row else None
 
     def set_priority(self, run_id: str, priority: int) -> bool:
         """Change a waiting job's priority; False when it does not wait."""
@@ -258,16 +239,16 @@ class Queue:
 
     # -- what the supervisor does
 
-    def claim(self, run_id: str, slots: Sequence[str], boot_id: str) -> int | None:
+    def claim(self, run_id: str, slots: Sequence[str]) -> int | None:
         """Give a waiting job its slots and start its next attempt: the attempt's number.
 
         None when it does not wait any more or one of the slots is taken; then nothing has changed.
         """
         with self.transaction() as database:
             row = database.execute(
-                """update jobs set state = 'live', attempt = attempt + 1, slots = ?, boot_id = ?, waits_for = '',
+                """update jobs set state = 'live', attempt = attempt + 1, slots = ?, waits_for = '',
                           started_at = ? where run_id = ? and state = 'queued' returning attempt""",
-                (json.dumps(list(slots)), boot_id, now_iso(), run_id),
+                (json.dumps(list(slots)), now_iso(), run_id),
             ).fetchone()
             if row is None:
                 return None
@@ -283,8 +264,7 @@ class Queue:
         columns = "".join(f", {name} = :{name}" for name in changes)
         with self.transaction() as database:
             row = database.execute(
-                f"""update jobs set state = :state, slots = '[]', stop_level = 0, pauses = 0,
-                           ended_at = :ended_at{columns}
+                f"""update jobs set state = :state, slots = '[]', ended_at = :ended_at{columns}
                     where run_id = :run_id and attempt = :attempt and state = 'live' returning run_id""",  # noqa: S608
                 {
                     "state": str(state),
@@ -303,8 +283,8 @@ class Queue:
         with self.transaction() as database:
             database.execute(
                 """insert or ignore into jobs(run_id, place, state, owner, device, num_processes, attempt, slots,
-                                              boot_id, depends_on, started_at)
-                   values(?, (select coalesce(max(place), 0) + 1 from jobs), 'live', ?, ?, ?, ?, ?, ?, ?, ?)""",
+                                              depends_on, started_at)
+                   values(?, (select coalesce(max(place), 0) + 1 from jobs), 'live', ?, ?, ?, ?, ?, ?, ?)""",
                 (
                     job.run_id,
                     job.owner,
@@ -312,7 +292,6 @@ class Queue:
                     job.num_processes,
                     job.attempt,
                     json.dumps(job.slots),
-                    job.boot_id,
                     json.dumps(job.depends_on),
                     now_iso(),
                 ),
@@ -427,12 +406,11 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _job(row: sqlite3.Row) -> Job:
-    values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - a Row iterates over values
+    values = {each.name: row[each.name] for each in fields(Job)}  # columns of other versions are left alone
     for name in ("depends_on", "slots"):
         values[name] = tuple(json.loads(values[name]))
     values["environment"] = json.loads(values["environment"])
     values["state"] = JobState(values["state"])
-    values["pauses"] = bool(values["pauses"])
     return Job(**values)
 
 

@@ -11,11 +11,11 @@ from core import reading
 from core.config.load import load_config
 from core.config.schema import MachineSettings, project_root
 from core.errors import LabError
+from core.jobs.engines.choose import observed_status
 from core.jobs.job_row import signature_of, work_of
-from core.jobs.observed import observed_status
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.slots import CPU, Device, choose, device_of, find_devices, slots_of
-from core.jobs.supervisor import FACTS_NAME, LOCK_NAME
+from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
 from core.runs.lock import is_locked
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
@@ -68,8 +68,6 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
         end_s: float | None
         if job.state is JobState.LIVE:
             state = str(status.state) if status.state.is_active else str(RunState.RUNNING)  # its last breath
-            if job.stop_level:
-                state = str(RunState.STOPPING)
             end_s = forecast.add_live(job, status.eta_s)
             start_s, words, place, device = 0.0, "", 0, status.device or job.device
         else:

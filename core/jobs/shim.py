@@ -135,9 +135,9 @@ class Shim:
                 self.child.returncode = self.exit_code
 
     def _look_for_requests(self) -> None:
-        level = max(self.level, attempts.stop_level(self.folder, self.attempt))
-        if level > self.level:
-            self._ask(level)
+        request = attempts.stop_of(self.folder, self.attempt)
+        if request is not None and request.level > self.level:
+            self._ask(request.level)
 
     def _ask(self, level: int) -> None:
         if self.asked_at is None:

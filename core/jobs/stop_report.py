@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from core.jobs.engines.choose import engine_for
 from core.jobs.housekeeping import RELEASED
-from core.jobs.observed import has_process
-from core.jobs.stop_events import KILL_REQUESTED, PAUSE_REQUESTED, last_stop
+from core.machine import attempts
 from core.runs.listing import is_comparison, list_checkpoints
 from core.runs.run import Run
+from core.runs.store import RunStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,29 +25,28 @@ class StopStage:
 
 
 def stop_stages(run: Run) -> list[StopStage]:
-    """The stages of the newest request to stop, pause or kill; empty when nobody asked since the last resume."""
-    request = last_stop(run)
+    """The stages of the request to stop, pause or kill the newest attempt; empty when nobody asked for it."""
+    attempt = attempts.current_attempt(run.folder)
+    request = attempts.stop_of(run.folder, attempt)
     if request is None:
         return []
-    by, asked_at = str(request.get("by") or "someone"), str(request.get("at") or "")
-    verb = {KILL_REQUESTED: "killed", PAUSE_REQUESTED: "asked to pause"}.get(str(request.get("event")), "asked to stop")
-    stages = [StopStage(words=f"{verb} by {by}", done=True, at=asked_at)]
-    later = [event for event in run.events() if str(event.get("at") or "") >= asked_at]
-    started = any(event.get("event") in ("started", "resumed") for event in run.events())
-    if not started:  # it never had a process
-        return stages
-    if request.get("event") != KILL_REQUESTED:
-        stages.append(_saved(run, asked_at, later))
-    released = next((event for event in reversed(later) if event.get("event") == RELEASED), None)
+    verb = "killed" if request.level >= 2 else "asked to pause" if request.pauses else "asked to stop"
+    asked_at = datetime.fromtimestamp(request.at, UTC).isoformat(timespec="milliseconds")
+    stages = [StopStage(words=f"{verb} by {request.by}", done=True, at=asked_at)]
+    if request.level < 2:
+        stages.append(_saved(run, request.at))
+    ours = (event for event in reversed(run.events()) if event.get("attempt") == attempt)
+    released = next((event for event in ours if event.get("event") == RELEASED), None)
     gone = released is not None and bool(released.get("process_gone"))
-    stages.append(StopStage(words="process gone", done=gone or not has_process(run), at=_at(released)))
+    held = engine_for(RunStore(run.folder.parent)).observe(run).is_held
+    stages.append(StopStage(words="process gone", done=gone or not held(), at=_at(released)))
     if run.status().device.startswith("GPU") or (released is not None and "gpu_memory_freed" in released):
         freed = released is not None and bool(released.get("gpu_memory_freed"))
         stages.append(StopStage(words="GPU memory freed", done=freed, at=_at(released)))
     return stages
 
 
-def _saved(run: Run, asked_at: str, later: list[dict[str, Any]]) -> StopStage:
+def _saved(run: Run, asked_at: float) -> StopStage:
     """The checkpoint that stands: written after the request, or the one of the very step it stopped at."""
     checkpoints = list_checkpoints(run)
     status = run.status()
@@ -56,7 +56,7 @@ def _saved(run: Run, asked_at: str, later: list[dict[str, Any]]) -> StopStage:
         over = not status.state.is_active
         return StopStage(words="nothing saved yet, nothing to save" if over else "saving a checkpoint", done=over)
     newest = checkpoints[-1]
-    fresh = newest.path.stat().st_mtime >= _seconds(asked_at)
+    fresh = newest.path.stat().st_mtime >= asked_at
     over = not status.state.is_active
     if fresh or over:
         return StopStage(words=f"checkpoint of step {newest.step:,} saved", done=True)
@@ -65,10 +65,3 @@ def _saved(run: Run, asked_at: str, later: list[dict[str, Any]]) -> StopStage:
 
 def _at(event: Mapping[str, Any] | None) -> str:
     return str(event.get("at") or "") if event else ""
-
-
-def _seconds(iso: str) -> float:
-    try:
-        return datetime.fromisoformat(iso).timestamp()
-    except ValueError:
-        return 0.0

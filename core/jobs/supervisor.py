@@ -15,25 +15,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from core import atomic, reading
+from core import atomic
 from core.config.load import load_config
 from core.config.schema import MachineSettings, project_root
 from core.errors import LabError
 from core.jobs import frozen_code
-from core.jobs.exit_reason import ending_of, grace_s
+from core.jobs.exit_reason import Ending, again, ending_of, never_started, settled, without_its_vae, write_ending
 from core.jobs.housekeeping import Housekeeping
-from core.jobs.job_row import job_for
+from core.jobs.launch import start_shim, worker_command, worker_environment
 from core.jobs.queue import Job, JobState, Queue
-from core.jobs.slots import CPU, Device, choose, device_of, find_devices
-from core.jobs.stop_events import pending_stop
+from core.jobs.recovery import set_aside_if_damaged, take_in_unqueued
+from core.jobs.slots import Device, choose, device_of, find_devices
+from core.jobs.start_supervisor import ACTIVITY_NAME, FACTS_NAME, LOCK_NAME, LOG_NAME, command_line
 from core.machine import attempts
 from core.machine.processes import boot_id, own_identity
-from core.runs.lock import FileLock, adopt_lock, is_locked, try_lock
+from core.runs.lock import FileLock, adopt_lock, try_lock
 from core.runs.run import Run, RunState, now_iso
 from core.runs.store import RunStore, lock_path
 
@@ -42,9 +42,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.25
 UNQUEUED_EVERY_S = 5.0
 UPGRADE_EVERY_S = 15.0
-FRESH_S = 10.0
 IDLE_EXIT_S = 3600.0
-LOCK_NAME, FACTS_NAME, LOG_NAME, ACTIVITY_NAME = "supervisor.lock", "supervisor.json", "supervisor.log", "knock"
 
 
 class Supervisor:
@@ -54,7 +52,6 @@ class Supervisor:
         self.store, self.lock = store, lock
         self.worker = list(worker) if worker else None
         self.queue = Queue(store.root)
-        self.boot = boot_id()
         self.children: list[subprocess.Popen[bytes]] = []
         self.machine = MachineSettings()
         self.problem = ""
@@ -72,14 +69,15 @@ class Supervisor:
         signal.signal(signal.SIGINT, self._on_term)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         logger.info("supervisor of %s, pid %d", self.store.root, os.getpid())
-        self._rebuild_if_damaged()
+        set_aside_if_damaged(self.queue)
         self._write_facts()
         while not self.quitting and self._is_wanted():
             try:
                 self.tick()
             except Exception:  # one bad run or a full disk must not end the supervision of all
                 logger.exception("a tick failed")
-                self._rebuild_if_damaged()
+                set_aside_if_damaged(self.queue)
+                self.unqueued_at = float("-inf")
                 time.sleep(2.0)
             time.sleep(TICK_S)
         self.housekeeping.close()
@@ -92,7 +90,7 @@ class Supervisor:
         now = time.monotonic()
         if now - self.unqueued_at >= UNQUEUED_EVERY_S:
             self.unqueued_at = now
-            self._find_unqueued_runs()
+            take_in_unqueued(self.store, self.queue)
         jobs = self.queue.jobs()
         if jobs:
             self.busy_at = now
@@ -112,55 +110,39 @@ class Supervisor:
         if not run.folder.is_dir():
             self.queue.release(job.run_id, job.attempt, JobState.ENDED)
             return
-        if job.stop_level:
-            attempts.write_stop(run.folder, job.attempt, job.stop_level, job.stop_by)
         lock = try_lock(lock_path(run))
         if lock is None:
             return
         try:
             end = attempts.read_file(run.folder, attempts.EXIT_FILE, job.attempt)
-            rebooted = job.boot_id != self.boot
-            if end is None and not rebooted and attempts.living_pids(attempts.token_of(job.run_id, job.attempt)):
+            started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, job.attempt)
+            if end is None and attempts.living_pids(attempts.token_of(job.run_id, job.attempt)):
                 logger.warning("%s: its shim is gone, its training lives: adopting it", job.run_id)
                 run.add_event("adopted", reason="the process that watched it was gone")
                 self._spawn(run, job.attempt, lock, None, environment=dict(os.environ), folder=project_root())
                 return
-            started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, job.attempt)
             if end is None and started is None:  # we died between claiming and starting
                 self.queue.release(job.run_id, job.attempt, JobState.QUEUED)
                 return
-            self._finish(run, job, end)
+            self._finish(run, job)
         finally:
             lock.release()
 
-    def _finish(self, run: Run, job: Job, end: dict[str, Any] | None) -> None:
+    def _finish(self, run: Run, job: Job) -> None:
         """Write down how it ended, in the run first and then in the queue."""
+        ending, last_step, fruitless = ending_of(run, job.attempt), -1, 0
+        if ending.may_return:
+            ending, last_step, fruitless = again(run, ending, last_step=job.last_step, fruitless=job.fruitless)
         status = run.status()
-        ending = ending_of(run, job, end)
-        told = status.state is ending.state and status.reason == ending.reason
-        if not told:
-            if not (status.state is RunState.STOPPED and ending.state is RunState.STOPPED):
-                run.add_event(str(ending.state), step=status.step, reason=ending.reason)
-            elif job.pauses:
-                run.add_event("paused", by=job.stop_by, step=status.step)
-            run.write_status(
-                replace(
-                    status,
-                    state=ending.state,
-                    reason=ending.reason,
-                    stage="",
-                    eta_s=None,
-                    images_per_s=None,
-                    process=None,
-                )
-            )
-        slots = job.slots
-        released = self.queue.release(
-            job.run_id, job.attempt, ending.job, fruitless=ending.fruitless, last_step=ending.last_step
-        )
-        if released:
+        if (status.state, status.reason) != (ending.state, ending.reason):
+            write_ending(run, ending)
+        request = attempts.stop_of(run.folder, job.attempt)
+        state = JobState.QUEUED if ending.state is RunState.QUEUED else JobState.ENDED
+        if ending.state is RunState.STOPPED and request is not None and request.pauses:
+            state = JobState.PAUSED
+        if self.queue.release(job.run_id, job.attempt, state, fruitless=fruitless, last_step=last_step):
             logger.info("%s attempt %d: %s (%s)", job.run_id, job.attempt, ending.state, ending.reason)
-            self.housekeeping.attempt_ended(run, job, ending, [device_of(slot) for slot in slots], self.machine)
+            self.housekeeping.attempt_ended(run, job, ending, self.machine)
 
     # -- waiting jobs
 
@@ -191,15 +173,16 @@ class Supervisor:
         if not (run.folder / "run.json").is_file():
             self.queue.take_out(job.run_id)
             return False
-        if run.status().state is RunState.QUEUED and (by := pending_stop(run)):
-            self._end_waiting(run, job, RunState.STOPPED, f"stopped by {by} before it began")
+        request = attempts.stop_of(run.folder, job.attempt)
+        if request is not None:  # it came back before anybody saw the request
+            self._end_waiting(run, never_started(run, by=request.by))
             return False
         if (run.vae_dir / "codec.json").exists():
             return True
         for parent_id in job.depends_on:
             parent = Run(self.store.root / parent_id)
             if not (parent.folder / "run.json").is_file():
-                self._end_waiting(run, job, RunState.FAILED, f"its VAE run {parent_id} was deleted")
+                self._end_waiting(run, without_its_vae(parent_id, None))
                 return False
             state = parent.status().state
             if state is RunState.FINISHED:
@@ -208,15 +191,13 @@ class Supervisor:
             if state.is_active or (other is not None and other.state is not JobState.ENDED):
                 self.queue.say_why(job.run_id, f"its VAE run {parent_id}")
                 return False
-            words = {RunState.FAILED: "failed", RunState.STOPPED: "was stopped"}.get(state, f"is {state}")
-            self._end_waiting(run, job, state, f"its VAE run {parent_id} {words}")
+            self._end_waiting(run, without_its_vae(parent_id, state))
             return False
         return True
 
-    def _end_waiting(self, run: Run, job: Job, state: RunState, reason: str) -> None:
-        run.write_status(replace(run.status(), state=state, reason=reason, stage="", eta_s=None, process=None))
-        if self.queue.take_out(job.run_id):
-            run.add_event(str(state), reason=reason)
+    def _end_waiting(self, run: Run, ending: Ending) -> None:
+        write_ending(run, ending)
+        self.queue.take_out(run.id)
 
     def _start(self, job: Job, slots: Sequence[str]) -> bool:
         """Claim the slots and start a shim that inherits the run's lock: it is never free in between."""
@@ -229,68 +210,30 @@ class Supervisor:
             if job.attempt and attempts.living_pids(attempts.token_of(job.run_id, job.attempt)):
                 self.queue.say_why(job.run_id, "processes of its last attempt to end")
                 return False
-            attempt = self.queue.claim(job.run_id, slots, self.boot)
+            attempt = self.queue.claim(job.run_id, slots)
             if attempt is None:
                 return False
             devices = [device for device in self.devices if device.name in {device_of(slot) for slot in slots}]
             titles = " and ".join(device.title for device in devices)
-            on_cpu = all(device.name == CPU for device in devices)
             facts = {
                 "attempt": attempt,
                 "slots": list(slots),
-                "boot_id": self.boot,
+                "boot_id": boot_id(),
                 "started_at": now_iso(),
                 "code": job.code,
                 "memory_used_bytes": self.housekeeping.memory_used([device.name for device in devices]),
             }
-            run.write_status(
-                replace(
-                    run.status(),
-                    state=RunState.STARTING,
-                    stage="starting its process",
-                    reason="",
-                    device=titles,
-                    process=None,
-                    eta_s=None,
-                    images_per_s=None,
-                )
-            )
+            starting = settled(run.status(), RunState.STARTING)
+            run.write_status(replace(starting, stage="starting its process", device=titles))
             atomic.write_json(run.folder / attempts.ATTEMPT_FILE, facts)
             code = frozen_code.frozen_root(self.queue.folder, job.code)
-            environment = self._environment(job, devices, on_cpu, code)
-            self._spawn(run, attempt, lock, self._command(job, run), environment=environment, folder=code)
+            command = worker_command(run, job.num_processes, self.worker)
+            environment = worker_environment(run, job, devices, code)
+            self._spawn(run, attempt, lock, command, environment=environment, folder=code)
             logger.info("%s attempt %d started on %s", job.run_id, attempt, ", ".join(slots))
             return True
         finally:
             lock.release()
-
-    def _command(self, job: Job, run: Run) -> list[str]:
-        """The worker, or torchrun with one worker a process."""
-        tail = ["--runs", str(self.store.root.resolve()), run.id]
-        if self.worker:
-            return [*self.worker, *tail]
-        module = ["-m", "core.jobs.worker"]
-        if job.num_processes == 1:
-            return [sys.executable, *module, *tail]
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(job.num_processes)]
-        return [sys.executable, *torchrun, *module, *tail]
-
-    def _environment(self, job: Job, devices: Sequence[Device], on_cpu: bool, code: Path) -> dict[str, str]:
-        """The training's surroundings: the submitter's folders, the frozen code, and its GPUs and no others."""
-        environment = {
-            **os.environ,
-            **job.environment,
-            "LAB_PROJECT": str(project_root()),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")])),
-            "PYTHONUNBUFFERED": "1",
-            "LAB_DEVICE": "cpu" if on_cpu else "cuda",
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            "CUDA_VISIBLE_DEVICES": "" if on_cpu else ",".join(device.visible for device in devices),
-            "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{grace_s(Run(self.store.root / job.run_id)):.0f}",
-        }
-        if on_cpu and job.num_processes > 1:
-            environment["ACCELERATE_USE_CPU"] = "true"
-        return environment
 
     def _spawn(
         self,
@@ -299,81 +242,13 @@ class Supervisor:
         lock: FileLock,
         command: Sequence[str] | None,
         *,
-        environment: dict[str, str],
+        environment: Mapping[str, str],
         folder: Path,
     ) -> None:
-        """A shim that starts the command; without one it adopts what lives. folder: where its code is imported from."""
-        shim = [sys.executable, "-m", "core.jobs.shim", "--run", str(run.folder.resolve()), "--attempt", str(attempt)]
-        shim += ["--lock", str(lock.descriptor), "--grace", f"{grace_s(run):g}"]
-        shim += ["--adopt"] if command is None else ["--", *command]
-        try:
-            with (self.queue.folder / LOG_NAME).open("ab") as log:
-                child = subprocess.Popen(
-                    shim,
-                    cwd=folder,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    pass_fds=[lock.descriptor],
-                )
-        except OSError as error:
-            if command is not None:
-                end = {"attempt": attempt, "exit_code": None, "problem": f"its process did not start: {error.strerror}"}
-                atomic.write_json(run.folder / attempts.EXIT_FILE, end)
-            return
-        self.children.append(child)
-
-    # -- repairs
-
-    def _find_unqueued_runs(self) -> None:
-        """Runs whose folder says that they wait or live, but that the queue does not know: it was lost, or the one who
-        put them in died half-way."""
-        known = {job.run_id for job in self.queue.jobs()}
-        for run in self.store.list():
-            if run.id in known:
-                continue
-            status = run.status()
-            if not status.state.is_active:
-                continue
-            if status.state is RunState.QUEUED and (_age_s(status.heartbeat_at) < FRESH_S or is_locked(lock_path(run))):
-                continue  # it is being put in right now
-            with contextlib.suppress(LabError, OSError):
-                self._take_in(run, status.state)
-
-    def _take_in(self, run: Run, state: RunState) -> None:
-        if state is RunState.QUEUED:
-            logger.warning("%s waits, but the queue had lost it: put in again", run.id)
-            self.queue.put(job_for(run))
-            return
-        facts: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):
-            facts = reading.read_object(run.folder / attempts.ATTEMPT_FILE)
-        attempt, slots = facts.get("attempt"), facts.get("slots")
-        if isinstance(attempt, int) and isinstance(slots, list):
-            logger.warning("%s lives or died, but the queue had lost it", run.id)
-            known = replace(job_for(run), attempt=attempt, slots=tuple(map(str, slots)))
-            self.queue.forget(run.id)
-            self.queue.restore_live(replace(known, boot_id=str(facts.get("boot_id", ""))))
-            return
-        if is_locked(lock_path(run)):  # somebody works on it by hand
-            return
-        reason = "its process is gone"
-        run.write_status(replace(run.status(), state=RunState.INTERRUPTED, reason=reason, stage="", process=None))
-        run.add_event(str(RunState.INTERRUPTED), reason=reason)
-
-    def _rebuild_if_damaged(self) -> None:
-        """Set a damaged queue aside; the run folders fill a new one."""
-        if not self.queue.exists() or self.queue.is_sound():
-            return
-        self.queue.close()
-        aside = self.queue.path.with_name(f"queue.db.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-        logger.error("the queue is damaged: set aside as %s and built again from the run folders", aside.name)
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                Path(f"{self.queue.path}{suffix}").rename(f"{aside}{suffix}")
-        self.unqueued_at = float("-inf")
+        log_path = self.queue.folder / LOG_NAME
+        child = start_shim(run, attempt, lock, command, environment=environment, folder=folder, log_path=log_path)
+        if child is not None:
+            self.children.append(child)
 
     # -- itself
 
@@ -445,7 +320,7 @@ class Supervisor:
         self.housekeeping.close()
         self.queue.close()
         os.set_inheritable(self.lock.descriptor, True)
-        os.execv(sys.executable, _command_line(self.store, self.worker, self.lock.descriptor))  # noqa: S606
+        os.execv(sys.executable, command_line(self.store, self.worker, self.lock.descriptor))  # noqa: S606
 
     def _on_term(self, number: int, frame: object) -> None:
         self.quitting = True
@@ -460,67 +335,9 @@ def _told(job: Job):  # type: ignore[no-untyped-def]
         logger.exception("%s: could not be looked after", job.run_id)
 
 
-def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> None:
-    """Start one unless one lives. Cheap enough for every click; of many at once one stays.
-
-    Raises LabError when it cannot be started.
-    """
-    folder = store.root / Queue(store.root).folder.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _touch_activity(folder)
-        _reap()
-        if is_locked(folder / LOCK_NAME):
-            return
-        path = os.pathsep.join(filter(None, [str(project_root()), os.environ.get("PYTHONPATH", "")]))
-        with (folder / LOG_NAME).open("ab") as log:
-            child = subprocess.Popen(
-                _command_line(store, worker),
-                cwd=project_root(),
-                env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        _started.append(child)
-    except OSError as error:
-        raise LabError(f"{folder}: the supervisor could not be started: {error.strerror}", "check the disk") from None
-
-
-_started: list[subprocess.Popen[bytes]] = []
-
-
-def _reap() -> None:
-    """Collect supervisors that ended, so that a long-lived server leaves no zombies."""
-    _started[:] = [child for child in _started if child.poll() is None]
-
-
-def _touch_activity(folder: Path) -> None:
-    """Somebody looks: at most one touch a minute."""
-    path = folder / ACTIVITY_NAME
-    if not path.exists() or time.time() - path.stat().st_mtime > 60:
-        path.touch()
-
-
-def _command_line(store: RunStore, worker: Sequence[str] | None, lock: int | None = None) -> list[str]:
-    command = [sys.executable, "-m", "core.jobs.supervisor", "--runs", str(store.root.resolve())]
-    command += ["--worker", json.dumps(list(worker))] if worker else []
-    return command + (["--lock", str(lock)] if lock is not None else [])
-
-
 def _newest_code() -> float:
     """When core/ was last changed."""
     return max((path.stat().st_mtime for path in (project_root() / "core").rglob("*.py")), default=0.0)
-
-
-def _age_s(iso: str) -> float:
-    from datetime import UTC, datetime
-
-    try:
-        return (datetime.now(UTC) - datetime.fromisoformat(iso)).total_seconds()
-    except (ValueError, TypeError):
-        return float("inf")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,6 @@ import errno
 import faulthandler
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from core.config.load import resolve_path
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, is_full_gpu
+from core.jobs.exit_reason import Ending, asked_to_end, write_ending
 from core.jobs.worker_stop import StopRequests
 from core.machine.attempts import TOKEN_VARIABLE
 from core.machine.processes import own_identity
-from core.runs.listing import is_comparison, kept_step, last_checkpoint_in_words, list_checkpoints, place_in_words
+from core.runs.listing import is_comparison, kept_step, list_checkpoints
 from core.runs.lock import FileLock, try_lock
-from core.runs.run import Run, RunState, Status
+from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
 
 if TYPE_CHECKING:
@@ -83,23 +83,25 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
         details = {"from_step": kept_step(run)} if goes_on else {}
         run.add_event("resumed" if goes_on else "started", by=run.info.owner, **details)
     try:
-        if stops.asked_by(run) is not None:
-            return _end(run, *_stopped(run, stops, run.status().step))
+        if stops.is_asked():
+            return _end(run, asked_to_end(run, stops.request, stops.signal, run.status().step))
         outcome = trainers[run.info.kind](
             run,
             data_dir=data_dir_of(run),
             cache_dir=cache_dir_of(run),
             store_root=store.root,
-            should_stop=lambda: stops.asked_by(run) is not None,
+            should_stop=stops.is_asked,
         )
     except Exception as error:  # the last line of defence: whatever went wrong is told in the run
         if is_lost_peer(error):  # the rank that went first knows why, or nobody does
             logger.error("another rank is gone: %s", str(error).splitlines()[0] if str(error) else error)
             return RunState.FAILED
-        return _end(run, RunState.FAILED, failure_in_words(error, run), everywhere=True)
+        return _end(run, Ending(state=RunState.FAILED, reason=failure_in_words(error, run)), everywhere=True)
     if outcome.state is RunState.STOPPED:
-        return _end(run, *_stopped(run, stops, outcome.step), step=outcome.step)
-    return _end(run, outcome.state, outcome.reason, step=outcome.step)
+        stops.look()
+        ending = asked_to_end(run, stops.request, stops.signal or "a signal", outcome.step)
+        return _end(run, ending, step=outcome.step)
+    return _end(run, Ending(state=outcome.state, reason=outcome.reason), step=outcome.step)
 
 
 def is_main_rank() -> bool:
@@ -107,40 +109,13 @@ def is_main_rank() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _stopped(run: Run, stops: StopRequests, step: int) -> tuple[RunState, str]:
-    """Stopped by a person, or interrupted by a signal that nobody in the lab had sent."""
-    by, kept = stops.asked_by(run), last_checkpoint_in_words(run)
-    if stops.was_signalled(run):
-        return RunState.INTERRUPTED, f"ended by {by} from outside the lab{place_in_words(run, step)}; {kept}"
-    return RunState.STOPPED, f"stopped by {by}{place_in_words(run, step)}; {kept}"
-
-
-def _end(run: Run, state: RunState, reason: str, *, step: int | None = None, everywhere: bool = False) -> RunState:
+def _end(run: Run, ending: Ending, *, step: int | None = None, everywhere: bool = False) -> RunState:
     """The run's last word, by the main rank or, `everywhere`, by any. A full disk does not hide it from the log."""
-    log = logger.error if state is RunState.FAILED else logger.info
-    log("run %s %s%s", run.id, state, f": {reason}" if reason else "")
-    status = run.status()
-    if not is_main_rank() and not (everywhere and status.state.is_active):
-        return state
-    final: Status = replace(
-        status,
-        state=state,
-        step=status.step if step is None else step,
-        stage="",
-        reason=reason,
-        eta_s=None,
-        process=None,
-    )
-    # the state last: whoever sees the end sees its event too; on a full disk each is tried for itself
-    for write in (
-        lambda: run.add_event(str(state), step=final.step, reason=reason),
-        lambda: run.write_status(final),
-    ):
-        try:
-            write()
-        except OSError as error:
-            logger.error("run %s: its end could not be written down: %s", run.id, error)
-    return state
+    log = logger.error if ending.state is RunState.FAILED else logger.info
+    log("run %s %s", run.id, f"{ending.state}: {ending.reason}" if ending.reason else ending.state)
+    if is_main_rank() or (everywhere and run.status().state.is_active):
+        write_ending(run, ending, step=step)
+    return ending.state
 
 
 def is_lost_peer(error: BaseException) -> bool:
@@ -227,9 +202,8 @@ def main(argv: Sequence[str] | None = None, *, trainers: Mapping[str, Trainer] |
     except LabError as error:
         logger.error("%s", error)
         return error.exit_code
-    stops = StopRequests([run])
+    stops = StopRequests(run)
     stops.install()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     state = work(store, run, stops, trainers)
     return 0 if state in (RunState.FINISHED, RunState.STOPPED, RunState.INTERRUPTED) else 1
 

@@ -7,10 +7,12 @@ whoever its parent is. Standard library only: the shim, which lives as long as a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +41,75 @@ def read_file(folder: Path, name: str, attempt: int) -> dict[str, Any] | None:
     return value if value.get("attempt") == attempt else None
 
 
-def write_stop(folder: Path, attempt: int, level: int, by: str) -> None:
-    """Tell the shim: 1 save and stop, 2 kill. A lower level never replaces a higher one."""
-    before = read_file(folder, STOP_FILE, attempt) or {}
-    if before.get("level", 0) < level:
-        atomic.write_json(
-            folder / STOP_FILE, {"format": FORMAT, "attempt": attempt, "level": level, "by": by, "at": time.time()}
-        )
+@dataclass(frozen=True, kw_only=True)
+class StopRequest:
+    """What a person asked of an attempt. level: 1 save and stop, 2 kill. pauses: it keeps its place in the queue.
+
+    at: seconds since 1970.
+    """
+
+    level: int
+    by: str
+    at: float = 0.0
+    pauses: bool = False
 
 
-def stop_level(folder: Path, attempt: int) -> int:
-    """0 nobody asked, 1 save and stop, 2 kill."""
-    level = (read_file(folder, STOP_FILE, attempt) or {}).get("level", 0)
-    return level if level in (1, 2) else 0
+def current_attempt(folder: Path) -> int:
+    """Number of the run's newest attempt, by its attempt.json; 0 when it never had one."""
+    try:
+        number = reading.read_object(folder / ATTEMPT_FILE).get("attempt")
+    except (OSError, ValueError):
+        return 0
+    return number if isinstance(number, int) else 0
+
+
+def ask_to_stop(folder: Path, attempt: int, *, level: int, by: str, pauses: bool = False) -> None:
+    """Write the request down: stop.json is where shim, worker and supervisor find it.
+
+    A lower level never replaces a higher one; a plain stop after a pause is a stop.
+    """
+    with _locked(folder):
+        before = stop_of(folder, attempt)
+        if before is not None:
+            by = by if before.level < level else before.by
+            level, pauses = max(before.level, level), before.pauses and pauses
+        if before is None or (level, pauses) != (before.level, before.pauses):
+            facts = {
+                "format": FORMAT,
+                "attempt": attempt,
+                "level": level,
+                "by": by,
+                "pauses": pauses,
+                "at": time.time(),
+            }
+            atomic.write_json(folder / STOP_FILE, facts)
+
+
+def stop_of(folder: Path, attempt: int) -> StopRequest | None:
+    """What was asked of this attempt; None when nobody asked."""
+    facts = read_file(folder, STOP_FILE, attempt) or {}
+    level, at = facts.get("level"), facts.get("at")
+    if level not in (1, 2):
+        return None
+    by, pauses = str(facts.get("by") or "someone"), facts.get("pauses") is True
+    return StopRequest(level=level, by=by, at=at if isinstance(at, int | float) else 0.0, pauses=pauses)
+
+
+def withdraw_stop(folder: Path) -> None:
+    """Whoever resumes a run takes back what was asked of its last attempt. Raises OSError."""
+    (folder / STOP_FILE).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Requests one at a time. A file system without locks on folders goes without."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

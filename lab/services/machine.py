@@ -14,7 +14,7 @@ import streamlit as st
 
 from core.config.load import resolve_path
 from core.errors import LabError
-from core.jobs import disk, queue_view, service, telemetry
+from core.jobs import disk, queue_order, queue_view, telemetry
 from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
 from core.jobs.queue_view import QueueEntry, SupervisorState
 from core.jobs.slots import CPU, device_of
@@ -93,7 +93,7 @@ def _machine(root: str) -> Machine:
 def supervisor() -> SupervisorState:
     """Who serves the queue; starts one when there is none. Raises LabError."""
     store = open_store()
-    service.ensure_supervisor(store)
+    queue_order.ensure_supervisor(store)
     return queue_view.supervisor_state(store)
 
 
@@ -106,7 +106,7 @@ def glance() -> MachineGlance:
     words = f"{kind} {'free' if free else 'busy'}" if len(shown) == 1 else f"{free} of {len(shown)} {kind}s free"
     if waiting:  # whoever looks keeps the queue served
         with contextlib.suppress(LabError):
-            service.ensure_supervisor(open_store())
+            queue_order.ensure_supervisor(open_store())
     return MachineGlance(
         free=free,
         free_words=words,
@@ -273,13 +273,13 @@ def trashed() -> list[Trashed]:
 
 def move(run_id: str, to: Move, by: str) -> None:
     """Change a run's place among those of its priority. Raises LabError."""
-    service.move_run(open_store(), run_id, to=to, by=by)
+    queue_order.move_run(open_store(), run_id, to=to, by=by)
     look_again()
 
 
 def set_priority(run_id: str, priority: int, by: str) -> None:
     """Higher is served first, -10 to 10. Raises LabError."""
-    service.set_priority(open_store(), run_id, priority, by=by)
+    queue_order.set_priority(open_store(), run_id, priority, by=by)
     look_again()
 
 

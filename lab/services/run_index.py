@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.errors import RunNotFound
-from core.jobs.observed import observed_status
+from core.jobs.engines.choose import observed_status
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, run_info
 

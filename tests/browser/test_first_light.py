@@ -10,7 +10,7 @@ import re
 import statistics
 from typing import Any
 
-from core.jobs.observed import observed_status
+from core.jobs.engines.choose import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from tests.browser.conftest import IDLE, Server, expect, in_chromium, settle, shot, visit, wait_for

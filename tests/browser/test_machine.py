@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from core.config.load import load_config
+from core.jobs.engines.choose import observed_status
 from core.jobs.engines.local import LocalEngine
-from core.jobs.engines.protocol import JobSpec
-from core.jobs.observed import observed_status
 from core.jobs.queue import Queue
 from core.runs.run import Run
 from core.runs.store import RunStore
@@ -54,7 +53,7 @@ def waiting(server: Server) -> list[Run]:
     store = RunStore(server.folder / "runs")
     settings = load_config(overrides={"data.name": "digits", "data.image_size": 16, "machine.device": "cuda"})
     runs = [store.create("vae", settings, name=name, owner="Ana") for name in ("First", "Second")]
-    LocalEngine(store).submit(JobSpec(run_ids=tuple(run.id for run in runs)))
+    LocalEngine(store).submit(runs)
     return runs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from core.jobs.observed import observed_status
+from core.jobs.engines.choose import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from tests.browser.conftest import Server, expect, from_menu, in_chromium, person, settle, shot, visit, wait_for

@@ -14,7 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.errors import RunBusy
-from core.jobs import disk, queue_view, service, telemetry
+from core.jobs import disk, queue_order, queue_view, service, telemetry
 from core.jobs.disk import CleanupPlan, Item
 from core.jobs.queue_view import QueueEntry, SupervisorState
 from core.machine import gpus
@@ -77,7 +77,7 @@ def live(run: Run, slot: str = "GPU-0/0", **facts: Any) -> QueueEntry:
 @pytest.fixture(autouse=True)
 def _no_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test here starts a supervisor."""
-    monkeypatch.setattr(service, "ensure_supervisor", lambda store: None)
+    monkeypatch.setattr(queue_order, "ensure_supervisor", lambda store: None)
     monkeypatch.setattr(queue_view, "supervisor_state", lambda store: QUIET)
 
 
@@ -114,7 +114,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         def _call(store: RunStore, *values: Any, name: str = name, **facts: Any) -> None:
             calls.append((name, *values, *facts.values()))
 
-        monkeypatch.setattr(service, name, _call)
+        monkeypatch.setattr(queue_order if name in ("move_run", "set_priority") else service, name, _call)
     return calls
 
 
@@ -584,8 +584,8 @@ def test_gpus_that_nvml_does_not_know_are_places_all_the_same(
 PROGRAM = """
 import sys
 from streamlit.testing.v1 import AppTest
-from core.jobs import service
-service.ensure_supervisor = lambda store: None
+from core.jobs import queue_order
+queue_order.ensure_supervisor = lambda store: None
 app = AppTest.from_file({home!r}, default_timeout=60)
 app.switch_page("../pages/machine.py")
 app.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from lab.frame.state import WHO_KEY
 from lab.schedulers import comparison_service
+from tests.endings import nobody_serves
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, write_checkpoint
 from tests.pages.test_every_page import active_markdown
@@ -36,10 +38,10 @@ VIEW = "Samplers"
 
 
 @pytest.fixture(autouse=True)
-def unserved(monkeypatch: pytest.MonkeyPatch) -> None:
+def unserved(store: RunStore) -> Iterator[None]:
     """No supervisor is started: the queue only fills."""
-    monkeypatch.setattr("core.jobs.engines.local.start_supervisor", lambda *arguments: None)
-    monkeypatch.setattr("core.jobs.service.start_supervisor", lambda *arguments: None)
+    with nobody_serves(store):
+        yield
 
 
 @pytest.fixture

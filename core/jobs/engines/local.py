@@ -1,31 +1,29 @@
-"""The embedded engine: a queue, one supervisor a runs folder, a process of its own for every training."""
+"""The engine of this machine: a queue, one supervisor per runs folder, a process of its own for every run."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
-from core.errors import LabError, RunBusy, RunNotFound
+from core.errors import LabError, RunBusy
 from core.jobs import frozen_code
-from core.jobs.engines.protocol import JobHandle, JobSpec, Slot
+from core.jobs.engines.protocol import Observation
+from core.jobs.exit_reason import ending_of, in_words, never_started, settled, write_ending
 from core.jobs.job_row import job_for
-from core.jobs.observed import observed_status
-from core.jobs.queue import Job, JobState, Queue
-from core.jobs.slots import find_devices, slots_of
-from core.jobs.stop_events import RESUME_REQUESTED
-from core.jobs.supervisor import start_supervisor
-from core.machine.attempts import write_stop
-from core.runs.lock import FileLock, try_lock
-from core.runs.provenance import current_user
-from core.runs.run import Run, RunState, Status
+from core.jobs.queue import JobState, Queue
+from core.jobs.start_supervisor import start_supervisor
+from core.machine import attempts
+from core.machine.processes import is_alive
+from core.runs.lock import is_locked, try_lock
+from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path, storage_error
 
 
 class LocalEngine:
-    """Puts runs into the queue of their folder and finds them again from there and from the run folders.
+    """Puts runs into the queue of their folder, and finds them again from there and from the run folders.
 
     worker: another training command line, for tests.
     """
@@ -35,88 +33,86 @@ class LocalEngine:
         self.worker = worker
         self.queue = Queue(store.root)
 
-    def submit(self, spec: JobSpec) -> JobHandle:
-        """Queue the runs, in this order, with the code as it is now. Of two submissions of a run one gets through.
-
-        Raises RunBusy for the other, LabError for a finished run; then nothing was queued.
-        """
-        runs = [self.store.get(run_id) for run_id in spec.run_ids]
+    def submit(self, runs: Sequence[Run], *, resumed_by: str = "", priority: int = 0) -> None:
+        """Queue the runs with the code as it is now. Of two submissions of a run one gets through."""
         with ExitStack() as held:
             for run in runs:  # the supervisor and other submitters wait while we hold the locks
-                lock = _take(run)
+                lock = try_lock(lock_path(run), patience_s=0.3)
+                if lock is None:
+                    raise RunBusy(
+                        f"run {run.id} is being worked on by another process", "wait for it, or stop it first"
+                    )
                 held.callback(lock.release)
             for run in runs:
                 self._refuse_unfit(run)
-            code = self._freeze()
+            try:
+                code = frozen_code.freeze(self.queue.folder)
+            except OSError as error:
+                raise storage_error(error, self.queue.folder) from None
             for run in runs:
-                if spec.resumed_by:
-                    run.add_event(RESUME_REQUESTED, by=spec.resumed_by)
-                run.write_status(
-                    replace(
-                        run.status(),
-                        state=RunState.QUEUED,
-                        stage="",
-                        reason="",
-                        eta_s=None,
-                        images_per_s=None,
-                        process=None,
-                    )
-                )
-                if not self.queue.put(replace(job_for(run, priority=spec.priority, code=code))):
+                if resumed_by:
+                    run.add_event("resume requested", by=resumed_by)
+                attempts.withdraw_stop(run.folder)
+                run.write_status(settled(run.status(), RunState.QUEUED))
+                if not self.queue.put(replace(job_for(run, priority=priority), code=code)):
                     raise RunBusy(f"run {run.id} is in the queue already", "wait for it, or stop it first")
         start_supervisor(self.store, self.worker)
-        return self.handle_of(runs[0])
 
-    def handle_of(self, run: Run) -> JobHandle:
-        """The job of a run."""
-        return JobHandle(engine="local", run_ids=(run.id,), process=run.status().process)
+    def ask_to_stop(self, run: Run, *, by: str, kills: bool = False, pauses: bool = False) -> None:
+        """Write the request down; the shim passes it on, whoever else lives. A run that waits is taken out here."""
+        event = "kill requested" if kills else "pause requested" if pauses else "stop requested"
+        level = 2 if kills else 1
+        was_asked = False
+        for _ in range(3):  # between two looks a waiting run may start, or a live one end
+            job = self.queue.job(run.id)
+            if job is not None and job.state in (JobState.QUEUED, JobState.PAUSED):
+                if pauses and job.state is JobState.PAUSED:
+                    return
+                if self.queue.take_out(run.id, state=JobState.PAUSED if pauses else JobState.ENDED):
+                    if not was_asked:
+                        run.add_event(event, by=by)
+                    write_ending(run, never_started(run, by=by, pauses=pauses))
+                    return
+                continue
+            status = self.observe(run).status
+            if not status.state.is_active:
+                raise LabError(f"run {run.id} is not running: it is {in_words(status)}")
+            if job is not None and job.state is JobState.ENDED:  # it was queued again a moment ago, or has just ended
+                time.sleep(0.1)
+                continue
+            if not was_asked:
+                run.add_event(event, by=by)  # first: workers of version 0.1 tell a request from a bare signal by it
+                was_asked = True
+            attempt = attempts.current_attempt(run.folder) if job is None else job.attempt
+            attempts.ask_to_stop(run.folder, attempt, level=level, by=by, pauses=pauses)
+            with contextlib.suppress(LabError):
+                start_supervisor(self.store, self.worker)
+            now = self.queue.job(run.id)
+            if now is None or now.state is not JobState.QUEUED:  # else it died first and came back, unasked
+                return
+        raise LabError(f"run {run.id} is not running: it is {in_words(self.observe(run).status)}")
 
-    def status(self, handles: Sequence[JobHandle]) -> list[dict[str, Status]]:
-        """The observed status of each run of each job."""
-        return [{run.id: observed_status(run) for run in self._runs(handle)} for handle in handles]
+    def observe(self, run: Run) -> Observation:
+        """status.json, with an active state corrected when no living process stands behind it.
 
-    def stop(self, handle: JobHandle, force: bool = False) -> bool:
-        """Ask the attempts to save and end, or kill them. A job that only waits leaves the queue."""
-        reached = False
-        for run in self._runs(handle):
-            reached |= self.ask_to_stop(run, level=2 if force else 1, by=current_user())
-        return reached
+        Waiting needs no process. A run that was asked to stop shows as stopping while its process lives. What the
+        supervisor makes of a process that died (queued again, interrupted, …) is written in status.json within seconds.
+        """
+        status = run.status()
+        if status.state.is_active and status.state is not RunState.QUEUED:
+            if is_locked(lock_path(run)) or is_alive(status.process):
+                asked = attempts.stop_of(run.folder, attempts.current_attempt(run.folder))
+                status = replace(status, state=RunState.STOPPING) if asked else status
+                return Observation(status=status, is_held=lambda: True)
+            status = run.status()  # it may have ended between the two looks
+            if status.state.is_active and status.state is not RunState.QUEUED:
+                ending = ending_of(run)
+                status = settled(status, ending.state, ending.reason)
+        return Observation(status=status, is_held=lambda: self._is_live(run))
 
-    def ask_to_stop(self, run: Run, *, level: int, by: str, pause: bool = False) -> bool:
-        """1 save and stop, 2 kill; works while no supervisor lives. False when no attempt lives."""
-        job = self.queue.ask_to_stop(run.id, level=level, by=by, pause=pause)
-        if job is None:
-            return False
-        write_stop(run.folder, job.attempt, job.stop_level, by)
-        with contextlib.suppress(LabError):
-            start_supervisor(self.store, self.worker)
-        return True
-
-    def requeue(self, handle: JobHandle) -> JobHandle:
-        """Submit the runs of the job that are not finished."""
-        unfinished = [run.id for run in self._runs(handle) if run.status().state != RunState.FINISHED]
-        return self.submit(JobSpec(run_ids=tuple(unfinished), resumed_by=current_user()))
-
-    def logs(self, handle: JobHandle) -> list[Path]:
-        """log.txt of each run."""
-        return [run.log_path for run in self._runs(handle)]
-
-    def capacity(self) -> list[Slot]:
-        """The slots of this machine, and whether a run of this lab holds them."""
-        from core.config.load import load_config
-
-        leases = self.queue.leases()
-        return [
-            Slot(device=slot, is_busy=slot in leases or bool(device.problem))
-            for device in find_devices(load_config().machine)
-            for slot in slots_of(device)
-        ]
-
-    def reconcile(self) -> list[Run]:
-        """Have a supervisor, which repairs what is broken at its start; the runs it will look at."""
-        start_supervisor(self.store, self.worker)
-        live = self.queue.jobs(JobState.LIVE)
-        return [Run(self.store.root / job.run_id) for job in live]
+    def _is_live(self, run: Run) -> bool:
+        job = self.queue.job(run.id)
+        return job is not None and job.state is JobState.LIVE
 
     def _refuse_unfit(self, run: Run) -> None:
         status = run.status()
@@ -126,31 +122,3 @@ class LocalEngine:
         if job is not None and job.state in (JobState.QUEUED, JobState.LIVE):
             words = "waits in the queue" if job.state is JobState.QUEUED else "is being worked on"
             raise RunBusy(f"run {run.id} {words} already", "watch it, or stop it first")
-
-    def _freeze(self) -> str:
-        try:
-            return frozen_code.freeze(self.queue.folder)
-        except OSError as error:
-            raise storage_error(error, self.queue.folder) from None
-
-    def _runs(self, handle: JobHandle) -> list[Run]:
-        runs = []
-        for run_id in handle.run_ids:
-            try:
-                runs.append(self.store.get(run_id))
-            except RunNotFound:
-                continue
-        return runs
-
-
-def waiting_job(queue: Queue, run_id: str) -> Job | None:
-    """The run's job while it waits, paused ones included."""
-    job = queue.job(run_id)
-    return job if job is not None and job.state in (JobState.QUEUED, JobState.PAUSED) else None
-
-
-def _take(run: Run) -> FileLock:
-    lock = try_lock(lock_path(run), patience_s=0.3)
-    if lock is None:
-        raise RunBusy(f"run {run.id} is being worked on by another process", "wait for it, or stop it first")
-    return lock

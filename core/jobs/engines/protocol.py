@@ -1,71 +1,41 @@
-"""What an engine is: it turns a request for work into a process somewhere, and finds that process again."""
+"""What an engine is: it gives runs their processes, somewhere, and knows what became of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from core.runs.run import ProcessIdentity, Run, Status
+from core.runs.run import Run, Status
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobSpec:
-    """Runs to be put in together, for example a VAE and the U-Net that waits for it.
+class Observation:
+    """What is believed of a run. is_held(): the engine has not let go of it, as a process of it may still live."""
 
-    resumed_by: who asked to go on with runs that were started before; empty for new ones. priority: higher goes first.
-    """
-
-    run_ids: tuple[str, ...]
-    resumed_by: str = ""
-    priority: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobHandle:
-    """A submitted job. process: None when the engine runs it on another machine."""
-
-    engine: str
-    run_ids: tuple[str, ...]
-    process: ProcessIdentity | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slot:
-    """One place where a job can run."""
-
-    device: str
-    is_busy: bool
+    status: Status
+    is_held: Callable[[], bool]
 
 
 class Engine(Protocol):
-    """The outcome of a job is read from its run folders, never from an exit code alone."""
+    """How a run ended is read from its folder, never from an exit code alone."""
 
-    def submit(self, spec: JobSpec) -> JobHandle:
-        """Start the job or put it in the queue. Raises RunBusy when one of its runs is being worked on."""
+    def submit(self, runs: Sequence[Run], *, resumed_by: str = "", priority: int = 0) -> None:
+        """Take the runs in, all or none, in this order; a U-Net waits for its VAE run. Returns before they start.
+
+        resumed_by: who asked to go on with runs that were started before; empty for new ones. priority: higher first.
+        Raises RunBusy when one of them is taken in already, LabError when one is finished or nothing can be stored.
+        """
         ...
 
-    def status(self, handles: Sequence[JobHandle]) -> list[dict[str, Status]]:
-        """For each job the observed status of each of its runs."""
+    def ask_to_stop(self, run: Run, *, by: str, kills: bool = False, pauses: bool = False) -> None:
+        """Ask the run to save and stop; it is asked again of a run that does not follow. Returns at once.
+
+        A run that only waits ends here. kills: every process of it, without saving. pauses: it keeps its place.
+        Raises LabError when it is not active.
+        """
         ...
 
-    def stop(self, handle: JobHandle, force: bool = False) -> bool:
-        """Ask the job's process to save and end, or with `force` kill it. False when it was not reached."""
-        ...
-
-    def requeue(self, handle: JobHandle) -> JobHandle:
-        """Submit what of the job is not finished."""
-        ...
-
-    def logs(self, handle: JobHandle) -> list[Path]:
-        """The log of each run."""
-        ...
-
-    def capacity(self) -> list[Slot]:
-        """The places there are."""
-        ...
-
-    def reconcile(self) -> list[Run]:
-        """Write down what happened to jobs whose process died; idempotent. Returns the runs that changed."""
+    def observe(self, run: Run) -> Observation:
+        """Its status, corrected where no living process stands behind it. Reads only, and is cheap."""
         ...

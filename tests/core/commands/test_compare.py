@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,23 +16,23 @@ from core.comparison.grid import Axis, CellSettings, ComparisonRequest, Cost, ce
 from core.config.load import load_config
 from core.runs.run import Run
 from core.runs.store import RunStore
+from tests.endings import nobody_serves
 
 SETTINGS = {"data.name": "digits", "data.image_size": 16, "machine.device": "cpu"}
 
 
 @pytest.fixture
-def unet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def unet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """A U-Net run with a checkpoint that lists show; nobody serves the queue, nothing is drawn."""
     monkeypatch.setenv("LAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("core.jobs.engines.local.start_supervisor", lambda *arguments: None)
-    monkeypatch.setattr("core.commands.train.wait_until_taken", lambda *arguments: None)
     run = RunStore(tmp_path / "runs").create("unet", load_config(overrides=SETTINGS, environment={}), name="drawer")
     folder = run.checkpoints_dir / "step-00000100"
     folder.mkdir(parents=True)
     (folder / "state.json").write_text("{}")
     (folder / "manifest.json").write_text(json.dumps({"files": {"state.json": {"size": 2, "sha256": "0"}}}))
-    return run
+    with nobody_serves(RunStore(tmp_path / "runs")):
+        yield run
 
 
 def comparisons(unet: Run) -> list[Run]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.config.load import settings_from
+from core.jobs.engines.choose import observed_status
 from core.jobs.engines.local import LocalEngine
-from core.jobs.observed import observed_status
 from core.jobs.queue import JobState, Queue
-from core.jobs.supervisor import start_supervisor
+from core.jobs.start_supervisor import start_supervisor
 from core.machine import attempts
 from core.runs.store import RunStore
 from tests import endings
@@ -43,9 +43,7 @@ class Box:
         return self.store.create(kind, self.settings(**settings), parents=parents, owner="ana")
 
     def submit(self, *runs, **spec):
-        from core.jobs.engines.protocol import JobSpec
-
-        return self.engine.submit(JobSpec(run_ids=tuple(run.id for run in runs), **spec))
+        self.engine.submit(runs, **spec)
 
     def supervise(self):
         start_supervisor(self.store, STANDIN)

@@ -12,7 +12,6 @@ from collections import Counter
 import pytest
 
 from core.jobs import service
-from core.jobs.engines.protocol import JobSpec
 from core.jobs.queue import Job, JobState, Queue
 from core.machine.attempts import living_pids
 from core.runs.lock import is_locked
@@ -28,7 +27,7 @@ def claimer(root, start, results):
     start.wait()
     mine = []
     for job in queue.jobs(JobState.QUEUED):
-        attempt = queue.claim(job.run_id, [f"cpu/{job.run_id}"], "boot")
+        attempt = queue.claim(job.run_id, [f"cpu/{job.run_id}"])
         if attempt is not None:
             mine.append(job.run_id)
     results.put(mine)
@@ -65,11 +64,11 @@ def test_a_slot_is_never_leased_twice(tmp_path):
     queue = Queue(tmp_path)
     assert queue.put(Job(run_id="a"))
     assert queue.put(Job(run_id="b"))
-    assert queue.claim("a", ["cpu/0"], "boot") == 1
-    assert queue.claim("b", ["cpu/0"], "boot") is None
+    assert queue.claim("a", ["cpu/0"]) == 1
+    assert queue.claim("b", ["cpu/0"]) is None
     assert queue.job("b").state is JobState.QUEUED
     assert queue.release("a", 1, JobState.ENDED)
-    assert queue.claim("b", ["cpu/0"], "boot") == 1
+    assert queue.claim("b", ["cpu/0"]) == 1
     assert not queue.release("a", 1, JobState.ENDED)
 
 
@@ -80,7 +79,7 @@ def double_starter(store, run_id, start, results):
     engine = LocalEngine(store, worker=STANDIN)
     start.wait()
     try:
-        engine.submit(JobSpec(run_ids=(run_id,)))
+        engine.submit([store.get(run_id)])
         results.put("through")
     except RunBusy:
         results.put("refused")

@@ -2,22 +2,18 @@ import threading
 
 import pytest
 
+from core import atomic
 from core.config.load import settings_from
 from core.errors import DataUnavailable, LabError, RunBusy, RunNotFound, StorageFull, UsageError
-from core.jobs import service
-from core.jobs.observed import observed_status
+from core.jobs import frozen_code, service
+from core.jobs.engines.choose import observed_status
 from core.jobs.queue import JobState, Queue
-from core.jobs.service import (
-    delete_run,
-    inherit,
-    move_run,
-    queue_view,
-    request_stop,
-    restore_run,
-    set_priority,
-    start_training,
-)
+from core.jobs.queue_order import move_run, set_priority
+from core.jobs.queue_view import queue_view
+from core.jobs.service import delete_run, inherit, request_stop, restore_run, resume_run, start_training
+from core.machine import attempts
 from core.runs.run import ProcessIdentity, RunState, Status
+from tests.endings import nobody_serves
 
 
 def create_nothing_wrong(*arguments, **options):
@@ -25,10 +21,10 @@ def create_nothing_wrong(*arguments, **options):
 
 
 @pytest.fixture
-def store(box, monkeypatch):
+def store(box):
     """A runs folder whose queue nobody serves."""
-    monkeypatch.setattr("core.jobs.engines.local.start_supervisor", lambda *arguments: None)
-    return box.store
+    with nobody_serves(box.store):
+        yield box.store
 
 
 @pytest.fixture
@@ -120,9 +116,27 @@ def test_a_run_that_waits_is_not_deleted_before_it_is_stopped(begin, store):
     assert restore_run(store, run.id, by="ana").id == run.id
 
 
+def test_a_run_that_comes_back_from_the_trash_is_not_stopped_by_what_was_asked_before(begin, store):
+    """Its attempts are counted on, and what was asked of an earlier one is taken back."""
+    run = begin("vae")[0]
+    queue = Queue(store.root)
+    assert queue.claim(run.id, ["cpu/0"]) == 1
+    atomic.write_json(run.folder / attempts.ATTEMPT_FILE, {"attempt": 1, "slots": ["cpu/0"]})
+    attempts.ask_to_stop(run.folder, 1, level=1, by="bo")
+    run.write_status(Status(state=RunState.STOPPED, step=3, steps_total=3))
+    queue.release(run.id, 1, JobState.ENDED)
+    delete_run(store, run.id)
+    queue.forget(run.id)
+    restore_run(store, run.id)
+    resume_run(store, run.id)
+    attempt = queue.claim(run.id, ["cpu/0"])
+    assert attempt == 2
+    assert attempts.stop_of(run.folder, attempt) is None
+
+
 def live_but_stopped(store, run):
     """Its status says that it stopped; its process, and so its place in the queue, is not gone yet."""
-    Queue(store.root).claim(run.id, ["cpu:0"], "boot")
+    Queue(store.root).claim(run.id, ["cpu:0"])
     run.write_status(Status(state=RunState.STOPPED, step=3, steps_total=3))
 
 
@@ -149,7 +163,7 @@ def test_what_cannot_be_queued_leaves_nothing_behind(begin, store, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.jobs.engines.local.frozen_code.freeze", full)
+    monkeypatch.setattr(frozen_code, "freeze", full)
     with pytest.raises(StorageFull):
         begin("all")
     assert store.list() == []

@@ -18,12 +18,14 @@ from collections import Counter
 
 import pytest
 
+from core import atomic
 from core.errors import LabError, RunBusy
 from core.jobs import service
 from core.jobs.exit_reason import MAX_FRUITLESS
 from core.jobs.queue import JobState
+from core.jobs.queue_view import queue_view
+from core.jobs.stop_report import stop_stages
 from core.machine import attempts
-from core.machine.processes import boot_id
 from core.runs.run import RunState
 
 pytestmark = pytest.mark.slow
@@ -34,6 +36,11 @@ STOPPED = (RunState.STOPPED,)
 def kill(pid, number=signal.SIGKILL):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def started_before_this_boot(run):
+    facts = json.loads((run.folder / attempts.ATTEMPT_FILE).read_text())
+    atomic.write_json(run.folder / attempts.ATTEMPT_FILE, {**facts, "boot_id": "an earlier boot"})
 
 
 def overlaps(box):
@@ -68,7 +75,7 @@ class TestOrder:
         run = box.create(steps=2, device="auto")
         box.submit(run)
         box.wait(lambda: "GPU 0 is used by root" in box.queue.job(run.id).waits_for)
-        assert "40.0 GB" in service.queue_view(box.store)[0].waits_for
+        assert "40.0 GB" in queue_view(box.store)[0].waits_for
         recorded_gpus(1)
         box.wait_until_judged(run)
         assert run.status().state is RunState.FINISHED
@@ -120,8 +127,8 @@ class TestStops:
         status = self.stop_and_check(box, run)
         step = status.step
         assert status.reason == f"stopped by ben at step {step:,}; the last checkpoint is of step {step:,}"
-        box.wait(lambda: all(stage.done for stage in service.stop_stages(run)))
-        assert [stage.words for stage in service.stop_stages(run)] == [
+        box.wait(lambda: all(stage.done for stage in stop_stages(run)))
+        assert [stage.words for stage in stop_stages(run)] == [
             "asked to stop by ben",
             f"checkpoint of step {step:,} saved",
             "process gone",
@@ -307,8 +314,7 @@ class TestDeaths:
         box.kill_supervisor()
         for pid in [*box.shim_pids(comes_back), *box.pids(comes_back)]:
             kill(pid)
-        with box.queue.transaction() as database:
-            database.execute("update jobs set boot_id = 'an earlier boot'")
+        started_before_this_boot(comes_back)
         box.submit(stays)
         box.wait_for_step(stays, 1)
         assert comes_back.status().state is RunState.FINISHED
@@ -317,8 +323,7 @@ class TestDeaths:
         box.kill_supervisor()
         for pid in [*box.shim_pids(stays), *box.pids(stays)]:
             kill(pid)
-        with box.queue.transaction() as database:
-            database.execute("update jobs set boot_id = 'an earlier boot' where state = 'live'")
+        started_before_this_boot(stays)
         box.supervise()
         (status,) = box.wait_until_judged(stays)
         assert status.state is RunState.INTERRUPTED
@@ -390,7 +395,7 @@ class TestDeaths:
         from core.jobs.job_row import job_for
 
         assert box.queue.put(job_for(run))
-        assert box.queue.claim(run.id, ["cpu/0"], boot_id()) == 1
+        assert box.queue.claim(run.id, ["cpu/0"]) == 1
         box.supervise()
         box.wait_until_judged(run)
         assert run.status().state is RunState.FINISHED
@@ -425,11 +430,11 @@ class TestProcesses:
         box.wait_until_judged(run)
         assert run.status().state is RunState.FINISHED
 
-    def test_a_request_is_found_in_the_events_alone(self, box):
+    def test_a_request_is_found_in_its_file_alone(self, box):
         run = box.create(steps=5000)
         box.submit(run)
         box.wait_for_step(run, 2)
-        run.add_event("stop requested", by="another machine")
+        attempts.ask_to_stop(run.folder, 1, level=1, by="another machine")
         (status,) = box.wait_until_judged(run)
         assert status.reason.startswith("stopped by another machine at step")
 
@@ -564,7 +569,7 @@ class TestAround:
         live, waits, waits_too = (box.create(steps=400) for _ in range(3))
         box.submit(live, waits, waits_too)
         box.wait_for_step(live, 2)
-        entries = service.queue_view(box.store)
+        entries = queue_view(box.store)
         assert [entry.place for entry in entries] == [0, 1, 2]
         assert entries[0].expected_start_s == 0
         if entries[1].expected_start_s is not None:

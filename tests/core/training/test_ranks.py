@@ -16,7 +16,6 @@ from core.config.load import load_config
 from core.config.schema import Settings
 from core.jobs import service
 from core.jobs.engines.local import LocalEngine
-from core.jobs.engines.protocol import JobSpec
 from core.jobs.queue import JobState
 from core.machine import attempts
 from core.runs.listing import list_checkpoints
@@ -48,7 +47,7 @@ class Box:
         return self.store.create(kind, self.settings(**changes), parents=parents)  # type: ignore[arg-type]
 
     def submit(self, *runs: Run) -> None:
-        self.engine.submit(JobSpec(run_ids=tuple(run.id for run in runs)))
+        self.engine.submit(runs)
 
     def wait(self, condition, words: str, seconds: float = 300.0) -> None:
         deadline = time.monotonic() + seconds

@@ -1,0 +1,85 @@
+"""How an attempt at a run gets its processes: a shim that inherits the run's lock, and what it starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from core import atomic
+from core.config.schema import project_root
+from core.jobs.exit_reason import grace_s
+from core.jobs.queue import Job
+from core.jobs.slots import CPU, Device
+from core.machine import attempts
+from core.runs.lock import FileLock
+from core.runs.run import Run
+
+
+def worker_command(run: Run, num_processes: int, worker: Sequence[str] | None = None) -> list[str]:
+    """The worker, or torchrun with one worker per process. worker: another training command line."""
+    tail = ["--runs", str(run.folder.parent.resolve()), run.id]
+    if worker:
+        return [*worker, *tail]
+    module = ["-m", "core.jobs.worker"]
+    if num_processes == 1:
+        return [sys.executable, *module, *tail]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
+    return [sys.executable, *torchrun, *module, *tail]
+
+
+def worker_environment(run: Run, job: Job, devices: Sequence[Device], code: Path) -> dict[str, str]:
+    """The training's surroundings: the submitter's folders, the frozen code, and its GPUs and no others."""
+    on_cpu = all(device.name == CPU for device in devices)
+    environment = {
+        **os.environ,
+        **job.environment,
+        "LAB_PROJECT": str(project_root()),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")])),
+        "PYTHONUNBUFFERED": "1",
+        "LAB_DEVICE": "cpu" if on_cpu else "cuda",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": "" if on_cpu else ",".join(device.visible for device in devices),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{grace_s(run):.0f}",
+    }
+    if on_cpu and job.num_processes > 1:
+        environment["ACCELERATE_USE_CPU"] = "true"
+    return environment
+
+
+def start_shim(
+    run: Run,
+    attempt: int,
+    lock: FileLock,
+    command: Sequence[str] | None,
+    *,
+    environment: Mapping[str, str],
+    folder: Path,
+    log_path: Path,
+) -> subprocess.Popen[bytes] | None:
+    """A shim that starts the command, or without one adopts what lives; None when it does not start.
+
+    lock: the run's, never free in between. folder: where its code is imported from.
+    """
+    shim = [sys.executable, "-m", "core.jobs.shim", "--run", str(run.folder.resolve()), "--attempt", str(attempt)]
+    shim += ["--lock", str(lock.descriptor), "--grace", f"{grace_s(run):g}"]
+    shim += ["--adopt"] if command is None else ["--", *command]
+    try:
+        with log_path.open("ab") as log:
+            return subprocess.Popen(
+                shim,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[lock.descriptor],
+            )
+    except OSError as error:
+        if command is not None:
+            end = {"attempt": attempt, "exit_code": None, "problem": f"its process did not start: {error.strerror}"}
+            atomic.write_json(run.folder / attempts.EXIT_FILE, end)
+        return None

@@ -1,0 +1,57 @@
+"""What only the engine of this machine has: the order in which its queue starts runs, and a supervisor to serve it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from core.errors import LabError, UsageError
+from core.jobs.engines.choose import observed_status
+from core.jobs.exit_reason import in_words
+from core.jobs.queue import Queue
+from core.jobs.service import check_priority
+from core.jobs.start_supervisor import LOCK_NAME, LOG_NAME, start_supervisor
+from core.runs.lock import is_locked
+from core.runs.provenance import current_user
+from core.runs.run import Run
+from core.runs.store import RunStore
+
+MOVES = ("first", "up", "down", "last")
+START_TIMEOUT_S = 20.0
+
+
+def move_run(store: RunStore, run_id: str, *, to: str, by: str = "") -> None:
+    """Move a waiting run among those of its priority: first, up, down, last. Raises LabError when it does not wait."""
+    if to not in MOVES:
+        raise UsageError(f"--to: must be one of {', '.join(MOVES)}, got '{to}'")
+    run = store.get(run_id)
+    if not Queue(store.root).move(run.id, to):
+        raise LabError(f"run {run.id} does not wait: it is {in_words(observed_status(run))}")
+    run.add_event("moved in the queue", by=by or current_user(), to=to)
+
+
+def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -> None:
+    """Change a waiting run's priority, -10 to 10; higher goes first. Raises LabError when it does not wait."""
+    check_priority(priority)
+    run = store.get(run_id)
+    if not Queue(store.root).set_priority(run.id, priority):
+        raise LabError(f"run {run.id} does not wait: it is {in_words(observed_status(run))}")
+    run.add_event("priority changed", by=by or current_user(), priority=priority)
+
+
+def ensure_supervisor(store: RunStore) -> None:
+    """Have a supervisor where there is something to supervise. Cheap: call it whenever somebody looks."""
+    if Queue(store.root).exists():
+        start_supervisor(store)
+
+
+def wait_until_taken(store: RunStore, runs: Sequence[Run], timeout_s: float = START_TIMEOUT_S) -> None:
+    """Return once a supervisor lives that will start the runs. Raises LabError when none stays alive."""
+    folder = Queue(store.root).folder
+    deadline = time.monotonic() + timeout_s
+    while not is_locked(folder / LOCK_NAME):
+        if not any(run.status().state.is_active for run in runs):
+            return
+        if time.monotonic() >= deadline:
+            raise LabError(f"run {runs[0].id}: it waits, but no supervisor starts", f"see {folder / LOG_NAME}")
+        time.sleep(0.05)

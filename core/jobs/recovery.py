@@ -1,0 +1,75 @@
+"""What a supervisor repairs: a damaged queue, and runs that wait or live without standing in it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.errors import LabError
+from core.jobs.exit_reason import ending_of, write_ending
+from core.jobs.job_row import job_for
+from core.jobs.queue import Queue
+from core.machine import attempts
+from core.runs.lock import is_locked
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore, lock_path
+
+logger = logging.getLogger(__name__)
+
+FRESH_S = 10.0
+
+
+def take_in_unqueued(store: RunStore, queue: Queue) -> None:
+    """Queue the runs whose folder says that they wait or live, but that the queue does not know.
+
+    It was lost, or the one who put them in died half-way.
+    """
+    known = {job.run_id for job in queue.jobs()}
+    for run in store.list():
+        if run.id in known:
+            continue
+        status = run.status()
+        if not status.state.is_active:
+            continue
+        if status.state is RunState.QUEUED and (_age_s(status.heartbeat_at) < FRESH_S or is_locked(lock_path(run))):
+            continue  # it is being put in right now
+        with contextlib.suppress(LabError, OSError):
+            _take_in(run, status.state, queue)
+
+
+def set_aside_if_damaged(queue: Queue) -> None:
+    """Set a damaged queue aside; the run folders fill a new one."""
+    if not queue.exists() or queue.is_sound():
+        return
+    queue.close()
+    aside = queue.path.with_name(f"queue.db.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    logger.error("the queue is damaged: set aside as %s and built again from the run folders", aside.name)
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            Path(f"{queue.path}{suffix}").rename(f"{aside}{suffix}")
+
+
+def _take_in(run: Run, state: RunState, queue: Queue) -> None:
+    if state is RunState.QUEUED:
+        logger.warning("%s waits, but the queue had lost it: put in again", run.id)
+        queue.put(job_for(run))
+        return
+    attempt = attempts.current_attempt(run.folder)
+    slots = (attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempt) or {}).get("slots")
+    if isinstance(slots, list):
+        logger.warning("%s lives or died, but the queue had lost it", run.id)
+        queue.forget(run.id)
+        queue.restore_live(replace(job_for(run), slots=tuple(map(str, slots))))
+    elif not is_locked(lock_path(run)):  # else somebody works on it by hand
+        write_ending(run, ending_of(run, attempt))
+
+
+def _age_s(iso: str) -> float:
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(iso)).total_seconds()
+    except (ValueError, TypeError):
+        return float("inf")
