@@ -6,7 +6,6 @@ supervisor has not judged yet, and whoever takes a waiting run out.
 
 from __future__ import annotations
 
-import logging
 import signal
 from dataclasses import dataclass, replace
 
@@ -16,8 +15,6 @@ from core.machine.attempts import StopRequest
 from core.machine.processes import boot_id
 from core.runs.listing import kept_step, last_checkpoint_in_words, place_in_words
 from core.runs.run import Run, RunState, Status
-
-logger = logging.getLogger(__name__)
 
 MAX_FRUITLESS = 3
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
@@ -46,17 +43,14 @@ def write_ending(run: Run, ending: Ending, *, step: int | None = None) -> None:
     """The run's last word, as an event and in status.json; step: None keeps what stands there.
 
     The state goes last: whoever sees the end sees its event too. On a full disk each is tried for itself.
+    Raises OSError when one of them could not be written.
     """
     status = run.status()
     final = replace(settled(status, ending.state, ending.reason), step=status.step if step is None else step)
-    for write in (
-        lambda: run.add_event(str(ending.state), step=final.step, reason=ending.reason),
-        lambda: run.write_status(final),
-    ):
-        try:
-            write()
-        except OSError as error:
-            logger.error("run %s: its end could not be written down: %s", run.id, error)
+    try:
+        run.add_event(str(ending.state), step=final.step, reason=ending.reason)
+    finally:
+        run.write_status(final)
 
 
 def never_started(run: Run, *, by: str, pauses: bool = False) -> Ending:

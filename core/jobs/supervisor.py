@@ -105,7 +105,7 @@ class Supervisor:
     # -- live attempts
 
     def _look_after(self, job: Job) -> None:
-        """Pass requests on; adopt what lost its shim; judge what ended."""
+        """Adopt what lost its shim; judge what ended."""
         run = Run(self.store.root / job.run_id)
         if not run.folder.is_dir():
             self.queue.release(job.run_id, job.attempt, JobState.ENDED)

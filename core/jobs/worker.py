@@ -114,7 +114,10 @@ def _end(run: Run, ending: Ending, *, step: int | None = None, everywhere: bool 
     log = logger.error if ending.state is RunState.FAILED else logger.info
     log("run %s %s", run.id, f"{ending.state}: {ending.reason}" if ending.reason else ending.state)
     if is_main_rank() or (everywhere and run.status().state.is_active):
-        write_ending(run, ending, step=step)
+        try:
+            write_ending(run, ending, step=step)
+        except OSError as error:
+            logger.error("run %s: its end could not be written down: %s", run.id, error)
     return ending.state
 
 

@@ -1,7 +1,9 @@
 import contextlib
 import json
+import logging
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,23 +13,63 @@ from core.config.load import settings_from
 from core.jobs.engines.choose import observed_status
 from core.jobs.engines.local import LocalEngine
 from core.jobs.queue import JobState, Queue
-from core.jobs.start_supervisor import start_supervisor
+from core.jobs.start_supervisor import LOCK_NAME, start_supervisor
+from core.jobs.supervisor import Supervisor
 from core.machine import attempts
+from core.runs.lock import try_lock
 from core.runs.store import RunStore
 from tests import endings
 
+logger = logging.getLogger(__name__)
 STANDIN = [sys.executable, str(Path(__file__).with_name("standin_worker.py"))]
 
 
-class Box:
-    """A runs folder with a queue and the stand-in worker; whatever it started is killed at the end."""
+PATIENCE_S = 300.0  # for what happens within a second on a quiet machine
 
-    def __init__(self, root):
+
+class SupervisorThread:
+    """A supervisor that ticks in this process: it needs no start, and nobody waits between two of its looks."""
+
+    def __init__(self, store, worker):
+        folder = Queue(store.root).folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lock = try_lock(folder / LOCK_NAME)
+        assert self.lock is not None, "a supervisor lives"
+        self.supervisor = Supervisor(store, self.lock, worker=worker)
+        self.supervisor.upgrade_at = float("inf")  # this process never goes on as newer code
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while not self.is_over.wait(0.05):
+            try:
+                self.supervisor.tick()
+            except Exception:
+                logger.exception("a tick failed")
+        self.supervisor.housekeeping.close()
+        self.supervisor.queue.close()
+
+    def close(self):
+        self.is_over.set()
+        self.thread.join()
+        self.lock.release()
+
+
+class Box:
+    """A runs folder with a queue and the stand-in worker; whatever it started is killed at the end.
+
+    in_process: its supervisor is a thread; else a process as in life, for tests about its death.
+    """
+
+    def __init__(self, root, *, in_process):
         self.root = root
         self.store = RunStore(root / "runs")
         self.queue = Queue(self.store.root)
         self.engine = LocalEngine(self.store, worker=STANDIN)
         self.log = root / "standin.jsonl"
+        self.in_process = in_process
+        self.thread = None
 
     def settings(self, steps=10, **machine):
         return settings_from(
@@ -43,9 +85,12 @@ class Box:
         return self.store.create(kind, self.settings(**settings), parents=parents, owner="ana")
 
     def submit(self, *runs, **spec):
+        if self.in_process and self.thread is None:
+            self.thread = SupervisorThread(self.store, self.engine.worker)
         self.engine.submit(runs, **spec)
 
     def supervise(self):
+        assert not self.in_process
         start_supervisor(self.store, STANDIN)
 
     def supervisor_pid(self):
@@ -54,17 +99,17 @@ class Box:
     def kill_supervisor(self, number=signal.SIGKILL):
         return endings.kill_supervisor(self.store, number)
 
-    def wait(self, condition, timeout_s=30.0, words="it never happened"):
+    def wait(self, condition, timeout_s=PATIENCE_S, words="it never happened"):
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, f"{words}\n{self.report()}"
-            time.sleep(0.02)
+            time.sleep(0.05)
 
-    def wait_for(self, run, *states, timeout_s=30.0):
+    def wait_for(self, run, *states, timeout_s=PATIENCE_S):
         self.wait(lambda: observed_status(run).state in states, timeout_s, f"{run.id} never was {states}")
         return observed_status(run)
 
-    def wait_until_judged(self, *runs, timeout_s=30.0):
+    def wait_until_judged(self, *runs, timeout_s=PATIENCE_S):
         """Until the supervisor has ended the jobs."""
 
         def over(run):
@@ -74,7 +119,7 @@ class Box:
         self.wait(lambda: all(over(run) for run in runs), timeout_s, "not ended")
         return [run.status() for run in runs]
 
-    def wait_for_step(self, run, step, timeout_s=30.0):
+    def wait_for_step(self, run, step, timeout_s=PATIENCE_S):
         self.wait(lambda: run.status().step >= step, timeout_s, f"never at step {step}")
 
     def pids(self, run):
@@ -99,14 +144,30 @@ class Box:
         return "\n".join(lines)
 
     def close(self):
+        if self.thread is not None:
+            self.thread.close()
         endings.end_lab(self.store)
+        if self.thread is not None:
+            for child in self.thread.supervisor.children:
+                child.wait()
         self.queue.close()
 
 
 @pytest.fixture
 def box(tmp_path, monkeypatch):
-    monkeypatch.setenv("STANDIN_LOG", str(tmp_path / "standin.jsonl"))
-    found = Box(tmp_path)
+    """A box whose supervisor is a thread of this process."""
+    yield from opened(tmp_path, monkeypatch, in_process=True)
+
+
+@pytest.fixture
+def real_box(tmp_path, monkeypatch):
+    """A box whose supervisor is a process, as in life."""
+    yield from opened(tmp_path, monkeypatch, in_process=False)
+
+
+def opened(folder, monkeypatch, *, in_process):
+    monkeypatch.setenv("STANDIN_LOG", str(folder / "standin.jsonl"))
+    found = Box(folder, in_process=in_process)
     yield found
     found.close()
 

@@ -85,14 +85,14 @@ def double_starter(store, run_id, start, results):
         results.put("refused")
 
 
-def test_of_eight_who_start_the_same_run_at_once_one_gets_through(box):
-    box.supervise()
+def test_of_eight_who_start_the_same_run_at_once_one_gets_through(real_box):
+    real_box.supervise()
     for _ in range(5):
-        run = box.create(steps=1)
-        outcomes = Counter(in_processes(8, double_starter, box.store, run.id))
+        run = real_box.create(steps=1)
+        outcomes = Counter(in_processes(8, double_starter, real_box.store, run.id))
         assert outcomes == {"through": 1, "refused": 7}
-        box.wait_until_judged(run)
-        assert [mark["run"] for mark in box.marks("start")].count(run.id) == 1
+        real_box.wait_until_judged(run)
+        assert [mark["run"] for mark in real_box.marks("start")].count(run.id) == 1
 
 
 def presser(box, token, start, results):
@@ -108,11 +108,11 @@ def presser(box, token, start, results):
     results.put([run.id for run in runs])
 
 
-def test_a_button_pressed_eight_times_makes_one_run(box):
-    made = in_processes(8, presser, box, "form-1")
+def test_a_button_pressed_eight_times_makes_one_run(real_box):
+    made = in_processes(8, presser, real_box, "form-1")
     assert len({tuple(ids) for ids in made}) == 1
-    assert len(box.store.list()) == 1
-    box.wait_until_judged(*box.store.list())
+    assert len(real_box.store.list()) == 1
+    real_box.wait_until_judged(*real_box.store.list())
 
 
 def test_who_opens_a_new_queue_beside_another_waits_for_its_turn(tmp_path):
@@ -146,15 +146,15 @@ def test_a_press_that_fails_can_be_repeated(box):
     box.wait_until_judged(*runs)
 
 
-def test_of_ten_supervisors_started_at_once_one_stays(box):
-    command = [sys.executable, "-m", "core.jobs.supervisor", "--runs", str(box.store.root)]
-    processes = [subprocess.Popen(command) for _ in range(10)]
+def test_of_several_supervisors_started_at_once_one_stays(real_box):
+    command = [sys.executable, "-m", "core.jobs.supervisor", "--runs", str(real_box.store.root)]
+    processes = [subprocess.Popen(command) for _ in range(5)]
     try:
-        box.wait(lambda: sum(process.poll() is None for process in processes) == 1, 60)
-        box.wait(lambda: box.supervisor_pid() is not None)
+        real_box.wait(lambda: sum(process.poll() is None for process in processes) == 1)
+        real_box.wait(lambda: real_box.supervisor_pid() is not None)
         (alive,) = [process for process in processes if process.poll() is None]
-        assert box.supervisor_pid() == alive.pid
-        assert [process.returncode for process in processes if process is not alive] == [0] * 9
+        assert real_box.supervisor_pid() == alive.pid
+        assert [process.returncode for process in processes if process is not alive] == [0] * 4
     finally:
         for process in processes:
             process.kill()
@@ -180,38 +180,38 @@ def test_the_order_is_first_come_first_served_within_a_priority(tmp_path):
     assert not queue.move("nobody", "first")
 
 
-def test_a_damaged_queue_is_built_again_from_the_run_folders(box):
-    runs = [box.create(steps=5) for _ in range(3)]
-    box.supervise()
-    box.wait(lambda: box.supervisor_pid() is not None)
-    box.kill_supervisor()
-    box.engine.worker = STANDIN
+def test_a_damaged_queue_is_built_again_from_the_run_folders(real_box):
+    runs = [real_box.create(steps=5) for _ in range(3)]
+    real_box.supervise()
+    real_box.wait(lambda: real_box.supervisor_pid() is not None)
+    real_box.kill_supervisor()
+    real_box.engine.worker = STANDIN
     for run in runs:
         status = run.status()
         assert status.state == "queued"
-    box.queue.close()
-    box.queue.path.write_bytes(b"this is no database" * 1000)
+    real_box.queue.close()
+    real_box.queue.path.write_bytes(b"this is no database" * 1000)
     for suffix in ("-wal", "-shm"):
-        box.queue.path.with_name(f"queue.db{suffix}").unlink(missing_ok=True)
-    box.supervise()
-    box.wait(lambda: all(run.status().state == "finished" for run in runs), 60)
-    assert list(box.queue.folder.glob("queue.db.damaged-*"))
-    assert Counter(mark["run"] for mark in box.marks("start")) == Counter({run.id: 1 for run in runs})
+        real_box.queue.path.with_name(f"queue.db{suffix}").unlink(missing_ok=True)
+    real_box.supervise()
+    real_box.wait(lambda: all(run.status().state == "finished" for run in runs))
+    assert list(real_box.queue.folder.glob("queue.db.damaged-*"))
+    assert Counter(mark["run"] for mark in real_box.marks("start")) == Counter({run.id: 1 for run in runs})
 
 
-def test_a_queue_that_was_deleted_while_a_run_trains_takes_it_in_again(box, monkeypatch):
+def test_a_queue_that_was_deleted_while_a_run_trains_takes_it_in_again(real_box, monkeypatch):
     monkeypatch.setenv("STANDIN_STEP_S", "0.1")
-    run = box.create(steps=150)
-    box.submit(run)
-    box.wait_for_step(run, 2)
-    box.kill_supervisor()
-    box.queue.close()
-    for path in box.queue.folder.glob("queue.db*"):
+    run = real_box.create(steps=150)
+    real_box.submit(run)
+    real_box.wait_for_step(run, 2)
+    real_box.kill_supervisor()
+    real_box.queue.close()
+    for path in real_box.queue.folder.glob("queue.db*"):
         path.unlink()
-    box.supervise()
-    box.wait_until_judged(run, timeout_s=60)
+    real_box.supervise()
+    real_box.wait_until_judged(run)
     assert run.status().state == "finished"
-    assert len(box.marks("start")) == 1
+    assert len(real_box.marks("start")) == 1
 
 
 def test_many_threads_may_use_one_queue(tmp_path):

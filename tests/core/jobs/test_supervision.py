@@ -59,7 +59,7 @@ class TestOrder:
         urgent = runs[15:18]
         for run in runs:
             box.submit(run, priority=5 if run in urgent else 0)
-        box.wait_until_judged(*runs, timeout_s=120)
+        box.wait_until_judged(*runs)
         assert {run.status().state for run in runs} == {RunState.FINISHED}
         assert overlaps(box) == []
         assert {mark["gpus"] for mark in box.marks("start")} == {"GPU-00000000-aaaa", "GPU-10000000-aaaa"}
@@ -111,11 +111,9 @@ class TestOrder:
 
 
 class TestStops:
-    def stop_and_check(self, box, run, grace_s=2.0):
-        started = time.monotonic()
+    def stop_and_check(self, box, run):
         status = service.stop_run(box.store, run.id, by="ben", engine=box.engine)
         assert status.state is RunState.STOPPED
-        assert time.monotonic() - started <= grace_s + 5
         assert box.pids(run) == []
         assert box.queue.leases() == {}
         return status
@@ -162,34 +160,36 @@ class TestStops:
         box.wait_for_step(run, 2)
         service.request_stop(box.store, run.id, by="ben", engine=box.engine)
         service.request_stop(box.store, run.id, by="ben", engine=box.engine)
-        started = time.monotonic()
         status = service.force_stop(box.store, run.id, by="eva", engine=box.engine)
-        assert time.monotonic() - started < 6
         assert status.reason.startswith("killed by eva; ")
         assert box.pids(run) == []
 
-    @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, 0.6, 1.0])
-    def test_a_stop_while_it_starts_ends_in_one_state(self, box, delay_s):
-        box.supervise()
-        box.wait(lambda: box.supervisor_pid() is not None)
+    @pytest.mark.parametrize("moment", ["queued", "claimed", "spawned", "started", "running"])
+    def test_a_stop_while_it_starts_ends_in_one_state(self, box, moment):
         run = box.create(steps=5000)
         box.submit(run)
-        time.sleep(delay_s)
+        has_come = {
+            "queued": lambda: True,
+            "claimed": lambda: box.queue.job(run.id).attempt == 1,
+            "spawned": lambda: "worker_pid" in (attempts.read_file(run.folder, attempts.ATTEMPT_FILE, 1) or {}),
+            "started": lambda: run.status().process is not None,
+            "running": lambda: run.status().state is RunState.RUNNING,
+        }
+        box.wait(has_come[moment])
         status = self.stop_and_check(box, run)
         assert status.reason
-        time.sleep(0.5)
-        assert run.status().state is RunState.STOPPED
-        assert box.queue.job(run.id).state is JobState.ENDED
-
-    def test_a_stop_reaches_a_run_while_no_supervisor_lives(self, box):
-        run = box.create(steps=5000)
-        box.submit(run)
-        box.wait_for_step(run, 2)
-        box.kill_supervisor()
-        service.request_stop(box.store, run.id, by="ben", engine=box.engine)
-        box.wait(lambda: box.pids(run) == [])
-        assert run.status().state is RunState.STOPPED
         box.wait_until_judged(run)
+        assert run.status() == status
+
+    def test_a_stop_reaches_a_run_while_no_supervisor_lives(self, real_box):
+        run = real_box.create(steps=5000)
+        real_box.submit(run)
+        real_box.wait_for_step(run, 2)
+        real_box.kill_supervisor()
+        service.request_stop(real_box.store, run.id, by="ben", engine=real_box.engine)
+        real_box.wait(lambda: real_box.pids(run) == [])
+        assert run.status().state is RunState.STOPPED
+        real_box.wait_until_judged(run)
 
     def test_a_run_that_waits_is_stopped_without_ever_starting(self, box):
         first, second = box.create(steps=100), box.create(steps=5)
@@ -222,7 +222,7 @@ class TestPause:
         box.wait_until_judged(second)
         assert box.queue.job(first.id).state is JobState.PAUSED
         service.resume_run(box.store, first.id, by="ana", engine=box.engine)
-        box.wait_until_judged(first, timeout_s=60)
+        box.wait_until_judged(first)
         assert first.status().state is RunState.FINISHED
         events = [event["event"] for event in first.events()]
         assert events.count("resumed") == 1
@@ -307,25 +307,25 @@ class TestDeaths:
         assert f"it died {MAX_FRUITLESS} times at the same checkpoint" in status.reason
         assert len(box.marks("start")) == MAX_FRUITLESS + 1
 
-    def test_after_a_restart_of_the_machine_runs_come_back_as_asked(self, box):
-        comes_back, stays = box.create(steps=40, device="cpu"), box.create(steps=40, auto_resume=False)
-        box.submit(comes_back)
-        box.wait_for_step(comes_back, 6)
-        box.kill_supervisor()
-        for pid in [*box.shim_pids(comes_back), *box.pids(comes_back)]:
+    def test_after_a_restart_of_the_machine_runs_come_back_as_asked(self, real_box):
+        comes_back, stays = real_box.create(steps=40, device="cpu"), real_box.create(steps=40, auto_resume=False)
+        real_box.submit(comes_back)
+        real_box.wait_for_step(comes_back, 6)
+        real_box.kill_supervisor()
+        for pid in [*real_box.shim_pids(comes_back), *real_box.pids(comes_back)]:
             kill(pid)
         started_before_this_boot(comes_back)
-        box.submit(stays)
-        box.wait_for_step(stays, 1)
+        real_box.submit(stays)
+        real_box.wait_for_step(stays, 1)
         assert comes_back.status().state is RunState.FINISHED
         words = [event["reason"] for event in comes_back.events() if event["event"] == "queued"]
         assert words[0].startswith("the machine was restarted at step")
-        box.kill_supervisor()
-        for pid in [*box.shim_pids(stays), *box.pids(stays)]:
+        real_box.kill_supervisor()
+        for pid in [*real_box.shim_pids(stays), *real_box.pids(stays)]:
             kill(pid)
         started_before_this_boot(stays)
-        box.supervise()
-        (status,) = box.wait_until_judged(stays)
+        real_box.supervise()
+        (status,) = real_box.wait_until_judged(stays)
         assert status.state is RunState.INTERRUPTED
         assert "the machine was restarted" in status.reason
 
@@ -336,7 +336,7 @@ class TestDeaths:
         (shim,) = box.shim_pids(run)
         trainer = run.status().process.pid
         kill(shim)
-        box.wait(lambda: (box.shim_pids(run) or [shim]) != [shim], 5.0, "not adopted within 5 s")
+        box.wait(lambda: (box.shim_pids(run) or [shim]) != [shim])
         assert run.status().process.pid == trainer
         box.wait_until_judged(run)
         assert run.status().state is RunState.FINISHED
@@ -354,52 +354,52 @@ class TestDeaths:
     @pytest.mark.parametrize(
         "victims", ["shim trainer", "supervisor shim", "supervisor trainer", "supervisor shim trainer"]
     )
-    def test_any_pair_may_be_killed_and_the_run_still_finishes(self, box, victims):
-        run = box.create(steps=80)
-        box.submit(run)
-        box.wait_for_step(run, 8)
+    def test_any_pair_may_be_killed_and_the_run_still_finishes(self, real_box, victims):
+        run = real_box.create(steps=80)
+        real_box.submit(run)
+        real_box.wait_for_step(run, 8)
         trainer = run.status().process.pid
         if "supervisor" in victims:
-            box.kill_supervisor()
+            real_box.kill_supervisor()
         if "shim" in victims:
-            kill(box.shim_pids(run)[0])
+            kill(real_box.shim_pids(run)[0])
         if "trainer" in victims:
             os.killpg(trainer, signal.SIGKILL)
-        box.supervise()
-        box.wait_until_judged(run, timeout_s=60)
+        real_box.supervise()
+        real_box.wait_until_judged(run)
         assert run.status().state is RunState.FINISHED
-        assert len(box.marks("start")) == (2 if "trainer" in victims else 1)
-        assert len(box.marks("end")) == 1
-        assert box.pids(run) == box.shim_pids(run) == []
+        assert len(real_box.marks("start")) == (2 if "trainer" in victims else 1)
+        assert len(real_box.marks("end")) == 1
+        assert real_box.pids(run) == real_box.shim_pids(run) == []
 
-    def test_a_supervisor_killed_again_and_again_runs_each_run_once(self, box, recorded_gpus):
-        runs = [box.create(steps=25, device="auto") for _ in range(8)]
-        box.submit(*runs)
+    def test_a_supervisor_killed_again_and_again_runs_each_run_once(self, real_box, recorded_gpus):
+        runs = [real_box.create(steps=25, device="auto") for _ in range(8)]
+        real_box.submit(*runs)
         chance = random.Random(0)
         for _ in range(int(os.environ.get("LAB_KILLS", "8"))):
-            box.supervise()
+            real_box.supervise()
             time.sleep(chance.uniform(0.05, 1.2))
-            box.kill_supervisor()
-        box.supervise()
-        box.wait_until_judged(*runs, timeout_s=300)
+            real_box.kill_supervisor()
+        real_box.supervise()
+        real_box.wait_until_judged(*runs)
         assert {run.status().state for run in runs} == {RunState.FINISHED}
-        assert Counter(mark["run"] for mark in box.marks("start")) == Counter(run.id for run in runs)
-        assert overlaps(box) == []
-        assert [pid for run in runs for pid in [*box.pids(run), *box.shim_pids(run)]] == []
+        assert Counter(mark["run"] for mark in real_box.marks("start")) == Counter(run.id for run in runs)
+        assert overlaps(real_box) == []
+        assert [pid for run in runs for pid in [*real_box.pids(run), *real_box.shim_pids(run)]] == []
 
-    def test_a_supervisor_that_dies_between_claim_and_start_loses_nothing(self, box):
-        run = box.create(steps=3)
-        box.supervise()
-        box.wait(lambda: box.supervisor_pid() is not None)
-        box.kill_supervisor()
+    def test_a_supervisor_that_dies_between_claim_and_start_loses_nothing(self, real_box):
+        run = real_box.create(steps=3)
+        real_box.supervise()
+        real_box.wait(lambda: real_box.supervisor_pid() is not None)
+        real_box.kill_supervisor()
         from core.jobs.job_row import job_for
 
-        assert box.queue.put(job_for(run))
-        assert box.queue.claim(run.id, ["cpu/0"]) == 1
-        box.supervise()
-        box.wait_until_judged(run)
+        assert real_box.queue.put(job_for(run))
+        assert real_box.queue.claim(run.id, ["cpu/0"]) == 1
+        real_box.supervise()
+        real_box.wait_until_judged(run)
         assert run.status().state is RunState.FINISHED
-        assert box.queue.job(run.id).attempt == 2
+        assert real_box.queue.job(run.id).attempt == 2
 
     def test_a_run_deleted_by_hand_while_it_waits_leaves_the_queue(self, box):
         first, second = box.create(steps=50), box.create(steps=5)
@@ -462,7 +462,7 @@ class TestProcesses:
         service.stop_run(box.store, vae.id, engine=box.engine)
         box.wait_until_judged(unet)
         assert [run.id for run in service.resume_run(box.store, unet.id, engine=box.engine)] == [vae.id, unet.id]
-        box.wait_until_judged(vae, unet, timeout_s=60)
+        box.wait_until_judged(vae, unet)
         assert unet.status().state is RunState.FINISHED
         with pytest.raises(LabError, match="nothing to resume"):
             service.resume_run(box.store, unet.id, engine=box.engine)
@@ -539,33 +539,32 @@ class TestAround:
         ((_, body, tries),) = box.queue.due_notices(time.time() + 3600)
         assert (body, tries) == ({"text": "x"}, 1)
 
-    def test_the_supervisor_does_not_load_pytorch(self, box):
-        run = box.create(steps=2)
-        box.submit(run)
-        box.wait_until_judged(run)
+    def test_the_supervisor_does_not_load_pytorch(self, real_box):
+        run = real_box.create(steps=2)
+        real_box.submit(run)
+        real_box.wait_until_judged(run)
         from pathlib import Path
 
-        maps = Path(f"/proc/{box.supervisor_pid()}/maps").read_text()
+        maps = Path(f"/proc/{real_box.supervisor_pid()}/maps").read_text()
         assert "libtorch" not in maps
 
-    def test_the_supervisor_leaves_with_its_folder(self, box):
+    def test_the_supervisor_leaves_with_its_folder(self, real_box):
         import shutil
 
-        box.supervise()
-        box.wait(lambda: box.supervisor_pid() is not None)
-        pid = box.supervisor_pid()
-        box.queue.close()
-        shutil.rmtree(box.store.root)
+        real_box.supervise()
+        real_box.wait(lambda: real_box.supervisor_pid() is not None)
+        pid = real_box.supervisor_pid()
+        real_box.queue.close()
+        shutil.rmtree(real_box.store.root)
         from core.machine.processes import identity_of
 
-        box.wait(lambda: identity_of(pid) is None, 15)
+        real_box.wait(lambda: identity_of(pid) is None)
 
     def test_expected_starts_follow_from_runs_of_the_same_kind(self, box, monkeypatch):
         done = box.create(steps=20)
         box.submit(done)
         box.wait_until_judged(done)
         monkeypatch.setenv("STANDIN_STEP_S", "0.2")
-        box.kill_supervisor()
         live, waits, waits_too = (box.create(steps=400) for _ in range(3))
         box.submit(live, waits, waits_too)
         box.wait_for_step(live, 2)
