@@ -80,6 +80,11 @@ def start_shim(
             )
     except OSError as error:
         if command is not None:
-            end = {"attempt": attempt, "exit_code": None, "problem": f"its process did not start: {error.strerror}"}
+            end = {
+                "format": attempts.FORMAT,
+                "attempt": attempt,
+                "exit_code": None,
+                "problem": f"its process did not start: {error.strerror}",
+            }
             atomic.write_json(run.folder / attempts.EXIT_FILE, end)
         return None

@@ -59,6 +59,7 @@ class Shim:
             while self._is_watching():
                 time.sleep(TICK_S)
         end = {
+            "format": attempts.FORMAT,
             "attempt": self.attempt,
             "exit_code": self.exit_code,
             "problem": problem,

@@ -216,6 +216,7 @@ class Supervisor:
             devices = [device for device in self.devices if device.name in {device_of(slot) for slot in slots}]
             titles = " and ".join(device.title for device in devices)
             facts = {
+                "format": attempts.FORMAT,
                 "attempt": attempt,
                 "slots": list(slots),
                 "boot_id": boot_id(),
