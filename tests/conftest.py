@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import models
+from tests import forked, models
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["LAB_IMPORTS"] = f"/nonexistent/imports-of-{os.getpid()}"  # what lies in this checkout is nothing to a test
@@ -40,3 +40,10 @@ def _a_window_at_a_time(request: pytest.FixtureRequest, session_folder: Path) ->
 def trained_lab(session_folder: Path) -> Path:
     """The folder of a lab (runs, cache, data) with a trained tiny VAE and U-Net, for all workers: to be copied."""
     return models.trained_lab(session_folder)
+
+
+@pytest.fixture(scope="session")
+def forks(session_folder: Path) -> Iterator[None]:
+    """Python processes that have PyTorch already: see tests.forked."""
+    with forked.serving(session_folder):
+        yield
