@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-STALE_S = 24 * 3600.0  # no folder is that long in the making
 
 
 def fsync_dir(folder: Path) -> None:
@@ -86,28 +82,6 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     fsync_dir(target.parent)
-
-
-def remove_folder(target: Path) -> None:
-    """Take a folder away: out of sight in one rename, then its files; a link only loses the link.
-
-    Raises OSError when it is not there or not writable; files that cannot be removed stay out of sight.
-    """
-    away = target.with_name(f".trash-{target.name[:40]}-{uuid.uuid4().hex[:8]}")
-    os.rename(target, away)
-    if away.is_symlink():
-        away.unlink()
-    else:
-        shutil.rmtree(away, ignore_errors=True)
-    clear_leftovers(target.parent)
-
-
-def clear_leftovers(parent: Path) -> None:
-    """Remove what folders that were being written or removed left in `parent` when their process died."""
-    for old in (*parent.glob(".tmp-*"), *parent.glob(".trash-*")):
-        with contextlib.suppress(OSError):  # somebody else was faster
-            if time.time() - old.lstat().st_mtime > STALE_S:
-                shutil.rmtree(old, ignore_errors=True)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 import torch
 
+from core import leftovers
 from core.comparison.comparison_results import (
     REFERENCE,
     CellResult,
@@ -110,7 +111,8 @@ def compare(
     """
     session = _Session(run, request, files, image_set, cache_dir, device, should_stop, progress)
     files.open(request)
-    files.tidy()
+    for folder in (files.folder, files.folder / "cells", files.folder / "parts"):
+        leftovers.sweep(folder, older_than_s=0.0)
     cells = in_run_order(cells_of(request, run.settings.diffusion))
     try:
         for cell in [*(cell for cell in cells if cell.problem), *(cell for cell in cells if not cell.problem)]:

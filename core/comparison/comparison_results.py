@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from core import atomic, reading
+from core import atomic, leftovers, reading
 from core.comparison.grid import (
     Cell,
     CellSettings,
@@ -197,11 +197,6 @@ class ComparisonFolder:
         for path in (self.folder / "parts").glob(f"{name.replace('/', '-')}-*.npz"):
             path.unlink(missing_ok=True)
 
-    def tidy(self) -> None:
-        """Remove what interrupted writes left; nobody else writes here."""
-        for path in (*self.folder.glob(".*.tmp"), *self.folder.glob("*/.*.tmp")):
-            path.unlink(missing_ok=True)
-
 
 def cell_name(index: int) -> str:
     """The stem of a cell's files."""
@@ -285,7 +280,7 @@ def delete_comparison(run: Run, comparison_id: str) -> None:
     if folder.is_symlink() or not folder.is_dir():
         raise RunNotFound(f"comparison '{quoted(comparison_id)}' is not kept with run {run.id}")
     try:
-        atomic.remove_folder(folder)
+        leftovers.remove_folder(folder)
     except OSError as error:
         raise LabError(f"{comparison_id}: cannot be removed: {error.strerror}") from None
 

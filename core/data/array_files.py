@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from core import atomic
 
 
 class ArrayWriter:
@@ -43,24 +39,6 @@ class ArrayWriter:
                 os.fsync(self.file.fileno())
         stat = self.path.stat()
         self.facts = {"sha256": self.hash.hexdigest(), "size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-
-
-class TemporaryBeside:
-    """A folder beside `target` that is gone at the end unless it was renamed; clears away what dead builders left."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __enter__(self) -> Path:
-        parent = self.target.parent
-        parent.mkdir(parents=True, exist_ok=True)
-        atomic.clear_leftovers(parent)
-        self.path = parent / f".tmp-{self.target.name}-{uuid.uuid4().hex[:8]}"
-        self.path.mkdir()
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def open_array(path: Path, facts: dict[str, Any], *, memory_mapped: bool) -> np.ndarray:

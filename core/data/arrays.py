@@ -6,9 +6,7 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from core import atomic, reading
+from core import atomic, leftovers, reading
 from core.config.schema import DataSettings
-from core.data.array_files import ArrayWriter, TemporaryBeside, open_array
+from core.data.array_files import ArrayWriter, open_array
 from core.data.catalog import CatalogEntry, entry, present_names
 from core.data.fit import fit_pictures
 from core.data.loaders import TorchvisionLoader
@@ -183,7 +181,7 @@ def _build(folder: Path, raw: RawSet, found: CatalogEntry, settings: DataSetting
     channels = {"native": raw.train.channels, "grey": 1, "rgb": 3}[settings.color]
     total = sum(len(indices) for _, indices in parts)
     _check_space(folder, total * settings.image_size**2 * channels)
-    with TemporaryBeside(folder) as temporary:
+    with leftovers.built_beside(folder) as temporary:
         files: dict[str, Any] = {}
         done = 0
         for part, (split, indices) in zip(PARTS, parts, strict=True):
@@ -208,23 +206,15 @@ def _build(folder: Path, raw: RawSet, found: CatalogEntry, settings: DataSetting
             "files": files,
         }
         atomic.write_json(temporary / FACTS, facts)
-        _publish(temporary, folder)
+        leftovers.publish(temporary, folder, is_whole=_is_whole)
 
 
-def _publish(temporary: Path, folder: Path) -> None:
-    """Rename into place. Of two builders the first wins; a damaged entry makes room."""
-    atomic.fsync_dir(temporary)
+def _is_whole(folder: Path) -> bool:
     try:
-        os.rename(temporary, folder)
-    except OSError:
-        try:
-            open_image_set(folder)
-        except DataUnavailable:
-            aside = folder.with_name(f".tmp-damaged-{uuid.uuid4().hex[:8]}")
-            os.rename(folder, aside)
-            os.rename(temporary, folder)
-            shutil.rmtree(aside, ignore_errors=True)
-    atomic.fsync_dir(folder.parent)
+        open_image_set(folder)
+        return True
+    except DataUnavailable:
+        return False
 
 
 def _open_split(folder: Path, part: str, files: dict[str, Any]) -> Split:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from core import atomic, reading
+from core import atomic, leftovers, reading
 from core.config.schema import DataSettings
-from core.data.array_files import TemporaryBeside
 from core.data.arrays import Progress, file_stats, source_files
 from core.data.catalog import entry
 from core.data.duplicates import Duplicates, digests_of, find_duplicates, squeezed
@@ -227,7 +225,7 @@ def _keep(made: Overview, folder: Path) -> None:
     arrays = {name: getattr(made, name) for name in ARRAYS}
     arrays["pairs"] = facts.pop("pairs")
     arrays |= {f"example_{place}": picture for place, picture in enumerate(made.examples)}
-    with TemporaryBeside(folder) as temporary:
+    with leftovers.built_beside(folder) as temporary:
         with open(temporary / "arrays.npz", "wb") as file:
             np.savez(file, **arrays)
         described = {
@@ -242,9 +240,7 @@ def _keep(made: Overview, folder: Path) -> None:
             "duplicates": facts,
         }
         atomic.write_json(temporary / "facts.json", described, durable=False)
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            os.rename(temporary, folder)
+        leftovers.publish(temporary, folder, is_whole=lambda _: False)
     others = sorted((path for path in folder.parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     for old in others[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)

@@ -11,9 +11,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +23,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 from torch.nn import functional
 
-from core import atomic
+from core import atomic, leftovers
 from core.data.arrays import ImageSet, Split
 from core.data.batches import Batches, images_to_model, on_device
 from core.device import resolve_device, supports_bf16
@@ -407,20 +404,13 @@ def judge_files(judge: Judge, image_set: ImageSet, recipe: JudgeRecipe | None = 
 
 def _keep(judge: Judge, folder: Path, image_set: ImageSet, recipe: JudgeRecipe) -> Judge:
     try:
-        _remove(folder)
+        if folder.exists():  # damaged
+            leftovers.remove_folder(folder)
         atomic.write_folder(folder, judge_files(judge, image_set, recipe))
     except OSError as error:
         log.warning("judge: it could not be kept in %s: %s", folder, error)
         return judge
     return _replace(judge, folder=folder)
-
-
-def _remove(folder: Path) -> None:
-    """Move a damaged judge out of the way in one step, then delete it."""
-    if folder.exists():
-        aside = folder.with_name(f".damaged-{folder.name}-{uuid.uuid4().hex[:8]}")
-        os.replace(folder, aside)
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _load_features(path: Path, digest: str) -> torch.Tensor | None:

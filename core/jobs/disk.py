@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from core import atomic
+from core import leftovers
 from core.errors import LabError, UsageError
 from core.jobs.engines.choose import observed_status
 from core.runs import trash
@@ -22,7 +21,6 @@ from core.runs.store import RunStore, lock_path
 
 Choice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
 CACHE_KINDS = ("arrays", "latents", "judges", "studies", "overviews", "projections")
-STALE_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,10 +192,9 @@ def _plan_caches(store: RunStore, cache_dir: Path, limit: datetime, goes: list[I
         else:
             goes.append(Item(words=words, path=cache_dir / entry.kind / entry.name, size_bytes=entry.size_bytes))
     for kind in CACHE_KINDS:
-        for folder in _folders(cache_dir / kind):
-            if folder.name.startswith(".") and time.time() - _last_used(folder) > STALE_S:
-                words = f"what an interrupted preparation of {kind} left"
-                goes.append(Item(words=words, path=folder, size_bytes=_bytes_of(folder)))
+        for folder in leftovers.find(cache_dir / kind, older_than_s=leftovers.HOUR_S):
+            words = f"what an interrupted preparation of {kind} left"
+            goes.append(Item(words=words, path=folder, size_bytes=_bytes_of(folder)))
 
 
 def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
@@ -217,7 +214,7 @@ def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
             older = [info.path for info in list_checkpoints(run)[:-1]]
             if item.path not in older:
                 return 0
-            atomic.remove_folder(item.path)
+            leftovers.remove_folder(item.path)
             run.add_event("checkpoint removed", by=by, checkpoint=item.path.name)
             return item.size_bytes
         finally:
@@ -226,7 +223,7 @@ def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
         return 0
     if any(_uses(run, item.path.name) for run in store.list() if observed_status(run).state.is_active):
         return 0
-    atomic.remove_folder(item.path)
+    leftovers.remove_folder(item.path)
     return item.size_bytes
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Collection
 from pathlib import Path
 
+from core import leftovers
 from core.config.schema import project_root
 
 KINDS = ("*.py", "*.yaml")
@@ -32,16 +32,11 @@ def freeze(queue_folder: Path) -> str:
     if (target / "core").is_dir():
         os.utime(target)
         return name
-    temporary = queue_folder / "code" / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
-    for path, data in contents.items():
-        (temporary / "core" / path).parent.mkdir(parents=True, exist_ok=True)
-        (temporary / "core" / path).write_bytes(data)
-    try:
-        temporary.rename(target)
-    except OSError:  # another process was quicker
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not (target / "core").is_dir():
-            raise
+    with leftovers.built_beside(target) as temporary:
+        for path, data in contents.items():
+            (temporary / "core" / path).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / "core" / path).write_bytes(data)
+        leftovers.publish(temporary, target)
     return name
 
 

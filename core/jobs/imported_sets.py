@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core import atomic
+from core import leftovers
 from core.data.imports import imported_names, imports_dir
 from core.errors import DataUnavailable, RunBusy
 from core.jobs.engines.choose import observed_status
@@ -20,7 +20,7 @@ def remove_imported(store: RunStore, name: str) -> None:
     for run in runs_on(store, name):
         if observed_status(run).state.is_active:
             raise RunBusy(f"run {run.id} needs '{name}' now", "wait for it, or stop it first")
-    atomic.remove_folder(imports_dir() / name)
+    leftovers.remove_folder(imports_dir() / name)
 
 
 def runs_on(store: RunStore, name: str) -> list[Run]:

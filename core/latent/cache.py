@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from core import atomic, reading
+from core import atomic, leftovers, reading
 from core.data.batches import images_to_model
 from core.errors import CheckpointError, StorageFull
 from core.latent.codec import LatentScaling, split_moments
@@ -48,10 +47,7 @@ def cached_latents(
     found = _open(folder, len(images))
     if found:
         return found
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir()
-    try:
+    with leftovers.built_beside(folder) as temporary:
         device = next(vae.parameters()).device
         path = temporary / "moments.npy"
         with path.open("wb") as file:  # written, not memory-mapped: a full disk raises instead of ending in SIGBUS
@@ -82,14 +78,7 @@ def cached_latents(
         scaling = measure_scaling(np.load(path, mmap_mode="r", allow_pickle=False))
         facts = {"count": len(images), "shift": scaling.shift, "scale": scaling.scale, "sha256": _hash(path)}
         atomic.write_json(temporary / "latents.json", facts)
-        try:
-            os.rename(temporary, folder)
-        except OSError:
-            if _open(folder, len(images)) is None:  # not another process that was quicker, but a damaged entry
-                shutil.rmtree(folder, ignore_errors=True)
-                os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        leftovers.publish(temporary, folder, is_whole=lambda found: _open(found, len(images)) is not None)
     return _open(folder, len(images))
 
 

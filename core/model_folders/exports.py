@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import atomic
+from core import atomic, leftovers
 from core.errors import LabError, RunNotFound, UsageError, quoted
 from core.model_folders import hub
 from core.model_folders.model_facts import ModelFolderInfo, check_folder_name, model_folder_info
@@ -69,7 +69,7 @@ def keep_export(
         raise RunNotFound(f"{run.id}: was deleted meanwhile, and nothing was exported", "restore it from the trash")
     try:
         run.exports_dir.mkdir(exist_ok=True)
-        atomic.clear_leftovers(run.exports_dir)
+        leftovers.sweep(run.exports_dir)
         atomic.write_folder(target, files)
     except OSError as error:
         raise storage_error(error, target) from None
@@ -108,7 +108,7 @@ def remove_export(run: Run, name: str, *, by: str) -> None:
     """Take one away for good. Raises UsageError for none of that name, LabError when it cannot be removed."""
     target: Path = run.exports_dir / check_folder_name(name)
     try:
-        atomic.remove_folder(target)
+        leftovers.remove_folder(target)
     except FileNotFoundError:
         raise UsageError(f"{run.id}: has no export '{name}'", "it may have been removed already") from None
     except OSError as error:

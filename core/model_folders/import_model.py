@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from core import atomic
-from core.data.array_files import TemporaryBeside
+from core import atomic, leftovers
 from core.errors import LabError, UsageError, quoted
 from core.limited_child import Measured, run_limited
 from core.model_folders.import_child import KEPT, LIMITS, ModelLimits, request_of
@@ -55,7 +54,7 @@ def import_model(
     _check_source(source)
     target, existed = models_dir / name, models_dir.is_dir()
     try:
-        with TemporaryBeside(target) as temporary:
+        with leftovers.built_beside(target) as temporary:
             request = request_of(source.absolute(), name=name, data_set=data_set, folder=temporary, limits=limits)
             outcome = _in_child(request, temporary, limits, cancelled, measured)
             if "found" not in outcome:
@@ -83,7 +82,7 @@ def delete_model(models_dir: Path, reference: str) -> str:
     if info.name == Path(DEMO).name:
         raise UsageError(f"model '{info.name}': comes with the lab", "only imported models can be deleted")
     try:
-        atomic.remove_folder(info.path)
+        leftovers.remove_folder(info.path)
     except OSError as error:
         raise LabError(f"model '{quoted(info.name)}': cannot be deleted: {error.strerror}") from None
     return info.name

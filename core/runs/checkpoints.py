@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
-from core import atomic, reading
+from core import atomic, leftovers, reading
 from core.errors import CheckpointError
 
 _NAME = re.compile(r"^step-(\d{8,})$")
@@ -57,7 +56,7 @@ def save_checkpoint(root: Path, step: int, files: Mapping[str, bytes], *, keep: 
     if target.exists():
         if _problem(target) is None:
             return target
-        atomic.remove_folder(target)
+        leftovers.remove_folder(target)
     manifest = {
         "format": FORMAT,
         "step": step,
@@ -90,14 +89,6 @@ def load_newest(root: Path, *, step: int | None = None) -> Checkpoint | None:
     if skipped:
         raise CheckpointError(f"{root.parent.name}: no checkpoint can be used: {'; '.join(skipped)}")
     return None
-
-
-def clean_leftovers(root: Path) -> None:
-    """Remove what interrupted saves and removals left behind. Call only while no one else writes here."""
-    for path in root.glob(".tmp-step-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in root.glob(".trash-step-*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def network_files(name: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> dict[str, bytes]:
@@ -158,4 +149,4 @@ def _prune(root: Path, keep: int) -> None:
     kept, old = folders[-keep:], folders[:-keep]
     if old and any(_problem(folder) is None for folder in reversed(kept)):
         for folder in old:
-            atomic.remove_folder(folder)
+            leftovers.remove_folder(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import errno
 import json
@@ -26,7 +25,7 @@ from core.rules import NEWEST, Rules
 from core.runs.lock import try_lock
 from core.runs.provenance import code_revision, current_user, package_versions
 from core.runs.run import FORMAT, FORMAT_KEY, Run, RunInfo, RunState, Status, now_iso
-from core.runs.trash import LEFTOVER_AGE_S, put_into_trash
+from core.runs.trash import put_into_trash
 
 MAX_NAME_LENGTH = 120
 MAX_REMEMBERED = 5_000  # run.json files, about 2 kB each
@@ -183,16 +182,6 @@ class RunStore:
     def discard(self, run: Run) -> None:
         """Remove a run that was created a moment ago and never started."""
         shutil.rmtree(run.folder, ignore_errors=True)
-
-    def clean_leftovers(self) -> None:
-        """Remove what interrupted deletions, and an hour later interrupted creations, left behind."""
-        limit = time.time() - LEFTOVER_AGE_S
-        for path in self.root.glob(".trash-*"):
-            shutil.rmtree(path, ignore_errors=True)
-        for path in self.root.glob(".tmp-*"):
-            with contextlib.suppress(OSError):
-                if path.lstat().st_mtime < limit:
-                    shutil.rmtree(path, ignore_errors=True)
 
     def _folders(self) -> Sequence[Path]:
         try:

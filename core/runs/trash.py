@@ -6,30 +6,24 @@ Moving there and back is one rename; killed anywhere, the run is here or there, 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from core import atomic, reading
+from core import atomic, leftovers, reading
 from core.errors import LabError, RunBusy, RunNotFound, quoted
 from core.runs.run import Run, now_iso
 
 FOLDER = ".trash"
 FORMAT = 1  # of the facts beside a deleted run
-LEFTOVER_AGE_S = 3600.0
 
 
 class RunsFolder(Protocol):
     """What this module needs of the store that calls it."""
 
     root: Path
-
-    def clean_leftovers(self) -> object:
-        """Remove what half-done removals left behind."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +107,12 @@ def empty_trash(store: RunsFolder, *, older_than_days: float = 0.0) -> int:
         if _instant(trashed.at) <= limit:
             freed += trashed.size_bytes
             _remove(store.root / FOLDER / trashed.id)
-    for rest in (store.root / FOLDER).glob(".trash-*"):
-        shutil.rmtree(rest, ignore_errors=True)
+    leftovers.sweep(store.root / FOLDER, older_than_s=0.0)
     for facts in (store.root / FOLDER).glob("*.json"):
         with contextlib.suppress(OSError):
-            if not facts.with_suffix("").exists() and facts.stat().st_mtime < time.time() - LEFTOVER_AGE_S:
+            if not facts.with_suffix("").exists() and facts.stat().st_mtime < time.time() - leftovers.HOUR_S:
                 facts.unlink()
-    store.clean_leftovers()
+    leftovers.sweep(store.root, older_than_s=leftovers.HOUR_S)
     return freed
 
 
@@ -152,7 +145,7 @@ def _folders(store: RunsFolder) -> list[Path]:
 def _remove(folder: Path) -> None:
     """Out of sight in one step, then removed."""
     try:
-        atomic.remove_folder(folder)
+        leftovers.remove_folder(folder)
     except OSError as error:
         raise LabError(f"{folder}: cannot be removed: {error.strerror}") from None
     folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)

@@ -5,16 +5,13 @@ A folder an entry, made whole or not at all, so that two sessions never meet in 
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import shutil
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core import atomic, reading
+from core import atomic, leftovers, reading
 from core.config.load import resolve_path
 from core.config.schema import Settings
 from core.errors import LabError, UsageError, quoted
@@ -123,14 +120,12 @@ def remove(folder: Path, entry_id: str) -> None:
     """Take one away for good, a damaged one too; one that is gone already is no error. Raises LabError."""
     if not ENTRY_ID.match(entry_id):
         raise UsageError(f"gallery: there is no drawing {quoted(entry_id, 60)}")
-    aside = folder / f".removed-{entry_id}-{uuid.uuid4().hex[:8]}"
     try:
-        os.rename(folder / entry_id, aside)
+        leftovers.remove_folder(folder / entry_id)
+    except FileNotFoundError:
+        return
     except OSError as error:
-        if error.errno == errno.ENOENT:
-            return
         raise storage_error(error, folder) from None
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _ids(folder: Path) -> list[str]:

@@ -19,10 +19,10 @@ from diffusers.training_utils import EMAModel
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from core import atomic
+from core import atomic, leftovers
 from core.config.schema import TrainSettings
 from core.errors import CheckpointError, NonFiniteError, StorageFull
-from core.runs.checkpoints import Checkpoint, clean_leftovers, load_newest, network_files, save_checkpoint
+from core.runs.checkpoints import Checkpoint, load_newest, network_files, save_checkpoint
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState
 from core.seeding import derive
@@ -187,7 +187,7 @@ class _Session:
     def resume(self) -> Checkpoint | None:
         """Load the newest checkpoint that verifies; tells the log and the events when newer ones were damaged."""
         if self.accelerator.is_main_process:
-            clean_leftovers(self.run.checkpoints_dir)
+            leftovers.sweep(self.run.checkpoints_dir, older_than_s=0.0)
         self.accelerator.wait_for_everyone()
         checkpoint = load_newest(self.run.checkpoints_dir)
         if checkpoint:

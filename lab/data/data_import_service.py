@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from core.data.array_files import TemporaryBeside
+from core import leftovers
 from core.data.importing.import_set import import_set
 from core.data.imports import Imported, imports_dir
 from core.errors import LabError
@@ -54,7 +54,7 @@ def begin_import(
         root = imports_dir()
         existed = root.is_dir()
         try:
-            with TemporaryBeside(root / "upload") as folder:
+            with leftovers.built_beside(root / "upload") as folder:
                 path = folder / _file_name(kept[0])
                 path.write_bytes(kept[1])
                 return read(path, f"uploaded as {kept[0]}")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from core import leftovers
 from core.config.schema import project_root
-from core.data.array_files import TemporaryBeside
 from core.model_folders.import_model import delete_model, import_model
 from core.model_folders.model_facts import DEMO, ModelFolderInfo, list_model_folders, models_folder
 from lab.services import background
@@ -39,7 +39,7 @@ def begin_model_import(
             return read(source)
         existed = folder.is_dir()
         try:
-            with TemporaryBeside(folder / "upload") as temporary:
+            with leftovers.built_beside(folder / "upload") as temporary:
                 stem = re.sub(r"[^\w.-]+", "-", Path(kept[0]).stem, flags=re.ASCII).strip("-._")[:60] or "model"
                 path = temporary / f"{stem}.zip"
                 path.write_bytes(kept[1])

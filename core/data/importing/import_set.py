@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core import atomic
-from core.data.array_files import TemporaryBeside
+from core import atomic, leftovers
 from core.data.catalog import names
 from core.data.importing.import_child import request_of
 from core.data.importing.limits import LIMITS, ImportLimits
@@ -50,7 +49,7 @@ def import_set(
     target = root / name
     existed = root.is_dir()
     try:
-        with TemporaryBeside(target) as temporary:
+        with leftovers.built_beside(target) as temporary:
             request = request_of(source.absolute(), kind=kind, color=color, folder=temporary, limits=limits)
             outcome = run_limited(
                 "core.data.importing.import_child",

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from core import reading
+from core import leftovers, reading
 from core.latent.inspection import statistics
 from core.latent.inspection.statistics import ChannelStatistics, ScalingSpread
 from core.latent.inspection.vae_source import LatentSubject
@@ -187,21 +185,11 @@ def write_overview(found: LatentOverview, cache_dir: Path) -> None:
         "explained": found.explained,
     }
     folder = cache_dir / FOLDER / found.subject.key
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir()
-    try:
+    with leftovers.built_beside(folder) as temporary:
         for name in ("reconstructions", "squared_error", "ssim"):
             np.save(temporary / f"{name}.npy", getattr(found, name), allow_pickle=False)
         (temporary / "overview.json").write_text(json.dumps(facts))
-        shutil.rmtree(folder, ignore_errors=True)  # damaged, or of an older format
-        try:
-            os.rename(temporary, folder)
-        except OSError:  # another process was quicker
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        leftovers.publish(temporary, folder, is_whole=lambda _: False)
 
 
 def _plain(value: object) -> object:

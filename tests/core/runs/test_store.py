@@ -191,13 +191,6 @@ def test_deleting_a_linked_run_leaves_what_it_points_to(store, tmp_path):
     assert (elsewhere / "run.json").exists()
 
 
-def test_leftovers_of_an_interrupted_deletion_are_cleaned(store):
-    store.create("vae", SETTINGS)
-    (store.root / ".trash-x").mkdir()
-    store.clean_leftovers()
-    assert len(list(store.root.iterdir())) == 1
-
-
 def test_a_lock_is_seen_by_others_and_its_file_may_be_missing(tmp_path):
     path = tmp_path / "lock"
     assert not is_locked(path)
@@ -289,12 +282,3 @@ def test_runs_are_listed_by_many_threads_while_they_change(store):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-
-
-def test_an_unfinished_creation_is_cleaned_once_it_is_old(store):
-    store.create("vae", SETTINGS)
-    for name in (".tmp-old", ".tmp-new"):
-        (store.root / name / "checkpoints").mkdir(parents=True)
-    os.utime(store.root / ".tmp-old", (0, 0))
-    store.clean_leftovers()
-    assert sorted(path.name for path in store.root.glob(".tmp-*")) == [".tmp-new"]

@@ -1,0 +1,88 @@
+"""Folders that appear and go in one step, and what is left of them when a process dies meanwhile.
+
+Nobody who lists a folder sees what begins with a dot: there a folder is being made (`.tmp-…`) or removed (`.trash-…`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from core import atomic
+
+HOUR_S, DAY_S = 3600.0, 24 * 3600.0  # no folder is a day in the making
+PATTERNS = (".tmp-*", ".trash-*", ".removed-*", ".damaged-*", ".*.tmp")  # the last three by older versions, and files
+
+
+@contextlib.contextmanager
+def built_beside(target: Path) -> Iterator[Path]:
+    """A new folder beside `target` that is gone at the end unless it was renamed; sweeps what dead builders left."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent)
+    temporary = _hidden(target, "tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(temporary: Path, target: Path, *, is_whole: Callable[[Path], bool] = Path.is_dir) -> None:
+    """Rename a folder into place. Of two builders the first wins; one that is not whole makes room. Raises OSError."""
+    atomic.fsync_dir(temporary)
+    try:
+        os.rename(temporary, target)
+    except OSError:
+        if is_whole(target):
+            return
+        remove_folder(target)
+        os.rename(temporary, target)
+    atomic.fsync_dir(target.parent)
+
+
+def remove_folder(target: Path) -> None:
+    """Take a folder away: out of sight in one rename, then its files; a link only loses the link.
+
+    Raises OSError when it is not there or not writable; files that cannot be removed stay out of sight.
+    """
+    away = _hidden(target, "trash")
+    os.rename(target, away)
+    if away.is_symlink():
+        away.unlink()
+    else:
+        shutil.rmtree(away, ignore_errors=True)
+    sweep(target.parent)
+
+
+def find(parent: Path, *, older_than_s: float = DAY_S) -> list[Path]:
+    """What folders and files that were being made or removed left in `parent`, unchanged for so long."""
+    limit = time.time() - older_than_s
+    return [path for pattern in PATTERNS for path in parent.glob(pattern) if _changed_at(path) <= limit]
+
+
+def sweep(parent: Path, *, older_than_s: float = DAY_S) -> None:
+    """Remove what `find` finds. older_than_s: 0 only where nobody else writes."""
+    for path in find(parent, older_than_s=older_than_s):
+        with contextlib.suppress(OSError):  # somebody else was faster, or it cannot be removed
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def _hidden(target: Path, word: str) -> Path:
+    return target.with_name(f".{word}-{target.name[:40]}-{uuid.uuid4().hex[:8]}")
+
+
+def _changed_at(path: Path) -> float:
+    """When it or what lies directly in it changed last; now, where that cannot be seen."""
+    try:
+        inside = [] if path.is_symlink() or not path.is_dir() else list(path.iterdir())
+        return max(each.lstat().st_mtime for each in (path, *inside))
+    except OSError:
+        return time.time()
