@@ -18,37 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import LabError
+from core.jobs.queue_schema import NewerQueue, migrate
+from core.jobs.start_supervisor import FOLDER, start_supervisor
 from core.runs.run import now_iso
+from core.runs.store import RunStore
 
-FOLDER = ".queue"
 BUSY_TIMEOUT_S = 30.0
-_SCHEMA = """
-create table if not exists jobs(
-  run_id text primary key,
-  place real not null,
-  state text not null,
-  priority integer not null default 0,
-  owner text not null default '',
-  device text not null default 'auto',
-  num_processes integer not null default 1,
-  depends_on text not null default '[]',
-  environment text not null default '{}',
-  code text not null default '',
-  attempt integer not null default 0,
-  slots text not null default '[]',
-  fruitless integer not null default 0,
-  last_step integer not null default -1,
-  waits_for text not null default '',
-  queued_at text not null default '',
-  started_at text not null default '',
-  ended_at text not null default '');
-create index if not exists jobs_order on jobs(state, priority desc, place);
-create table if not exists leases(slot text primary key, run_id text not null);
-create table if not exists tokens(token text primary key, run_ids text not null default '', at text not null);
-create table if not exists speeds(signature text not null, s_per_step real not null, at text not null);
-create table if not exists notices(
-  id integer primary key autoincrement, body text not null, tries integer not null default 0, next_at real not null);
-"""
 
 
 class JobState(StrEnum):
@@ -331,9 +306,11 @@ class Queue:
             self._change("update notices set tries = tries + 1, next_at = ? where id = ?", again_at, notice)
 
     def is_sound(self) -> bool:
-        """False when the file is damaged."""
+        """False when the file is damaged. Raises NewerQueue: that is no damage."""
         try:
             return self._database().execute("pragma quick_check").fetchone()[0] == "ok"
+        except NewerQueue:
+            raise
         except (sqlite3.DatabaseError, LabError):
             return False
 
@@ -395,7 +372,11 @@ def _opened(path: Path) -> sqlite3.Connection:
             database.row_factory = sqlite3.Row
             database.execute("pragma journal_mode = wal")
             database.execute("pragma synchronous = full")
-            database.executescript(_SCHEMA)
+            if migrate(database, path):  # its supervisor was ended for it, and somebody may wait for one
+                start_supervisor(RunStore(path.parents[1]))
+        except LabError:
+            database.close()
+            raise
         except sqlite3.DatabaseError as error:
             database.close()
             if "locked" not in str(error) or time.monotonic() > deadline:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from core.config.schema import project_root
 from core.errors import LabError
-from core.jobs.queue import FOLDER
 from core.runs.lock import is_locked
 from core.runs.store import RunStore
 
+FOLDER = ".queue"  # in the runs folder
 LOCK_NAME, FACTS_NAME, LOG_NAME, ACTIVITY_NAME = "supervisor.lock", "supervisor.json", "supervisor.log", "knock"
 
 

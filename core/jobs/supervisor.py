@@ -28,6 +28,8 @@ from core.jobs.exit_reason import Ending, again, ending_of, never_started, settl
 from core.jobs.housekeeping import Housekeeping
 from core.jobs.launch import start_shim, worker_command, worker_environment
 from core.jobs.queue import Job, JobState, Queue
+from core.jobs.queue_schema import FORMAT as QUEUE_FORMAT
+from core.jobs.queue_schema import NewerQueue
 from core.jobs.recovery import set_aside_if_damaged, take_in_unqueued
 from core.jobs.slots import Device, choose, device_of, find_devices
 from core.jobs.start_supervisor import ACTIVITY_NAME, FACTS_NAME, LOCK_NAME, LOG_NAME, command_line
@@ -36,6 +38,7 @@ from core.machine.processes import boot_id, own_identity
 from core.runs.lock import FileLock, adopt_lock, try_lock
 from core.runs.run import Run, RunState, now_iso
 from core.runs.store import RunStore, lock_path
+from core.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +72,13 @@ class Supervisor:
         signal.signal(signal.SIGINT, self._on_term)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         logger.info("supervisor of %s, pid %d", self.store.root, os.getpid())
+        self._write_facts()  # before the queue is opened: others see that it needs no ending before a migration
         set_aside_if_damaged(self.queue)
-        self._write_facts()
         while not self.quitting and self._is_wanted():
             try:
                 self.tick()
+            except NewerQueue:
+                raise
             except Exception:  # one bad run or a full disk must not end the supervision of all
                 logger.exception("a tick failed")
                 set_aside_if_damaged(self.queue)
@@ -275,6 +280,9 @@ class Supervisor:
 
     def _write_facts(self) -> None:
         facts = {
+            "format": 1,
+            "lab_version": VERSION,
+            "queue_format": QUEUE_FORMAT,
             "pid": os.getpid(),
             "started_at": now_iso(),
             "problem": self.problem,
@@ -360,7 +368,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         lock = try_lock(folder / LOCK_NAME)
     if lock is None:
         return 0
-    return Supervisor(store, lock, worker=json.loads(arguments.worker) if arguments.worker else None).serve()
+    try:
+        return Supervisor(store, lock, worker=json.loads(arguments.worker) if arguments.worker else None).serve()
+    except NewerQueue as error:
+        logger.error(str(error))
+        return error.exit_code
 
 
 if __name__ == "__main__":

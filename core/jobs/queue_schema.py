@@ -1,0 +1,139 @@
+"""The tables of the queue and how they came to be: `pragma user_version` counts the migrations a file has been through.
+
+Of many that open an old queue at once exactly one migrates it, in one transaction. The supervisor of the older lab is
+ended before, so that no code works on tables that it does not know; its runs live on, each under a shim of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+from core import reading
+from core.errors import LabError
+from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
+from core.machine.processes import is_alive
+from core.runs.lock import is_locked
+from core.runs.run import ProcessIdentity
+
+FORMAT = 1
+END_S = 30.0
+_JOBS = {  # column → what it is; older tables get what they lack. Nobody needs boot_id, stop_… and pauses but 57d6eac
+    "run_id": "text primary key",
+    "place": "real not null",
+    "state": "text not null",
+    "priority": "integer not null default 0",
+    "owner": "text not null default ''",
+    "device": "text not null default 'auto'",
+    "num_processes": "integer not null default 1",
+    "depends_on": "text not null default '[]'",
+    "environment": "text not null default '{}'",
+    "code": "text not null default ''",
+    "attempt": "integer not null default 0",
+    "slots": "text not null default '[]'",
+    "boot_id": "text not null default ''",
+    "stop_level": "integer not null default 0",
+    "stop_by": "text not null default ''",
+    "pauses": "integer not null default 0",
+    "fruitless": "integer not null default 0",
+    "last_step": "integer not null default -1",
+    "waits_for": "text not null default ''",
+    "queued_at": "text not null default ''",
+    "started_at": "text not null default ''",
+    "ended_at": "text not null default ''",
+}
+_TABLES = (
+    f"create table if not exists jobs({', '.join(f'{name} {kind}' for name, kind in _JOBS.items())})",
+    "create index if not exists jobs_order on jobs(state, priority desc, place)",
+    "create table if not exists leases(slot text primary key, run_id text not null)",
+    "create table if not exists tokens(token text primary key, run_ids text not null default '', at text not null)",
+    "create table if not exists speeds(signature text not null, s_per_step real not null, at text not null)",
+    "create table if not exists notices(id integer primary key autoincrement, body text not null,"
+    " tries integer not null default 0, next_at real not null)",
+)
+
+
+class NewerQueue(LabError):
+    """The queue was migrated by a newer version of the lab."""
+
+
+def migrate(database: sqlite3.Connection, path: Path) -> bool:
+    """Bring the tables to FORMAT, all of it or nothing. Returns whether a supervisor was ended for it.
+
+    database: in autocommit mode. path: the file, beside which the supervisor keeps its lock and its facts. Raises
+    NewerQueue, and LabError when the older supervisor does not end.
+    """
+    if _format_of(database, path) == FORMAT:
+        return False
+    is_new = not database.execute("select 1 from sqlite_master").fetchone()
+    ended = not is_new and end_older_supervisor(path.parent)
+    database.execute("begin immediate")
+    try:
+        if _format_of(database, path) == 0:
+            _to_1(database)
+        database.execute(f"pragma user_version = {FORMAT}")
+        database.execute("commit")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("rollback")
+        raise
+    return ended
+
+
+def _format_of(database: sqlite3.Connection, path: Path) -> int:
+    found = int(database.execute("pragma user_version").fetchone()[0])
+    if words := reading.newer(found, FORMAT):
+        raise NewerQueue(f"{path}: {words}", "use that version here, or another runs folder: LAB_RUNS")
+    return found
+
+
+def _to_1(database: sqlite3.Connection) -> None:
+    """The tables of 57d6eac, and of what came before: columns that are missing get their defaults."""
+    database.execute(_TABLES[0])
+    known = {row[1] for row in database.execute("pragma table_info(jobs)").fetchall()}
+    for name, kind in _JOBS.items():
+        if name not in known:
+            database.execute(f"alter table jobs add column {name} {kind}")
+    for statement in _TABLES[1:]:
+        database.execute(statement)
+
+
+def end_older_supervisor(folder: Path) -> bool:
+    """Ask the supervisor of an older lab to end, and wait until it has. False where none lives or it is no older.
+
+    Raises LabError when it does not end, or belongs to somebody else.
+    """
+    deadline = time.monotonic() + END_S
+    asked: ProcessIdentity | None = None
+    while is_locked(folder / LOCK_NAME):
+        identity, number = _supervisor(folder)
+        if number >= FORMAT or (identity is not None and identity.pid == os.getpid()):
+            return False
+        if identity is not None and identity != asked and is_alive(identity):
+            asked = identity
+            try:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(identity.pid, signal.SIGTERM)
+            except PermissionError:
+                deadline = 0.0
+        if time.monotonic() > deadline:
+            who = f" (pid {identity.pid})" if identity else ""
+            raise LabError(
+                f"{folder}: the queue is still served by a supervisor of an older version of the lab{who}",
+                f"end it: kill {identity.pid if identity else 'PID'}; its runs go on",
+            )
+        time.sleep(0.05)
+    return asked is not None
+
+
+def _supervisor(folder: Path) -> tuple[ProcessIdentity | None, int]:
+    """Who says it serves this queue, and the format it knows: 0 for labs that knew none."""
+    try:
+        facts = reading.read_object(folder / FACTS_NAME)
+        return ProcessIdentity(**facts["process"]), int(facts.get("queue_format", 0))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, 0

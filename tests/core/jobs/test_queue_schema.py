@@ -1,0 +1,171 @@
+"""The queue of an older lab is migrated once, whole or not at all; one of a newer lab is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import LabError
+from core.jobs.queue import Job, JobState, Queue
+from core.jobs.queue_schema import FORMAT, NewerQueue
+from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
+from core.machine.processes import identity_of
+from core.runs.lock import is_locked, try_lock
+from core.runs.store import RunStore
+from tests.endings import kill_supervisor
+
+OLD_TABLES = """
+create table jobs(run_id text primary key, place real not null, state text not null,
+  priority integer not null default 0, owner text not null default '', device text not null default 'auto',
+  num_processes integer not null default 1, depends_on text not null default '[]',
+  environment text not null default '{}', code text not null default '', attempt integer not null default 0,
+  slots text not null default '[]', boot_id text not null default '', stop_level integer not null default 0,
+  stop_by text not null default '', pauses integer not null default 0, fruitless integer not null default 0,
+  last_step integer not null default -1, waits_for text not null default '', queued_at text not null default '',
+  started_at text not null default '', ended_at text not null default '');
+create table leases(slot text primary key, run_id text not null);
+create table tokens(token text primary key, run_ids text not null default '', at text not null);
+"""
+HOLD = """
+import json, signal, sys, time
+from pathlib import Path
+from core.machine.processes import own_identity
+from core.runs.lock import try_lock
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+folder = Path(sys.argv[1])
+lock = try_lock(folder / "supervisor.lock")
+(folder / "supervisor.json").write_text(json.dumps({"pid": 1, "process": own_identity().__dict__}))
+print("holds", flush=True)
+time.sleep(600)
+"""
+
+
+def old_queue(root: Path, *, without: str = "") -> Path:
+    """A queue as it was before formats had numbers, with one waiting run; without: a column it does not have yet."""
+    folder = root / ".queue"
+    folder.mkdir(parents=True)
+    database = sqlite3.connect(folder / "queue.db")
+    database.executescript(OLD_TABLES)
+    database.execute("insert into jobs(run_id, place, state, owner, priority) values('a', 1, 'queued', 'ana', 3)")
+    if without:
+        database.execute(f"alter table jobs drop column {without}")
+    database.commit()
+    database.close()
+    return folder
+
+
+def version_of(root: Path) -> int:
+    with sqlite3.connect(root / ".queue" / "queue.db") as database:
+        return int(database.execute("pragma user_version").fetchone()[0])
+
+
+@pytest.mark.parametrize("without", ["", "environment", "code", "fruitless", "pauses"])
+def test_an_older_queue_keeps_its_jobs(tmp_path: Path, without: str) -> None:
+    old_queue(tmp_path, without=without)
+    queue = Queue(tmp_path)
+    assert queue.put(Job(run_id="b"))
+    assert [(job.run_id, job.owner, job.priority) for job in queue.jobs()] == [("a", "ana", 3), ("b", "", 0)]
+    assert version_of(tmp_path) == FORMAT
+    assert queue.claim("a", ["cpu/0"]) == 1
+
+
+def test_many_that_open_it_at_once_migrate_it_once(tmp_path: Path) -> None:
+    old_queue(tmp_path, without="code")
+    start, found = threading.Barrier(8), []
+
+    def look() -> None:
+        queue = Queue(tmp_path)
+        start.wait()
+        found.append([job.run_id for job in queue.jobs()])
+        queue.close()
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert found == [["a"]] * 8
+
+
+def test_a_migration_that_breaks_off_leaves_the_old_queue(tmp_path: Path) -> None:
+    folder = old_queue(tmp_path, without="code")
+    with sqlite3.connect(folder / "queue.db") as database:  # the second table cannot be made: a view has its name
+        database.execute("drop table leases")
+        database.execute("create view speeds as select 1")
+        database.execute("create table leases(slot text primary key)")
+        database.execute("create view jobs_order as select 1")
+    with pytest.raises(LabError):
+        Queue(tmp_path).jobs()
+    with sqlite3.connect(folder / "queue.db") as database:
+        assert "code" not in [row[1] for row in database.execute("pragma table_info(jobs)")]
+    assert version_of(tmp_path) == 0
+
+
+def test_a_newer_queue_is_refused_in_one_sentence_and_never_set_aside(tmp_path: Path) -> None:
+    queue = Queue(tmp_path)
+    queue.put(Job(run_id="a"))
+    queue.close()
+    with sqlite3.connect(queue.path) as database:
+        database.execute(f"pragma user_version = {FORMAT + 1}")
+    for look in (queue.jobs, queue.is_sound, lambda: queue.put(Job(run_id="b"))):
+        with pytest.raises(NewerQueue, match=r"made by a newer version of the lab \(format 2; this one knows 1\)"):
+            look()
+    done = subprocess.run(
+        [sys.executable, "-m", "core.jobs.supervisor", "--runs", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert [path.name for path in queue.folder.glob("queue.db*damaged*")] == []
+    assert version_of(tmp_path) == FORMAT + 1
+
+
+def test_an_unknown_column_is_left_alone(tmp_path: Path) -> None:
+    queue = Queue(tmp_path)
+    queue.put(Job(run_id="a"))
+    with queue.transaction() as database:
+        database.execute("alter table jobs add column mood text not null default 'good'")
+    assert [job.run_id for job in queue.jobs(JobState.QUEUED)] == ["a"]
+
+
+def test_the_supervisor_of_an_older_lab_is_ended_before_the_migration(tmp_path: Path) -> None:
+    folder = old_queue(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout and holder.stdout.readline() == "holds\n"
+        queue = Queue(tmp_path)
+        assert [job.run_id for job in queue.jobs()] == ["a"]
+        assert holder.wait(60) == 0
+    assert version_of(tmp_path) == FORMAT
+    while not json.loads((folder / FACTS_NAME).read_text()).get("queue_format"):  # another one starts for who waits
+        time.sleep(0.05)
+    assert kill_supervisor(RunStore(tmp_path))
+
+
+def test_a_supervisor_that_knows_the_format_migrates_itself(tmp_path: Path) -> None:
+    folder = old_queue(tmp_path)
+    lock = try_lock(folder / LOCK_NAME)
+    assert lock is not None
+    identity = identity_of(os.getppid())
+    facts = {"process": identity.__dict__ if identity else {}, "queue_format": FORMAT}
+    (folder / FACTS_NAME).write_text(json.dumps(facts))
+    assert [job.run_id for job in Queue(tmp_path).jobs()] == ["a"]
+    assert is_locked(folder / LOCK_NAME)
+    lock.release()
+
+
+def test_a_supervisor_that_was_upgraded_in_place_does_not_end_itself(tmp_path: Path) -> None:
+    folder = old_queue(tmp_path)
+    lock = try_lock(folder / LOCK_NAME)
+    assert lock is not None
+    before = signal.getsignal(signal.SIGTERM)
+    identity = identity_of(os.getpid())
+    assert identity is not None
+    (folder / FACTS_NAME).write_text(json.dumps({"process": identity.__dict__}))
+    assert [job.run_id for job in Queue(tmp_path).jobs()] == ["a"]
+    assert signal.getsignal(signal.SIGTERM) is before
+    lock.release()
