@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
-
 import streamlit as st
 
 from lab.frame.problems import problems_shown
+from lab.frame.views import choose_view
+from lab.generate import film_view, gallery, workbench
 
-VIEWS: Mapping[str, str] = {  # a view is a module with `show()`
-    "Draw": "lab.generate.workbench",
-    "Gallery": "lab.generate.gallery",
-    "Film": "lab.generate.film_view",
-}
+VIEWS = {"Draw": workbench.show, "Gallery": gallery.show, "Film": film_view.show}
 
 
 def page() -> None:
-    """One view at a time: only what is looked at is computed."""
+    """One view at a time."""
     st.title("Generate")
-    view = st.segmented_control(
-        "View",
-        list(VIEWS),
-        default=next(iter(VIEWS)),
-        required=True,
-        key="view",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    view = choose_view(VIEWS)
     with problems_shown():
-        importlib.import_module(VIEWS[str(view)]).show()
+        view()
 
 
 page()

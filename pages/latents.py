@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
-
 import streamlit as st
 
 from lab.frame.problems import problems_shown
+from lab.frame.views import choose_view
+from lab.latents import ceiling, channels, compare, decoder, map, pictures_view
 from lab.latents.measuring import first_figures, measuring
 from lab.latents.vae_picker import choose
 from lab.latents.verdict import verdict_line
 
-VIEWS: Mapping[str, str] = {
-    "Pictures": "lab.latents.pictures_view",
-    "Channels": "lab.latents.channels",
-    "Map": "lab.latents.map",
-    "Decoder": "lab.latents.decoder",
-    "Ceiling": "lab.latents.ceiling",
-    "Compare": "lab.latents.compare",
+VIEWS = {
+    "Pictures": pictures_view.show,
+    "Channels": channels.show,
+    "Map": map.show,
+    "Decoder": decoder.show,
+    "Ceiling": ceiling.show,
+    "Compare": compare.show,
 }
 
 
@@ -38,17 +37,9 @@ def page() -> None:
     measuring(chosen, found)
     if found is None:
         return
-    view = st.segmented_control(
-        "View",
-        list(VIEWS),
-        default=next(iter(VIEWS)),
-        required=True,
-        key="view",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    view = choose_view(VIEWS)
     with problems_shown():
-        importlib.import_module(VIEWS[str(view)]).show(chosen, found)
+        view(chosen, found)
 
 
 with problems_shown():

@@ -5,32 +5,24 @@ from __future__ import annotations
 import streamlit as st
 
 from lab.frame.problems import problems_shown
+from lab.frame.views import choose_view
+from lab.schedulers.sampler_comparison import sampler_comparison
+from lab.schedulers.schedule_view import schedule_view
+from lab.schedulers.self_test import self_test
+from lab.schedulers.timestep_loss import timestep_loss
 
-VIEWS = ("Schedules", "Samplers", "Loss by timestep", "Self-test")
+VIEWS = {
+    "Schedules": schedule_view,
+    "Samplers": sampler_comparison,
+    "Loss by timestep": timestep_loss,
+    "Self-test": self_test,
+}
 
 
 def page() -> None:
-    """One view at a time: only what is looked at is computed."""
+    """One view at a time."""
     st.title("Schedulers")
-    view = st.segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
-    )
-    if view == "Samplers":
-        from lab.schedulers.sampler_comparison import sampler_comparison
-
-        sampler_comparison()
-    elif view == "Loss by timestep":
-        from lab.schedulers.timestep_loss import timestep_loss
-
-        timestep_loss()
-    elif view == "Self-test":
-        from lab.schedulers.self_test import self_test
-
-        self_test()
-    else:
-        from lab.schedulers.schedule_view import schedule_view
-
-        schedule_view()
+    choose_view(VIEWS)()
 
 
 with problems_shown():

@@ -1,0 +1,27 @@
+"""The views of a page: one at a time, named in the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import streamlit as st
+
+View = TypeVar("View")
+
+
+def choose_view(views: Mapping[str, View]) -> View:
+    """What stands under the name that is chosen, at first under the first; the name is `view` in the URL.
+
+    Only the view that is looked at is computed.
+    """
+    name = st.segmented_control(
+        "View",
+        list(views),
+        default=next(iter(views)),
+        required=True,
+        key="view",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    return views[str(name)]
