@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,15 @@ from core.config.load import load_config, parse_override, preset_names
 from core.config.schema import Settings, field_rows
 from core.errors import ConfigError
 from core.runs.run import RunState
+from lab.frame.state import PAGES as APP_PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+MANUAL = [README, *(page for page in sorted(DOCS.glob("*.md")) if page.name != "log.md")]
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+REFUSED = "python -m core train vae --set train_unet.learning_rte=1"
+EXIT_CODES = (0, 1, 2, 130)
 # made by a run, by the user or by a set-up; not in the repository
 MADE_LATER = (
     "runs/",
@@ -53,8 +59,14 @@ def code_lines(text: str) -> list[str]:
 
 
 def links(text: str) -> list[str]:
-    """Targets of Markdown links that lie in the repository."""
-    return [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
+    """Targets of Markdown links that lie in the repository, with their anchors."""
+    return [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+
+
+def anchors(text: str) -> set[str]:
+    """What a link can name behind '#': every heading, as GitHub spells it."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def looks_like_a_path(span: str) -> bool:
@@ -68,8 +80,15 @@ def looks_like_a_path(span: str) -> bool:
 
 def missing_paths(text: str, folder: Path = ROOT) -> list[str]:
     """Paths in backticks and links that do not exist. Backticks count from the root, links from `folder`."""
-    spans = [span for span in code_spans(text) if looks_like_a_path(span) and not (ROOT / span).exists()]
-    return spans + [link for link in links(text) if not (folder / link).exists()]
+    named = code_spans(re.sub(r"^New file `[^`]+`", "", text, flags=re.MULTILINE))
+    spans = [span for span in named if looks_like_a_path(span) and not (ROOT / span).exists()]
+    missing = []
+    for link in links(text):
+        name, _, anchor = link.partition("#")
+        target = folder / name
+        if (name and not target.exists()) or (anchor and anchor not in anchors(target.read_text() if name else text)):
+            missing.append(link)
+    return spans + missing
 
 
 def unknown_settings(text: str) -> list[str]:
@@ -127,62 +146,137 @@ def machine_paths(text: str) -> list[str]:
     return re.findall(r"(?<![\w.:/])/(?:home|work|tmp|root|Users)/[^\s`)]*", text)
 
 
-REFUSED_ON_PURPOSE = {"python -m core train vae --set train_unet.learning_rte=1"}
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def words_to_avoid(text: str) -> list[str]:
+    """Words outside of code that have a better form: 'data set', British spelling, 'is told'."""
+    prose = re.sub(
+        r"<!-- settings -->.*?<!-- end|^```.*?^```|`[^`]*`|\*[^*\n]+\*", "", text, flags=re.MULTILINE | re.DOTALL
+    )
+    return re.findall(r"\b(?:data sets?|gr[e]y|licences?|colours?|is told|for good|everybody here)\b", prose)
 
 
-@each_page
-def test_every_path_that_is_named_exists(page: Path) -> None:
-    assert missing_paths(page.read_text(), page.parent) == []
+def settings_table() -> str:
+    """Every setting by section with its default, what is allowed and its description, as Markdown."""
+    schema = Settings.model_json_schema()
+    lines: list[str] = []
+    section = None
+    for name, info in field_rows():
+        if name.partition(".")[0] != section:
+            section = name.partition(".")[0]
+            lines += ["", f"**{section}**", "", "| setting | default | allowed | meaning |", "|---|---|---|---|"]
+        parent, _, key = name.rpartition(".")
+        owner = schema["$defs"][schema["properties"][parent]["$ref"].rpartition("/")[2]] if parent else schema
+        default = yaml_text(info.default)
+        cells = [f"`{name}`", default, allowed(owner["properties"][key]), info.description.replace("|", "\\|")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines[1:]) + "\n"
 
 
-@each_page
-def test_every_setting_that_is_named_exists(page: Path) -> None:
-    assert unknown_settings(page.read_text()) == []
+def yaml_text(value: object) -> str:
+    """A default as one writes it in config.yaml."""
+    if value is None or value == "":
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else f"{value}"
 
 
-@each_page
-def test_no_page_names_a_path_of_somebodys_machine(page: Path) -> None:
-    assert machine_paths(page.read_text()) == []
+def allowed(field: dict[str, Any]) -> str:
+    """The choices or the bounds of one field of a JSON schema, or ''."""
+    field = {**next((each for each in field.get("anyOf", []) if each.get("type") != "null"), {}), **field}
+    inside = field.get("items", {})
+    if choices := field.get("enum") or inside.get("enum"):
+        return ", ".join(map(str, choices))
+    low, above = field.get("minimum"), field.get("exclusiveMinimum")
+    high, below = field.get("maximum"), field.get("exclusiveMaximum")
+    bounds = [
+        f"from {low:g}" if low is not None else "",
+        f"above {above:g}" if above is not None else "",
+        f"to {high:g}" if high is not None else "",
+        f"below {below:g}" if below is not None and below < 2**31 else "",
+        f"multiple of {field['multipleOf']}" if "multipleOf" in field else "",
+    ]
+    return " ".join(filter(None, bounds))
 
 
-@each_page
-def test_every_make_target_exists(page: Path) -> None:
-    assert set(make_targets(page.read_text())) <= targets_of_makefile()
+def with_settings_table(text: str) -> str:
+    """docs/settings.md with its table made anew."""
+    before, _, rest = text.partition("<!-- settings -->\n")
+    return before + "<!-- settings -->\n" + settings_table() + "<!-- end" + rest.partition("<!-- end")[2]
 
 
-@each_page
-def test_every_preset_that_is_named_exists(page: Path) -> None:
-    assert set(presets_named(page.read_text())) - {"NAME"} <= set(preset_names())
+def rows(text: str, column: str) -> list[str]:
+    """First cells of the tables whose first column has this title, without backticks."""
+    tables = re.findall(rf"^\| {column} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
+    return [line.split("|")[1].strip().strip("`") for table in tables for line in table.splitlines()]
 
 
-@pytest.mark.parametrize("command", sorted(set(commands(README.read_text())) - REFUSED_ON_PURPOSE))
-def test_the_command_line_accepts_every_command_of_the_readme(command: str) -> None:
-    assert refusal(command) == ""
+def faults(check: Callable[[str], list[str]], pages: list[Path] = PAGES) -> dict[str, list[str]]:
+    """What a check finds, by page."""
+    found = {str(page.relative_to(ROOT)): check(page.read_text()) for page in pages}
+    return {page: each for page, each in found.items() if each}
 
 
-@pytest.mark.parametrize("command", sorted(REFUSED_ON_PURPOSE))
-def test_the_refused_example_is_refused_with_the_words_of_the_readme(command: str) -> None:
-    assert f"$ {command}\nerror: {refusal(command)}" in README.read_text()
+def test_every_path_and_link_leads_somewhere() -> None:
+    found = {str(page.relative_to(ROOT)): missing_paths(page.read_text(), page.parent) for page in PAGES}
+    assert {page: missing for page, missing in found.items() if missing} == {}
 
 
-def test_the_readme_shows_every_command_target_and_preset() -> None:
-    text = README.read_text()
+def test_every_setting_that_is_named_exists() -> None:
+    assert faults(unknown_settings) == {}
+
+
+def test_no_page_names_a_path_of_somebodys_machine() -> None:
+    assert faults(machine_paths) == {}
+
+
+def test_every_make_target_exists() -> None:
+    assert faults(lambda text: sorted(set(make_targets(text)) - targets_of_makefile())) == {}
+
+
+def test_every_preset_that_is_named_exists() -> None:
+    assert faults(lambda text: sorted(set(presets_named(text)) - {"NAME"} - set(preset_names()))) == {}
+
+
+def test_the_manual_is_written_in_one_language() -> None:
+    assert faults(words_to_avoid, MANUAL) == {}
+
+
+def test_the_command_line_accepts_every_command_of_the_manual() -> None:
+    assert faults(lambda text: [each for each in commands(text) if each != REFUSED and refusal(each)], MANUAL) == {}
+
+
+def test_the_refused_example_is_refused_with_the_words_of_the_manual() -> None:
+    assert f"$ {REFUSED}\nerror: {refusal(REFUSED)}" in (DOCS / "settings.md").read_text()
+
+
+def test_the_manual_shows_every_command_target_and_preset() -> None:
     subparsers = next(action for action in build_parser()._actions if action.dest == "command")
     assert subparsers.choices is not None
-    assert {command.split()[3] for command in commands(text)} >= set(subparsers.choices)
-    assert {"lab", "test", "check"} <= set(make_targets(text))
-    assert set(presets_named(text)) >= set(preset_names())
+    assert {command.split()[3] for command in commands((DOCS / "commands.md").read_text())} >= set(subparsers.choices)
+    assert "lab" in make_targets(README.read_text())
+    assert set(make_targets((DOCS / "development.md").read_text())) >= {"check", "test", "test-all", "bench", "demo"}
+    assert set(presets_named((DOCS / "settings.md").read_text())) == set(preset_names())
 
 
-@pytest.mark.parametrize("state", list(RunState))
-def test_the_readme_explains_every_state(state: RunState) -> None:
-    assert f"\n| {state} | " in README.read_text()
+def test_the_manual_explains_every_state_and_exit_code() -> None:
+    text = (DOCS / "runs.md").read_text()
+    assert sorted(rows(text, "state")) == sorted(RunState)
+    assert sorted(rows(text, "code")) == sorted(map(str, EXIT_CODES))
 
 
-@pytest.mark.parametrize("name", sorted(SETTINGS))
-def test_every_setting_is_described(name: str) -> None:
-    assert dict(field_rows())[name].description
+def test_the_manual_describes_every_setting_as_the_schema_does() -> None:
+    page = DOCS / "settings.md"
+    assert all(info.description for _, info in field_rows())
+    assert page.read_text() == with_settings_table(page.read_text()), "run: python -m tests.test_documentation"
+
+
+def test_the_front_page_stays_short_and_names_every_page_of_the_app_and_the_manual() -> None:
+    text = README.read_text()
+    assert len(text.splitlines()) <= 130
+    assert sorted(re.findall(r"^\| \*\*(\w+)\*\* \|", text, flags=re.MULTILINE)) == sorted(
+        title for title, _ in APP_PAGES.values()
+    )
+    assert {f"docs/{page.name}" for page in DOCS.glob("*.md")} <= {link.partition("#")[0] for link in links(text)}
 
 
 @pytest.mark.parametrize(
@@ -190,11 +284,13 @@ def test_every_setting_is_described(name: str) -> None:
     [
         (missing_paths, "see `core/data/katalog.py`", ["core/data/katalog.py"]),
         (missing_paths, "see [architecture](docs/house.md)", ["docs/house.md"]),
+        (missing_paths, "see [runs](docs/runs.md#trains)", ["docs/runs.md#trains"]),
         (missing_paths, "needs `requirements-prod.txt`", ["requirements-prod.txt"]),
         (unknown_settings, "set `train_unet.learning_rte`", ["train_unet.learning_rte"]),
         (machine_paths, "look into /home/ana/lab", ["/home/ana/lab"]),
         (presets_named, "run with --preset fast", ["fast"]),
         (make_targets, "then `make coffee`", ["coffee"]),
+        (words_to_avoid, "a data set of grey pictures, `data set` in code", ["data set", "grey"]),
     ],
 )
 def test_a_planted_fault_is_caught(check: Callable[[str], list[str]], planted: str, found: list[str]) -> None:
@@ -215,3 +311,7 @@ def test_a_planted_fault_is_caught(check: Callable[[str], list[str]], planted: s
 def test_a_planted_wrong_command_is_caught(command: str) -> None:
     assert commands(f"```\n$ {command}\n```\n") == [command]
     assert refusal(command) != ""
+
+
+if __name__ == "__main__":
+    (DOCS / "settings.md").write_text(with_settings_table((DOCS / "settings.md").read_text()))

@@ -1,0 +1,100 @@
+"""Run in a copy of the product to which docs/extending.md was applied: shows that each added thing works.
+
+Prints a JSON object: heading of the recipe → the traceback of its check, '' when it works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+
+
+def sampler() -> None:
+    """Every place that offers samplers offers it, and with a perfect network it ends closer than Euler."""
+    from core.config.compatibility import offered_samplers
+    from core.config.schema import DiffusionSettings
+    from core.diffusion.gaussian_mixture_test import solver_error
+    from core.diffusion.schedule import build_schedule
+
+    settings = DiffusionSettings(schedule="cosine", prediction_type="v_prediction")
+    offered, _refused = offered_samplers(
+        schedule=settings.schedule, prediction_type=settings.prediction_type, num_inference_steps=20
+    )
+    assert "dpmpp_3m" in offered
+    schedule = build_schedule(settings)
+    added, euler = (solver_error(name, schedule, 20).pathwise for name in ("dpmpp_3m", "euler"))
+    assert added is not None and euler is not None and added < euler, (added, euler)
+
+
+def dataset() -> None:
+    """It is in the catalog, and becomes arrays of the size asked for, with its classes and a held-out part."""
+    from core.config.load import load_config
+    from core.data.arrays import prepare
+    from core.data.catalog import present_names
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_config(overrides={"data.name": "stripes", "data.image_size": 16}, environment={})
+        assert "stripes" in present_names(Path(folder))
+        found = prepare(settings.data, data_dir=Path(folder) / "data", cache_dir=Path(folder) / "cache", seed=0)
+        assert found.class_names == ("horizontal", "vertical")
+        assert found.train.images.shape[1:] == (16, 16, 1) and len(found.heldout.labels) > 0
+
+
+def a_view_of_a_page() -> None:
+    """A link opens it, and shows what it measures."""
+    app = opened("schedulers", view="Steepness")
+    assert [each.value for each in app.metric] == ["1000"]
+
+
+def page() -> None:
+    """The navigation has it, and it shows how many runs there are."""
+    app = opened("hello")
+    assert [each.value for each in app.title] == ["Hello"] and [each.value for each in app.metric] == ["0"]
+
+
+def opened(name: str, **query: str) -> Any:
+    """A page as a browser would get it."""
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_file(str(ROOT / "lab" / "Home.py"), default_timeout=600)
+    app.user = {}
+    app.switch_page(f"../pages/{name}.py")
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+CHECKS = {
+    "A sampler": sampler,
+    "A dataset": dataset,
+    "A view of a page": a_view_of_a_page,
+    "A page": page,
+}
+
+
+def main() -> None:
+    """Run all checks in a lab of their own."""
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for each in ("runs", "cache", "data", "imports", "models", "gallery"):
+            os.environ[f"LAB_{each.upper()}"] = str(Path(folder) / each)
+        for heading, check in CHECKS.items():
+            try:
+                check()
+                results[heading] = ""
+            except BaseException:
+                results[heading] = traceback.format_exc()
+    sys.stdout.write("\n" + json.dumps(results) + "\n")
+
+
+if __name__ == "__main__":
+    main()
