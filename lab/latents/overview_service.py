@@ -99,7 +99,7 @@ def measure_again(work: Work) -> None:
 
 def make_few(chosen: Sequence[Chosen], progress: Progress) -> list[LatentOverview]:
     """Of each of several VAEs the first thousand pictures, the same for every VAE of a data set."""
-    return [kept_overview(each, FEW) or _make(each, FEW, progress) for each in chosen]
+    return [kept_overview(each, FEW) or measure(each, FEW, progress) for each in chosen]
 
 
 def begin_few(chosen: Sequence[Chosen]) -> Work:
@@ -117,7 +117,8 @@ def few_name(chosen: Sequence[Chosen]) -> str:
     return "few-" + "+".join(_about(each, FEW).key for each in chosen)
 
 
-def _make(chosen: Chosen, limit: int, progress: Progress) -> LatentOverview:
+def measure(chosen: Chosen, limit: int, progress: Progress) -> LatentOverview:
+    """Look at that many pictures with PyTorch, and keep what is found in memory and on disk. Raises a LabError."""
     opened = vae_service.study(chosen.view.id, chosen.step, chosen.weights, limit=limit, on_progress=progress)
     from core.latent.inspection.quality import make_overview
 

@@ -96,10 +96,12 @@ def noised_latents(spec: Spec, run_id: str, chosen: Sequence[int], images: np.nd
     return np.stack([[found[level] for found in known] for level in levels])
 
 
-def decode_ahead(run_id: str, pictures: Pictures) -> None:
-    """Decode in the background what other schedules and pictures will show, once a server and run; small ones only."""
-    if pictures.images[0].size <= AHEAD_PIXELS:
-        _decode_ahead(run_id, pictures)
+def decode_ahead(run_id: str, pictures: Pictures) -> threading.Thread | None:
+    """Decode in the background what other schedules and pictures will show, once per server and run.
+
+    The thread that does so; None for pictures that are too large.
+    """
+    return _decode_ahead(run_id, pictures) if pictures.images[0].size <= AHEAD_PIXELS else None
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -30,12 +30,7 @@ class Sheet:
 def sprite_sheet(cells: Sequence[np.ndarray], *, quality: int = 88) -> Sheet:
     """Cells (H, W, C) uint8 of equal shape → one sheet. Raises ValueError when it is larger than browsers decode."""
     height, width, channels = cells[0].shape
-    across = max(1, min(math.ceil(math.sqrt(len(cells) * height / width)), MAX_SIDE // width))
-    if math.ceil(len(cells) / across) * height > MAX_SIDE:
-        across = MAX_SIDE // width
-    down = math.ceil(len(cells) / max(1, across))
-    if across < 1 or down * height > MAX_SIDE:
-        raise ValueError(f"{len(cells)} frames of {width} x {height} pixels are too many for one sheet")
+    across, down = cells_across_and_down(len(cells), width, height)
     sheet = np.zeros((down * height, across * width, channels), dtype=np.uint8)
     for index, cell in enumerate(cells):
         top, left = (index // across) * height, (index % across) * width
@@ -43,6 +38,18 @@ def sprite_sheet(cells: Sequence[np.ndarray], *, quality: int = 88) -> Sheet:
     buffer = io.BytesIO()
     Image.fromarray(sheet.squeeze(-1) if channels == 1 else sheet).save(buffer, "WEBP", quality=quality, method=2)
     return Sheet(image=buffer.getvalue(), columns=across, width=width, height=height)
+
+
+def cells_across_and_down(count: int, width: int, height: int) -> tuple[int, int]:
+    """How `count` cells of that many pixels lie in a sheet that is nearly square. Raises ValueError when none holds
+    them."""
+    across = max(1, min(math.ceil(math.sqrt(count * height / width)), MAX_SIDE // width))
+    if math.ceil(count / across) * height > MAX_SIDE:
+        across = MAX_SIDE // width
+    down = math.ceil(count / max(1, across))
+    if across < 1 or down * height > MAX_SIDE:
+        raise ValueError(f"{count} frames of {width} x {height} pixels are too many for one sheet")
+    return across, down
 
 
 def framed(header: dict[str, Any], *bodies: bytes) -> bytes:

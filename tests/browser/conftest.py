@@ -1,15 +1,16 @@
-"""The lab's server as a subprocess, and a page of real Chromium looking at it."""
+"""The lab's server, and pages of one real Chromium looking at it. LAB_PICTURES=1 keeps pictures in test-artifacts/."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.server import CHROMIUM, IDLE, PATIENCE_MS, ROOT, SIZE, Server, chromium
 from core.runs.store import RunStore
@@ -28,6 +29,14 @@ in_chromium = [
     pytest.mark.skipif(not HAS_BROWSER, reason="needs Chromium (Debian: apt-get install chromium) and playwright"),
 ]
 ARTIFACTS = ROOT / "test-artifacts"
+FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+STANDS = """async (idle) => {
+  for (let frame = 0, still = 0; frame < 1800 && still < 30; frame++) {
+    await new Promise(requestAnimationFrame)
+    still = document.querySelector(idle) ? still + 1 : 0
+  }
+}"""
+DRAWN: dict[Any, int] = {}  # how often the server has told a page that its script, or a part of it, has ended
 FOLDERS = ("runs", "cache", "gallery", "imports", "models")
 
 
@@ -70,9 +79,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     """A window of 1280 × 900 that has seen nothing. A failed test prints its console and keeps its last look."""
-    context = browser.new_context(viewport=SIZE)
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE_MS)
+    opened = new_page(browser)
     expect.set_options(timeout=PATIENCE_MS)
     said: list[str] = []
     failed_before = request.session.testsfailed
@@ -85,24 +92,48 @@ def page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
         print("\n".join(said))
         ARTIFACTS.mkdir(exist_ok=True)
         opened.screenshot(path=ARTIFACTS / f"last-{request.node.name.split('[')[0]}.png")
+    DRAWN.clear()
     for each in browser.contexts:  # those of other persons too
         each.close()
 
 
 def person(page: Page, server: Server, name: str) -> Page:
     """A browser of its own that remembers a name ('' for none yet)."""
-    context = page.context.browser.new_context(viewport={"width": 1280, "height": 1000})  # type: ignore[union-attr]
+    opened = new_page(page.context.browser)
     if name:
-        context.add_cookies([{"name": WHO_COOKIE, "value": name, "url": f"http://127.0.0.1:{server.port}"}])
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE_MS)
+        opened.context.add_cookies([{"name": WHO_COOKIE, "value": name, "url": server.address}])
     return opened
+
+
+def new_page(browser: Any) -> Page:
+    """A page in a profile of its own; `drawn_again` counts what its server has drawn for it."""
+    opened = browser.new_context(viewport=SIZE).new_page()
+    opened.set_default_timeout(PATIENCE_MS)
+    DRAWN[opened] = 0
+
+    def received(frame: str | bytes) -> None:
+        if isinstance(frame, bytes) and ForwardMsg.FromString(frame).WhichOneof("type") == "script_finished":
+            DRAWN[opened] += 1
+
+    opened.on("websocket", lambda socket: socket.on("framereceived", received))
+    return opened
+
+
+def drawn_again(page: Page, times: int = 2) -> None:
+    """Wait until the server has drawn the page, or a live part of it, so often from now on."""
+    wanted = DRAWN[page] + times
+
+    def has_drawn() -> bool:
+        page.evaluate(FRAMES)
+        return DRAWN[page] >= wanted
+
+    wait_for(has_drawn, "nothing on this page is live")
 
 
 def visit(page: Page, server: Server, path: str = "") -> float:
     """Open a page and wait until it is done; seconds until its title stood there."""
     started = time.monotonic()
-    page.goto(f"http://127.0.0.1:{server.port}/{path}")
+    page.goto(f"{server.address}/{path}")
     page.wait_for_selector("h1")
     drawn_s = time.monotonic() - started
     stand_still(page)
@@ -115,17 +146,12 @@ def stand_still(page: Page) -> None:
         page.wait_for_selector(IDLE, timeout=30_000)
 
 
-def settle(page: Page, quiet_s: float = 0.6) -> None:
-    """Wait until the page has stood still for a while: a click whose answer has not begun looks idle too.
+def settle(page: Page) -> None:
+    """Wait until the page has stood still for 30 display frames: a click whose answer has not begun looks idle too.
 
-    A page with a live part may never stand still on a busy machine: half a minute at most.
+    A page with a live part may never stand still on a busy machine: 1,800 frames at most.
     """
-    began = quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < quiet_s and time.monotonic() - began < 30:
-        if page.locator(IDLE).count() == 0:
-            stand_still(page)
-            quiet_since = time.monotonic()
-        page.wait_for_timeout(50)
+    page.evaluate(STANDS, IDLE)
 
 
 def press(page: Page, element: Any, key: str, shows: Any, words: str) -> None:
@@ -136,7 +162,7 @@ def press(page: Page, element: Any, key: str, shows: Any, words: str) -> None:
     def done() -> bool:
         element.focus()
         page.keyboard.press(key)
-        page.wait_for_timeout(100)
+        page.evaluate(FRAMES)
         return bool(shows())
 
     wait_for(done, words)
@@ -155,29 +181,22 @@ def from_menu(page: Page, menu: Any, entry: Any, has_happened: Any, words: str) 
             entry.click(timeout=3_000)
         deadline = time.monotonic() + 5
         while not has_happened() and time.monotonic() < deadline:
-            page.wait_for_timeout(100)
+            page.evaluate(FRAMES)
         return bool(has_happened())
 
     wait_for(done, words)
 
 
 def shot(page: Page, name: str) -> None:
-    """A picture of the page in light, dark and narrow."""
-    ARTIFACTS.mkdir(exist_ok=True)
-    photograph(page, ARTIFACTS / f"{name}.png", full_page=True)
+    """A picture of the whole page, for people to look at, where LAB_PICTURES is set."""
+    if os.environ.get("LAB_PICTURES"):
+        (ARTIFACTS / name).parent.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
 
 
-def photograph(page: Page, path: Path, **options: Any) -> None:
-    """A screenshot; tried again where a busy Chromium draws no frame for half a minute."""
-    for _ in range(2):
-        with contextlib.suppress(PlaywrightTimeout):
-            page.screenshot(path=path, timeout=30_000, **options)
-            return
-    page.screenshot(path=path, **options)
-
-
-def wait_for(condition: Any, words: str, seconds: float = 180.0) -> None:
+def wait_for(condition: Callable[[], object], words: str | Callable[[], str], seconds: float = 600.0) -> None:
+    """Until the condition holds. `words`: what to say when it never does."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, words
+        assert time.monotonic() < deadline, words if isinstance(words, str) else words()
         time.sleep(0.1)

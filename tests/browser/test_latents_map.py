@@ -8,7 +8,7 @@ from typing import Any
 
 from core.runs.store import RunStore
 from core.training import train_vae
-from tests.browser.conftest import Server, in_chromium, press, settle, shot, visit, wait_for
+from tests.browser.conftest import FRAMES, Server, in_chromium, press, settle, shot, visit, wait_for
 from tests.browser.test_schedulers import PICTURE, errors
 from tests.pages.conftest import TINY
 from tests.pages.run_folders import tiny_settings
@@ -58,9 +58,6 @@ def test_the_map_in_space_turns_when_it_is_dragged(page: Any, server: Server) ->
     page.mouse.up()
     assert canvas.evaluate(PICTURE) != before
     assert page.url == link  # turning picks nothing
-
-
-FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 def second_is_picked(page: Any, cloud: Any) -> bool:

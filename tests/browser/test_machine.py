@@ -18,7 +18,7 @@ from core.jobs.engines.local import LocalEngine
 from core.jobs.queue import Queue
 from core.runs.run import Run
 from core.runs.store import RunStore
-from tests.browser.conftest import Server, expect, from_menu, in_chromium, person, shot, visit, wait_for
+from tests.browser.conftest import Server, drawn_again, expect, from_menu, in_chromium, person, shot, visit, wait_for
 
 pytestmark = in_chromium
 GB = 10**9
@@ -87,15 +87,15 @@ def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], st
     expect(new.get_by_text(getpass.getuser(), exact=True).first).to_be_visible()
 
     ana.locator(f".st-key-queue-up-{second.id}").get_by_role("button").click()
-    wait_for(lambda: order(first.folder.parent) == [second.id, first.id], "her own run did not move at once", 30)
-    wait_for(lambda: ("moved in the queue", "Ana") in events(second), "the move is not on record", 30)
+    wait_for(lambda: order(first.folder.parent) == [second.id, first.id], "her own run did not move at once")
+    wait_for(lambda: ("moved in the queue", "Ana") in events(second), "the move is not on record")
     # an open menu closes when its row moves: the other browser shall have seen the move
     expect(new.locator(f".st-key-queue-up-{second.id}").get_by_role("button")).to_be_disabled()
 
     asks_to_take_out(new, first)
     dialog = new.get_by_test_id("stDialog")
     expect(dialog.get_by_text("Take out a run of Ana?")).to_be_visible()
-    new.wait_for_timeout(5000)  # the page behind it has been drawn twice meanwhile
+    drawn_again(new)  # the page behind it
     expect(dialog).to_be_visible()
     shot(new, "machine-confirm")
     dialog.get_by_role("button", name="Cancel").click()
@@ -108,12 +108,12 @@ def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], st
     field.press("Enter")
     expect(dialog.get_by_text("Bob", exact=True)).to_be_visible()
     dialog.get_by_role("button", name="Take out").click()
-    wait_for(lambda: observed_status(first).state == "stopped", "it was not taken out", 30)
+    wait_for(lambda: observed_status(first).state == "stopped", "it was not taken out")
     assert any(by == "Bob" for _, by in events(first))
     expect(new.get_by_role("button", name="More")).to_have_count(1)
     expect(ana.get_by_role("button", name="More")).to_have_count(1)
     expect(new.get_by_test_id("stPopover").first).to_contain_text("Bob")
-    wait_for(lambda: "lab-who=Bob" in new.evaluate("document.cookie"), "the name is not remembered", 30)
+    wait_for(lambda: "lab-who=Bob" in new.evaluate("document.cookie"), "the name is not remembered")
 
     queue = Queue(first.folder.parent)
     menu = ana.locator(f".st-key-queue-menu-{second.id}").get_by_role("button")

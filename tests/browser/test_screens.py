@@ -9,7 +9,7 @@ import pytest
 from core.runs.metrics import MetricsWriter
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from tests.browser.conftest import Server, expect, in_chromium, shot, visit, wait_for
+from tests.browser.conftest import Server, drawn_again, expect, in_chromium, shot, visit, wait_for
 from tests.pages.run_folders import hostile, make_run
 
 pytestmark = in_chromium
@@ -37,7 +37,7 @@ def test_no_name_makes_the_browser_ask_another_machine(page: Any, server: Server
         "runs?run=![x](http://x/)",
     ):
         visit(page, server, path)
-        page.wait_for_timeout(300)
+        page.wait_for_load_state("networkidle")
         assert page.locator("a[href*='198.51.100.7'], a[href*='javascript:'], img[src*='198.51.100.7']").count() == 0
         assert page.locator("h1 .katex, h1 strong, h1 code, h1 img").count() == 0
     assert asked == []
@@ -65,7 +65,7 @@ def test_a_zoom_survives_new_steps_and_can_be_undone(page: Any, server: Server) 
     writer = MetricsWriter(run.metrics_path)
     for step in range(401, 500):
         writer.append({"step": step, "loss": 0.05, "learning_rate": 1e-3, "grad_norm": 0.5})
-    page.wait_for_timeout(7000)  # two refreshes of the curves
+    drawn_again(page)
     assert page.evaluate(RANGE) == chosen
     assert page.evaluate(POINTS) == points
     shot(page, "zoomed")

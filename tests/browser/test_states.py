@@ -1,18 +1,17 @@
 """Every page in the states it is designed for, light and dark, wide and narrow: nothing raises, nothing is cut off.
 
-The pictures go to test-artifacts/states/ for people to look at.
+With LAB_PICTURES=1 the pictures go to test-artifacts/states/ for people to look at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from core.runs.store import RunStore
-from tests.browser.conftest import ARTIFACTS, Server, in_chromium, photograph, visit, wait_for
+from tests.browser.conftest import Server, in_chromium, shot, visit, wait_for
 from tests.pages.run_folders import broken, ended_badly, finished, hostile, running
 
 pytestmark = in_chromium
@@ -68,38 +67,23 @@ def damaged(store: RunStore) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def shown(page: Any) -> Iterator[Any]:
-    (ARTIFACTS / "states").mkdir(parents=True, exist_ok=True)
-    yield page
-
-
-def faults(page: Any, folder: Path, name: str) -> list[str]:
-    """What is wrong with the open page in any look; takes a picture of each."""
-    found = []
-    for theme, width in LOOKS:
-        page.emulate_media(color_scheme=theme)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(700)  # charts and colours follow the window and the theme
-        look = f"{name}-{theme}-{width}"
-        whole = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-        page.set_viewport_size({"width": width, "height": max(900, min(whole + 60, 3000))})
-        page.wait_for_timeout(200)
-        photograph(page, folder / f"{look}.png")
-        if page.get_by_test_id("stException").count():
-            found.append(f"{look}: an exception is shown")
-        found += [f"{look}: {pixels} px wider than the window" for pixels in page.evaluate(TOO_WIDE) if pixels > 1]
-        found += [f"{look}: {words} is cut off" for words in page.evaluate(CUT_OFF)]
-    return found
+def faults(page: Any) -> list[str]:
+    """What is wrong with the open page as it stands in its window now."""
+    found = [f"{pixels} px wider than the window" for pixels in page.evaluate(TOO_WIDE) if pixels > 1]
+    return found + [f"{words} is cut off" for words in page.evaluate(CUT_OFF)]
 
 
 @pytest.mark.parametrize("lab", [empty, quiet, busy, damaged], ids=lambda lab: lab.__name__)
-def test_nothing_is_cut_off_in_any_state(lab: Callable[[RunStore], dict[str, str]], shown: Any, server: Server) -> None:
-    wrong = []
+def test_nothing_is_cut_off_in_any_state(lab: Callable[[RunStore], dict[str, str]], page: Any, server: Server) -> None:
     for name, path in lab(RunStore(server.folder / "runs")).items():
-        visit(shown, server, path)
-        wrong += faults(shown, ARTIFACTS / "states", name)
-    assert wrong == []
+        visit(page, server, path)
+        for theme, width in LOOKS:
+            page.emulate_media(color_scheme=theme)
+            page.set_viewport_size({"width": width, "height": 900})
+            # charts follow the window a moment later
+            wait_for(lambda: faults(page) == [], lambda look=f"{name}-{theme}-{width}": f"{look}: {faults(page)}", 60)
+            assert page.get_by_test_id("stException").count() == 0, name
+            shot(page, f"states/{name}-{theme}-{width}")
 
 
 FIRST_LINE = "() => document.querySelector('.js-plotly-plot .js-line')?.style.stroke"
@@ -110,7 +94,7 @@ def test_curves_change_their_colours_with_the_theme_of_the_browser(page: Any, se
     visit(page, server, f"runs?run={failed.id}")
     for theme, red_green_blue in (("light", "rgb(37, 99, 235)"), ("dark", "rgb(110, 160, 255)")) * 2:
         page.emulate_media(color_scheme=theme)
-        wait_for(lambda ink=red_green_blue: page.evaluate(FIRST_LINE) == ink, f"the curve is not {theme}", 15)
+        wait_for(lambda ink=red_green_blue: page.evaluate(FIRST_LINE) == ink, f"the curve is not {theme}")
 
 
 @pytest.mark.parametrize(

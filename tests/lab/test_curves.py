@@ -203,7 +203,7 @@ st.fragment(run_curves)(st.session_state.run)"""
 
 
 def drawn(run: Run, **state: object) -> AppTest:
-    app = AppTest.from_string(SOURCE, default_timeout=120)
+    app = AppTest.from_string(SOURCE, default_timeout=600)
     app.session_state["run"] = run.id
     for key, value in state.items():
         app.session_state[key] = value

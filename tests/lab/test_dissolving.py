@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import streamlit as st
 import torch
 
 from core.config.schema import DiffusionSettings
@@ -41,7 +42,7 @@ class Codec:
 def codec(monkeypatch: pytest.MonkeyPatch) -> Codec:
     found = Codec()
     monkeypatch.setattr(dissolving_service, "codec_of", lambda run_id: found)
-    dissolving_service._decoded.clear()
+    st.cache_resource.clear()
     return found
 
 
@@ -92,12 +93,12 @@ def test_the_ends_are_the_picture_and_the_noise(codec: Codec, images: np.ndarray
 
 
 def test_what_was_decoded_ahead_is_not_decoded_again(codec: Codec, images: np.ndarray) -> None:
-    dissolving_service._decode_ahead.clear()
     direct = noised_latents(SPECS[1], "run", (2,), images[2:])
-    dissolving_service._decoded.clear()
+    st.cache_resource.clear()
     pictures = Pictures(title="grey", images=images, names=("a", "b", "c"))
-    decode_ahead("run", pictures)
-    dissolving_service._decode_ahead("run", pictures).join(timeout=60)
+    thread = decode_ahead("run", pictures)
+    assert thread is not None
+    thread.join()
     before = codec.decoded
     assert before >= 3 * 2 * LEVELS
     for spec in SPECS:
@@ -108,5 +109,5 @@ def test_what_was_decoded_ahead_is_not_decoded_again(codec: Codec, images: np.nd
 
 def test_large_pictures_are_not_decoded_ahead(codec: Codec) -> None:
     large = np.zeros((1, 128, 128, 3), np.uint8)
-    decode_ahead("large", Pictures(title="large", images=large, names=("a",)))
+    assert decode_ahead("large", Pictures(title="large", images=large, names=("a",))) is None
     assert codec.decoded == 0

@@ -21,7 +21,7 @@ def page() -> None:
 
 
 def test_a_click_is_heard_although_what_is_live_ended_just_now() -> None:
-    app = AppTest.from_function(page, default_timeout=30).run()
+    app = AppTest.from_function(page, default_timeout=600).run()
     app.session_state["goes on"] = True
     app.button[0].click().run()
     assert not app.exception

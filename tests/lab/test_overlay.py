@@ -34,7 +34,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
 
 
 def drawn(*run_ids: str) -> AppTest:
-    app = AppTest.from_string(SOURCE, default_timeout=120)
+    app = AppTest.from_string(SOURCE, default_timeout=600)
     app.session_state["runs"] = list(run_ids)
     app.run()
     assert not app.exception

@@ -23,7 +23,7 @@ from lab.widgets.scrubber import (
     signed_levels,
     tiled,
 )
-from lab.widgets.sprites import MAX_SIDE
+from lab.widgets.sprites import MAX_SIDE, cells_across_and_down
 
 
 def unpack(payload: bytes) -> tuple[dict[str, Any], list[Image.Image]]:
@@ -70,9 +70,17 @@ def test_other_names_make_another_drawing() -> None:
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
 def test_as_many_frames_as_are_said_to_fit_do_fit(columns: int, size: int) -> None:
     count = frames_that_fit(101, MAX_PICTURES, columns, size)
-    small = np.zeros((count, MAX_PICTURES, size, size, 1), dtype=np.uint8)
-    _, sheets = unpack(pack([small, small], [""] * count, columns=columns))
-    assert max(side for sheet in sheets for side in sheet.size) <= MAX_SIDE
+    width, height = columns * (size + 1) - 1, MAX_PICTURES // columns * (size + 1) - 1
+    across, down = cells_across_and_down(count, width, height)
+    assert across * down >= count
+    assert max(across * width, down * height) <= MAX_SIDE
+
+
+def test_a_sheet_is_as_large_as_its_cells_need() -> None:
+    small = np.zeros((7, 6, 8, 8, 1), dtype=np.uint8)
+    _, sheets = unpack(pack([small, small], [""] * 7, columns=3))
+    across, down = cells_across_and_down(7, 26, 17)
+    assert [sheet.size for sheet in sheets] == [(across * 26, down * 17)] * 2
 
 
 def test_ten_digits_over_fifty_steps_are_a_few_hundred_kilobytes() -> None:

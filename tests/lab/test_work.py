@@ -15,11 +15,11 @@ def page() -> None:
     import time
 
     from core.errors import UsageError
-    from lab.frame.task_progress import told
+    from lab.frame.task_progress import LOOK_S, told
     from lab.services import background
 
     def refused(tell: object, cancelled: object) -> None:
-        time.sleep(0.6)
+        time.sleep(3 * LOOK_S)  # the bar is drawn meanwhile
         raise UsageError("no such thing", "choose another")
 
     background.begin("test-work", refused)
@@ -27,29 +27,29 @@ def page() -> None:
 
 
 def test_what_was_refused_leaves_its_sentence_and_no_button() -> None:
-    app = AppTest.from_function(page, default_timeout=30).run()
+    app = AppTest.from_function(page, default_timeout=600).run()
     assert not app.exception and "No such thing" in app.error[0].value
     assert not app.button and not app.get("progress")
 
 
 def test_work_that_is_done_alone_refuses_a_second_asker_and_tells_its_outcome_to_whom_it_belongs() -> None:
     goes_on = threading.Event()
-    first = background.begin_alone("test of a", "Ana", lambda *_: goes_on.wait(60), busy="another test is made")
+    first = background.begin_alone("test of a", "Ana", lambda *_: goes_on.wait(600), busy="another test is made")
     with pytest.raises(UsageError, match="another test is made by Ana; wait until it is done"):
         background.begin_alone("test of a", "Ben", lambda *_: None, busy="another test is made")
-    assert background.begin_alone("test of b", "Ben", lambda *_: "b", busy="").wait(30)
+    assert background.begin_alone("test of b", "Ben", lambda *_: "b", busy="").wait(600)
     goes_on.set()
-    assert first.wait(30)
-    assert background.begin_alone("test of a", "Ben", lambda *_: "ben's", busy="").wait(30)
+    assert first.wait(600)
+    assert background.begin_alone("test of a", "Ben", lambda *_: "ben's", busy="").wait(600)
     outcomes = {by: background.find(background.own_key("test of a", by)) for by in ("Ana", "Ben", "Cleo")}
     assert [work and work.result for work in outcomes.values()] == [True, "ben's", None]
 
 
 def test_to_forget_a_work_leaves_a_newer_one_under_its_key() -> None:
     goes_on = threading.Event()
-    old = background.begin_alone("test of c", "Ana", lambda *_: goes_on.wait(60), busy="")
+    old = background.begin_alone("test of c", "Ana", lambda *_: goes_on.wait(600), busy="")
     old.cancel()
-    new = background.begin_alone("test of c", "Ana", lambda *_: goes_on.wait(60), busy="")
+    new = background.begin_alone("test of c", "Ana", lambda *_: goes_on.wait(600), busy="")
     background.forget(old)
     assert background.find(new.key) is new
     background.forget(new)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import streamlit as st
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
+from core.data.overview import describe
 from core.runs.run import Run
 from core.runs.store import RunStore
+from lab.data.data_service import data_settings
 from lab.latents import overview_service
-from tests.models import brief_judges
+from tests.models import Lab, brief_judges, made_once
 from tests.pages.run_folders import tiny_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +39,7 @@ TINY = {
     "sampling.num_inference_steps": 3,
     "machine.device": "cpu",
     "machine.num_threads": 1,
+    "evaluation.judge_epochs": 1,
 }
 
 
@@ -47,25 +51,35 @@ def _no_installed_components() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs folder with a finished VAE and U-Net of a few steps on digits; to be copied."""
-    root = tmp_path_factory.mktemp("trained")
-    from core.training import train_unet, train_vae
-
-    store, settings = RunStore(root / "runs"), tiny_settings(**TINY)
-    folders: dict[str, Any] = {"data_dir": root / "data", "cache_dir": root / "cache", "store_root": store.root}
-    vae = store.create("vae", settings, name="encoder")
-    train_vae.train(vae, should_stop=lambda: False, **folders)
-    unet = store.create("unet", settings, name="drawer", parents=(vae.id,))
-    train_unet.train(unet, should_stop=lambda: False, **folders)
-    return store.root
+def make_trained(root: Path) -> None:
+    """A VAE of a few steps on digits, with two checkpoints, and a U-Net on it."""
+    lab = Lab(root)
+    vae = lab.create("vae", tiny_settings(**TINY, **{"logging.save_every_steps": 2}), name="encoder")
+    lab.train(vae)
+    lab.train(lab.create("unet", tiny_settings(**TINY), vae, name="drawer"))
 
 
 @pytest.fixture
-def unet(trained: Path, store: RunStore) -> Run:
-    shutil.copytree(trained, store.root)
-    return next(run for run in store.list() if run.info.kind == "unet")
+def trained(session_folder: Path, store: RunStore) -> dict[str, Run]:
+    """The tiny VAE "encoder" and the U-Net "drawer" in the lab of this test, with their data and cache."""
+    made = made_once(session_folder / "trained-pages", make_trained)
+    shutil.copytree(made, store.root.parent, dirs_exist_ok=True)
+    return {run.info.name: run for run in store.list()}
+
+
+@pytest.fixture
+def unet(trained: dict[str, Run]) -> Run:
+    return trained["drawer"]
+
+
+@pytest.fixture
+def known_digits(session_folder: Path, store: RunStore) -> None:
+    """The digits were looked at before, so the Data page reads what is kept."""
+
+    def look(root: Path) -> None:
+        describe(data_settings("digits", ""), data_dir=root / "data", cache_dir=root / "cache")
+
+    shutil.copytree(made_once(session_folder / "known-digits", look), store.root.parent, dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -78,12 +92,8 @@ def quick_judge(session_folder: Path) -> Iterator[None]:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
     """The runs folder that the screens look at; empty at first."""
-    monkeypatch.setenv("LAB_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("LAB_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("LAB_IMPORTS", str(tmp_path / "imports"))
-    monkeypatch.setenv("LAB_MODELS", str(tmp_path / "models"))
-    monkeypatch.setenv("LAB_GALLERY", str(tmp_path / "gallery"))
+    for name in ("runs", "cache", "data", "imports", "models", "gallery"):
+        monkeypatch.setenv(f"LAB_{name.upper()}", str(tmp_path / name))
     monkeypatch.setattr(overview_service, "FIRST", 1000)  # all pictures of a small set: no process measures more
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # Home.py sets it; put back after the test
     st.cache_data.clear()
@@ -96,11 +106,22 @@ def held_up(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> threadin
     goes_on, real = threading.Event(), getattr(module, name)
 
     def slow(*given: Any, **named: Any) -> Any:
-        goes_on.wait(60)
+        goes_on.wait(600)
         return real(*given, **named)
 
     monkeypatch.setattr(module, name, slow)
     return goes_on
+
+
+def until(app: AppTest, condition: Callable[[AppTest], object]) -> AppTest:
+    """Run the page again until it shows what is waited for, as its live part does."""
+    for _ in range(3000):
+        if condition(app):
+            assert not app.exception
+            return app
+        time.sleep(0.02)
+        app.run()
+    raise AssertionError("\n".join(element.value for element in app.markdown))
 
 
 @pytest.fixture
@@ -108,7 +129,7 @@ def open_page(store: RunStore) -> OpenPage:
     """open_page("runs", run=id): the page as a browser would get it, through Home.py and its navigation."""
 
     def _open(page: str, **query: str) -> AppTest:
-        app = AppTest.from_file(str(ROOT / "lab" / "Home.py"), default_timeout=120)
+        app = AppTest.from_file(str(ROOT / "lab" / "Home.py"), default_timeout=600)
         app.user = {}
         app.switch_page(f"../pages/{page}.py")
         for name, value in query.items():

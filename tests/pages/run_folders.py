@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import json
+import tempfile
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +17,7 @@ from core.config.load import load_config
 from core.config.schema import Settings
 from core.machine.processes import own_identity
 from core.runs.metrics import MetricsWriter
-from core.runs.run import Run, RunState
+from core.runs.run import Run, RunState, now_iso
 from core.runs.store import RunStore
 
 HOSTILE_NAMES = (
@@ -56,11 +58,7 @@ def make_run(
     settings: Settings | None = None,
 ) -> Run:
     """A run that says it is at `step` of `steps_total`; an active state is backed by this very process."""
-    run = store.create(kind, settings or tiny_settings(), name="", owner=owner, parents=parents, preset="quick")  # type: ignore[arg-type]
-    if name:  # past the check of names: the folder may come from anywhere
-        values = json.loads((run.folder / "run.json").read_text())
-        (run.folder / "run.json").write_text(json.dumps({**values, "name": name}))
-        run = Run(run.folder)
+    run = _new_run(store, kind, settings or tiny_settings(), name=name, owner=owner, parents=parents)
     run.write_status(
         replace(
             run.status(),
@@ -86,6 +84,27 @@ def make_run(
     return run
 
 
+def _new_run(store: RunStore, kind: str, settings: Settings, **facts: object) -> Run:
+    """What the store would make. `facts` go past the check of names: the folder may come from anywhere."""
+    run = Run(store.root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{kind}-{uuid.uuid4().hex[:4]}")
+    run.folder.mkdir(parents=True)
+    for name, content in _fresh_files(kind, settings.model_dump_json()).items():
+        if name == "run.json":
+            values = {**json.loads(content), "id": run.id, "created_at": now_iso(), **facts}
+            content = json.dumps(values).encode()
+        (run.folder / name).write_bytes(content)
+    return run
+
+
+@functools.cache
+def _fresh_files(kind: str, settings: str) -> dict[str, bytes]:
+    """Files of a run that the store has just made."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(Path(folder))
+        run = store.create(kind, Settings.model_validate_json(settings), owner="ana", preset="quick")  # type: ignore[arg-type]
+        return {path.name: path.read_bytes() for path in run.folder.iterdir()}
+
+
 def write_metrics(run: Run, *, step: int, logged: int, nonfinite: bool = False) -> None:
     writer = MetricsWriter(run.metrics_path)
     for index in range(1, logged + 1):
@@ -107,11 +126,16 @@ def write_metrics(run: Run, *, step: int, logged: int, nonfinite: bool = False) 
 
 
 def write_preview(run: Run, step: int) -> None:
-    generator = np.random.default_rng(step)
-    pictures = generator.integers(0, 256, (10, 16, 16, 1), dtype=np.uint8)
+    run.previews_dir.mkdir(exist_ok=True)
+    (run.previews_dir / f"step-{step:08d}.npz").write_bytes(_preview(run.info.kind, step))
+
+
+@functools.cache
+def _preview(kind: str, step: int) -> bytes:
+    pictures = np.random.default_rng(step).integers(0, 256, (10, 16, 16, 1), dtype=np.uint8)
     arrays = (
         {"inputs": pictures, "reconstructions": pictures}
-        if run.info.kind == "vae"
+        if kind == "vae"
         else {
             "images": pictures,
             "labels": np.arange(10),
@@ -122,8 +146,7 @@ def write_preview(run: Run, step: int) -> None:
     )
     buffer = io.BytesIO()
     np.savez_compressed(buffer, step=np.int64(step), **arrays)  # type: ignore[arg-type]
-    run.previews_dir.mkdir(exist_ok=True)
-    (run.previews_dir / f"step-{step:08d}.npz").write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_checkpoint(run: Run, step: int) -> None:
@@ -210,7 +233,3 @@ LABS = {
     "broken": broken,
     "hostile": hostile,
 }
-
-
-def store_in(folder: Path) -> RunStore:
-    return RunStore(folder / "runs")

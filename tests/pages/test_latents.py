@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,34 +12,20 @@ from streamlit.testing.v1 import AppTest
 
 import lab.latents.vae_service as service
 from core.errors import LabError
+from core.latent.inspection import first_look
 from core.runs.run import Run
 from core.runs.store import RunStore
-from core.training import train_unet, train_vae
 from lab.latents import overview_service as overviews
 from lab.latents.channels import AS
 from lab.latents.verdict import pictures_of
-from tests.pages.conftest import TINY, OpenPage
-from tests.pages.run_folders import HOSTILE_NAMES, make_run, tiny_settings, write_checkpoint
+from tests.pages.conftest import OpenPage
+from tests.pages.run_folders import HOSTILE_NAMES, make_run, write_checkpoint
 from tests.pages.test_every_page import active_markdown
 
 
-@pytest.fixture(scope="module")
-def small_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs, cache and data of a VAE with two checkpoints and a U-Net on it, of a few steps; to be copied."""
-    root = tmp_path_factory.mktemp("latents")
-    store = RunStore(root / "runs")
-    folders: dict[str, Any] = {"data_dir": root / "data", "cache_dir": root / "cache", "store_root": store.root}
-    vae = store.create("vae", tiny_settings(**TINY, **{"logging.save_every_steps": 2}), name="encoder")
-    train_vae.train(vae, should_stop=lambda: False, **folders)
-    unet = store.create("unet", tiny_settings(**TINY), name="drawer", parents=(vae.id,))
-    train_unet.train(unet, should_stop=lambda: False, **folders)
-    return root
-
-
 @pytest.fixture
-def runs(small_lab: Path, store: RunStore) -> dict[str, Run]:
-    shutil.copytree(small_lab, store.root.parent, dirs_exist_ok=True)
-    return {run.info.name: run for run in store.list()}
+def runs(trained: dict[str, Run]) -> dict[str, Run]:
+    return trained
 
 
 def words_of(app: AppTest) -> str:
@@ -98,11 +82,11 @@ def test_of_a_large_held_out_set_the_page_says_how_many_it_looked_at(
     run = runs["encoder"]
     chosen = chosen_of(run)
     found = overviews.begin_first_look(chosen)
-    assert found.wait(60)
+    assert found.wait(600)
     assert pictures_of(found.result) == "179 held-out pictures"
     monkeypatch.setattr(overviews, "FIRST", 20)
     found = overviews.begin_first_look(chosen)
-    assert found.wait(60)
+    assert found.wait(600)
     assert pictures_of(found.result) == "20 of 179 held-out pictures"
 
 
@@ -144,7 +128,7 @@ def test_what_is_kept_is_shown_without_looking_again(
     monkeypatch.setattr(overviews, "FIRST", 20)
     chosen = chosen_of(runs["encoder"])
     work = overviews.rest(chosen)  # a real process
-    assert work.wait(120) and work.problem is None
+    assert work.wait(600) and work.problem is None
     monkeypatch.setattr(overviews, "begin_first_look", lambda *_: pytest.fail("looked again"))
     app = open_view(open_page, run=runs["encoder"].id)
     assert len(metrics_of(app)) == 3
@@ -160,8 +144,8 @@ def test_a_few_pictures_answer_first_and_the_rest_is_measured_by_one_process_mea
     def child(words: list[str], tell: Any, *_: Any, **__: Any) -> str:
         calls.append(words)
         tell("Encoding latents", 0.25)
-        go_on.wait(60)
-        overviews._make(chosen, service.MOST, lambda *_: None)
+        go_on.wait(600)
+        overviews.measure(chosen, service.MOST, lambda *_: None)
         return ""
 
     monkeypatch.setattr(overviews, "run_child", child)
@@ -173,7 +157,7 @@ def test_a_few_pictures_answer_first_and_the_rest_is_measured_by_one_process_mea
         assert len(metrics_of(app)) == 3
     first = metrics_of(app)
     go_on.set()
-    assert overviews.rest(chosen).wait(60)
+    assert overviews.rest(chosen).wait(600)
     app = open_view(open_page, run=runs["encoder"].id)
     assert not app.get("progress")
     assert metrics_of(app) != first
@@ -195,7 +179,7 @@ def test_measuring_all_can_be_stopped_and_begun_again(
     monkeypatch.setattr(overviews, "run_child", child)
     app = open_view(open_page, run=runs["encoder"].id)
     next(button for button in app.button if button.label == "Stop").click().run()
-    assert overviews.rest(chosen_of(runs["encoder"])).wait(60)
+    assert overviews.rest(chosen_of(runs["encoder"])).wait(600)
     app.run()
     assert "Measured on 20 of 179 pictures." in words_of(app)
     assert len(calls) == 1  # stopped is stopped
@@ -210,7 +194,7 @@ def test_a_rest_that_fails_is_one_sentence_and_the_first_look_stays(
     monkeypatch.setattr(overviews, "FIRST", 20)
     monkeypatch.setattr(overviews, "run_child", lambda *_, **__: "the disk is full")
     open_view(open_page, run=runs["encoder"].id)
-    assert overviews.rest(chosen_of(runs["encoder"])).wait(60)
+    assert overviews.rest(chosen_of(runs["encoder"])).wait(600)
     app = open_view(open_page, run=runs["encoder"].id)
     assert "Measured on 20 of 179 pictures. The rest could not be measured. The disk is full" in words_of(app)
     assert len(metrics_of(app)) == 3
@@ -218,34 +202,35 @@ def test_a_rest_that_fails_is_one_sentence_and_the_first_look_stays(
 
 def test_of_those_who_wait_the_last_goes_first_and_never_two_at_once() -> None:
     line, order, inside = overviews.Line(), [], threading.Event()
+    seen = {name: threading.Event() for name in "abc"}
 
     def work(name: str) -> None:
-        with line.turn(name, lambda: False):
+        with line.turn(name, lambda: seen[name].set() or False):  # who waits is asked whether it was cancelled
             order.append(name)
-            if name == "a":
-                inside.wait(30)
+            seen[name].set()
+            inside.wait(600)
 
     threads = []
-    for place, name in enumerate("abc"):
+    for name in "abc":
         threads.append(threading.Thread(target=work, args=(name,)))
         threads[-1].start()
-        while not order or len(line._waiting) < place:
-            time.sleep(0.01)
+        assert seen[name].wait(600)
+    assert order == ["a"]
     with pytest.raises(LabError, match="cancelled"), line.turn("d", lambda: True):
         pytest.fail("it was not its turn")
     inside.set()
     for thread in threads:
-        thread.join(30)
+        thread.join()
     assert order == ["a", "c", "b"]
 
 
 def test_a_network_too_large_for_a_first_look_waits_for_the_rest(
     runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.latent.inspection.first_look.MOST_VALUES", 10)
+    monkeypatch.setattr(first_look, "MOST_VALUES", 10)
     monkeypatch.setattr(overviews, "run_child", lambda *_, **__: "the disk is full")
     app = open_view(open_page, run=runs["encoder"].id)
-    assert overviews.rest(chosen_of(runs["encoder"])).wait(60)
+    assert overviews.rest(chosen_of(runs["encoder"])).wait(600)
     app.run()
     assert "179 pictures are to be measured. The rest could not be measured" in words_of(app)
     assert not app.exception and not app.metric
@@ -259,7 +244,7 @@ def test_open_vaes_do_not_fill_the_memory(runs: dict[str, Run], monkeypatch: pyt
             service.study(runs["encoder"].id, step, weights, limit=10)  # type: ignore[arg-type]
     assert len(service.studies().kept()) == 2
     choices = service.choices_of(next(view for view in service.runs_with_a_vae() if view.run.info.kind == "vae"))
-    assert overviews.begin_few(choices).wait(60)
+    assert overviews.begin_few(choices).wait(600)
     assert len(overviews.overviews().kept()) == 2
 
 

@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,30 +18,14 @@ from core.latent import cache
 from core.latent.inspection import projection
 from core.runs.run import Run
 from core.runs.store import RunStore
-from core.training import train_vae
 from lab.latents import ceiling_service, decoder_service, map_service, memoize_bytes, overview_service, vae_service
 from lab.latents.vae_service import Chosen
-from tests.pages.conftest import TINY, OpenPage
-from tests.pages.run_folders import tiny_settings
-
-
-@pytest.fixture(scope="module")
-def vae_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs, cache and data of a VAE of a few steps; to be copied."""
-    root = tmp_path_factory.mktemp("latent-views")
-    store = RunStore(root / "runs")
-    folders: dict[str, Any] = {"data_dir": root / "data", "cache_dir": root / "cache", "store_root": store.root}
-    changes = {"evaluation.judge_epochs": 1}
-    train_vae.train(
-        store.create("vae", tiny_settings(**TINY, **changes), name="encoder"), should_stop=lambda: False, **folders
-    )
-    return root
+from tests.pages.conftest import OpenPage
 
 
 @pytest.fixture
-def vae(vae_lab: Path, store: RunStore) -> Run:
-    shutil.copytree(vae_lab, store.root.parent, dirs_exist_ok=True)
-    return store.list()[0]
+def vae(trained: dict[str, Run]) -> Run:
+    return trained["encoder"]
 
 
 def chosen_of(run: Run) -> Chosen:
@@ -153,13 +136,13 @@ def test_a_view_that_is_stopped_stays_so_until_somebody_begins_it_again(
     found = map_service.latent_map(chosen, 500)
     name = f"t-sne-{len(found.labels)}-2"
     work = vae_service.begin(chosen, name, lambda tell: map_service.embedding(chosen, found, 2, tell))
-    assert begun.wait(60)
+    assert begun.wait(600)
     work.cancel()  # as the button does
     query = {"run": vae.id, "view": "Map", "map": "t-SNE", "map-of": "500"}
     app = open_view(open_page, **query)
     assert "Once for this VAE and these pictures: stopped." in words_of(app)
     assert "What lies nearest to B" in words_of(app)  # the rest of the view is there
-    assert work.wait(60) and work.problem is not None
+    assert work.wait(600) and work.problem is not None
     monkeypatch.setattr(
         projection, "embed", lambda points, dimensions, **_: np.zeros((len(points), dimensions), dtype=np.float32)
     )
@@ -191,7 +174,8 @@ def test_a_vae_that_gives_no_numbers_is_one_sentence(
     vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, view: str
 ) -> None:
     open_view(open_page, run=vae.id)  # its first look was well: without PyTorch, of a hundred pictures
-    monkeypatch.setattr(cache, "_encode", lambda vae, images, device: np.full((len(images), 8, 8, 8), np.nan))
+    real = cache.images_to_model
+    monkeypatch.setattr(cache, "images_to_model", lambda pictures: real(pictures) * np.nan)
     app = open_page("latents", run=vae.id, view=view)
     assert not app.exception
     assert [error.value.replace("\\", "") for error in app.error] == [
@@ -272,7 +256,7 @@ def test_the_ceiling_is_measured_on_request_kept_with_the_run_and_shown(
     assert "No U-Net can draw better pictures than its VAE lets through" in words_of(app)
     assert not list(vae.folder.glob("ceiling/*"))
     (measure,) = [button for button in app.button if button.label == "Measure the ceiling"]
-    app = measure.click().run(timeout=60)
+    app = measure.click().run(timeout=600)
     assert not app.exception
     (kept,) = vae.folder.glob("ceiling/*.json")
     facts = json.loads(kept.read_text())

@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +26,7 @@ from lab.runs import run_export as component
 from lab.runs import run_export_service
 from tests.core.evaluation.test_report import REPORT
 from tests.core.sampling.test_exports import events
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import OpenPage, until
 from tests.pages.run_folders import make_run
 
 
@@ -38,15 +37,6 @@ def words(app: AppTest) -> str:
 
 def by_key(app: AppTest, key: str) -> Any:
     return next(button for button in app.button if button.key == key)
-
-
-def until(app: AppTest, condition: Callable[[AppTest], bool]) -> AppTest:
-    deadline = time.monotonic() + 60
-    while not condition(app):
-        assert time.monotonic() < deadline, words(app)
-        app.run()
-    assert not app.exception
-    return app
 
 
 def test_a_folder_is_made_and_stands_there_with_its_download(
@@ -91,7 +81,7 @@ def test_the_card_has_the_figures_of_averaged_weights_and_the_judge_comes_along(
     options: dict[str, Any] = {"by": "ana", "step": step, "licence": "mit", "sampler": ""}
     for name, weights, with_judge in (("averaged", "ema", True), ("raw", "raw", False)):
         work = run_export_service.begin_export(unet, name, weights=weights, with_judge=with_judge, **options)
-        assert work.wait(120) and work.problem is None
+        assert work.wait(600) and work.problem is None
     raw, averaged = list_exports(unet)
     assert (averaged.facts.report or {})["class_accuracy"] == REPORT.class_accuracy and raw.facts.report is None
     assert (averaged.has_judge, raw.has_judge) == (True, False)
@@ -105,7 +95,7 @@ def test_who_comes_second_is_told_and_does_not_get_what_the_first_one_asked_for(
 
     def slow(run: Run, name: str, options: Any, **more: Any) -> None:
         asked.append(name)
-        goes_on.wait(60)
+        goes_on.wait(600)
         raise LabError("the export was cancelled")
 
     monkeypatch.setattr(run_export_service.exports, "keep_export", slow)
@@ -121,8 +111,8 @@ def test_who_comes_second_is_told_and_does_not_get_what_the_first_one_asked_for(
     with pytest.raises(UsageError, match=f"{unet.id}: another export is being made by ana; wait until it is done"):
         run_export_service.begin_export(unet, "second", **options)
     goes_on.set()
-    assert first.wait(60)
-    assert run_export_service.begin_export(unet, "third", **options).wait(60)
+    assert first.wait(600)
+    assert run_export_service.begin_export(unet, "third", **options).wait(600)
     assert asked == ["first", "third"]
 
 
@@ -141,7 +131,7 @@ def test_the_page_does_not_wait_for_an_export_that_goes_on(
     monkeypatch.setattr(run_export_service.exports, "keep_export", endless)
     app = open_page("runs", run=unet.id)
     by_key(app, f"export-{unet.id}/go").click().run()
-    assert began.wait(60)
+    assert began.wait(600)
     app.run()
     assert any("Exporting: drawing its picture" in bar.text for bar in app.get("progress"))
     cancel = next(button for button in app.button if button.label == "Cancel")

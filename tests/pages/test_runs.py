@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.errors import RunBusy
-from core.jobs import queue_view, service
+from core.jobs import queue_view, service, stop_report
 from core.jobs.queue_view import QueueEntry
 from core.jobs.stop_report import StopStage
 from core.runs.notes import Notes, change_notes, read_notes
@@ -143,7 +143,7 @@ def test_a_run_that_is_stopping_shows_what_was_seen_and_can_be_killed(
         StopStage(words="saving a checkpoint", done=False),
         StopStage(words="process gone", done=False),
     ]
-    monkeypatch.setattr("core.jobs.stop_report.stop_stages", lambda run: seen)
+    monkeypatch.setattr(stop_report, "stop_stages", lambda run: seen)
     app = open_page("runs", run=live.id)
     line = next(element.value for element in app.markdown if "asked to stop by ana" in element.value)
     assert [part.split(":")[-2].removeprefix("material/") for part in line.split("&nbsp;")] == [

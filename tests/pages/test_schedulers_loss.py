@@ -15,7 +15,7 @@ import lab.schedulers.timestep_loss_service as service
 from core.evaluation.timestep_loss_results import TimestepLoss
 from core.runs.run import Run
 from core.runs.store import RunStore
-from core.training import train_unet, train_vae
+from tests.models import Lab, made_once
 from tests.pages.conftest import TINY, OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, tiny_settings, write_checkpoint
 from tests.pages.test_every_page import active_markdown
@@ -23,26 +23,19 @@ from tests.pages.test_every_page import active_markdown
 VIEW = {"view": "Loss by timestep"}
 
 
-@pytest.fixture(scope="module")
-def small_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs, cache and data of a VAE and two U-Nets of a few steps, one for flow, one for v; to be copied."""
-    root = tmp_path_factory.mktemp("small")
-    store = RunStore(root / "runs")
-    folders: dict[str, Any] = {"data_dir": root / "data", "cache_dir": root / "cache", "store_root": store.root}
-    vae = store.create("vae", tiny_settings(**TINY), name="encoder")
-    train_vae.train(vae, should_stop=lambda: False, **folders)
-    for name, diffusion in {
-        "flow": {"logging.save_every_steps": 2},
-        "v": {"diffusion.schedule": "cosine", "diffusion.prediction_type": "v_prediction"},
-    }.items():
-        unet = store.create("unet", tiny_settings(**TINY, **diffusion), name=name, parents=(vae.id,))
-        train_unet.train(unet, should_stop=lambda: False, **folders)
-    return root
+def make_pair(root: Path) -> None:
+    """A VAE and two U-Nets of a few steps, one for flow, one for v."""
+    lab = Lab(root)
+    vae = lab.create("vae", tiny_settings(**TINY), name="encoder")
+    lab.train(vae)
+    cosine = {"diffusion.schedule": "cosine", "diffusion.prediction_type": "v_prediction"}
+    lab.train(lab.create("unet", tiny_settings(**TINY, **{"logging.save_every_steps": 2}), vae, name="flow"))
+    lab.train(lab.create("unet", tiny_settings(**TINY, **cosine), vae, name="v"))
 
 
 @pytest.fixture
-def runs(small_lab: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, Run]:
-    shutil.copytree(small_lab, store.root.parent, dirs_exist_ok=True)
+def runs(session_folder: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> dict[str, Run]:
+    shutil.copytree(made_once(session_folder / "trained-pair", make_pair), store.root.parent, dirs_exist_ok=True)
     monkeypatch.setattr(service, "PICTURES", 8)
     monkeypatch.setattr(service, "POINTS", 5)
     return {run.info.name: run for run in store.list() if run.info.kind == "unet"}
@@ -151,7 +144,8 @@ def test_a_measurement_that_is_kept_needs_neither_model_nor_data(
     checkpoint = service.checkpoints_of(runs["flow"])["4"]
     service.loss_of(runs["flow"], checkpoint, lambda *_: None)
     service.measurements.clear()
-    monkeypatch.setattr(service, "_measure", lambda *_: pytest.fail("measured again"))
+    for path in runs["flow"].checkpoints_dir.glob("*/unet_ema/*.safetensors"):
+        path.write_bytes(b"nothing")
     assert len(charts(open_view(open_page, run=runs["flow"].id))) == 1
 
 

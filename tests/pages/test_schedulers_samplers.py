@@ -259,7 +259,7 @@ def test_the_speed_of_a_comparison_predicts_the_next(unet: Run, store: RunStore,
 def test_deleting_asks_and_removes_results_and_job(
     unet: Run, store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.frame.state.current_user", lambda: "ana")
+    monkeypatch.setenv("LAB_USER", "ana")
     job = plant(store, unet)
     app = open_view(open_page, run=unet.id, comparison=job.id)
     app.button(key="delete-comparison").click().run()
