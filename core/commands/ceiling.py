@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from typing import Any
 
 from core.commands.options import add_settings_options
 from core.commands.sources import class_names_of, find_run, settings_of_run
 from core.commands.tables import table
-from core.evaluation.ceiling_results import DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
+from core.evaluation.ceiling_results import CEILINGS, DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
 from core.jobs.worker import cache_dir_of, data_dir_of
 
 
@@ -62,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         bar.update(100 - bar.n)
     if arguments.json:
-        print(json.dumps(asdict(found), indent=1))
+        print(json.dumps(CEILINGS.as_json(found), indent=1))
         return 0
     print(table(["metric", "value", "note"], ceiling_rows(found)))
     print(f"\n{in_words(found)}")

@@ -11,6 +11,7 @@ from core.commands.sources import find_picture_source, settings_of_run
 from core.commands.tables import table
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for
+from core.evaluation.report import report_rows, write_report
 from core.jobs.worker import cache_dir_of, data_dir_of
 
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from core.data.arrays import prepare
-    from core.evaluation.evaluate import evaluate, report_rows, write_report
+    from core.evaluation.evaluate import evaluate
 
     model = source.load(device=settings.machine.device)
     trained = source.settings

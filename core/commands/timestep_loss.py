@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from typing import Any
 
 from core.commands.options import add_settings_options
 from core.commands.sources import class_names_of, find_source, settings_of_run
 from core.commands.tables import table
-from core.evaluation.timestep_loss_results import TimestepLoss, check_counts, in_words
+from core.evaluation.timestep_loss_results import LOSSES, TimestepLoss, check_counts, in_words
 from core.jobs.worker import cache_dir_of, data_dir_of
 
 
@@ -59,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=show,
         )
         bar.update(100 - bar.n)
-    print(json.dumps(asdict(found), indent=1) if arguments.json else in_full(found))
+    print(json.dumps(LOSSES.as_json(found), indent=1) if arguments.json else in_full(found))
     return 0
 
 

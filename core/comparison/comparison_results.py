@@ -7,16 +7,15 @@ written whole when it is done; parts/ holds the batches of what is being drawn, 
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -26,17 +25,16 @@ from core.comparison.grid import (
     CellSettings,
     ComparisonRequest,
     cells_of,
+    check_request,
     quality_reference,
     reference_in_words,
-    request_as_json,
-    request_from_json,
     settings_in_words,
 )
 from core.config.schema import DiffusionSettings
 from core.errors import LabError, RunNotFound, UsageError, quoted
+from core.runs.results import NewerResult, Record, ResultKind
 from core.runs.run import Run
 
-FORMAT_VERSION = 1
 FOLDER = "comparisons"
 REFERENCE = "reference"
 ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
@@ -51,11 +49,6 @@ class Difference:
     value: float
     low: float
     high: float
-
-    @property
-    def includes_zero(self) -> bool:
-        """True when the data do not tell the two apart."""
-        return self.low <= 0.0 <= self.high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +81,6 @@ class CellResult:
     accuracy_difference: Difference | None = None
     verdict: Verdict = ""
     created_at: str = ""
-    format_version: int = FORMAT_VERSION
 
     @property
     def pictures_per_s(self) -> float:
@@ -114,6 +106,11 @@ class Facts:
     data_set: str
     fingerprint: str
     class_names: tuple[str, ...]
+
+
+CELLS = ResultKind(title="cell of a comparison", record=CellResult)
+FACTS = ResultKind(title="comparison's facts", record=Facts)
+REQUESTS = ResultKind(title="comparison", record=ComparisonRequest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,28 +158,27 @@ class ComparisonFolder:
             part.mkdir(parents=True, exist_ok=True)
         path = self.folder / "request.json"
         if not path.exists():
-            atomic.write_json(path, request_as_json(request))
-        elif read_request(self.folder) != request:
+            REQUESTS.write(path, request)
+        elif read_request(self.folder, for_acting=True) != request:
             raise LabError(f"{self.folder.name}: another comparison of that id is kept here", "start a new one")
 
     def write(self, name: str, result: CellResult, arrays: Arrays) -> None:
         """Keep a result: its arrays first, because the JSON says that it is done. name: 'cells/0003', 'reference'."""
         if not result.problem:
             atomic.write_bytes(self.folder / f"{name}.npz", npz_bytes(arrays))
-        atomic.write_json(self.folder / f"{name}.json", asdict(result))
+        CELLS.write(self.folder / f"{name}.json", result)
 
     def read(self, name: str, settings: CellSettings) -> tuple[CellResult, dict[str, np.ndarray]] | None:
-        """A result that was kept, or None when it is missing, damaged, or of other settings."""
-        try:
-            result = result_from_json(reading.read_object(self.folder / f"{name}.json"))
-        except (OSError, ValueError):
+        """A result that was kept, or None when it is missing, damaged, or of other settings. Raises NewerResult."""
+        result = CELLS.find(self.folder / f"{name}.json")
+        if result is None:
             return None
         arrays = {} if result.problem else read_npz(self.folder / f"{name}.npz")
         return (result, arrays) if result.settings == settings and arrays is not None else None
 
     def write_facts(self, facts: Facts) -> None:
         """What all cells share."""
-        atomic.write_json(self.folder / "facts.json", asdict(facts))
+        FACTS.write(self.folder / "facts.json", facts)
 
     def part(self, name: str, first_index: int) -> Path:
         """Where a batch is kept until its cell is done."""
@@ -232,39 +228,43 @@ def read_comparison(run: Run, comparison_id: str) -> Comparison:
     cells = cells_of(request, diffusion)
     results = {}
     for cell in cells:
+        path = files.folder / f"{cell_name(cell.index)}.json"
         try:
-            found = result_from_json(reading.read_object(files.folder / f"{cell_name(cell.index)}.json"))
-        except (OSError, ValueError):
-            continue
-        if found.settings == cell.settings and found.index == cell.index:
+            found = CELLS.find(path)
+        except NewerResult as error:
+            found = CellResult(index=cell.index, settings=cell.settings, problem=error.message)
+        if found is not None and (found.settings, found.index) == (cell.settings, cell.index):
             results[cell.index] = found
-    try:
-        reference = result_from_json(reading.read_object(files.folder / f"{REFERENCE}.json"))
-    except (OSError, ValueError):
-        reference = None
     return Comparison(
         id=comparison_id,
         folder=files.folder,
         request=request,
         cells=cells,
         results=results,
-        facts=_read_facts(files.folder / "facts.json"),
-        reference=reference,
+        facts=_shown(FACTS, files.folder / "facts.json"),
+        reference=_shown(CELLS, files.folder / f"{REFERENCE}.json"),
         diffusion=diffusion,
     )
 
 
-def read_request(folder: Path) -> ComparisonRequest:
-    """request.json of a comparison or of its job. Raises UsageError when it cannot be read."""
+def read_request(folder: Path, *, for_acting: bool = False) -> ComparisonRequest:
+    """request.json of a comparison or of its job. for_acting: unknown keys are refused.
+
+    Raises UsageError when it cannot be read, or asks for what no job could carry out.
+    """
     try:
-        return request_from_json(reading.read_object(folder / "request.json"))
-    except (OSError, ValueError) as error:
+        request = REQUESTS.parse(reading.read_bytes(folder / "request.json"), "request.json", for_acting=for_acting)
+        check_request(request)
+        return request
+    except NewerResult as error:
+        raise UsageError(f"{folder.name}: {error.message}", "use that version of the lab") from None
+    except (OSError, ValueError, UsageError) as error:
         raise UsageError(f"{folder.name}: request.json cannot be read: {quoted(error, 200)}") from None
 
 
 def request_bytes(request: ComparisonRequest) -> bytes:
     """request.json, as the job's folder gets it."""
-    return (json.dumps(request_as_json(request), indent=1, allow_nan=False) + "\n").encode()
+    return atomic.json_bytes(REQUESTS.as_json(request))
 
 
 def read_arrays(comparison: Comparison, index: int) -> dict[str, np.ndarray] | None:
@@ -362,57 +362,10 @@ def read_npz(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-_FIGURES = (
-    "num_pictures",
-    "evaluations",
-    "seconds",
-    "class_accuracy",
-    "class_accuracy_low",
-    "class_accuracy_high",
-    "fd_judge",
-    "fd_low",
-    "fd_high",
-    "recall",
-    "agreement",
-    "psnr_db",
-    "agreement_count",
-)
-
-
-def result_from_json(values: Mapping[str, Any]) -> CellResult:
-    """A cell's JSON. Raises ValueError for anything else than what was written."""
-    try:
-        differences = {
-            name: None if values[name] is None else Difference(**values[name])
-            for name in ("fd_difference", "accuracy_difference")
-        }
-        result = CellResult(**{**values, **differences, "settings": CellSettings(**values["settings"])})
-        figures = [getattr(result, name) for name in _FIGURES]
-        figures += [figure for each in differences.values() if each for figure in (each.value, each.low, each.high)]
-        if not all(_is_number(number) for number in figures if number is not None):
-            raise ValueError("a figure is no number")
-        if not isinstance(result.problem, str) or not isinstance(result.verdict, str):
-            raise ValueError("a word is no text")
-        return result
-    except (KeyError, TypeError, OverflowError) as error:
-        raise ValueError(f"is no result of a cell: {error}") from None
-
-
-def _read_facts(path: Path) -> Facts | None:
-    try:
-        values = reading.read_object(path)
-        facts = Facts(**{**values, "class_names": tuple(map(str, values["class_names"]))})
-        good = all(
-            _is_number(number)
-            for number in (facts.fd_floor, facts.fd_floor_count, facts.judge_accuracy, facts.fd_reference_count)
-        )
-        return facts if good and isinstance(facts.device, str) and isinstance(facts.judge_hash, str) else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _shown(kind: ResultKind[Record], path: Path) -> Record | None:
+    """What is kept there, where this version can show it."""
+    found, _ = kind.read_all([path])
+    return found[0] if found else None
 
 
 def _words(comparison: Comparison, result: CellResult) -> str:

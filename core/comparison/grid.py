@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -18,7 +18,6 @@ from core.config.schema import DiffusionSettings
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import UsageError, quoted
 
-FORMAT_VERSION = 1
 MAX_CELLS = 200
 MIN_SAMPLES, MAX_SAMPLES = 10, 50_000
 MAX_TEXT = 2_000
@@ -255,30 +254,6 @@ def cost_of(request: ComparisonRequest, diffusion: DiffusionSettings) -> Cost:
     )
 
 
-def request_as_json(request: ComparisonRequest) -> dict[str, Any]:
-    """What request.json holds."""
-    return {"format_version": FORMAT_VERSION, **asdict(request)}
-
-
-def request_from_json(values: Mapping[str, Any]) -> ComparisonRequest:
-    """The request that request.json holds. Raises UsageError for anything else than what `request_as_json` writes."""
-    try:
-        if values["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format version {quoted(values['format_version'])} is not {FORMAT_VERSION}")
-        rest = {name: value for name, value in values.items() if name != "format_version"}
-        axes = {
-            name: Axis(setting=rest[name]["setting"], values=tuple(rest[name]["values"]))
-            for name in ("rows", "columns")
-        }
-        request = ComparisonRequest(**{**rest, **axes, "base": CellSettings(**rest["base"])})
-        check_request(request)
-    except UsageError as error:
-        raise UsageError(f"request.json: {error.message}", error.hint) from None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UsageError(f"request.json: is no comparison: {quoted(error, 200)}") from None
-    return request
-
-
 def value_in_words(setting: str, value: Value) -> str:
     """'unipc', '10 steps', 'guidance 1.5', 'seed 3', 'raw weights', 'checkpoint 5,000'."""
     if setting == "num_inference_steps":
@@ -361,11 +336,12 @@ def _check_value(setting: str, value: Any) -> None:
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
             raise UsageError(f"{setting}: '{quoted(value)}' does not exist", hint)
         return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    is_number = is_whole or (isinstance(value, float) and math.isfinite(value))
     if setting == "guidance_scale":
         if not is_number or not 0 <= value <= _MAX_GUIDANCE:
             raise UsageError(f"guidance_scale: must be from 0 to {_MAX_GUIDANCE}, got {quoted(value)}")
         return
     low, high = _INT_BOUNDS[setting]
-    if not is_number or not isinstance(value, int) or not low <= value <= high:
+    if not is_whole or not low <= value <= high:
         raise UsageError(f"{setting}: must be a whole number from {low:,} to {high:,}, got {quoted(value)}")

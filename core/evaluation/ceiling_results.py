@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from core import atomic, reading
+from core import reading
 from core.errors import CheckpointError, RunNotFound, UsageError
 from core.runs.listing import list_checkpoints
+from core.runs.results import ResultKind
 from core.runs.run import Run
-
-logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 FOLDER = "ceiling"
@@ -84,7 +80,9 @@ class Ceiling:
     probe_pixels: ProbeScore
     elapsed_s: float
     device: str
-    format_version: int = FORMAT_VERSION
+
+
+CEILINGS = ResultKind(title="VAE ceiling", record=Ceiling, format=FORMAT_VERSION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,21 +135,12 @@ def key_of(*, vae_hash: str, fingerprint: str, num_pictures: int, judge_epochs: 
 
 def keep(run: Run, found: Ceiling) -> Path | None:
     """Keep it durably in the run. Where the folder cannot be written, the log says so; None then."""
-    path = run.folder / FOLDER / f"step-{found.step:08d}-{found.key}.json"
-    try:
-        path.parent.mkdir(exist_ok=True)
-        atomic.write_json(path, asdict(found))
-        return path
-    except OSError as error:
-        logger.warning("%s: the VAE ceiling cannot be kept (%s)", run.id, error.strerror or error)
-        return None
+    return CEILINGS.keep(run.folder / FOLDER / f"step-{found.step:08d}-{found.key}.json", found)
 
 
 def list_ceilings(run: Run) -> list[Ceiling]:
     """What is kept in the run, the most pictures first, then the newest; files that are no ceilings are left out."""
-    folder = run.folder / FOLDER
-    paths = sorted(folder.glob("step-*.json")) if folder.is_dir() else []
-    found = [ceiling for ceiling in map(_read, paths) if ceiling is not None]
+    found, _ = CEILINGS.read_all((run.folder / FOLDER).glob("step-*.json"))
     return sorted(found, key=lambda each: (each.num_pictures, each.created_at), reverse=True)
 
 
@@ -231,30 +220,3 @@ def in_words(found: Ceiling) -> str:
             "noise, so the KL weight is too high."
         )
     return words
-
-
-def _read(path: Path) -> Ceiling | None:
-    try:
-        values: dict[str, Any] = reading.read_object(path)
-        for name in ("probe_samples", "probe_means", "probe_pixels"):
-            values[name] = ProbeScore(**values[name])
-        found = Ceiling(**values)
-        return found if found.format_version == FORMAT_VERSION and _is_whole(found) else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _is_whole(found: Ceiling) -> bool:
-    """True when every field is of the kind that is written: foreign files may lie in a run folder."""
-    for name, kind in Ceiling.__annotations__.items():
-        value = getattr(found, name)
-        if kind == "str" and not isinstance(value, str):
-            return False
-        if kind in ("int", "float") and not _is_number(value):
-            return False
-    probes = (found.probe_samples, found.probe_means, found.probe_pixels)
-    return all(_is_number(value) for probe in probes for value in asdict(probe).values())
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

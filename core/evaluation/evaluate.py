@@ -16,7 +16,7 @@ from core.device import device_label
 from core.errors import UsageError
 from core.evaluation.judge import Judge, load_or_train, split_features
 from core.evaluation.metrics import copy_ratio, frechet_distance, precision_recall, wilson_interval
-from core.evaluation.report import ClassScore, Report, list_reports, report_rows, write_report
+from core.evaluation.report import ClassScore, Report
 from core.runs.run import now_iso
 from core.sampling.request import SampleRequest, batches_of, request_of
 from core.sampling.steps import checked_sampler, sample
@@ -25,8 +25,6 @@ from core.seeding import derive
 if TYPE_CHECKING:
     from core.data.arrays import ImageSet
     from core.sampling.load import LoadedModel
-
-__all__ = ["Measures", "Report", "evaluate", "list_reports", "measure", "report_rows", "write_report"]
 
 JUDGE_SEED = 0
 MAX_NEIGHBOUR_PICTURES = 10_000

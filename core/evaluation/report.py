@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core import atomic, reading
 from core.errors import UsageError
-from core.evaluation.ceiling_results import Ceiling, ceiling_row
+from core.evaluation import ceiling_results, timestep_loss_results
+from core.evaluation.ceiling_results import CEILINGS, Ceiling, ceiling_row
+from core.evaluation.timestep_loss_results import LOSSES
+from core.runs.results import ResultKind
 from core.runs.run import Run
-
-FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,9 @@ class Report:
     copy_ratio: float
     elapsed_s: float
     device: str
-    format_version: int = FORMAT_VERSION
+
+
+REPORTS = ResultKind(title="evaluation", record=Report)
 
 
 def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[str, str, str]]:
@@ -121,17 +123,25 @@ def write_report(run: Run, report: Report) -> Path:
     Raises UsageError for a VAE run.
     """
     require_unet_run(run)
-    run.evaluations_dir.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")
     path = run.evaluations_dir / f"{stamp}-{report.num_samples}.json"
-    atomic.write_json(path, asdict(report))
+    REPORTS.write(path, report)
     return path
 
 
 def list_reports(run: Run) -> list[Report]:
-    """The run's reports, newest first; files that are no reports are left out."""
-    paths = sorted(run.evaluations_dir.glob("*.json"), reverse=True)
-    return [report for report in map(_read, paths) if report is not None]
+    """The run's reports, newest first; `unreadable_results` says why others are left out."""
+    return REPORTS.read_all(sorted(run.evaluations_dir.glob("*.json"), reverse=True))[0]
+
+
+def unreadable_results(run: Run) -> list[str]:
+    """A sentence for each result in the run that cannot be shown, such as one of a newer version of the lab."""
+    kept = (
+        (REPORTS, run.evaluations_dir),
+        (CEILINGS, run.folder / ceiling_results.FOLDER),
+        (LOSSES, run.folder / timestep_loss_results.FOLDER),
+    )
+    return [problem for kind, folder in kept for problem in kind.read_all(sorted(folder.glob("*.json")))[1]]
 
 
 def require_unet_run(run: Run) -> None:
@@ -143,19 +153,10 @@ def require_unet_run(run: Run) -> None:
         )
 
 
-def _read(path: Path) -> Report | None:
-    try:
-        values = reading.read_object(path)
-        scores = tuple(ClassScore(**score) for score in values["per_class"])
-        return Report(**{**values, "per_class": scores})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
 def figures_for_card(run: Run, step: int, weights: str) -> dict[str, Any] | None:
     """Fields of the evaluation that the card of an export shows; None when these weights were never evaluated."""
     report = report_for_card(run, step) if weights == "ema" else None
-    return asdict(report) if report is not None else None
+    return REPORTS.as_json(report) if report is not None else None
 
 
 def report_for_card(run: Run, step: int) -> Report | None:

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from core import atomic, reading
+from core import reading
 from core.errors import CheckpointError, UsageError
+from core.runs.results import ResultKind
 from core.runs.run import Run
-
-logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
 SEED = 0  # one choice of pictures and noise for all runs, so that runs on one data set compare
@@ -70,7 +67,6 @@ class TimestepLoss:
     original: tuple[float, ...]
     original_error: tuple[float, ...]
     linear: tuple[float, ...]
-    format_version: int = FORMAT_VERSION
 
     def mean(self, error_of: ErrorOf) -> np.ndarray:
         """The mean squared error (P,)."""
@@ -98,6 +94,9 @@ class TimestepLoss:
         scales = zip(self.signal_scale, self.noise_scale, strict=True)
         units = [units_of(self.prediction_type, *pair) for pair in scales]
         return np.array([unit[error_of] for unit in units])
+
+
+LOSSES = ResultKind(title="loss by timestep", record=TimestepLoss, format=FORMAT_VERSION)
 
 
 def units_of(prediction_type: str, signal_scale: float, noise_scale: float) -> dict[ErrorOf, float]:
@@ -161,25 +160,13 @@ def latents_of(run: Run) -> str:
 
 def read_kept(run: Run, step: int, key: str) -> TimestepLoss | None:
     """The measurement of that key; None when there is none or it is damaged."""
-    try:
-        values = reading.read_object(_path(run, step, key))
-        frozen: dict[str, Any] = {
-            name: tuple(each) if isinstance(each, list) else each for name, each in values.items()
-        }
-        found = TimestepLoss(**frozen)
-        return found if found.format_version == FORMAT_VERSION and found.key == key and _is_whole(found) else None
-    except (OSError, ValueError, TypeError):
-        return None
+    found = LOSSES.find(_path(run, step, key))
+    return found if found is not None and found.key == key and _is_whole(found) else None
 
 
 def keep(run: Run, found: TimestepLoss) -> None:
     """Keep a measurement durably. Where the run folder cannot be written, the log says so and nothing is lost."""
-    path = _path(run, found.step, found.key)
-    try:
-        path.parent.mkdir(exist_ok=True)
-        atomic.write_json(path, asdict(found))
-    except OSError as error:
-        logger.warning("%s: the loss by timestep cannot be kept (%s)", run.id, error.strerror or error)
+    LOSSES.keep(_path(run, found.step, found.key), found)
 
 
 def in_words(first: TimestepLoss, second: TimestepLoss | None = None, names: Sequence[str] = ("A", "B")) -> str:
@@ -240,16 +227,5 @@ def _path(run: Run, step: int, key: str) -> Path:
 
 
 def _is_whole(found: TimestepLoss) -> bool:
-    """True when every list has a finite number for each timestep, and every word is one."""
-    values = asdict(found)
-    lists = [value for value in values.values() if isinstance(value, tuple)]
-    words = ("run_id", "weights", "data_set", "fingerprint", "latents", "schedule", "prediction_type")
-    numbers = [*(each for one in lists for each in one), found.variance]
-    return (
-        len(lists) == sum(annotation.startswith("tuple") for annotation in TimestepLoss.__annotations__.values())
-        and len({len(one) for one in lists}) == 1
-        and len(found.t) > 0
-        and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
-        and all(isinstance(values[word], str) for word in words)
-        and all(type(values[name]) is int for name in ("step", "num_pictures", "num_train_timesteps"))
-    )
+    """True when every list has a number for each timestep, of which there is one."""
+    return {len(value) for value in vars(found).values() if isinstance(value, tuple)} == {len(found.t) or 1}

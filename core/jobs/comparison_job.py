@@ -167,7 +167,7 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
     from core.device import device_label, resolve_device, set_threads
     from core.training.session import Outcome
 
-    request = read_request(run.folder)
+    request = read_request(run.folder, for_acting=True)
     unet_run = RunStore(store_root).get(request.run_id)
     if (unet_run.id,) != run.info.parents:
         raise UsageError(f"{run.id}: its request names another run than its parent", "start a new comparison")

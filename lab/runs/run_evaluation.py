@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.evaluation.ceiling_results import ceiling_for, ceiling_rows, in_words
-from core.evaluation.report import list_reports, report_rows
+from core.evaluation.report import list_reports, report_rows, unreadable_results
 from lab.frame.state import page_file
 from lab.services.runs import RunView
 from lab.words import ago, escaped, plain
@@ -32,6 +32,8 @@ def run_evaluation(view: RunView) -> None:
         )
     else:
         st.caption("The ceiling of its VAE was not measured" + (" with this judge." if reports else "."))
+    for problem in unreadable_results(run):
+        st.caption(escaped(problem, 300))
     st.page_link(
         page_file("latents"),
         label="Look inside its latents",

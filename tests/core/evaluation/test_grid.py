@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.comparison.comparison_results import REQUESTS, read_request
 from core.comparison.grid import (
     MAX_CELLS,
     Axis,
@@ -24,8 +27,6 @@ from core.comparison.grid import (
     path_reference,
     quality_reference,
     reference_in_words,
-    request_as_json,
-    request_from_json,
     settings_in_words,
 )
 from core.config.load import load_config
@@ -220,14 +221,25 @@ def test_a_cell_is_named_by_what_tells_it_from_its_neighbours() -> None:
     assert settings_in_words(BASE, request("guidance_scale=1.5", "weights=ema")) == "guidance 1.5 with averaged weights"
 
 
-def test_a_request_survives_its_json() -> None:
-    assert request_from_json(request_as_json(request())) == request()
+def kept(folder: Path, **damage: Any) -> Path:
+    (folder / "request.json").write_text(json.dumps({**REQUESTS.as_json(request()), **damage}))
+    return folder
+
+
+def test_a_request_survives_its_json(tmp_path: Path) -> None:
+    assert read_request(kept(tmp_path), for_acting=True) == request()
+
+
+def test_a_request_with_an_unknown_key_is_shown_and_never_acted_on(tmp_path: Path) -> None:
+    assert read_request(kept(tmp_path, planted=1)) == request()
+    with pytest.raises(UsageError, match=r"newer version of the lab: planted is not known here"):
+        read_request(kept(tmp_path, planted=1), for_acting=True)
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        {"format_version": 99},
+        {"format": 99},
         {"rows": None},
         {"rows": {"setting": "sampler", "values": "unipc"}},
         {"rows": {"setting": "sampler", "values": [["unipc"]]}},
@@ -240,12 +252,11 @@ def test_a_request_survives_its_json() -> None:
         {"base": 7},
         {"num_samples": "many"},
         {"run_id": {"$": 1}},
-        {"planted": 1},
     ],
 )
-def test_a_hostile_request_is_one_sentence(damage: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"^request\.json: ") as caught:
-        request_from_json({**request_as_json(request()), **damage})
+def test_a_hostile_request_is_one_sentence(tmp_path: Path, damage: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"request\.json") as caught:
+        read_request(kept(tmp_path, **damage))
     assert len(str(caught.value)) < 500
 
 
