@@ -86,7 +86,7 @@ class TorchvisionLoader:
     def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
         """Both splits."""
         try:
-            parts = [self.open(_datasets(), str(data_dir), train, False) for train in (True, False)]
+            parts = [self.open(torchvision_datasets(), str(data_dir), train, False) for train in (True, False)]
             names = self.class_names or tuple(str(name) for name in parts[0].classes)
             train, heldout = (self._split(part) for part in parts)
         except Exception as error:  # a damaged file raises whatever its parser meets
@@ -113,7 +113,7 @@ class TorchvisionLoader:
         socket.setdefaulttimeout(SOCKET_TIMEOUT_S)  # torchvision offers no other way to give up on a silent network
         try:
             for train in (True, False):
-                self.open(_datasets(), str(folder), train, True)
+                self.open(torchvision_datasets(), str(folder), train, True)
         finally:
             socket.setdefaulttimeout(before)
 
@@ -181,7 +181,8 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _datasets() -> Any:
+def torchvision_datasets() -> Any:
+    """torchvision's module of data sets, imported when one is read: it takes PyTorch along."""
     return importlib.import_module("torchvision.datasets")
 
 

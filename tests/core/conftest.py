@@ -29,3 +29,11 @@ def trained(trained_lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
+
+
+@pytest.fixture
+def finished_vae(lab: Lab, trained_lab: Path) -> Run:
+    """A trained tiny VAE run in the test's own lab, with its data and cache; what is on it may be changed."""
+    shutil.copytree(trained_lab, lab.root, dirs_exist_ok=True)
+    shutil.rmtree(lab.the("unet").folder)
+    return lab.the("vae")

@@ -61,7 +61,6 @@ def cifar_stand_in(root: Path) -> dict[str, object]:
 
 
 CASES = {
-    "digits": (lambda root: {"data.name": "digits"}, 10, 1),
     "a folder of colour pictures in three classes": (color_folder, 3, 3),
     "an npz file": (npz_file, 4, 3),
     "Fashion-MNIST": (fashion_files, 10, 1),
@@ -81,7 +80,9 @@ def test_it_trains_and_samples(
             targets=(np.arange(60) % 10).tolist(),
             classes=list("abcdefghij"),
         )
-        monkeypatch.setattr(loaders, "_datasets", lambda: SimpleNamespace(CIFAR10=lambda *args, **kwargs: colors))
+        monkeypatch.setattr(
+            loaders, "torchvision_datasets", lambda: SimpleNamespace(CIFAR10=lambda *args, **kwargs: colors)
+        )
     settings = tiny(**changes, **{"train_vae.steps": 6, "train_unet.steps": 6, "logging.num_previews": 1})
     vae = lab.create("vae", settings)
     lab.train(vae)

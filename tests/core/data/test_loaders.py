@@ -43,7 +43,7 @@ class StandIn:
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, StandIn], RawSet]:
     def _load(name: str, datasets: StandIn) -> RawSet:
-        monkeypatch.setattr(loaders, "_datasets", lambda: datasets)
+        monkeypatch.setattr(loaders, "torchvision_datasets", lambda: datasets)
         return entry(name).loader.load(DataSettings(name=name), tmp_path)
 
     return _load
@@ -182,7 +182,7 @@ def test_the_sockets_patience_is_put_back(tmp_path: Path, monkeypatch: pytest.Mo
     def construct(*_: object, **__: object) -> None:
         seen.append(socket.getdefaulttimeout())
 
-    monkeypatch.setattr(loaders, "_datasets", lambda: SimpleNamespace(KMNIST=construct))
+    monkeypatch.setattr(loaders, "torchvision_datasets", lambda: SimpleNamespace(KMNIST=construct))
     loader = entry("kmnist").loader
     assert isinstance(loader, TorchvisionLoader)
     loader._download(tmp_path)

@@ -17,11 +17,12 @@ from core.diffusion.samplers import build_sampler, initial_latents, network_inpu
 from core.diffusion.schedule import NoiseSchedule, build_schedule
 from core.errors import UsageError
 
-MEAN, STD, COUNT = 0.7, 0.5, 10_000
+MEAN, STD, COUNT = 0.7, 0.5, 4_000
+PREDICTIONS = {"flow": ("flow",), "scaled_linear": ("epsilon",), "sigmoid": ("v_prediction",)}  # otherwise all three
 PAIRS = [
     (sampler, schedule, prediction_type)
     for schedule in ("linear", "scaled_linear", "cosine", "sigmoid", "flow")
-    for prediction_type in (("flow",) if schedule == "flow" else ("epsilon", "v_prediction", "sample"))
+    for prediction_type in PREDICTIONS.get(schedule, ("epsilon", "v_prediction", "sample"))
     for sampler in SAMPLERS
     if pair_problem(schedule=schedule, prediction_type=prediction_type, sampler=sampler) is None
 ]

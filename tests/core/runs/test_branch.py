@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -16,6 +14,7 @@ from core.runs.listing import list_checkpoints
 from core.runs.metrics import read_metrics
 from core.runs.run import RunState
 from core.runs.store import RunStore
+from tests import forked
 
 
 def changed(run, **overrides):
@@ -24,10 +23,8 @@ def changed(run, **overrides):
 
 
 @pytest.fixture
-def origin(lab, tiny):
-    run = lab.create("vae", tiny())
-    lab.train(run)
-    return run
+def origin(finished_vae):
+    return finished_vae
 
 
 def test_a_branch_trains_on_from_the_checkpoint(lab, origin):
@@ -114,7 +111,7 @@ def test_a_branch_that_does_not_fit_on_the_disk_leaves_nothing(lab, origin, monk
     assert sorted(lab.store.root.rglob("*")) == before
 
 
-def test_a_branch_whose_making_is_killed_is_no_run(lab, origin):
+def test_a_branch_whose_making_is_killed_is_no_run(lab, origin, forks):
     step = list_checkpoints(origin)[0].step
     program = (
         "import os, pathlib\nfrom core.runs.branch import create_branch\nfrom core.runs.store import RunStore\n"
@@ -122,7 +119,6 @@ def test_a_branch_whose_making_is_killed_is_no_run(lab, origin):
         "os.rename = lambda *a, **k: os._exit(9)\n"
         f"create_branch(store, origin, {step}, origin.settings, owner='ben')\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": "."}, check=False)
-    assert done.returncode == 9
+    assert forked.run("-c", program).returncode == 9
     assert [run.id for run in lab.store.list()] == [origin.id]
     assert lab.store.broken() == []

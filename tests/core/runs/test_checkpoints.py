@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from core import atomic
 from core.errors import CheckpointError
 from core.runs.checkpoints import load_newest, save_checkpoint
+from tests import forked
 
 FILES = {"unet/model.safetensors": b"w" * 1000, "state.json": b"{}"}
 
@@ -121,19 +121,22 @@ while True:
     step += 1
     data = str(step).encode() * 50_000
     save_checkpoint(root, step, {"a.safetensors": data, "state.json": data}, keep=2)
+    print(step, flush=True)
 """
 
 
-def test_killed_while_saving_the_newest_is_whole_and_unmixed(tmp_path: Path) -> None:
+def test_killed_while_saving_the_newest_is_whole_and_unmixed(tmp_path: Path, forks: None) -> None:
     kills = int(os.environ.get("LAB_KILLS", "6"))
     reached = 0
     for number in range(kills):
-        process = subprocess.Popen([sys.executable, "-c", SAVER, str(tmp_path)], stdout=subprocess.PIPE)
+        process = subprocess.Popen(forked.command("-c", SAVER, str(tmp_path)), stdout=subprocess.PIPE)
         assert process.stdout and process.stdout.readline() == b"ready\n"
-        time.sleep(0.02 + 0.013 * number)
+        process.stdout.readline()  # it has saved once more, and goes on
+        time.sleep(0.013 * number)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.stdout.read()  # until it is gone
         process.stdout.close()
+        process.wait()
         found = load_newest(tmp_path)
         if found:
             expected = str(found.step).encode() * 50_000

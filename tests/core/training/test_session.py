@@ -67,10 +67,10 @@ def test_previews_begin_where_something_can_be_seen(total: int, second: int) -> 
     assert preview_steps(total, 12)[:2] == [0, second]
 
 
-def test_a_run_without_its_vae_run_still_trains_on_its_own_copy(lab: Lab, tiny: Callable[..., Settings]) -> None:
-    vae = lab.create("vae", tiny())
-    lab.train(vae)
-    unet = lab.create("unet", tiny(), vae)
+def test_a_run_without_its_vae_run_still_trains_on_its_own_copy(
+    lab: Lab, finished_vae: Run, tiny: Callable[..., Settings]
+) -> None:
+    vae, unet = finished_vae, lab.create("unet", tiny(), finished_vae)
     seen: list[int] = []
     lab.train(unet, lambda: len(seen) >= 9, lambda result: seen.append(result.step))
     lab.store.delete(vae.id, is_active=lambda run: False)
@@ -128,9 +128,8 @@ def test_a_data_set_that_changed_is_refused_at_resume(lab: Lab, tiny: Callable[.
         lab.train(run)
 
 
-def test_a_checkpoint_of_another_network_is_refused(lab: Lab, tiny: Callable[..., Settings]) -> None:
-    small, large = lab.create("vae", tiny()), lab.create("vae", tiny(**{"vae.block_out_channels": [8, 16]}))
-    lab.train(small)
+def test_a_checkpoint_of_another_network_is_refused(lab: Lab, finished_vae: Run, tiny: Callable[..., Settings]) -> None:
+    small, large = finished_vae, lab.create("vae", tiny(**{"vae.block_out_channels": [8, 16]}))
     large.checkpoints_dir.mkdir()
     newest = load_newest(small.checkpoints_dir)
     assert newest is not None

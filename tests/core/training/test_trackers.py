@@ -13,7 +13,7 @@ from core.training import trackers
 
 def test_tensorboard_gets_every_logged_line(lab, tiny):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run = lab.create("vae", tiny(**{"logging.trackers": ["tensorboard"]}))
+    run = lab.create("vae", tiny(**{"logging.trackers": ["tensorboard"], "train_vae.steps": 10}))
     assert lab.train(run).state is RunState.FINISHED
     folders = {path.parent for path in run.folder.glob("trackers/**/events.out.tfevents.*")}
     found = {}
@@ -41,7 +41,7 @@ def test_a_tracker_that_fails_stops_nothing_and_is_told_once(lab, tiny, monkeypa
         raise OSError("the tracker's disk is full")
 
     monkeypatch.setattr(TensorBoardTracker, "log", fail)
-    run = lab.create("vae", tiny(**{"logging.trackers": ["tensorboard"]}))
+    run = lab.create("vae", tiny(**{"logging.trackers": ["tensorboard"], "train_vae.steps": 10}))
     assert lab.train(run).state is RunState.FINISHED
     assert caplog.text.count("a tracker failed") == 1
 
