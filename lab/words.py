@@ -37,7 +37,6 @@ STATE_ICONS = {
     "stopped": "stop",
     "interrupted": "power_off",
 }
-KIND_NAMES = {"vae": "VAE", "unet": "U-Net", "comparison": "Comparison"}
 
 
 def escaped(text: str, limit: int = 120) -> str:

@@ -106,7 +106,7 @@ def waiting(views: list[RunView]) -> None:
 
 def results(ended: list[RunView]) -> None:
     """The newest digits, what ended while this person was away, and what ended before."""
-    drawn = next((view for view in ended if view.run.info.kind == "unet" and view.state == "finished"), None)
+    drawn = next((view for view in ended if view.run.kind.generates and view.state == "finished"), None)
     preview = newest_preview(drawn.run) if drawn else None
     if drawn is not None and preview is not None:
         st.subheader("Latest pictures")
@@ -168,7 +168,7 @@ def page(views: list[RunView]) -> None:
             label = "Train something"
             st.page_link(page_file("train"), label=label, icon=":material/model_training:", width="content")
     over = [view for view in views if not view.is_active and view.id not in held]
-    results([view for view in over if view.run.info.kind != "comparison"])
+    results([view for view in over if view.run.kind.listed])
 
 
 with problems_shown():

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from core.config.load import differences, get_value
 from core.config.schema import Settings, field_rows
 from core.errors import LabError
+from core.runs.kinds import trained_by
 from lab.frame.problems import problems_shown
 from lab.frame.start_button import press_token, start_label
 from lab.frame.state import go_to, who
@@ -18,7 +19,6 @@ from lab.services.runs import RunView, list_views
 from lab.train.training_service import (
     PRESET_WORDS,
     Cost,
-    TrainKind,
     measure,
     presets,
     settings_for,
@@ -28,14 +28,14 @@ from lab.train.training_service import (
 from lab.widgets.config_form import changed_settings, setting_widget, shown_value
 from lab.words import ago, count, duration, escaped, plain, sentence
 
-CHOICES: dict[str, tuple[TrainKind, str]] = {
+CHOICES: dict[str, tuple[str, str]] = {
     "VAE, then U-Net": ("all", "Everything from nothing to digits, one after the other."),
     "VAE only": ("vae", "Learns the latents. Look at them before you spend time on a U-Net."),
     "U-Net only": ("unet", "Learns to denoise the latents of a VAE that is finished; data and VAE settings are its."),
 }
 STARTED = "train-started"
 FREQUENT = {"data.name": "data set", "train_vae.steps": "VAE steps", "train_unet.steps": "U-Net steps"}
-SECTIONS: dict[TrainKind, frozenset[str]] = {
+SECTIONS: dict[str, frozenset[str]] = {
     "all": frozenset(),
     "vae": frozenset({"train_unet", "unet", "diffusion", "sampling"}),
     "unet": frozenset({"data", "vae", "train_vae"}),
@@ -44,7 +44,7 @@ SECTIONS: dict[TrainKind, frozenset[str]] = {
 
 def choose_vae() -> RunView | None:
     """The finished VAE run that the U-Net shall use, or None when there is none."""
-    vaes = {view.id: view for view in list_views() if view.run.info.kind == "vae" and view.state == "finished"}
+    vaes = {view.id: view for view in list_views() if view.run.kind.vae == "own" and view.state == "finished"}
     if not vaes:
         st.info("No finished VAE yet. Choose *VAE, then U-Net* to train both.", icon=":material/info:")
         return None
@@ -70,7 +70,7 @@ def choose_preset() -> str:
     return str(chosen)
 
 
-def frequent_settings(kind: TrainKind, base: Settings, preset: str) -> tuple[dict[str, object], str]:
+def frequent_settings(kind: str, base: Settings, preset: str) -> tuple[dict[str, object], str]:
     """(what differs from the preset among the settings most people change, the run's name)."""
     rows: list[tuple[str, FieldInfo]] = [
         (name, info) for name, info in field_rows() if name in FREQUENT and name.split(".")[0] not in SECTIONS[kind]
@@ -87,11 +87,11 @@ def frequent_settings(kind: TrainKind, base: Settings, preset: str) -> tuple[dic
     return changes, run_name
 
 
-def cost(settings: Settings, kind: TrainKind) -> Callable[[], None] | None:
+def cost(settings: Settings, kind: str) -> Callable[[], None] | None:
     """Steps and pictures at once; returns how to measure parameters and time, or None when that was done."""
     costs = st.session_state.setdefault("costs", {})
     key = (hash(settings), kind)
-    parts = ["vae", "unet"] if kind == "all" else [kind]
+    parts = [part.name for part in trained_by(kind)]
     rows = costs.get(key) or [Cost.planned(settings, part) for part in parts]
     known = rows[0].seconds is not None
     frame = pd.DataFrame(
@@ -152,8 +152,9 @@ def page() -> None:
     )
     kind, words = CHOICES[str(choice)]
     st.caption(words)
-    vae = choose_vae() if kind == "unet" else None
-    if kind == "unet" and vae is None:
+    needs_vae = bool(trained_by(kind)[0].parent)
+    vae = choose_vae() if needs_vae else None
+    if needs_vae and vae is None:
         return
     preset = choose_preset()
     base = settings_for(preset, {})

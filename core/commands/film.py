@@ -10,7 +10,7 @@ from core import atomic
 from core.commands.options import add_settings_options
 from core.commands.sources import find_run
 from core.errors import UsageError
-from core.runs.film import HELD, LAYERS, PREDICTED, read_film
+from core.runs.film import HELD, PREDICTED, read_film
 from core.runs.film_export import animation, check_suffix
 
 CHOICES = {"held": HELD, "predicted": PREDICTED}
@@ -40,8 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--per-class: expected 1 or more, got {arguments.per_class}")
     source = find_run(arguments, arguments.run)
     film = read_film(source, per_class=arguments.per_class)
-    if arguments.layer and film.kind != "unet":
-        raise UsageError(f"--layer: {source.id} is a VAE run, which has {' and '.join(LAYERS['vae'])}", "leave it out")
+    if arguments.layer and not film.denoises:
+        raise UsageError(
+            f"--layer: {source.id} is a {source.kind.noun}, which has {' and '.join(film.layers)}", "leave it out"
+        )
     layers = (CHOICES[arguments.layer],) if arguments.layer else ()
     data = animation(film, axis=arguments.axis, layers=layers, format=format)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -49,9 +49,7 @@ def find_run(arguments: argparse.Namespace, text: str) -> Run:
 def find_source(arguments: argparse.Namespace, text: str) -> Run:
     """The U-Net run that `text` names. Raises RunNotFound, UsageError for a VAE run."""
     found = find_run(arguments, text)
-    if found.info.kind != "unet":
-        what = "VAE run" if found.info.kind == "vae" else found.info.kind
-        raise UsageError(f"{found.id}: is a {what}", "pictures come from a U-Net run")
+    found.check_generates("pictures come from a U-Net run")
     return found
 
 

@@ -11,6 +11,7 @@ from core.commands.options import add_settings_options, chosen_names, read_setti
 from core.jobs.exit_reason import in_words
 from core.jobs.queue_order import wait_until_taken
 from core.jobs.service import inherited_values, start_training
+from core.runs.kinds import trained_by
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 
@@ -18,7 +19,8 @@ from core.runs.store import RunStore
 def add_parser(commands: Any) -> None:
     """Its options."""
     parser = commands.add_parser("train", help="train a VAE, a U-Net on top of it, or both")
-    parser.add_argument("kind", choices=("vae", "unet", "all"), help="'all' trains a VAE, then its U-Net")
+    kinds = [part.name for part in trained_by("all")]
+    parser.add_argument("kind", choices=(*kinds, "all"), help="'all' trains a VAE, then its U-Net")
     parser.add_argument("--vae", metavar="RUN", help="the finished VAE run a U-Net works with")
     parser.add_argument("--name", default="", help="a name for people; the id is made here")
     parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first (default 0)")
@@ -30,9 +32,9 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the run ids, then watch the training."""
     inherited = None
-    if arguments.kind == "unet" and arguments.vae:
+    if arguments.vae and trained_by(arguments.kind)[0].parent:
         vae_run = store_of(arguments).get(arguments.vae)
-        inherited = inherited_values(vae_run) if vae_run.info.kind == "vae" else None
+        inherited = inherited_values(vae_run) if vae_run.kind.vae == "own" else None
     settings = read_settings(arguments, inherited)
     runs = start_training(
         arguments.kind,

@@ -26,6 +26,7 @@ from core.comparison.grid import (
     ComparisonRequest,
     cells_of,
     check_request,
+    cost_of,
     quality_reference,
     reference_in_words,
     settings_in_words,
@@ -260,6 +261,11 @@ def read_request(folder: Path, *, for_acting: bool = False) -> ComparisonRequest
         raise UsageError(f"{folder.name}: {error.message}", "use that version of the lab") from None
     except (OSError, ValueError, UsageError) as error:
         raise UsageError(f"{folder.name}: request.json cannot be read: {quoted(error, 200)}") from None
+
+
+def evaluations_of(run: Run) -> int:
+    """Passes of one picture through the U-Net that a comparison's job takes. Raises UsageError, LabError."""
+    return cost_of(read_request(run.folder), run.settings.diffusion).evaluations
 
 
 def request_bytes(request: ComparisonRequest) -> bytes:

@@ -104,10 +104,10 @@ def subject_of(run: Run, step: int | None = None) -> CeilingSubject:
 
     Opens no weights. Raises UsageError for a comparison, CheckpointError where there is no VAE or a file is damaged.
     """
-    if run.info.kind == "comparison":
-        raise UsageError(f"{run.id}: is a comparison and has no VAE", "name a VAE or U-Net run")
+    if not run.kind.vae:
+        raise UsageError(f"{run.id}: is a {run.kind.noun} and has no VAE", "name a VAE or U-Net run")
     try:
-        if run.info.kind == "unet":
+        if run.kind.vae == "copy":
             facts = reading.read_object(run.vae_dir / "codec.json")
             found = CeilingSubject(step=int(facts.get("vae_step", 0)), vae_hash=str(facts["sha256"]))
             if step not in (None, found.step):

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.errors import UsageError
 from core.evaluation import ceiling_results, timestep_loss_results
 from core.evaluation.ceiling_results import CEILINGS, Ceiling, ceiling_row
 from core.evaluation.timestep_loss_results import LOSSES
@@ -122,7 +121,7 @@ def write_report(run: Run, report: Report) -> Path:
 
     Raises UsageError for a VAE run.
     """
-    require_unet_run(run)
+    run.check_generates("evaluate a U-Net run that was trained on it", but=" and generates no pictures to evaluate")
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")
     path = run.evaluations_dir / f"{stamp}-{report.num_samples}.json"
     REPORTS.write(path, report)
@@ -142,15 +141,6 @@ def unreadable_results(run: Run) -> list[str]:
         (LOSSES, run.folder / timestep_loss_results.FOLDER),
     )
     return [problem for kind, folder in kept for problem in kind.read_all(sorted(folder.glob("*.json")))[1]]
-
-
-def require_unet_run(run: Run) -> None:
-    """Raises UsageError for a run that cannot generate pictures."""
-    if run.info.kind != "unet":
-        raise UsageError(
-            f"{run.id}: is a {run.info.kind.upper()} run and generates no pictures to evaluate",
-            "evaluate a U-Net run that was trained on it",
-        )
 
 
 def figures_for_card(run: Run, step: int, weights: str) -> dict[str, Any] | None:

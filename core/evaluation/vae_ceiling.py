@@ -176,7 +176,7 @@ def check_same_pictures(run: Run, image_set: ImageSet) -> None:
 
 def open_codec(run: Run, subject: CeilingSubject, device: torch.device) -> LatentCodec:
     """The VAE that `subject_of` named; the scaling of a VAE run is none, as reconstructions do not depend on it."""
-    if run.info.kind == "unet":
+    if run.kind.vae == "copy":
         return load_codec(run.vae_dir, device)
     checkpoint = load_newest(run.checkpoints_dir, step=subject.step)
     if checkpoint is None:

@@ -24,7 +24,6 @@ from core.runs.provenance import current_user
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
 
-BAR_TITLES = {"vae": "VAE", "unet": "U-Net", "comparison": "Comparison"}
 TICK_S = 0.2
 QUIET_TICK_S = 10.0  # into a file a line now and then is enough
 
@@ -86,8 +85,8 @@ def _follow(store: RunStore, run: Run, runs: Sequence[Run], interrupts: Interrup
     bar = tqdm(
         total=status.steps_total,
         initial=status.step,
-        desc=BAR_TITLES[run.info.kind],
-        unit="cell" if run.info.kind == "comparison" else "step",
+        desc=run.kind.title,
+        unit=run.kind.unit,
         file=sys.stderr,
         dynamic_ncols=True,
         mininterval=TICK_S if sys.stderr.isatty() else QUIET_TICK_S,

@@ -65,9 +65,7 @@ def plan_comparison(
     settings: the run's own, with other `sampling`, `evaluation` or `machine`. Raises UsageError for a VAE run, a grid
     or a checkpoint that does not work, CheckpointError when nothing was saved yet.
     """
-    if unet_run.info.kind != "unet":
-        what = "VAE run" if unet_run.info.kind == "vae" else unet_run.info.kind
-        raise UsageError(f"{unet_run.id}: is a {what}", "samplers are compared on a U-Net run")
+    unet_run.check_generates("samplers are compared on a U-Net run")
     steps = known_steps(unet_run)
     if not steps:
         raise CheckpointError(f"{unet_run.id}: has no checkpoint yet", "let it train until its first save")

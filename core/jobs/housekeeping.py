@@ -143,7 +143,7 @@ class Housekeeping:
     def _note_speed(self, run: Run) -> None:
         status = run.status()
         try:
-            work = status.steps_total if run.info.kind != "comparison" else work_of(run)
+            work = work_of(run) if run.kind.work else status.steps_total
             if work and status.elapsed_s:
                 self.queue.note_speed(signature_of(run), status.elapsed_s / work)
         except LabError:

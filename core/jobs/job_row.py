@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from core.comparison.comparison_results import read_request
-from core.comparison.grid import cost_of
 from core.config.load import folder_named
 from core.errors import LabError
 from core.jobs.queue import Job
 from core.machine.attempts import current_attempt
+from core.runs.kinds import function_at
 from core.runs.run import Run
 
 CARRIED = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")
@@ -26,7 +25,7 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
         owner=run.info.owner,
         device=device,
         num_processes=num_processes,
-        depends_on=run.info.parents if run.info.kind == "unet" else (),
+        depends_on=run.info.parents if run.kind.vae == "copy" else (),
         attempt=current_attempt(run.folder),  # a queue that forgot the run must not give a number twice
         environment={name: folder for name in CARRIED if (folder := folder_named(name))},
         code=code,
@@ -35,8 +34,8 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
 
 def work_of(run: Run) -> int:
     """Steps of a whole run, in the sense of `signature_of`. Raises ConfigError, UsageError like it."""
-    if run.info.kind == "comparison":
-        return cost_of(read_request(run.folder), run.settings.diffusion).evaluations
+    if run.kind.work:
+        return int(function_at(run.kind.work)(run))
     return run.train_settings.steps
 
 
@@ -47,13 +46,14 @@ def signature_of(run: Run) -> str:
     Raises ConfigError when the settings cannot be read.
     """
     settings = run.settings
-    kind = run.info.kind
-    network = settings.vae.model_dump(mode="json") | (settings.unet.model_dump(mode="json") if kind != "vae" else {})
+    network = settings.vae.model_dump(mode="json")
+    if run.kind.vae != "own":
+        network |= settings.unet.model_dump(mode="json")
     batch = [settings.sampling.batch_size]
-    if kind != "comparison":
+    if run.kind.trains:
         batch = [run.train_settings.batch_size, run.train_settings.gradient_accumulation_steps]
     parts = [
-        kind,
+        run.info.kind,
         settings.data.name,
         settings.data.image_size,
         *batch,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -20,11 +20,11 @@ from core.jobs.engines.protocol import Engine
 from core.jobs.exit_reason import grace_s
 from core.jobs.start_once import start_once
 from core.jobs.stop_report import stop_stages
+from core.runs.kinds import trained_by
 from core.runs.provenance import current_user
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, check_name
 
-TrainKind = Literal["vae", "unet", "all"]
 Check = Callable[..., None]
 INHERITED_SECTIONS = ("data", "vae")
 KILL_TIMEOUT_S = 20.0
@@ -39,7 +39,7 @@ def open_store(settings: Settings) -> RunStore:
 
 
 def start_training(
-    kind: TrainKind,
+    kind: str,
     settings: Settings,
     *,
     vae_run: str | None = None,
@@ -65,7 +65,8 @@ def start_training(
 
     def create(made: list[Run]) -> None:
         parents: tuple[str, ...] = ()
-        if kind == "unet":
+        parts = trained_by(kind)
+        if parts[0].parent:
             parent = vae_for(store, vae_run)
             chosen, parents = inherit(settings, parent, explicit), (parent.id,)
         else:
@@ -75,12 +76,10 @@ def start_training(
         folders = {"data_dir": resolve_path(chosen.paths.data), "cache_dir": resolve_path(chosen.paths.cache)}
         (check or check_ready)(chosen, kind, **folders)
         facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset}
-        if kind in ("vae", "all"):
-            title = f"{name} (VAE)" if name and kind == "all" else name
-            made.append(store.create("vae", chosen, name=title, **facts))
-            parents = (made[0].id,)
-        if kind in ("unet", "all"):
-            made.append(store.create("unet", chosen, name=name, parents=parents, **facts))
+        for part in parts:
+            title = f"{name} ({part.title})" if name and part is not parts[-1] else name
+            made.append(store.create(part.name, chosen, name=title, parents=parents, **facts))
+            parents = (made[-1].id,)
 
     return start_runs(store, create, priority=priority, token=token, engine=engine)
 
@@ -122,14 +121,13 @@ def check_priority(priority: int) -> None:
 def vae_for(store: RunStore, vae_run: str | None) -> Run:
     """The finished VAE run that a U-Net shall use. Raises UsageError when none is named, RunNotFound, RunBusy."""
     if not vae_run:
-        finished = [run for run in store.list() if run.info.kind == "vae" and run.status().state is RunState.FINISHED]
+        finished = [run for run in store.list() if run.kind.vae == "own" and run.status().state is RunState.FINISHED]
         choices = ", ".join(run.id for run in finished[:5])
         hint = f"use --vae with one of {choices}" if finished else "none is finished yet: train one, or train 'all'"
         raise UsageError("train unet: needs a finished VAE run", hint)
     run = store.get(vae_run)
-    if run.info.kind != "vae":
-        what = "U-Net run" if run.info.kind == "unet" else run.info.kind
-        raise UsageError(f"--vae: {run.id} is a {what}", "name a VAE run")
+    if run.kind.vae != "own":
+        raise UsageError(f"--vae: {run.id} is a {run.kind.noun}", "name a VAE run")
     state = observed_status(run).state
     if state is not RunState.FINISHED:
         raise RunBusy(f"--vae: {run.id} is {state}, not finished", "wait for it, or resume it")
@@ -315,7 +313,7 @@ def _wait_for_end(engine: Engine, run: Run, timeout_s: float, tell: Callable[[],
 
 
 def _unfinished_parents(store: RunStore, run: Run) -> list[Run]:
-    if run.info.kind != "unet" or (run.vae_dir / "codec.json").exists():
+    if not run.lacks_its_vae:
         return []
     parents = [store.get(parent) for parent in run.info.parents]
     return [parent for parent in parents if observed_status(parent).state is not RunState.FINISHED]

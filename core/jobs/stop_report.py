@@ -10,7 +10,7 @@ from typing import Any
 from core.jobs.engines.choose import engine_for
 from core.jobs.housekeeping import RELEASED
 from core.machine import attempts
-from core.runs.listing import is_comparison, list_checkpoints
+from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 from core.runs.store import RunStore
 
@@ -50,8 +50,8 @@ def _saved(run: Run, asked_at: float) -> StopStage:
     """The checkpoint that stands: written after the request, or the one of the very step it stopped at."""
     checkpoints = list_checkpoints(run)
     status = run.status()
-    if is_comparison(run):
-        return StopStage(words="finished cells are kept", done=True)
+    if not run.kind.trains:
+        return StopStage(words=f"finished {run.kind.unit}s are kept", done=True)
     if not checkpoints:
         over = not status.state.is_active
         return StopStage(words="nothing saved yet, nothing to save" if over else "saving a checkpoint", done=over)

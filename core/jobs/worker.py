@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from core.config.load import resolve_path
 from core.config.schema import Settings
@@ -23,7 +23,8 @@ from core.jobs.exit_reason import Ending, asked_to_end, write_ending
 from core.jobs.worker_stop import StopRequests
 from core.machine.attempts import TOKEN_VARIABLE
 from core.machine.processes import own_identity
-from core.runs.listing import is_comparison, kept_step, list_checkpoints
+from core.runs.kinds import function_at
+from core.runs.listing import kept_step, list_checkpoints
 from core.runs.lock import FileLock, try_lock
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
@@ -52,30 +53,8 @@ class Trainer(Protocol):
         ...
 
 
-def default_trainers() -> dict[str, Trainer]:
-    """Kind → function. PyTorch is imported when one is called."""
-
-    def train_vae(run: Run, **arguments: Any) -> Outcome:
-        from core.training.train_vae import train
-
-        return train(run, **arguments)
-
-    def train_unet(run: Run, **arguments: Any) -> Outcome:
-        from core.training.train_unet import train
-
-        return train(run, **arguments)
-
-    def compare_samplers(run: Run, **arguments: Any) -> Outcome:
-        from core.jobs.comparison_job import work_on
-
-        return work_on(run, **arguments)
-
-    return {"vae": train_vae, "unet": train_unet, "comparison": compare_samplers}
-
-
 def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, Trainer] | None = None) -> RunState:
     """Train the run to its end, to a stop, or to an error, and write down which."""
-    trainers = trainers if trainers is not None else default_trainers()
     goes_on = bool(list_checkpoints(run)) or kept_step(run) > 0
     if is_main_rank():
         state = RunState.RESUMING if goes_on else RunState.STARTING
@@ -85,7 +64,8 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
     try:
         if stops.is_asked():
             return _end(run, asked_to_end(run, stops.request, stops.signal, run.status().step))
-        outcome = trainers[run.info.kind](
+        trainer: Trainer = (trainers or {}).get(run.info.kind) or function_at(run.kind.worker)
+        outcome = trainer(
             run,
             data_dir=data_dir_of(run),
             cache_dir=cache_dir_of(run),
@@ -148,9 +128,9 @@ def failure_in_words(error: BaseException, run: Run | None = None) -> str:
 def _what_to_lower(run: Run | None) -> str:
     try:
         assert run is not None
-        if is_comparison(run):
+        if not run.kind.trains:
             return f"compare with sampling.batch_size below {run.settings.sampling.batch_size}"
-        section, train = f"train_{run.info.kind}", run.train_settings
+        section, train = run.kind.section, run.train_settings
         parts, batch = train.gradient_accumulation_steps, train.batch_size
         return (
             f"set {section}.gradient_accumulation_steps to {parts * 2} (now {parts}), which changes nothing else, or "

@@ -19,8 +19,8 @@ def create_branch(store: RunStore, origin: Run, step: int, settings: Settings, *
     Its curve begins where the origin's was at that step. Raises CheckpointError when the checkpoint is missing or
     damaged, UsageError when the settings do not fit it; then nothing was created.
     """
-    if origin.info.kind == "comparison":
-        raise UsageError(f"run {origin.id}: is a comparison; only a training can be branched")
+    if not origin.kind.trains:
+        raise UsageError(f"run {origin.id}: is a {origin.kind.noun}; only a training can be branched")
     for setting, old, new in differences(origin.settings, settings):
         if setting.partition(".")[0] not in CHANGEABLE:
             raise UsageError(
@@ -28,11 +28,11 @@ def create_branch(store: RunStore, origin: Run, step: int, settings: Settings, *
                 f"it is {old!r}, got {new!r}",
                 "start a new run for that",
             )
-    section = settings.train_vae if origin.info.kind == "vae" else settings.train_unet
-    if section.steps <= step:
+    steps = origin.kind.training_in(settings).steps
+    if steps <= step:
+        name = f"{origin.kind.section}.steps"
         raise UsageError(
-            f"train_{origin.info.kind}.steps: a branch from step {step:,} needs more than that, got {section.steps:,}",
-            f"set train_{origin.info.kind}.steps higher",
+            f"{name}: a branch from step {step:,} needs more than that, got {steps:,}", f"set {name} higher"
         )
     from core.runs.checkpoints import load_newest
 

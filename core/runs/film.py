@@ -28,7 +28,6 @@ MAX_FILE_BYTES = 2**30  # of one array of a preview, unpacked
 MAX_LAYER_PIXELS = 12_000_000  # one sheet that every browser decodes at once
 ENOUGH_TIMES = 8
 HELD, PREDICTED, INPUTS, RECONSTRUCTIONS = "noisy_images", "predicted_images", "inputs", "reconstructions"
-LAYERS = {"unet": (HELD, PREDICTED), "vae": (INPUTS, RECONSTRUCTIONS)}
 PREVIEW_NAME = re.compile(r"^step-(\d{8,12})\.npz$")
 
 
@@ -43,7 +42,6 @@ class Film:
     """
 
     run_id: str
-    kind: str
     steps: tuple[int, ...]
     steps_total: int
     timesteps: tuple[float, ...]
@@ -52,6 +50,11 @@ class Film:
     layers: dict[str, np.ndarray]
     every: int
     left_out: int
+
+    @property
+    def denoises(self) -> bool:
+        """True where time also runs along the denoising."""
+        return HELD in self.layers
 
 
 def preview_paths(run: Run) -> list[tuple[int, Path]]:
@@ -66,8 +69,8 @@ def read_film(run: Run, *, per_class: int = 1, max_times: int = MAX_TIMES) -> Fi
     More than `max_times` previews are thinned out evenly, the first and the last stay. Raises LabError when the run has
     no preview that can be read, or is no training.
     """
-    names = LAYERS.get(run.info.kind)
-    if names is None:
+    names = run.kind.layers
+    if not names:
         raise LabError(f"{run.id}: has no previews", "choose a VAE or a U-Net run")
     paths = preview_paths(run)
     newest, left_out = None, 0
@@ -94,7 +97,6 @@ def read_film(run: Run, *, per_class: int = 1, max_times: int = MAX_TIMES) -> Fi
         raise LabError(f"{run.id}: its previews cannot be read")
     return Film(
         run_id=run.id,
-        kind=run.info.kind,
         steps=tuple(steps),
         steps_total=max(run.status().steps_total, steps[-1]),
         timesteps=newest.timesteps,

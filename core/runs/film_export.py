@@ -33,7 +33,7 @@ CAPTIONS = {
 def moment_in_words(film: Film, time: int, frame: int) -> str:
     """'step 1,200 of 1,700 · t = 583', without t for a VAE."""
     words = f"step {film.steps[time]:,} of {film.steps_total:,}"
-    return words if film.kind == "vae" else f"{words} · t = {film.timesteps[frame]:.0f}"
+    return words if not film.denoises else f"{words} · t = {film.timesteps[frame]:.0f}"
 
 
 def check_suffix(path: Path) -> str:
@@ -47,7 +47,7 @@ def check_suffix(path: Path) -> str:
 def moments(film: Film, axis: Axis) -> list[tuple[int, int]]:
     """(training time, denoising step) of each frame: along one axis at the end of the other, or all, row by row."""
     times, frames = range(len(film.steps)), range(len(film.timesteps))
-    if axis == "training" or film.kind == "vae":
+    if axis == "training" or not film.denoises:
         return [(time, frames[-1]) for time in times]
     if axis == "denoising":
         return [(times[-1], frame) for frame in frames]
@@ -71,7 +71,7 @@ def animation(
     shown = layers or tuple(film.layers)
     places = moments(film, axis)
     texts = [words[frame] if words else moment_in_words(film, time, frame) for time, frame in places]
-    duration = round(1000 / FRAMES_A_SECOND[axis if film.kind == "unet" else "training"])
+    duration = round(1000 / FRAMES_A_SECOND[axis if film.denoises else "training"])
     durations = [duration] * (len(places) - 1) + [round(LINGER_S * 1000)]
     pictures = _pictures(film, shown, places, texts, columns)
     first = next(pictures)

@@ -53,24 +53,24 @@ def newest_step(run: Run) -> int:
 
 def last_checkpoint_in_words(run: Run) -> str:
     """'the last checkpoint is of step 5,000' or 'no checkpoint was saved'; of a comparison '7 of 30 cells are kept'."""
-    if is_comparison(run):
+    if not _trains(run):
         status = run.status()
-        return f"{status.step:,} of {status.steps_total:,} cells are kept"
+        return f"{status.step:,} of {status.steps_total:,} {run.kind.unit}s are kept"
     checkpoints = list_checkpoints(run)
     return f"the last checkpoint is of step {checkpoints[-1].step:,}" if checkpoints else "no checkpoint was saved"
 
 
-def is_comparison(run: Run) -> bool:
-    """True for a run that compares samplers; False where run.json cannot be read."""
+def _trains(run: Run) -> bool:
+    """True for a training, and where run.json cannot be read."""
     try:
-        return run.info.kind == "comparison"
+        return run.kind.trains
     except RunNotFound:
-        return False
+        return True
 
 
 def kept_step(run: Run) -> int:
     """Where a resume would go on: the step of the newest checkpoint, or the cells that are done; 0 for the start."""
-    if is_comparison(run):
+    if not _trains(run):
         return run.status().step
     checkpoints = list_checkpoints(run)
     return checkpoints[-1].step if checkpoints else 0
@@ -78,7 +78,7 @@ def kept_step(run: Run) -> int:
 
 def place_in_words(run: Run, step: int) -> str:
     """' at step 5,000' of a training, '' of a comparison: what is kept says it."""
-    return "" if is_comparison(run) else f" at step {step:,}"
+    return f" at step {step:,}" if _trains(run) else ""
 
 
 def last_metrics(run: Run) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
 
@@ -22,10 +22,10 @@ from core.config.load import read_frozen
 from core.config.schema import Settings, TrainSettings
 from core.errors import ConfigError, LabError, RunNotFound, UsageError, quoted
 from core.rules import Rules
+from core.runs.kinds import KINDS, Kind, kind_named
 
 FORMAT = 2  # of a run folder with all its files; 1 froze what belongs to the site in config.yaml
 FORMAT_KEY = "format"  # its place among the versions of run.json, where labs that know no formats overlook it
-RunKind = Literal["vae", "unet", "comparison"]
 WORD = re.compile(r"[a-z][a-z0-9_-]{0,39}")  # a kind or a state, known here or not
 
 
@@ -100,7 +100,7 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """What never changes about a run (run.json), but for its name. kind: a RunKind, or a newer lab's word.
+    """What never changes about a run (run.json), but for its name. kind: one of KINDS, or a newer lab's word.
 
     versions: of the packages, of the lab, of the run folder's format, and of the rules that decide its numbers.
     """
@@ -129,7 +129,7 @@ class RunInfo:
         if self.is_newer:
             number = quoted(self.versions[FORMAT_KEY], 20)
             return f"made by a newer version of the lab (format {number}; this one knows {FORMAT})"
-        if self.kind not in get_args(RunKind):
+        if self.kind not in KINDS:
             return f"made by a newer version of the lab: runs of the kind '{quoted(self.kind)}' are not known here"
         return rules.flaw(self.versions)
 
@@ -252,11 +252,26 @@ class Run:
             raise LabError(f"run {self.id}: its frozen settings cannot be read: {error.message}", error.hint) from None
 
     @property
+    def kind(self) -> Kind:
+        """What kind of run it is and what that can do. Raises RunNotFound."""
+        return kind_named(self.info.kind)
+
+    @property
     def train_settings(self) -> TrainSettings:
-        """The section that drives this kind of run. Raises UsageError for a comparison, which trains nothing."""
-        if self.info.kind == "comparison":
-            raise UsageError(f"{self.id}: is a comparison and trains nothing")
-        return self.settings.train_vae if self.info.kind == "vae" else self.settings.train_unet
+        """The section that drives this kind of run. Raises UsageError for a kind that trains nothing."""
+        if not self.kind.trains:
+            raise UsageError(f"{self.id}: is a {self.kind.noun} and trains nothing")
+        return self.kind.training_in(self.settings)
+
+    @property
+    def lacks_its_vae(self) -> bool:
+        """True while a U-Net run has no copy of its parent's VAE, without which it cannot begin."""
+        return self.kind.vae == "copy" and not (self.vae_dir / "codec.json").exists()
+
+    def check_generates(self, hint: str = "", *, but: str = "") -> None:
+        """Raises UsageError, which ends in `but`, for a run of a kind that makes no images."""
+        if not self.kind.generates:
+            raise UsageError(f"{self.id}: is a {self.kind.noun}{but}", hint)
 
     def status(self) -> Status:
         """status.json as it was last written; an unreadable one reads as a default Status with a reason."""

@@ -22,6 +22,7 @@ from core.config.load import dump_settings
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError, quoted
 from core.rules import NEWEST, Rules
+from core.runs.kinds import KINDS
 from core.runs.lock import try_lock
 from core.runs.provenance import code_revision, current_user, package_versions
 from core.runs.run import FORMAT, FORMAT_KEY, Run, RunInfo, RunState, Status, now_iso
@@ -65,7 +66,6 @@ class RunStore:
         Raises UsageError for an unusable name, StorageFull or LabError when the folder cannot be written.
         """
         title = check_name(name)
-        section = settings.train_vae if kind == "vae" else settings.train_unet
         owner = owner or current_user()
         revision = code_revision()
         versions = {**package_versions(), FORMAT_KEY: str(FORMAT), **(rules or NEWEST).written()}
@@ -88,7 +88,7 @@ class RunStore:
                 revision=revision,
                 versions=versions,
             )
-            steps = section.steps if steps_total is None else steps_total
+            steps = KINDS[kind].training_in(settings).steps if steps_total is None else steps_total
             status = Status(step=branched_step, steps_total=steps, heartbeat_at=created_at)
             event = {"at": created_at, "event": "created", "by": owner}
             files = {
@@ -238,8 +238,7 @@ def storage_error(error: OSError, where: Path) -> LabError:
 
 def _lacks_its_vae(run: Run) -> bool:
     """True for a U-Net run that could not go on without its VAE run."""
-    unfinished = run.status().state is not RunState.FINISHED
-    return run.info.kind == "unet" and unfinished and not (run.vae_dir / "codec.json").exists()
+    return run.lacks_its_vae and run.status().state is not RunState.FINISHED
 
 
 def _problem(run: Run) -> str:

@@ -14,7 +14,7 @@ from core import reading
 from core.config.schema import Settings
 from core.device import resolve_device
 from core.diffusion.schedule import NoiseSchedule, build_schedule
-from core.errors import CheckpointError, UsageError
+from core.errors import CheckpointError
 from core.latent.codec import LatentCodec
 from core.latent.stored_vae import build_from_files, load_codec
 from core.runs.checkpoints import WEIGHTS_FILE, load_newest
@@ -64,8 +64,7 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
 
     Raises UsageError for a VAE run, CheckpointError when nothing was saved yet or nothing verifies.
     """
-    if run.info.kind != "unet":
-        raise UsageError(f"{run.id}: is a {run.info.kind.upper()} run; pictures are sampled from a U-Net run")
+    run.check_generates(but="; pictures are sampled from a U-Net run")
     checkpoint = load_newest(run.checkpoints_dir, step=step)
     if checkpoint is None:
         raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")

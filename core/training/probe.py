@@ -14,6 +14,7 @@ from core.diffusion.schedule import build_schedule
 from core.models.summary import latent_shape
 from core.models.unet import build_unet
 from core.models.vae import build_vae
+from core.runs.kinds import KINDS
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 from core.training.loop import build_ema, build_optimizer, train_steps
 from core.training.start import open_accelerator
@@ -43,7 +44,7 @@ def probe(
     with torch.random.fork_rng():
         accelerator = open_accelerator(settings)
         device = accelerator.device
-        train = settings.train_vae if kind == "vae" else settings.train_unet
+        train = KINDS[kind].training_in(settings)
         shape = latent_shape(settings)
         if kind == "vae":
             size = settings.data.image_size

@@ -19,6 +19,7 @@ from core.data.arrays import ImageSet, prepare
 from core.device import check_device, device_label, mixed_precision, resolve_device, set_threads
 from core.errors import DataUnavailable
 from core.models.summary import summarize
+from core.runs.kinds import trained_by
 from core.runs.run import Run, RunState
 from core.training.trackers import check_trackers
 
@@ -30,8 +31,8 @@ def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Pat
     check_device(settings.machine.device)
     check_trackers(settings.logging.trackers)
     images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir)
-    for part in ("vae", "unet") if kind == "all" else (kind,):
-        summarize(settings, part, channels=images.channels, num_classes=images.num_classes)
+    for part in trained_by(kind):
+        summarize(settings, part.name, channels=images.channels, num_classes=images.num_classes)
 
 
 def open_accelerator(settings: Settings, trackers_dir: Path | None = None) -> Accelerator:

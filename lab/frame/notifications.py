@@ -78,7 +78,7 @@ def _ending(view: RunView) -> Notice:
     status = view.status
     words = f"{view.title} {ENDINGS.get(view.state, view.state)}"
     if view.state == "finished":
-        words += f" after {duration(status.elapsed_s)}" + (" of training" if view.run.info.kind != "comparison" else "")
+        words += f" after {duration(status.elapsed_s)}" + (" of training" if view.run.kind.trains else "")
     elif view.state == "stopped" and status.reason:  # 'stopped by ana …', 'paused by ana …'
         words = f"{view.title}: {status.reason}"
     elif status.reason:

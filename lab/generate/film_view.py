@@ -20,9 +20,9 @@ from lab.words import ago, count, escaped, plain
 AGAINST, NOBODY = "against", ""
 TICK_S = 5.0
 READ = {
-    "unet": "Along the training the same noise becomes better digits; along the denoising each of them is drawn. In a "
+    True: "Along the training the same noise becomes better digits; along the denoising each of them is drawn. In a "
     "run that does not learn, the last training steps look like the first.",
-    "vae": "The same held-out pictures throughout. Shapes should stand within the first tenth of the steps and get "
+    False: "The same held-out pictures throughout. Shapes should stand within the first tenth of the steps and get "
     "sharper after; reconstructions that stay a grey smear are those of a collapsed VAE.",
 }
 KEYS = "Arrow keys left and right, Home, End and space move a slider; up and down move the training."
@@ -77,7 +77,7 @@ def _film(run_ids: list[str], each: int) -> None:
         stamps = tuple(films.stamp_of(view.run) for view in views)
         packed = _packed(tuple(run_ids), stamps, tuple(view.title for view in views), each)
         film_player(packed.payload, key="film")
-        st.caption(READ[views[0].run.info.kind])
+        st.caption(READ[views[0].run.kind.generates])
         st.caption(
             f"{count(packed.times)} training steps"
             + (f" × {count(packed.frames)} denoising steps" if packed.frames > 1 else "")
@@ -109,7 +109,7 @@ def _downloads(views: list[RunView], each: int) -> None:
         for index, view in enumerate(views):
             name = f" of {plain(view.title, 30)}" if len(views) > 1 else ""
             axes: dict[Axis, str] = {"training": "Film of the training (WebP)"}
-            if view.run.info.kind == "unet":
+            if view.run.kind.generates:
                 axes["both"] = "Film of both (WebP)"
             for axis, label in axes.items():
                 st.download_button(

@@ -120,7 +120,6 @@ def animated(drawing: Drawing) -> bytes:
     words = [f"step {step} of {total} · t = {t:.0f}" for step, t in zip(drawing.steps, drawing.timesteps, strict=True)]
     film = Film(
         run_id=drawing.recipe.source,
-        kind="unet",
         steps=(0,),
         steps_total=0,
         timesteps=tuple(float(t) for t in drawing.timesteps),

@@ -34,7 +34,7 @@ def show(chosen: Chosen, _found: LatentOverview) -> None:
         _side_by_side(chosen, other)
     else:
         st.caption("Choose a second VAE, or another checkpoint of this one, to see both on the same pictures.")
-    if chosen.view.run.info.kind == "vae":
+    if chosen.view.run.kind.vae == "own":
         st.divider()
         _over_training(chosen)
 

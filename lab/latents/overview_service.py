@@ -78,7 +78,7 @@ def rest(chosen: Chosen) -> Work:
     about = _about(chosen, MOST)
     key = f"latents-rest-{about.key}"
     words = ["latents", str(about.run.folder), "--weights", about.weights, "--json", "--progress"]
-    if about.run.info.kind != "unet":
+    if about.run.kind.vae == "own":
         words += ["--step", str(about.step)]
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> None:

@@ -31,7 +31,7 @@ def choose_from(views: list[RunView], label: str, params: tuple[str, str], *, op
     by_id = {view.id: view for view in views}
     names = {
         view.id: plain(
-            f"{view.title} · {'its own copy · ' if view.run.info.kind == 'unet' else ''}{ago(view.run.info.created_at)}"
+            f"{view.title} · {'its own copy · ' if view.run.kind.vae == 'copy' else ''}{ago(view.run.info.created_at)}"
         )
         for view in views
     }

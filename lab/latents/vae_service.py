@@ -56,7 +56,7 @@ class Chosen:
 
 def choices_of(view: RunView) -> list[Chosen]:
     """Every VAE that a run holds: its checkpoints, newest first and averaged weights before raw ones, or its copy."""
-    if view.run.info.kind == "unet":
+    if view.run.kind.vae == "copy":
         return [Chosen(view=view, step=None, weights="ema")]
     steps = [info.step for info in list_checkpoints(view.run)][::-1]
     kinds: tuple[Weights, ...] = ("ema", "raw")
@@ -66,8 +66,8 @@ def choices_of(view: RunView) -> list[Chosen]:
 def runs_with_a_vae() -> list[RunView]:
     """VAE runs with a checkpoint, then U-Net runs with their own copy of a VAE, newest first each."""
     views = list_views()
-    encoders = [view for view in views if view.run.info.kind == "vae" and list_checkpoints(view.run)]
-    copies = [view for view in views if view.run.info.kind == "unet" and (view.run.vae_dir / "codec.json").is_file()]
+    encoders = [view for view in views if view.run.kind.vae == "own" and list_checkpoints(view.run)]
+    copies = [view for view in views if view.run.kind.vae == "copy" and (view.run.vae_dir / "codec.json").is_file()]
     return [*encoders, *copies]
 
 
@@ -77,7 +77,7 @@ def subject(run_id: str, step: int | None, weights: Weights = "ema", limit: int 
     Raises a LabError.
     """
     run = open_store().get(run_id)
-    if run.info.kind == "unet":
+    if run.kind.vae == "copy":
         files = [run.vae_dir / "codec.json"]
     else:
         files = [info.path / "manifest.json" for info in list_checkpoints(run) if step in (None, info.step)][-1:]
@@ -167,7 +167,7 @@ def scalings_of_children(about: LatentSubject) -> list[tuple[str, Scaling]]:
     """(title, (shift, scale)) of at most three U-Net runs that diffuse in the latents of these very weights."""
     found: list[tuple[str, Scaling]] = []
     for view in children(about.run.id):
-        if view.run.info.kind == "unet" and len(found) < MOST_CHILDREN:
+        if view.run.kind.vae == "copy" and len(found) < MOST_CHILDREN:
             with contextlib.suppress(LabError):
                 vae_hash, scaling = codec_of(view.run)
                 if vae_hash == about.vae_hash:

@@ -9,12 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
+from core.runs.kinds import kind_named
 from lab.frame.confirm import confirm_if_not_mine
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, who
 from lab.services import machine, run_actions
 from lab.services.runs import list_views
-from lab.words import KIND_NAMES, STATE_COLORS, ago, count, duration, escaped, exactly, plain, size
+from lab.words import STATE_COLORS, ago, count, duration, escaped, exactly, plain, size
 
 CHOICES: dict[machine.CleanupChoice, str] = {
     "old checkpoints": "All but the newest good checkpoint of runs that have ended",
@@ -203,7 +204,7 @@ def _trash() -> None:
         return
     for item in found:
         words, when, button = st.columns([4, 4, 1.5], vertical_alignment="center")
-        kind = KIND_NAMES.get(item.kind, plain(item.kind, 20))
+        kind = plain(kind_named(item.kind).title, 20)
         words.markdown(
             f"**{escaped(item.name or item.id, 60)}**  \n"
             f":gray[:small[{escaped(kind)} · {size(item.size_bytes)} · {escaped(item.id, 60)}]]"

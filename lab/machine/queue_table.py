@@ -12,7 +12,7 @@ from lab.frame.problems import problems_shown
 from lab.frame.state import page_file, who
 from lab.machine.machine_cards import run_link, run_title
 from lab.services import machine, run_actions
-from lab.words import KIND_NAMES, ago, duration, escaped, exactly, state_badge
+from lab.words import ago, duration, escaped, exactly, state_badge
 
 MOST_ROWS = 15
 SOON_S = 3.0
@@ -84,7 +84,7 @@ def _row(entry: QueueEntry, names: Mapping[str, str], *, last: int) -> None:
     with run.container(gap=None):
         run_link(entry.run, "queue")
         facts = [
-            KIND_NAMES[entry.run.info.kind],
+            entry.run.kind.title,
             escaped(entry.owner or "somebody", 40),
             escaped(DEVICES.get(entry.device, entry.device), 40),
         ]

@@ -103,7 +103,7 @@ def _when_over(view: RunView, *, leaving: bool) -> None:
     ):
         words = "Queued: it goes on from its last checkpoint"
         confirm_if_not_mine(view.run.info.owner, "resume", lambda: _act(lambda: acting.resume(view.id, who()), words))
-    can_draw = view.run.info.kind == "unet" and bool(runs.checkpoints(view.run))
+    can_draw = view.run.kind.generates and bool(runs.checkpoints(view.run))
     if can_draw and st.button("Generate", icon=":material/brush:", type="primary" if finished else "secondary"):
         go_to("generate", view.id)
 

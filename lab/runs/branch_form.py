@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.config.load import get_value
 from core.config.schema import field_rows
+from core.runs.kinds import KINDS
 from core.runs.store import MAX_NAME_LENGTH
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, who
@@ -28,9 +29,8 @@ def branch_window(run_id: str, step: int) -> None:
 def _form(run_id: str, step: int) -> None:
     with problems_shown():
         view = runs.view_of(run_id)
-        base, kind = view.run.settings, view.run.info.kind
-        section = "train_vae" if kind == "vae" else "train_unet"
-        other = "train_unet" if kind == "vae" else "train_vae"
+        base, kind = view.run.settings, view.run.kind
+        others = {other.section for other in KINDS.values()} - {kind.section}
         st.markdown(
             f"A new run of yours goes on from step {count(step)} of **{escaped(view.title)}**, which stays as it is. "
             "Data and networks are the same; how it goes on can be changed."
@@ -44,14 +44,14 @@ def _form(run_id: str, step: int) -> None:
         )
         changes: dict[str, Any] = {}
         rows = dict(field_rows())
-        names = [f"{section}.{setting}" for setting in FREQUENT]
+        names = [f"{kind.section}.{setting}" for setting in FREQUENT]
         for cell, setting in zip(st.columns(len(names)), names, strict=True):
             default = get_value(base, setting)
             with cell:
                 value = setting_widget(setting, rows[setting], default, key=f"{key}/{setting}")
             if value != default:
                 changes[setting] = value
-        hidden = FIXED | {other} | ({"diffusion", "sampling"} if kind == "vae" else set())
+        hidden = FIXED | others | (set() if kind.generates else {"diffusion", "sampling"})
         changes |= changed_settings(base, key=key, hidden=hidden, skip=names)
         with st.container(horizontal=True, horizontal_alignment="right"):
             if st.button("Cancel", key=f"{key}/no"):

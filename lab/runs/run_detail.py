@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from core.errors import LabError
+from core.runs.kinds import kind_named
 from lab.frame.notices import notify_button
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, open_comparison, open_film, select_run
@@ -33,7 +34,7 @@ HEAD_TICK_S, CURVES_TICK_S, PREVIEWS_TICK_S = 1.5, 3.0, 5.0
 def run_detail(run_id: str) -> None:
     """The page of one run. Raises RunNotFound for an unknown id."""
     view = runs.view_of(run_id)
-    if view.run.info.kind == "comparison":
+    if not view.run.kind.listed:
         open_comparison(view.run)
     if st.button("All runs", icon=":material/arrow_back:", type="tertiary"):
         select_run("")
@@ -127,13 +128,13 @@ def _tags_and_relatives(view: RunView) -> None:
     if tags:
         st.markdown(" ".join(f":gray-badge[{escaped(tag, 40)}]" for tag in tags), width="content")
     info = view.run.info
-    links = [(parent, "Its VAE") for parent in info.parents]
+    links = [(parent, f"Its {kind_named(view.run.kind.parent).title}") for parent in info.parents]
     if info.branched_from:
         links.append((info.branched_from, f"Branched at step {count(info.branched_step)} from"))
     family = [other for other in runs.list_views() if other.id != view.id]
-    unets = [other for other in family if view.id in other.run.info.parents]
+    made_of_it = [other for other in family if view.id in other.run.info.parents]
     branches = [other for other in family if other.run.info.branched_from == view.id]
-    links += [(other.id, "Its U-Net") for other in unets[:MOST_RELATIVES]]
+    links += [(other.id, f"Its {other.kind}") for other in made_of_it[:MOST_RELATIVES]]
     links += [
         (other.id, f"Branch at step {count(other.run.info.branched_step)}") for other in branches[:MOST_RELATIVES]
     ]
@@ -146,7 +147,7 @@ def _tags_and_relatives(view: RunView) -> None:
         icon = ":material/call_split:" if word.startswith("Branch") else ":material/link:"
         if st.button(f"{word}: {escaped(title, 40)}", type="tertiary", icon=icon, key=f"to-{other_id}"):
             go_to("runs", other_id)
-    more = max(0, len(unets) - MOST_RELATIVES) + max(0, len(branches) - MOST_RELATIVES)
+    more = max(0, len(made_of_it) - MOST_RELATIVES) + max(0, len(branches) - MOST_RELATIVES)
     if more:
         st.caption(f"and {count(more)} more", width="content")
 
@@ -166,7 +167,7 @@ def _previews(run_id: str) -> None:
         for step in shown:
             preview = runs.read_preview(view.run, step)
             _strip(f"step {count(step)}", preview.images if preview else None)
-        if view.run.info.kind == "unet":
+        if view.run.kind.generates:
             st.caption("The same classes from the same noise at every step of the training.")
         if len(steps) > 1 and st.button("Watch the film", icon=":material/movie:", key="film"):
             open_film(view.id)

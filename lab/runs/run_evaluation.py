@@ -15,12 +15,12 @@ from lab.words import ago, escaped, plain
 def run_evaluation(view: RunView) -> None:
     """A table of figures; of a VAE its ceiling; where there is neither, the way to one."""
     run = view.run
-    reports = list_reports(run) if run.info.kind == "unet" else []
+    reports = list_reports(run) if run.kind.generates else []
     ceiling = ceiling_for(run, judge_hash=reports[0].judge_hash if reports else None)
     if reports:
         st.caption(f"Evaluated {ago(reports[0].created_at)}, the newest of {len(reports)}.")
         _table(report_rows(reports[0], ceiling))
-    elif run.info.kind == "unet":
+    elif run.kind.generates:
         st.caption(f"Not evaluated yet: python -m core evaluate {plain(run.id)}")
     if ceiling is not None:
         st.markdown(f"**VAE ceiling.** {escaped(in_words(ceiling), 500)}")

@@ -48,7 +48,7 @@ def run_records(view: RunView) -> None:
         "Checkpoints": _checkpoints,
         "Events": _events,
     }
-    if view.run.info.kind == "unet":
+    if view.run.kind.generates:
         records["Export"] = run_export
     for tab, draw in zip(st.tabs(list(records)), records.values(), strict=True):
         with tab, problems_shown():

@@ -12,13 +12,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.runs.kinds import KINDS
 from core.runs.notes import Notes
 from lab.frame.state import select_run, who
 from lab.services import run_actions, runs
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
 from lab.widgets.pictures import mosaic, png
-from lab.words import KIND_NAMES, STATE_COLORS, ago, count, plain
+from lab.words import STATE_COLORS, ago, count, plain
 
 SHOWN = ("all", "active", "finished", "ended early")
 PAGE_ROWS = 50
@@ -93,7 +94,7 @@ def _part(pages: int) -> int:
 
 def _filter(everything: Sequence[tuple[RunView, Notes]]) -> Filter:
     """The filters above the table; one that could not change anything is not drawn."""
-    kinds = {view.kind for view, _ in everything}
+    kinds, known = {view.kind for view, _ in everything}, [kind.title for kind in KINDS.values()]
     owners = sorted({view.run.info.owner for view, _ in everything})
     tags = sorted({tag for _, notes in everything for tag in notes.tags})
     me = who()
@@ -112,7 +113,7 @@ def _filter(everything: Sequence[tuple[RunView, Notes]]) -> Filter:
             on_change=_first_page,
         )
         if len(kinds) > 1:
-            kind = _choice("kind", [name for name in KIND_NAMES.values() if name in kinds], 112)
+            kind = _choice("kind", [*(title for title in known if title in kinds), *sorted(kinds - {*known})], 112)
         if len(owners) > 1:
             owner = _choice("owner", owners, 136)
         if tags:

@@ -24,7 +24,7 @@ from core.runs.run import Run, Status
 from core.runs.store import RunStore
 from lab.services.run_index import RunIndex
 from lab.services.settings import current_settings
-from lab.words import KIND_NAMES, plain
+from lab.words import plain
 
 TAIL_BYTES = 64 * 1024
 BRANCH_KEYS = ("step", "images_seen", "elapsed_s", "loss", "val_loss", "learning_rate", "grad_norm")
@@ -53,8 +53,8 @@ class RunView:
 
     @property
     def kind(self) -> str:
-        """'VAE', 'U-Net' or 'Comparison'."""
-        return KIND_NAMES[self.run.info.kind]
+        """'VAE', 'U-Net' or 'Comparison'; of a kind that is not known here, its name."""
+        return self.run.kind.title
 
     @property
     def data_name(self) -> str:
@@ -99,11 +99,7 @@ def forget_listing() -> None:
 def list_views(*, comparisons: bool = False) -> list[RunView]:
     """All readable trainings, newest first; at most a second old, see run_index. comparisons: with sampler comparisons,
     which are runs too and live under Schedulers."""
-    return [
-        RunView(run=run, status=status)
-        for run, status in _runs_index().pairs()
-        if comparisons or run.info.kind != "comparison"
-    ]
+    return [RunView(run=run, status=status) for run, status in _runs_index().pairs() if comparisons or run.kind.listed]
 
 
 def view_of(run_id: str) -> RunView:
@@ -252,4 +248,4 @@ def resumed_at(run: Run) -> list[int]:
 
 def trained_unets() -> list[RunView]:
     """U-Net runs that can draw: they have a checkpoint. Newest first."""
-    return [view for view in list_views() if view.run.info.kind == "unet" and list_checkpoints(view.run)]
+    return [view for view in list_views() if view.run.kind.generates and list_checkpoints(view.run)]

@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
 from core.config.load import dump_settings, load_config, preset_names, settings_from
 from core.config.schema import Settings
 from core.jobs import service
+from core.runs.kinds import KINDS
 from core.runs.run import Run
-from lab.words import KIND_NAMES
 
-TrainKind = Literal["vae", "unet", "all"]
 _MEASURING = threading.Lock()
 
 PRESET_WORDS = {
@@ -44,7 +43,7 @@ def with_vae_of(settings: Settings, vae_run: Run) -> Settings:
 
 
 def start(
-    kind: TrainKind, settings: Settings, *, preset: str, name: str, owner: str, vae_run: str = "", token: str = ""
+    kind: str, settings: Settings, *, preset: str, name: str, owner: str, vae_run: str = "", token: str = ""
 ) -> list[str]:
     """Create the run or runs, queue them, and return the ids. Raises LabError; nothing is created then.
 
@@ -71,8 +70,8 @@ class Cost:
     @classmethod
     def planned(cls, settings: Settings, part: str) -> Cost:
         """What the settings alone say about 'vae' or 'unet'."""
-        train = settings.train_vae if part == "vae" else settings.train_unet
-        return cls(network=KIND_NAMES[part], steps=train.steps, pictures=train.steps * train.batch_size)
+        train = KINDS[part].training_in(settings)
+        return cls(network=KINDS[part].title, steps=train.steps, pictures=train.steps * train.batch_size)
 
 
 def measure(settings: Settings, part: str) -> Cost:

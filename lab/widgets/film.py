@@ -61,7 +61,7 @@ def pack_films(films: Sequence[Film], titles: Sequence[str]) -> bytes:
             {
                 "title": plain(title, 80),
                 "times": [f"step {step:,} of {film.steps_total:,}" for step in film.steps],
-                "frames": [f"t = {t:.0f}" for t in film.timesteps] if film.kind == "unet" else [""],
+                "frames": [f"t = {t:.0f}" for t in film.timesteps] if film.denoises else [""],
             }
             for film, title in zip(films, titles, strict=True)
         ],

@@ -31,8 +31,8 @@ def progress(view: RunView) -> None:
     status = view.status
     if view.state != "finished":
         st.progress(view.progress)
-    unit = "cell" if view.run.info.kind == "comparison" else "step"
-    words = [f"{unit} {count(status.step)} of {count(status.steps_total)}"]
+    kind = view.run.kind
+    words = [f"{kind.unit} {count(status.step)} of {count(status.steps_total)}"]
     if view.is_active:
         if status.stage and status.stage != "training":
             words.append(status.stage)
@@ -41,7 +41,7 @@ def progress(view: RunView) -> None:
         if status.eta_s is not None:
             words.append(f"{duration(status.eta_s)} left")
     elif status.elapsed_s:
-        words.append(f"{'drew' if unit == 'cell' else 'trained'} {duration(status.elapsed_s)}")
+        words.append(f"{'trained' if kind.trains else 'drew'} {duration(status.elapsed_s)}")
     if status.device:
         words.append(status.device)
     st.caption(escaped(" · ".join(words), 300))
@@ -52,7 +52,7 @@ def live_card(view: RunView) -> None:
     st.markdown(f"#### {escaped(view.title)}")
     headline(view)
     progress(view)
-    if view.state == "queued" or view.run.info.kind == "comparison":
+    if view.state == "queued" or not view.run.kind.trains:
         return
     left, right = st.columns([3, 2])
     columns = curves(view.run)

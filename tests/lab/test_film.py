@@ -21,7 +21,6 @@ def film(steps: tuple[int, ...] = (0, 10, 100), frames: int = 3, *, total: int =
     pictures = np.broadcast_to(values[:, :, None, None, None, None], (len(steps), frames, 2, 8, 8, 1)).astype(np.uint8)
     facts: dict[str, Any] = {
         "run_id": "a",
-        "kind": "unet",
         "steps": steps,
         "steps_total": total,
         "timesteps": tuple(np.linspace(999, 0, frames).tolist()),
@@ -86,7 +85,7 @@ def test_a_run_that_begins_later_stands_at_its_first_preview_before() -> None:
 
 def test_the_pictures_that_a_vae_was_given_are_sent_once() -> None:
     pictures = film(frames=1).layers["noisy_images"]
-    vae = film(frames=1, kind="vae", layers={"inputs": pictures, "reconstructions": pictures})
+    vae = film(frames=1, layers={"inputs": pictures, "reconstructions": pictures})
     header, _ = unpack(pack_films([vae], ["a"]))
     assert [(panel["times"], panel["frames"]) for panel in header["panels"]] == [(1, 1), (3, 1)]
     assert header["films"][0]["frames"] == [""]

@@ -112,7 +112,7 @@ def open_subject(
 ) -> LatentStudy:
     """As `open_study`, of what `find_subject` found."""
     target = resolve_device(device)
-    if subject.run.info.kind == "unet":
+    if subject.run.kind.vae == "copy":
         codec = load_codec(subject.run.vae_dir, target)
         vae, scaling = codec.vae, codec.scaling
     else:

@@ -74,10 +74,10 @@ def find_subject(
     limit: at most so many pictures, always the same ones. Downloads nothing. Raises UsageError, CheckpointError or
     DataUnavailable in one sentence.
     """
-    if run.info.kind == "comparison":
-        raise UsageError(f"{run.id}: is a comparison and has no latents", "name a VAE or U-Net run")
+    if not run.kind.vae:
+        raise UsageError(f"{run.id}: is a {run.kind.noun} and has no latents", "name a VAE or U-Net run")
     scaling: Scaling | None
-    if run.info.kind == "unet":
+    if run.kind.vae == "copy":
         vae_dir, (found_step, vae_hash, scaling) = run.vae_dir, _copy(run, step)
     else:
         vae_dir, found_step, vae_hash = _checkpoint(run, step, weights)
@@ -89,7 +89,7 @@ def find_subject(
     return LatentSubject(
         run=run,
         step=found_step,
-        weights="ema" if run.info.kind == "unet" else weights,
+        weights="ema" if run.kind.vae == "copy" else weights,
         images=images.heldout.images if chosen is None else images.heldout.images[chosen],
         labels=np.asarray(images.heldout.labels) if chosen is None else images.heldout.labels[chosen],
         class_names=images.class_names,

@@ -14,8 +14,7 @@ from core import atomic
 from core.comparison.grid import Axis, ComparisonRequest
 from core.config.load import load_config
 from core.errors import CheckpointError, LabError, UsageError
-from core.jobs import frozen_code, worker
-from core.jobs.attach import BAR_TITLES
+from core.jobs import frozen_code
 from core.jobs.comparison_job import plan_comparison, start_comparison
 from core.jobs.exit_reason import again, ending_of
 from core.jobs.queue import Queue
@@ -194,11 +193,3 @@ def test_what_makes_no_sense_for_a_comparison_is_one_sentence(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         act(store, job)
-
-
-def test_every_kind_has_a_title_for_its_bar() -> None:
-    from typing import get_args
-
-    from core.runs.run import RunKind
-
-    assert set(BAR_TITLES) == set(get_args(RunKind)) == set(worker.default_trainers())

@@ -75,7 +75,7 @@ def test_a_vae_has_one_frame_a_training_time(tmp_path: Path) -> None:
     write(vae, 0)
     write(vae, 100)
     film = read_film(vae)
-    assert (film.kind, len(film.timesteps), tuple(film.layers)) == ("vae", 1, ("inputs", "reconstructions"))
+    assert (film.denoises, len(film.timesteps), tuple(film.layers)) == (False, 1, ("inputs", "reconstructions"))
     assert moment_in_words(film, 1, 0) == "step 100 of 100"
 
 
