@@ -25,7 +25,7 @@ from diffusers import AutoencoderKL
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from benchmarks.report import RESULTS, processor
-from core.config.load import load_config, resolve_path
+from core.config.load import load_config, read_site
 from core.config.schema import Settings
 from core.data.arrays import ImageSet, prepare
 from core.data.batches import images_to_model
@@ -231,7 +231,8 @@ def main() -> None:
     options = parser.parse_args()
     set_threads(1)
     store = RunStore(options.work / "runs")
-    cache = resolve_path(load_config().paths.cache)
+    site, _ = read_site()
+    cache = site.cache
     done_path = options.work / f"better_vaes-seed-{options.seed}.json"
     rows: dict[str, Any] = json.loads(done_path.read_text()) if done_path.exists() else {}
     for data, name, part in PLAN:
@@ -242,7 +243,7 @@ def main() -> None:
         if options.only and f"{key} {part}" not in options.only:
             continue
         settings = settings_of(data, name, options.colour, options.seed)
-        images = prepare(settings.data, data_dir=resolve_path(settings.paths.data), cache_dir=cache)
+        images = prepare(settings.data, data_dir=site.data, cache_dir=cache)
         if part == "vae":
             judge = load_or_train(
                 images, cache_dir=cache, epochs=settings.evaluation.judge_epochs, seed=JUDGE_SEED, device="cpu"

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from core.config.load import load_config, resolve_path
+from core.config.load import load_config, read_site
 from core.data.arrays import Split, prepare
 
 SIDE = 32
@@ -78,8 +78,8 @@ def choose(split: Split, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]
 def make(out: Path, *, train: int, heldout: int, seed: int) -> None:
     """Write the data set as data.name=npz reads it."""
     settings = load_config(overrides={"data.name": "mnist", "data.image_size": SIDE})
-    places = {name: resolve_path(getattr(settings.paths, name)) for name in ("data", "cache")}
-    digits = prepare(settings.data, data_dir=places["data"], cache_dir=places["cache"])
+    site, _ = read_site()
+    digits = prepare(settings.data, data_dir=site.data, cache_dir=site.cache)
     images, labels = choose(digits.train, train, seed)
     test_images, test_labels = choose(digits.heldout, heldout, seed + 1)
     out.parent.mkdir(parents=True, exist_ok=True)

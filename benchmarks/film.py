@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.report import keep, summary
 from benchmarks.server import chromium, served, window
-from core.config.load import load_config
-from core.jobs.service import open_store
+from core.config.load import read_site
 from core.runs.film import read_film
+from core.runs.store import RunStore
 from lab.widgets.film import pack_films
 
 MOVE = """async (root, moves) => {
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=200)
     parser.add_argument("--label", default="", help="added to the name of the result file")
     options = parser.parse_args()
-    store = open_store(load_config())
+    store = RunStore(read_site()[0].runs)
     runs = [store.get(text) for text in options.runs[:2]]
     begun = time.process_time()
     films = [read_film(run) for run in runs]

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.report import RESULTS
-from core.config.load import load_config, resolve_path
+from core.config.load import load_config, read_site
 from core.device import device_label, resolve_device
 from core.runs.run import Run
 from core.runs.store import RunStore
@@ -47,7 +47,7 @@ def rate_of(kind: str, preset: str, graphs: bool, options: argparse.Namespace, w
     module = train_unet if kind == "unet" else train_vae
     module.train(
         run,
-        data_dir=resolve_path(settings.paths.data),
+        data_dir=read_site()[0].data,
         cache_dir=work / "cache",
         store_root=work / "runs",
         should_stop=lambda: False,

@@ -41,8 +41,8 @@ from streamlit.testing.v1 import AppTest
 from benchmarks.page_times import LIMIT_MS, among, group
 from benchmarks.report import RESULTS
 from benchmarks.server import HOME, IDLE, chromium, served, window
+from core.config.load import read_site
 from core.data.arrays import prepare
-from core.jobs.worker import data_dir_of
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 from core.runs.store import RunStore
@@ -265,7 +265,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ |= {"LAB_CACHE": cache, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         began = time.perf_counter()
-        images = prepare(run.settings.data, data_dir=data_dir_of(run), cache_dir=Path(cache))
+        images = prepare(run.settings.data, data_dir=read_site()[0].data, cache_dir=Path(cache))
         facts: dict[str, Any] = {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "hardware": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},

@@ -64,9 +64,7 @@ def metrics_line(index: int, noise: float) -> dict[str, Any]:
 def make_runs(root: Path, finished: int, lines: int) -> list[Run]:
     """The runs folder; returns the runs that are to live. The finished runs were made a minute after each other."""
     store = RunStore(root)
-    settings = load_config(
-        overrides={"data.name": "digits", "train_unet.steps": 2 * lines * LOG_EVERY_STEPS}, environment={}
-    )
+    settings = load_config(overrides={"data.name": "digits", "train_unet.steps": 2 * lines * LOG_EVERY_STEPS})
     noise = np.random.default_rng(0).normal(size=lines)
     text = "".join(json.dumps(metrics_line(index, float(noise[index]))) + "\n" for index in range(lines))
     pictures = np.random.default_rng(1).integers(0, 256, (PICTURES, 32, 32, 1), dtype=np.uint8)

@@ -35,7 +35,7 @@ FIRST, LAST = 100, 400
 BARE = """
 import sys, time
 from pathlib import Path
-from core.config.load import read_frozen
+from core.config.load import read_site
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run
 from core.training import train_vae
@@ -47,14 +47,14 @@ run = Run(Path(sys.argv[1]))
 def on_step(result):
     if result.step in (FIRST, LAST):
         marks[result.step] = time.monotonic()
-settings = run.settings
-train_vae.train(run, data_dir=Path(settings.paths.data), cache_dir=Path(settings.paths.cache),
+site, _ = read_site()
+train_vae.train(run, data_dir=site.data, cache_dir=site.cache,
                 store_root=run.folder.parent, should_stop=lambda: False, on_step=on_step)
 print((LAST - FIRST) / (marks[LAST] - marks[FIRST]))
 """
 
 
-def settings_for(folder: Path, data: str) -> Settings:
+def settings_for(data: str) -> Settings:
     """The quick VAE; one save and one validation fall between the marks, in both modes."""
     return load_config(
         preset="quick",
@@ -64,8 +64,6 @@ def settings_for(folder: Path, data: str) -> Settings:
             "logging.save_every_steps": 250,
             "logging.validate_every_steps": 250,
             "logging.num_previews": 0,
-            "paths.runs": str(folder / "runs"),
-            "paths.cache": str(folder / "cache"),
         },
     )
 
@@ -122,7 +120,8 @@ def main() -> None:
     rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as name, open_page(Path(name)) as show:
         folder = Path(name)
-        settings = settings_for(folder, arguments.data)
+        os.environ |= {"LAB_RUNS": str(folder / "runs"), "LAB_CACHE": str(folder / "cache")}
+        settings = settings_for(arguments.data)
         ways: dict[str, Callable[[], float]] = {
             "off": lambda: bare(folder, settings),
             "recorded": lambda: monitored(folder, settings, None),

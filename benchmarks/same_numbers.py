@@ -53,7 +53,7 @@ def weights(run):
         found.update(path.read_bytes())
     return found.hexdigest()
 
-settings = load_config(overrides=tiny, environment={})
+settings = load_config(overrides=tiny)
 vae = store.create("vae", settings)
 train(vae)
 unet = store.create("unet", settings, parents=(vae.id,))

@@ -40,7 +40,7 @@ from core.commands import (
     train,
     trash,
 )
-from core.commands.options import imports_told
+from core.commands.options import folders_exported
 from core.errors import LabError, is_full_gpu, quoted
 from core.version import VERSION
 
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        with imports_told(arguments):
+        with folders_exported(arguments):
             code: int = arguments.handler(arguments)
         sys.stdout.flush()
         return code

@@ -40,7 +40,7 @@ def dataset() -> None:
     from core.data.catalog import present_names
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = load_config(overrides={"data.name": "stripes", "data.image_size": 16}, environment={})
+        settings = load_config(overrides={"data.name": "stripes", "data.image_size": 16})
         assert "stripes" in present_names(Path(folder))
         found = prepare(settings.data, data_dir=Path(folder) / "data", cache_dir=Path(folder) / "cache", seed=0)
         assert found.class_names == ("horizontal", "vertical")

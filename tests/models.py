@@ -76,7 +76,7 @@ class Lab:
 
 
 def tiny_settings(**changes: object) -> Settings:
-    return load_config(overrides={**TINY, **changes}, environment={})
+    return load_config(overrides={**TINY, **changes})
 
 
 def made_once(folder: Path, make: Callable[[Path], object]) -> Path:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from core.__main__ import build_parser
-from core.config.load import load_config, parse_override, preset_names
-from core.config.schema import Settings, field_rows
+from core.config.load import Configuration, load_config, parse_override, preset_names
+from core.config.schema import field_rows
 from core.errors import ConfigError
 from core.runs.run import RunState
 from lab.frame.state import PAGES as APP_PAGES
@@ -40,8 +40,8 @@ MADE_LATER = (
     "MNIST/",
     "benchmarks/results/",
 )
-SETTINGS = {name for name, _ in field_rows()}
-SECTIONS = {name.partition(".")[0] for name in SETTINGS} | set(Settings.model_fields)
+SETTINGS = {name for name, _ in field_rows(Configuration)}
+SECTIONS = {name.partition(".")[0] for name in SETTINGS} | set(Configuration.model_fields)
 FILE_SUFFIXES = (".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".cfg")
 RUN_SUFFIXES = (".json", ".jsonl", ".npz", ".png", ".safetensors")
 
@@ -117,7 +117,7 @@ def refusal(command: str) -> str:
             return complaint.getvalue().strip() if error.code else ""
     overrides = [parse_override(item) for item in getattr(arguments, "overrides", [])]
     try:
-        load_config(preset=getattr(arguments, "preset", None), overrides=dict(overrides), environment={})
+        load_config(preset=getattr(arguments, "preset", None), overrides=dict(overrides))
     except ConfigError as error:
         return str(error)
     return ""
@@ -156,10 +156,10 @@ def words_to_avoid(text: str) -> list[str]:
 
 def settings_table() -> str:
     """Every setting by section with its default, what is allowed and its description, as Markdown."""
-    schema = Settings.model_json_schema()
+    schema = Configuration.model_json_schema()
     lines: list[str] = []
     section = None
-    for name, info in field_rows():
+    for name, info in field_rows(Configuration):
         if name.partition(".")[0] != section:
             section = name.partition(".")[0]
             lines += ["", f"**{section}**", "", "| setting | default | allowed | meaning |", "|---|---|---|---|"]
@@ -266,7 +266,7 @@ def test_the_manual_explains_every_state_and_exit_code() -> None:
 
 def test_the_manual_describes_every_setting_as_the_schema_does() -> None:
     page = DOCS / "settings.md"
-    assert all(info.description for _, info in field_rows())
+    assert all(info.description for _, info in field_rows(Configuration))
     assert page.read_text() == with_settings_table(page.read_text()), "run: python -m tests.test_documentation"
 
 

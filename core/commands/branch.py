@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import add_settings_options, chosen_settings, store_of
 from core.commands.train import finish_launch
-from core.config.load import parse_override
 from core.errors import UsageError
 from core.jobs.service import branch_run
 
@@ -28,6 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.preset is not None:
         raise UsageError("--preset: a branch starts from the settings of its origin", "change some with --set")
     store = store_of(arguments)
-    overrides = dict(parse_override(text) for text in arguments.overrides)
-    made = branch_run(store, arguments.run, arguments.step, name=arguments.name, overrides=overrides)
+    made = branch_run(store, arguments.run, arguments.step, name=arguments.name, overrides=chosen_settings(arguments))
     return finish_launch(store, [made], detach=arguments.detach)

@@ -7,11 +7,10 @@ import json
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options
+from core.commands.options import add_settings_options, site_of
 from core.commands.sources import class_names_of, find_run, settings_of_run
 from core.commands.tables import table
 from core.evaluation.ceiling_results import CEILINGS, DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
-from core.jobs.worker import cache_dir_of, data_dir_of
 
 
 def add_parser(commands: Any) -> None:
@@ -41,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     from core.device import resolve_device
     from core.evaluation.vae_ceiling import vae_ceiling
 
-    cache_dir = cache_dir_of(source)
-    image_set = prepare(source.settings.data, data_dir=data_dir_of(source), cache_dir=cache_dir)
+    site = site_of(arguments)
+    image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache)
     with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
 
         def show(text: str, fraction: float) -> None:
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             image_set,
             num_pictures=arguments.samples,
             evaluation=settings.evaluation,
-            cache_dir=cache_dir,
+            cache_dir=site.cache,
             device=resolve_device(settings.machine.device),
             step=arguments.step,
             progress=show,

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.commands.options import add_settings_options, read_settings
+from core.commands.options import add_settings_options, read_settings, site_of
 from core.commands.tables import plain, size, table
-from core.config.load import resolve_path
 from core.config.schema import DataSettings, Settings
+from core.config.site import SiteSettings
 from core.data import catalog
 from core.errors import DataUnavailable, LabError
 
@@ -35,12 +35,12 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list, or one set."""
-    settings = read_settings(arguments)
+    settings, site = read_settings(arguments), site_of(arguments)
     if not arguments.what:
-        rows = [row(name, resolve_path(settings.paths.data)) for name in catalog.names()]
+        rows = [row(name, site.data) for name in catalog.names()]
         print(json.dumps(rows, indent=1) if arguments.json else listed(rows))
         return 0
-    found = described(chosen(arguments.what, settings, download=arguments.download), settings, arguments.progress)
+    found = described(chosen(arguments.what, settings, download=arguments.download), site, arguments.progress)
     print(json.dumps(facts(found), indent=1) if arguments.json else told(found))
     return 0
 
@@ -59,7 +59,7 @@ def chosen(what: str, settings: Settings, *, download: bool = False) -> DataSett
     return settings.data.model_copy(update={**changes, "download": download})
 
 
-def described(data: DataSettings, settings: Settings, as_lines: bool = False) -> Overview:
+def described(data: DataSettings, site: SiteSettings, as_lines: bool = False) -> Overview:
     """Its overview, with progress on a terminal, or as lines for a program."""
     from core.data.overview import describe
 
@@ -74,8 +74,7 @@ def described(data: DataSettings, settings: Settings, as_lines: bool = False) ->
         if shows:
             print(f"\r{stage} {fraction:4.0%}   ", end="", file=sys.stderr, flush=True)
 
-    places = settings.paths
-    found = describe(data, data_dir=resolve_path(places.data), cache_dir=resolve_path(places.cache), progress=progress)
+    found = describe(data, data_dir=site.data, cache_dir=site.cache, progress=progress)
     if shows:
         print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
     return found

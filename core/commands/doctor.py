@@ -12,10 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.commands.options import add_settings_options, usable_settings
+from core.commands.options import add_settings_options, usable_site_of
 from core.commands.tables import plain, size
-from core.config.load import resolve_path
-from core.config.schema import Settings
+from core.config.site import SiteSettings
 
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "torchmetrics", "streamlit", "plotly")
 LOW_DISK_BYTES = 5e9
@@ -38,10 +37,10 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every finding; exit 1 when something needed does not work."""
-    settings, problem = usable_settings(arguments)
+    site, problem = usable_site_of(arguments)
     broken = [Finding("config.yaml", False, problem)] if problem else []
     failed = []
-    for finding in itertools.chain(broken, findings(settings)):
+    for finding in itertools.chain(broken, findings(site)):
         mark = {True: "ok  ", False: "FAIL", None: "    "}[finding.works]
         print(f"{mark}  {finding.subject:<14} {plain(finding.words)}", flush=True)
         if finding.works is False:
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def findings(settings: Settings) -> Iterator[Finding]:
+def findings(site: SiteSettings) -> Iterator[Finding]:
     """Everything that is looked at, one after the other."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", sys.version_info >= (3, 11), version)
@@ -62,9 +61,9 @@ def findings(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, False, "not installed; pip install -r requirements.txt")
     yield from _devices()
     for name, needs_writing in (("runs", True), ("cache", True), ("data", False)):
-        yield _folder(name, resolve_path(getattr(settings.paths, name)), needs_writing)
-    yield _disk(resolve_path(settings.paths.runs))
-    yield from _data_sets(resolve_path(settings.paths.data))
+        yield _folder(name, getattr(site, name), needs_writing)
+    yield _disk(site.runs)
+    yield from _data_sets(site.data)
 
 
 def _devices() -> Iterator[Finding]:
@@ -98,7 +97,7 @@ def _folder(name: str, path: Path, needs_writing: bool) -> Finding:
     writable = nearest.is_dir() and os.access(nearest, os.W_OK)
     state = "" if path.exists() else ", not there yet"
     words = f"{path} ({'writable' if writable else 'read-only'}{state})"
-    return Finding(f"paths.{name}", writable if needs_writing else None, words)
+    return Finding(f"site.{name}", writable if needs_writing else None, words)
 
 
 def _disk(path: Path) -> Finding:

@@ -6,13 +6,12 @@ import argparse
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options
+from core.commands.options import add_settings_options, site_of
 from core.commands.sources import find_picture_source, settings_of_run
 from core.commands.tables import table
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for
 from core.evaluation.report import report_rows, write_report
-from core.jobs.worker import cache_dir_of, data_dir_of
 
 
 def add_parser(commands: Any) -> None:
@@ -40,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = source.load(device=settings.machine.device)
     trained = source.settings
-    cache_dir = cache_dir_of(source)
-    image_set = prepare(trained.data, data_dir=data_dir_of(source), cache_dir=cache_dir)
+    site = site_of(arguments)
+    image_set = prepare(trained.data, data_dir=site.data, cache_dir=site.cache)
     with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
 
         def show(text: str, fraction: float) -> None:
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             num_samples=settings.evaluation.num_samples,
             sampling=settings.sampling,
             evaluation=settings.evaluation,
-            cache_dir=cache_dir,
+            cache_dir=site.cache,
             seed=settings.sampling.seed,
             progress=show,
         )

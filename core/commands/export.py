@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import add_settings_options
+from core.commands.options import add_settings_options, site_of
 from core.commands.sources import class_names_of, find_source
+from core.config.site import SiteSettings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS
 from core.errors import UsageError
 from core.evaluation.report import figures_for_card
-from core.jobs.worker import cache_dir_of, data_dir_of
 from core.model_folders.hub import check_repo_id, push
 from core.runs.listing import newest_step
 from core.runs.run import Run
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         licence=arguments.license,
         sampler=arguments.sampler,
         report=figures,
-        judge=_judge(source) if arguments.with_judge else {},
+        judge=_judge(source, site_of(arguments)) if arguments.with_judge else {},
     )
     target = export_run(source, arguments.target, options)
     if figures is None:
@@ -80,10 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _judge(run: Run) -> dict[str, bytes]:
+def _judge(run: Run, site: SiteSettings) -> dict[str, bytes]:
     from core.evaluation.folder_judge import judge_for_export
 
-    found = judge_for_export(run, data_dir=data_dir_of(run), cache_dir=cache_dir_of(run), progress=_say)
+    found = judge_for_export(run, data_dir=site.data, cache_dir=site.cache, progress=_say)
     _say("", 0.0)
     return found
 

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import add_settings_options, usable_settings
+from core.commands.options import add_settings_options, site_of
 from core.commands.ownership import add_yes_option, ask_owner
 from core.commands.tables import age, plain, table
 from core.model_folders.import_model import delete_model, import_model
-from core.model_folders.model_facts import find_model_folder, list_model_folders, models_folder
+from core.model_folders.model_facts import find_model_folder, list_model_folders
 
 
 def add_parser(commands: Any) -> None:
@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Import it and say how it is used."""
-    folder = models_folder(usable_settings(arguments)[0])
+    folder = site_of(arguments).models
     found = import_model(arguments.source, models_dir=folder, name=arguments.name, data_set=arguments.data)
     print(f"{plain(found.id)}: {len(found.class_names):,} classes, kept in {plain(found.path)}")
     print(f"draw with it: python -m core sample {plain(found.id)}")
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_models(arguments: argparse.Namespace) -> int:
     """The list, or a deletion."""
-    folder = models_folder(usable_settings(arguments)[0])
+    folder = site_of(arguments).models
     if arguments.delete:
         info = find_model_folder(folder, arguments.delete)
         ask_owner(info.id, info.owner, "delete", yes=arguments.yes)

@@ -8,12 +8,12 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from core.commands.options import add_settings_options
+from core.commands.options import add_settings_options, site_of
 from core.commands.sources import find_run, settings_of_run
 from core.commands.tables import table
-from core.jobs.worker import cache_dir_of, data_dir_of
 from core.latent.inspection.overview import LatentOverview, read_overview
 from core.latent.inspection.vae_source import FEW, MOST, LatentSubject, find_subject
 from core.latent.inspection.verdict import figures, judge
@@ -40,29 +40,29 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict and the figures of all held-out pictures, at most 10,000; they are kept in the cache."""
     source = find_run(arguments, arguments.run)
-    settings = settings_of_run(arguments, source, ("machine",))
+    settings, site = settings_of_run(arguments, source, ("machine",)), site_of(arguments)
 
     def about(limit: int) -> LatentSubject:
         return find_subject(
             source,
             step=arguments.step,
             weights=arguments.weights,
-            data_dir=data_dir_of(source),
-            cache_dir=cache_dir_of(source),
+            data_dir=site.data,
+            cache_dir=site.cache,
             limit=limit,
         )
 
-    subject, kept_in = about(MOST), cache_dir_of(source)
-    found = read_overview(subject, kept_in)
+    subject = about(MOST)
+    found = read_overview(subject, site.cache)
     if found is None:
         device = settings.machine.device
         if arguments.progress:
             few = about(FEW)
-            if few.key != subject.key and read_overview(few, kept_in) is None:
-                _make(few, device, _tell)
-            found = _make(subject, device, _tell)
+            if few.key != subject.key and read_overview(few, site.cache) is None:
+                _make(few, device, site.cache, _tell)
+            found = _make(subject, device, site.cache, _tell)
         else:
-            found = _on_a_bar(subject, device)
+            found = _on_a_bar(subject, device, site.cache)
     verdict = judge(found)
     channels = [
         {
@@ -90,12 +90,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _make(subject: LatentSubject, device: str, progress: Callable[[str, float], None]) -> LatentOverview:
+def _make(
+    subject: LatentSubject, device: str, cache_dir: Path, progress: Callable[[str, float], None]
+) -> LatentOverview:
     """Encode, then decode and measure, each a half of the progress."""
     from core.latent.inspection.opened_vae import open_subject
     from core.latent.inspection.quality import make_overview
-
-    cache_dir = cache_dir_of(subject.run)
 
     def half(first: float) -> Callable[[str, float], None]:
         return lambda text, fraction: progress(text, first + fraction / 2)
@@ -108,7 +108,7 @@ def _tell(text: str, fraction: float) -> None:
     print(f"{text}\t{fraction:.3f}", file=sys.stderr, flush=True)
 
 
-def _on_a_bar(subject: LatentSubject, device: str) -> LatentOverview:
+def _on_a_bar(subject: LatentSubject, device: str, cache_dir: Path) -> LatentOverview:
     from tqdm import tqdm
 
     with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
@@ -117,6 +117,6 @@ def _on_a_bar(subject: LatentSubject, device: str) -> LatentOverview:
             bar.set_postfix_str(text, refresh=False)
             bar.update(round(100 * fraction) - bar.n)
 
-        found = _make(subject, device, show)
+        found = _make(subject, device, cache_dir, show)
         bar.update(100 - bar.n)
     return found

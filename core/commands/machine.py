@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic
-from core.commands.options import add_settings_options, store_of, usable_settings
+from core.commands.options import add_settings_options, site_of, store_of
 from core.commands.tables import plain, size, table
 from core.jobs.queue_view import runs_by_device
 from core.jobs.telemetry import disk_forecast, read_history
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{arguments.record} written")
         return 0
     store = store_of(arguments)
-    limit = usable_settings(arguments)[0].machine.foreign_memory_mb
+    limit = site_of(arguments).foreign_memory_mb
     read_machine(store.root)  # the shares of processes are measured between two looks
     time.sleep(0.3)
     now = read_machine(store.root)

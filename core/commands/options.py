@@ -1,28 +1,20 @@
-"""Options that commands share, and how settings and the runs folder follow from them."""
+"""Options that commands share, and how settings, site and runs folder follow from them."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.config.load import (
-    load_config,
-    names_setting,
-    parse_override,
-    rescue_config,
-    resolve_path,
-    told_folders,
-)
+from core.config.load import load_config, parse_override, usable_site
 from core.config.schema import Settings
+from core.config.site import SiteSettings, is_site_setting
 from core.errors import quoted
-from core.jobs.service import open_store
 from core.runs.store import RunStore
-
-IMPORTS = "paths.imports"
 
 
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
@@ -40,37 +32,48 @@ def read_settings(arguments: argparse.Namespace, inherited: Mapping[str, Any] | 
     return load_config(arguments.config, preset=arguments.preset, overrides={**(inherited or {}), **chosen})
 
 
-def chosen_names(arguments: argparse.Namespace) -> list[str]:
-    """Dotted names given with --set."""
-    return [parse_override(text)[0] for text in arguments.overrides]
+def chosen_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What --set says of the experiment, by dotted name; what it says of the site is `site_of`'s."""
+    chosen = dict(parse_override(text) for text in arguments.overrides)
+    return {name: value for name, value in chosen.items() if not is_site_setting(name)}
 
 
-@contextlib.contextmanager
-def imports_told(arguments: argparse.Namespace) -> Iterator[None]:
-    """Where imported sets are kept is not part of a run: what --set or --config says of paths.imports holds for all
-    that this command does and queues, as LAB_IMPORTS does, which goes before it. Raises ConfigError."""
-    folder = ""
-    if hasattr(arguments, "overrides") and (
-        any(name in ("paths", IMPORTS) for name in chosen_names(arguments))
-        or (arguments.config and names_setting(arguments.config, IMPORTS))
-    ):
-        folder = str(resolve_path(usable_settings(arguments)[0].paths.imports))
-    with told_folders({"LAB_IMPORTS": folder}):
-        yield
+def usable_site_of(arguments: argparse.Namespace) -> tuple[SiteSettings, str]:
+    """The site these options ask for, and what is wrong with the project's config.yaml ('' for nothing).
+
+    For commands that must work with a broken one all the same: look, stop, repair.
+    """
+    return usable_site(arguments.config, preset=arguments.preset, overrides=arguments.overrides)
 
 
-def usable_settings(arguments: argparse.Namespace) -> tuple[Settings, str]:
-    """As `read_settings`, but the project's own config.yaml may be broken: then what can be used of it, and what is
-    wrong with it in words ('' for nothing). For commands that must work all the same: look, stop, repair."""
-    if arguments.config:
-        return read_settings(arguments), ""
-    return rescue_config(preset=arguments.preset, overrides=arguments.overrides)
+def site_of(arguments: argparse.Namespace) -> SiteSettings:
+    """As `usable_site_of`, without the words."""
+    return usable_site_of(arguments)[0]
 
 
 def store_of(arguments: argparse.Namespace) -> RunStore:
     """The runs folder these options ask for; with a warning where the project's config.yaml is broken."""
-    settings, problem = usable_settings(arguments)
-    store = open_store(settings)
+    site, problem = usable_site_of(arguments)
     if problem:
-        print(f"warning: {quoted(problem, 500)}; using the runs folder {store.root}", file=sys.stderr)
-    return store
+        print(f"warning: {quoted(problem, 500)}; using the runs folder {site.runs}", file=sys.stderr)
+    return RunStore(site.runs)
+
+
+@contextlib.contextmanager
+def folders_exported(arguments: argparse.Namespace) -> Iterator[None]:
+    """Folders that --set or --config name are LAB_* variables while the command runs, for it and what it starts.
+
+    Variables that are set already go before. Raises ConfigError.
+    """
+    folders: dict[str, str] = {}
+    if hasattr(arguments, "overrides"):
+        names = [parse_override(text)[0] for text in arguments.overrides]
+        if arguments.config or any(map(is_site_setting, names)):
+            folders = site_of(arguments).environment()
+    new = {name: folder for name, folder in folders.items() if not os.environ.get(name)}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)

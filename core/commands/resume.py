@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, chosen_names, store_of
+from core.commands.options import add_settings_options, chosen_settings, store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.train import finish_launch
 from core.errors import UsageError
@@ -25,9 +25,9 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the ids of the runs that go on, then watch them.
 
-    Raises UsageError for a setting other than a place: a run's settings never change.
+    Raises UsageError for a setting that is not of the site: a run's settings never change.
     """
-    changed = [name for name in chosen_names(arguments) if not name.startswith("paths.")]
+    changed = list(chosen_settings(arguments))
     if changed or arguments.preset:
         raise UsageError(
             f"resume: a run goes on with its own settings, got {changed[0] if changed else '--preset'}",

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.commands.options import usable_settings
+from core.commands.options import site_of
 from core.commands.sample_files import check_folder, write_samples
 from core.commands.sources import PictureSource, find_picture_source
-from core.config.load import resolve_path
 from core.config.schema import project_root
 from core.errors import UsageError
-from core.jobs.worker import cache_dir_of, data_dir_of
-from core.model_folders.model_facts import PREFIX, find_model_folder, models_folder
+from core.model_folders.model_facts import PREFIX, find_model_folder
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
@@ -82,7 +80,7 @@ def draw_recipe(arguments: argparse.Namespace) -> int:
 def _source(arguments: argparse.Namespace, recipe: Recipe) -> PictureSource:
     text = arguments.run or recipe.source
     if text.startswith(PREFIX):
-        text = str(find_model_folder(models_folder(usable_settings(arguments)[0]), text).path)
+        text = str(find_model_folder(site_of(arguments).models, text).path)
     return find_picture_source(arguments, text)
 
 
@@ -105,11 +103,10 @@ def _start(model: LoadedModel, recipe: Recipe, source: PictureSource, arguments:
 
     if recipe.start.picture:
         return start_of_picture(recipe.start, model, len(recipe.labels))
-    paths = usable_settings(arguments)[0].paths
-    run = source.run
+    site = site_of(arguments)
     image_set = prepare(
         source.settings.data.model_copy(update={"download": False}),
-        data_dir=data_dir_of(run) if run else resolve_path(paths.data),
-        cache_dir=cache_dir_of(run) if run else resolve_path(paths.cache),
+        data_dir=site.data,
+        cache_dir=site.cache,
     )
     return start_of(recipe.start, model, image_set)

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from core import reading
-from core.commands.options import chosen_names, read_settings, store_of, usable_settings
-from core.config.load import parse_override, settings_from
+from core.commands.options import chosen_settings, read_settings, site_of, store_of
+from core.config.load import settings_from, with_overrides
 from core.errors import CheckpointError, RunNotFound, UsageError, quoted
 from core.model_folders.model_facts import (
     PREFIX,
     find_model_folder,
     is_model_folder,
     model_folder_info,
-    models_folder,
 )
 from core.runs.run import Run
 from core.runs.store import run_info
@@ -96,7 +95,7 @@ def find_picture_source(arguments: argparse.Namespace, text: str) -> PictureSour
     """The U-Net run or model folder that `text` names. Raises RunNotFound, UsageError, ModelRefused."""
     folder = Path(text)
     if text.startswith(PREFIX):
-        folder = find_model_folder(models_folder(usable_settings(arguments)[0]), text).path
+        folder = find_model_folder(site_of(arguments).models, text).path
     if is_model_folder(folder) and not (folder / "run.json").is_file():
         info = model_folder_info(folder)
         return PictureSource(
@@ -123,8 +122,9 @@ def settings_of_run(arguments: argparse.Namespace, run: Run | PictureSource, sec
 
     Raises UsageError for a setting that is part of what was trained.
     """
-    for name in chosen_names(arguments):
-        if name.split(".")[0] not in (*sections, "paths"):
+    chosen = chosen_settings(arguments)
+    for name in chosen:
+        if name.split(".")[0] not in sections:
             raise UsageError(
                 f"--set {quoted(name)}: belongs to what run {run.id} trained and cannot be changed now",
                 f"here one of {', '.join(sections)} can be set",
@@ -134,8 +134,4 @@ def settings_of_run(arguments: argparse.Namespace, run: Run | PictureSource, sec
         asked = read_settings(arguments).model_dump(mode="json")
         for section in sections:
             values[section] = asked[section]
-    for text in arguments.overrides:
-        section, _, key = (parsed := parse_override(text))[0].partition(".")
-        if section in sections:
-            values[section] = {**values[section], key: parsed[1]} if key else parsed[1]
-    return settings_from(values)
+    return settings_from(with_overrides(values, chosen))

@@ -7,11 +7,10 @@ import json
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options
+from core.commands.options import add_settings_options, site_of
 from core.commands.sources import class_names_of, find_source, settings_of_run
 from core.commands.tables import table
 from core.evaluation.timestep_loss_results import LOSSES, TimestepLoss, check_counts, in_words
-from core.jobs.worker import cache_dir_of, data_dir_of
 
 
 def add_parser(commands: Any) -> None:
@@ -41,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     from core.sampling.load import load_model
 
     model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.step)
-    image_set = prepare(source.settings.data, data_dir=data_dir_of(source), cache_dir=cache_dir_of(source))
+    site = site_of(arguments)
+    image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache)
     with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
 
         def show(text: str, fraction: float) -> None:

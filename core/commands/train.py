@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from core.commands.options import add_settings_options, chosen_names, read_settings, store_of
+from core.commands.options import add_settings_options, chosen_settings, read_settings, store_of
 from core.jobs.exit_reason import in_words
 from core.jobs.queue_order import wait_until_taken
 from core.jobs.service import inherited_values, start_training
@@ -31,21 +31,21 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the run ids, then watch the training."""
-    inherited = None
+    store, inherited = store_of(arguments), None
     if arguments.vae and trained_by(arguments.kind)[0].parent:
-        vae_run = store_of(arguments).get(arguments.vae)
+        vae_run = store.get(arguments.vae)
         inherited = inherited_values(vae_run) if vae_run.kind.vae == "own" else None
     settings = read_settings(arguments, inherited)
     runs = start_training(
         arguments.kind,
         settings,
+        store=store,
         vae_run=arguments.vae,
         name=arguments.name,
         preset=arguments.preset or "",
-        explicit=chosen_names(arguments),
+        explicit=chosen_settings(arguments),
         priority=arguments.priority,
     )
-    store = RunStore(runs[0].folder.parent)
     return finish_launch(store, runs, detach=arguments.detach)
 
 

@@ -7,15 +7,16 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_settings_options, read_settings, store_of, usable_settings
+from core.commands.options import add_settings_options, site_of, store_of, usable_site_of
 from core.commands.tables import age, size, table
-from core.jobs.service import open_store
+from core.errors import ConfigError
+from core.runs.store import RunStore
 from core.runs.trash import empty_trash, list_trash
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("trash", help="deleted runs, which can be brought back for machine.trash_days")
+    parser = commands.add_parser("trash", help="deleted runs, which can be brought back for site.trash_days")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--empty", action="store_true", help="remove all of them for good")
     add_settings_options(parser)
@@ -25,10 +26,13 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List it, or empty it. What is removed for good lies where sound settings say, never in a folder guessed at."""
     if arguments.empty:
-        print(f"{size(empty_trash(open_store(read_settings(arguments))))} freed")
+        site, problem = usable_site_of(arguments)
+        if problem:
+            raise ConfigError(problem)
+        print(f"{size(empty_trash(RunStore(site.runs)))} freed")
         return 0
     store = store_of(arguments)
-    found = list_trash(store, keep_days=usable_settings(arguments)[0].machine.trash_days)
+    found = list_trash(store, keep_days=site_of(arguments).trash_days)
     if arguments.json:
         print(json.dumps([asdict(each) for each in found], indent=1))
     elif not found:

@@ -1,7 +1,8 @@
 """Every setting with its type, bounds, unit and meaning.
 
 The Train form, the documentation and the checks are all drawn from these models. Only fields live here; reading
-them from YAML is in `load.py`, and pairs that cannot work together are refused in `Settings.check_pairs`.
+them from YAML is in `load.py`, and pairs that cannot work together are refused in `Settings.check_pairs`. What belongs
+to this installation and not to an experiment is in `site.py`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class DataSettings(Section):
     train_limit: int | None = Field(
         None, ge=16, description="Use only this many training pictures (fixed random choice); empty = all."
     )
-    download: bool = Field(True, description="Fetch a missing torchvision set into paths.data.")
+    download: bool = Field(True, description="Fetch a missing torchvision set into site.data.")
 
 
 class VaeSettings(Section):
@@ -219,7 +220,7 @@ class LoggingSettings(Section):
 
 
 class MachineSettings(Section):
-    """Where it runs."""
+    """On what a run computes. What belongs to the whole installation is in `core.config.site`."""
 
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$", description="'auto' takes a free GPU, else the CPU."
@@ -246,42 +247,6 @@ class MachineSettings(Section):
     auto_resume: bool = Field(
         True, description="Queue the run again when its process or the machine dies; it goes on from its checkpoint."
     )
-    slots_per_gpu: int = Field(
-        1,
-        ge=1,
-        le=16,
-        description="Runs at a time on one GPU. Of the whole box: the supervisor reads it from config.yaml.",
-    )
-    cpu_slots: int = Field(
-        1,
-        ge=1,
-        le=64,
-        description="Runs at a time on the CPU. Of the whole box: the supervisor reads it from config.yaml.",
-    )
-    foreign_memory_mb: float = Field(
-        1000.0,
-        ge=1.0,
-        description="A GPU on which others hold more megabytes than this is left alone. Of the whole box.",
-    )
-    trash_days: float = Field(
-        7.0, ge=0.0, le=3650.0, description="Days a deleted run can be brought back. Of the whole box."
-    )
-    webhook_url: str = Field(
-        "",
-        pattern=r"^(https?://\S+)?$",
-        description="Gets a JSON message when a run ends or diverges. Of the whole box.",
-    )
-
-
-class PathSettings(Section):
-    """Where things are kept; the LAB_* variables override. Relative to the project folder."""
-
-    runs: str = Field("runs", min_length=1, description="Run folders.")
-    data: str = Field("data", min_length=1, description="Data sets as torchvision stores them; may be read-only.")
-    cache: str = Field("cache", min_length=1, description="Arrays, latents and judges; can be deleted at any time.")
-    imports: str = Field("imports", min_length=1, description="Imported data sets. Of the whole box.")
-    models: str = Field("models", min_length=1, description="Model folders; the bundled demo is always listed too.")
-    gallery: str = Field("gallery", min_length=1, description="Drawings that people kept, for everybody here.")
 
 
 class Settings(Section):
@@ -298,7 +263,6 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     logging: LoggingSettings = LoggingSettings()
     machine: MachineSettings = MachineSettings()
-    paths: PathSettings = PathSettings()
 
     @model_validator(mode="after")
     def check_pairs(self) -> Settings:

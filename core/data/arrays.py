@@ -96,7 +96,7 @@ def prepare(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"disk full while writing the arrays of '{settings.name}' to {cache_dir}") from None
-        raise LabError(f"paths.cache: cannot write to {cache_dir} ({error.strerror or error})") from None
+        raise LabError(f"site.cache: cannot write to {cache_dir} ({error.strerror or error})") from None
     return open_image_set(folder)
 
 
@@ -235,7 +235,7 @@ def _check_space(folder: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if size_bytes > free:
         raise StorageFull(
-            f"paths.cache: the arrays need {size_bytes / 1e9:.1f} GB, {existing} has {free / 1e9:.1f} GB free",
+            f"site.cache: the arrays need {size_bytes / 1e9:.1f} GB, {existing} has {free / 1e9:.1f} GB free",
             "free some space, or lower data.image_size or data.train_limit",
         )
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core import reading
-from core.config.load import folder_named, rescue_config, resolve_path
-from core.config.schema import DataSettings, project_root
+from core.config.load import read_site
+from core.config.schema import DataSettings
 from core.data.raw import BLOCK, RawSet, RawSplit
 from core.errors import DataUnavailable
 
@@ -42,22 +41,8 @@ class Imported:
 
 
 def imports_dir() -> Path:
-    """Where imported sets are kept, for everybody on this box: LAB_IMPORTS, else what a command was told, else
-    paths.imports of config.yaml."""
-    named = folder_named("LAB_IMPORTS")
-    if named:
-        return resolve_path(named)
-    source = project_root() / "config.yaml"
-    try:
-        changed_at = source.stat().st_mtime_ns
-    except OSError:
-        changed_at = 0
-    return resolve_path(_configured(changed_at))
-
-
-@lru_cache(maxsize=4)
-def _configured(changed_at: int) -> str:
-    return rescue_config()[0].paths.imports
+    """Where imported sets are kept, for everyone on this server."""
+    return read_site()[0].imports
 
 
 def imported_names(folder: Path | None = None) -> list[str]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from core.config.load import resolve_path
 from core.config.schema import DataSettings
+from core.config.site import resolve_path
 from core.data.npz_rules import NPZ_ARRAYS, npz_class_names, npz_problem
 from core.data.raw import RawSet, RawSplit, array_split
 from core.errors import DataUnavailable, StorageFull

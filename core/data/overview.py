@@ -102,7 +102,7 @@ def describe(settings: DataSettings, *, data_dir: Path, cache_dir: Path, progres
     try:
         _keep(made, folder)
     except OSError as error:
-        raise LabError(f"paths.cache: cannot write to {cache_dir} ({error.strerror or error})") from None
+        raise LabError(f"site.cache: cannot write to {cache_dir} ({error.strerror or error})") from None
     return made
 
 

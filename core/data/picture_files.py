@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.config.load import resolve_path
 from core.config.schema import DataSettings
+from core.config.site import resolve_path
 from core.data.decoding import GREY_MODES, SPLIT_NAMES, SUFFIXES, Header, natural_key, read_header, read_picture
 from core.data.raw import RawSet, RawSplit
 from core.errors import DataUnavailable

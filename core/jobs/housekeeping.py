@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.config.schema import MachineSettings
+from core.config.site import SiteSettings
 from core.errors import LabError
 from core.jobs import frozen_code, telemetry
 from core.jobs.exit_reason import Ending
@@ -55,15 +55,15 @@ class Housekeeping:
         self.sampled_at = self.swept_at = self.looked_at = float("-inf")
         self.event_sizes: dict[str, int] = {}
 
-    def tick(self, machine: MachineSettings, jobs: Sequence[Job]) -> None:
+    def tick(self, site: SiteSettings, jobs: Sequence[Job]) -> None:
         """One round."""
         now = time.monotonic()
         self.releases = [release for release in self.releases if not self._is_released(release, now)]
-        if machine.webhook_url:
+        if site.webhook_url:
             if now - self.looked_at >= DIVERGING_EVERY_S:
                 self.looked_at = now
                 self._look_for_divergence(jobs)
-            self.webhook.deliver_due(machine.webhook_url)
+            self.webhook.deliver_due(site.webhook_url)
         if now - self.sampled_at >= SAMPLE_EVERY_S:
             self.sampled_at = now
             with contextlib.suppress(OSError):  # a full disk: the history has a hole
@@ -74,7 +74,7 @@ class Housekeeping:
             for job in self.queue.jobs(JobState.PAUSED, JobState.ENDED):
                 if not (self.store.root / job.run_id).is_dir():  # it was deleted
                     self.queue.forget(job.run_id)
-            empty_trash(self.store, older_than_days=machine.trash_days)
+            empty_trash(self.store, older_than_days=site.trash_days)
             frozen_code.sweep(self.queue.folder, {job.code for job in jobs}, older_than=time.time() - 3600)
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Housekeeping:
             return {}
         return {gpu.uuid: gpu.memory_used_bytes for gpu in gpus.read_gpus() if gpu.uuid in names}
 
-    def attempt_ended(self, run: Run, job: Job, ending: Ending, machine: MachineSettings) -> None:
+    def attempt_ended(self, run: Run, job: Job, ending: Ending, site: SiteSettings) -> None:
         """Note its speed, tell the webhook, and watch until its devices are free."""
         started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, job.attempt) or {}
         used = started.get("memory_used_bytes")
@@ -105,7 +105,7 @@ class Housekeeping:
         if ending.state is RunState.FINISHED:
             self._note_speed(run)
         wanted = (RunState.FINISHED, RunState.FAILED, RunState.INTERRUPTED)
-        if machine.webhook_url and ending.state in wanted:
+        if site.webhook_url and ending.state in wanted:
             self.queue.add_notice(message(run, str(ending.state), ending.reason))
 
     def _is_released(self, release: _Release, now: float) -> bool:

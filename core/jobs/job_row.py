@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from core.config.load import folder_named
+from core.config.load import read_site
 from core.errors import LabError
 from core.jobs.queue import Job
 from core.machine.attempts import current_attempt
 from core.runs.kinds import function_at
 from core.runs.run import Run
 
-CARRIED = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")
+CARRIED = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")  # folders that a training reads
 
 
 def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
-    """The job of a run. The folders that this process's environment names, or that it was told, go with it."""
+    """The job of a run. The folders of the site as this process sees it go with it."""
+    folders = read_site()[0].environment()
     try:
         machine = run.settings.machine
         device, num_processes = machine.device, machine.num_processes
@@ -27,7 +28,7 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
         num_processes=num_processes,
         depends_on=run.info.parents if run.kind.vae == "copy" else (),
         attempt=current_attempt(run.folder),  # a queue that forgot the run must not give a number twice
-        environment={name: folder for name in CARRIED if (folder := folder_named(name))},
+        environment={name: folders[name] for name in CARRIED},
         code=code,
     )
 

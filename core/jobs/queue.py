@@ -356,9 +356,7 @@ class Queue:
         except sqlite3.DatabaseError as error:
             raise _in_words(error, self.path) from None
         except OSError as error:
-            raise LabError(
-                f"{self.folder}: cannot be written: {error.strerror}", "set paths.runs or LAB_RUNS"
-            ) from None
+            raise LabError(f"{self.folder}: cannot be written: {error.strerror}", "set site.runs or LAB_RUNS") from None
         self._local.database, self._local.inode = database, self.path.stat().st_ino
         return database
 

@@ -8,8 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from core import reading
-from core.config.load import load_config
-from core.config.schema import MachineSettings, project_root
+from core.config.load import read_site
 from core.errors import LabError
 from core.jobs.engines.choose import observed_status
 from core.jobs.job_row import signature_of, work_of
@@ -56,8 +55,7 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
     jobs = [job for job in queue.jobs() if (store.root / job.run_id / "run.json").is_file()]
     if not jobs:
         return []
-    machine = _box_settings()
-    devices = find_devices(machine) if any(job.state is not JobState.LIVE for job in jobs) else []
+    devices = find_devices(read_site()[0]) if any(job.state is not JobState.LIVE for job in jobs) else []
     forecast = _Forecast(queue, store, devices)
     entries = []
     turn = 0
@@ -97,8 +95,7 @@ def place_for_next(store: RunStore, device: str, num_processes: int = 1) -> tupl
     """(would a run queued now start at once, how many wait before it)."""
     queue = Queue(store.root)
     waiting = queue.jobs(JobState.QUEUED)
-    machine = _box_settings()
-    devices = find_devices(machine)
+    devices = find_devices(read_site()[0])
     reserved = {name for job in waiting for name in choose(job.device, job.num_processes, devices, ()).wants}
     choice = choose(device, num_processes, devices, set(queue.leases()), reserved)
     return bool(choice.slots), len(waiting)
@@ -110,19 +107,6 @@ def runs_by_device(store: RunStore) -> dict[str, list[str]]:
     for slot, run_id in sorted(Queue(store.root).leases().items()):
         found.setdefault(device_of(slot), []).append(run_id)
     return found
-
-
-def _box_settings() -> MachineSettings:
-    """The machine section of config.yaml, or its defaults while that cannot be read."""
-    try:
-        return _read_box_settings((project_root() / "config.yaml").stat().st_mtime_ns)
-    except (LabError, OSError):
-        return MachineSettings()
-
-
-@lru_cache(maxsize=2)
-def _read_box_settings(changed_ns: int) -> MachineSettings:
-    return load_config().machine
 
 
 def supervisor_state(store: RunStore) -> SupervisorState:

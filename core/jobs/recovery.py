@@ -59,11 +59,13 @@ def _take_in(run: Run, state: RunState, queue: Queue) -> None:
         queue.put(job_for(run))
         return
     attempt = attempts.current_attempt(run.folder)
-    slots = (attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempt) or {}).get("slots")
+    facts = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempt) or {}
+    slots, folders = facts.get("slots"), facts.get("environment")
     if isinstance(slots, list):
         logger.warning("%s lives or died, but the queue had lost it", run.id)
         queue.forget(run.id)
-        queue.restore_live(replace(job_for(run), slots=tuple(map(str, slots))))
+        job = replace(job_for(run), slots=tuple(map(str, slots)))
+        queue.restore_live(replace(job, environment=folders) if isinstance(folders, dict) else job)
     elif not is_locked(lock_path(run)):  # else somebody works on it by hand
         write_ending(run, ending_of(run, attempt))
 

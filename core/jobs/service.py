@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.config.load import get_value, resolve_path, settings_from, with_overrides
+from core.config.load import get_value, read_site, settings_from, with_overrides
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, UsageError
 from core.jobs.engines.choose import engine_for, observed_status
@@ -33,15 +33,11 @@ RELEASE_PATIENCE_S = 15.0
 MIN_PRIORITY, MAX_PRIORITY = -10, 10
 
 
-def open_store(settings: Settings) -> RunStore:
-    """The runs folder of these settings."""
-    return RunStore(resolve_path(settings.paths.runs))
-
-
 def start_training(
     kind: str,
     settings: Settings,
     *,
+    store: RunStore,
     vae_run: str | None = None,
     name: str = "",
     owner: str = "",
@@ -49,7 +45,6 @@ def start_training(
     explicit: Collection[str] = (),
     priority: int = 0,
     token: str = "",
-    store: RunStore | None = None,
     engine: Engine | None = None,
     check: Check | None = None,
 ) -> list[Run]:
@@ -60,7 +55,6 @@ def start_training(
     the last look before anything is created, core.training.start.check_ready by default.
     Raises UsageError, RunNotFound, DataUnavailable, ...; then nothing was created.
     """
-    store = store or open_store(settings)
     check_name(name)
 
     def create(made: list[Run]) -> None:
@@ -73,8 +67,8 @@ def start_training(
             chosen = settings
             if vae_run:
                 raise UsageError(f"--vae: a '{kind}' training trains its own VAE, got {vae_run}", "leave it out")
-        folders = {"data_dir": resolve_path(chosen.paths.data), "cache_dir": resolve_path(chosen.paths.cache)}
-        (check or check_ready)(chosen, kind, **folders)
+        site, _ = read_site()
+        (check or check_ready)(chosen, kind, data_dir=site.data, cache_dir=site.cache)
         facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset}
         for part in parts:
             title = f"{name} ({part.title})" if name and part is not parts[-1] else name

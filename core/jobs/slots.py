@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from core.config.schema import MachineSettings
+from core.config.site import SiteSettings
 from core.machine import gpus
 
 CPU = "cpu"
@@ -34,13 +34,13 @@ class Choice:
     waits_for: str = ""
 
 
-def find_devices(machine: MachineSettings) -> list[Device]:
+def find_devices(site: SiteSettings) -> list[Device]:
     """The GPUs of this machine, in order, and the CPU. A GPU that others fill has a problem."""
     found = []
     known = gpus.read_gpus()
     for gpu in known:
         problem = ""
-        if not gpus.is_free_for_us(gpu, machine.foreign_memory_mb):
+        if not gpus.is_free_for_us(gpu, site.foreign_memory_mb):
             strangers = sorted({process.user for process in gpu.processes if not process.run_id})
             who = " and ".join(strangers[:3]) or "somebody else"
             held = gpus.foreign_memory_bytes(gpu) / 1e9
@@ -50,16 +50,16 @@ def find_devices(machine: MachineSettings) -> list[Device]:
                 name=gpu.uuid,
                 title=f"GPU {gpu.index}",
                 visible=gpu.uuid,
-                capacity=machine.slots_per_gpu,
+                capacity=site.slots_per_gpu,
                 problem=problem,
             )
         )
     if not known:  # a driver that NVML cannot talk to
         found = [
-            Device(name=f"GPU-{name}", title=f"GPU {name}", visible=name, capacity=machine.slots_per_gpu)
+            Device(name=f"GPU-{name}", title=f"GPU {name}", visible=name, capacity=site.slots_per_gpu)
             for name in gpus.visible_gpus()
         ]
-    return [*found, Device(name=CPU, title="the CPU", visible="", capacity=machine.cpu_slots)]
+    return [*found, Device(name=CPU, title="the CPU", visible="", capacity=site.cpu_slots)]
 
 
 def choose(

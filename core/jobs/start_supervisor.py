@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.config.schema import project_root
+from core.config.site import FOLDERS
 from core.errors import LabError
 from core.runs.lock import is_locked
 from core.runs.store import RunStore
@@ -31,12 +32,11 @@ def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> No
         _reap()
         if is_locked(folder / LOCK_NAME):
             return
-        path = os.pathsep.join(filter(None, [str(project_root()), os.environ.get("PYTHONPATH", "")]))
         with (folder / LOG_NAME).open("ab") as log:
             child = subprocess.Popen(
                 command_line(store, worker),
                 cwd=project_root(),
-                env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                env=supervisor_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -45,6 +45,13 @@ def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> No
         _started.append(child)
     except OSError as error:
         raise LabError(f"{folder}: the supervisor could not be started: {error.strerror}", "check the disk") from None
+
+
+def supervisor_environment() -> dict[str, str]:
+    """Without the folders of whoever starts it: it serves everyone, and every job names its own."""
+    environment = {name: value for name, value in os.environ.items() if name not in FOLDERS}
+    path = os.pathsep.join(filter(None, [str(project_root()), os.environ.get("PYTHONPATH", "")]))
+    return {**environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 _started: list[subprocess.Popen[bytes]] = []

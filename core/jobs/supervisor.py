@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from core import atomic
-from core.config.load import load_config
-from core.config.schema import MachineSettings, project_root
+from core.config.load import read_site
+from core.config.schema import project_root
 from core.errors import LabError
 from core.jobs import frozen_code
 from core.jobs.exit_reason import Ending, again, ending_of, never_started, settled, without_its_vae, write_ending
@@ -56,9 +56,7 @@ class Supervisor:
         self.worker = list(worker) if worker else None
         self.queue = Queue(store.root)
         self.children: list[subprocess.Popen[bytes]] = []
-        self.machine = MachineSettings()
-        self.problem = ""
-        self.config_seen: tuple[float, ...] = ()
+        self.site, self.problem = read_site()[0], ""
         self.unqueued_at = self.upgrade_at = float("-inf")
         self.busy_at = time.monotonic()
         self.started_code = _newest_code()
@@ -104,7 +102,7 @@ class Supervisor:
                 with _told(job):
                     self._look_after(job)
         self._start_waiting()
-        self.housekeeping.tick(self.machine, jobs)
+        self.housekeeping.tick(self.site, jobs)
         self._follow_upgrades(now)
 
     # -- live attempts
@@ -147,7 +145,7 @@ class Supervisor:
             state = JobState.PAUSED
         if self.queue.release(job.run_id, job.attempt, state, fruitless=fruitless, last_step=last_step):
             logger.info("%s attempt %d: %s (%s)", job.run_id, job.attempt, ending.state, ending.reason)
-            self.housekeeping.attempt_ended(run, job, ending, self.machine)
+            self.housekeeping.attempt_ended(run, job, ending, self.site)
 
     # -- waiting jobs
 
@@ -158,7 +156,7 @@ class Supervisor:
             return
         now = time.monotonic()
         if now - self.devices_at >= 1.0:
-            self.devices_at, self.devices = now, find_devices(self.machine)
+            self.devices_at, self.devices = now, find_devices(self.site)
         taken = set(self.queue.leases())
         reserved: set[str] = set()
         for job in waiting:
@@ -227,6 +225,7 @@ class Supervisor:
                 "boot_id": boot_id(),
                 "started_at": now_iso(),
                 "code": job.code,
+                "environment": job.environment,
                 "memory_used_bytes": self.housekeeping.memory_used([device.name for device in devices]),
             }
             starting = settled(run.status(), RunState.STARTING)
@@ -259,23 +258,16 @@ class Supervisor:
     # -- itself
 
     def _read_config(self) -> None:
-        """The box's settings, read again when config.yaml changes; a broken file keeps the last good ones."""
-        path = project_root() / "config.yaml"
-        try:
-            stat = path.stat()
-            seen = (stat.st_mtime, float(stat.st_size))
-        except OSError:
-            seen = (0.0, 0.0)
-        if seen == self.config_seen:
-            return
-        self.config_seen = seen
-        try:
-            self.machine, problem = load_config().machine, ""
-        except LabError as error:
-            problem = f"config.yaml is not used as it is: {error}"
-            logger.error(problem)
+        """The site as config.yaml says it now; a broken file keeps the last good one."""
+        site, problem = read_site()
+        if problem:
+            problem = f"config.yaml is not used as it is: {problem}"
+        else:
+            self.site = site
         if problem != self.problem:
             self.problem = problem
+            if problem:
+                logger.error(problem)
             self._write_facts()
 
     def _write_facts(self) -> None:

@@ -16,8 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from core.config.load import resolve_path
-from core.config.schema import Settings
+from core.config.load import read_site
 from core.errors import LabError, RunBusy, is_full_gpu
 from core.jobs.exit_reason import Ending, asked_to_end, write_ending
 from core.jobs.worker_stop import StopRequests
@@ -65,10 +64,11 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
         if stops.is_asked():
             return _end(run, asked_to_end(run, stops.request, stops.signal, run.status().step))
         trainer: Trainer = (trainers or {}).get(run.info.kind) or function_at(run.kind.worker)
+        site, _ = read_site()
         outcome = trainer(
             run,
-            data_dir=data_dir_of(run),
-            cache_dir=cache_dir_of(run),
+            data_dir=site.data,
+            cache_dir=site.cache,
             store_root=store.root,
             should_stop=stops.is_asked,
         )
@@ -138,24 +138,6 @@ def _what_to_lower(run: Run | None) -> str:
         )
     except (LabError, AssertionError):
         return "use a smaller batch_size or more gradient_accumulation_steps"
-
-
-class Trained(Protocol):
-    """Whatever has the settings it was trained with: a run, or a model folder."""
-
-    @property
-    def settings(self) -> Settings:
-        """The frozen settings."""
-
-
-def data_dir_of(run: Trained) -> Path:
-    """Where the run's data sets lie: `paths.data` of its settings, or LAB_DATA."""
-    return resolve_path(os.environ.get("LAB_DATA") or run.settings.paths.data)
-
-
-def cache_dir_of(run: Trained) -> Path:
-    """Where the run's arrays, latents and judges are kept: `paths.cache` of its settings, or LAB_CACHE."""
-    return resolve_path(os.environ.get("LAB_CACHE") or run.settings.paths.cache)
 
 
 def take_run_lock(run: Run) -> FileLock:

@@ -26,8 +26,9 @@ from safetensors.torch import save as save_safetensors
 
 from core import atomic, reading
 from core.config.compatibility import pair_problem
-from core.config.load import dump_settings, settings_from
-from core.config.schema import MachineSettings, PathSettings, Settings
+from core.config.frozen import dump_settings
+from core.config.load import settings_from
+from core.config.schema import MachineSettings, Settings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS, SAMPLERS
 from core.diffusion.samplers import build_sampler
 from core.errors import UsageError, quoted
@@ -223,7 +224,6 @@ def export_files(
 def portable_settings(settings: Settings) -> Settings:
     """The settings without anything that names a place on the machine that trained."""
     values = settings.model_dump(mode="json")
-    values["paths"] = PathSettings().model_dump(mode="json")
     values["machine"] = MachineSettings().model_dump(mode="json")
     if values["data"]["path"]:
         values["data"]["path"] = Path(values["data"]["path"]).name

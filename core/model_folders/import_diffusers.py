@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler
 
-from core.config.load import dump_settings, settings_from
+from core.config.frozen import dump_settings
+from core.config.load import settings_from
 from core.config.schema import DataSettings, DiffusionSettings, SamplingSettings, Settings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS, SAMPLERS
 from core.diffusion.schedule import build_schedule

@@ -1,4 +1,4 @@
-"""A model folder of somebody else → one of ours under `paths.models`: checked to the last number, whole or not at all.
+"""A model folder of somebody else → one of ours under `site.models`: checked to the last number, whole or not at all.
 
 A child process that the kernel limits reads and checks it (`core.model_folders.import_child`),
 so that what is hostile can

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from core.config.load import parse_yaml, resolve_path, settings_from
+from core.config.frozen import parse_frozen
 from core.config.schema import Section, Settings, project_root
 from core.errors import ConfigError, LabError, UsageError, quoted
 from core.model_folders.model_files import MAX_TEXT_BYTES, ModelRefused
@@ -167,11 +167,6 @@ def find_model_folder(models_dir: Path, reference: str) -> ModelFolderInfo:
     raise UsageError(f"model '{quoted(wanted)}': is not in the models folder", f"there is: {quoted(names, 300)}")
 
 
-def models_folder(settings: Settings) -> Path:
-    """Where imported models lie (`paths.models`)."""
-    return resolve_path(settings.paths.models)
-
-
 def is_model_folder(folder: Path) -> bool:
     """True for a folder that says it holds a model, ours or plain diffusers."""
     return (folder / LAB_FILE).is_file() or (folder / "model_index.json").is_file()
@@ -216,8 +211,7 @@ def parse_facts(data: bytes) -> LabFacts:
 def parse_settings(data: bytes) -> Settings:
     """lab/config.yaml. Raises ModelRefused."""
     try:
-        values = parse_yaml(data.decode(), SETTINGS_FILE)
-        return settings_from(values if isinstance(values, dict) else {"": values})
+        return parse_frozen(data.decode(), SETTINGS_FILE)
     except (ConfigError, ValueError) as error:
         raise ModelRefused(f"{SETTINGS_FILE}: {quoted(error, 200)}") from None
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 
 from core import atomic, reading, rules
-from core.config.load import read_frozen
+from core.config.frozen import Purpose, read_frozen
 from core.config.schema import Settings, TrainSettings
 from core.errors import ConfigError, LabError, RunNotFound, UsageError, quoted
 from core.rules import Rules
@@ -238,16 +237,16 @@ class Run:
         that a newer version of the lab made, in whatever way: see `shown_settings`."""
         if flaw := self.flaw(self.status()):
             raise LabError(f"run {self.id}: {flaw}", "update this lab")
-        return self._frozen(read_frozen)
+        return self._frozen("acting")
 
     @cached_property
     def shown_settings(self) -> Settings:
         """The frozen settings as far as this version knows them, to be shown. Raises LabError when unreadable."""
-        return self._frozen(read_frozen)
+        return self._frozen("showing")
 
-    def _frozen(self, read: Callable[[Path], Settings]) -> Settings:
+    def _frozen(self, for_: Purpose) -> Settings:
         try:
-            return read(self.config_path)
+            return read_frozen(self.config_path, for_)
         except ConfigError as error:
             raise LabError(f"run {self.id}: its frozen settings cannot be read: {error.message}", error.hint) from None
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from core import atomic, reading
 from core.bounded_cache import BoundedCache
-from core.config.load import dump_settings
+from core.config.frozen import dump_settings
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError, quoted
 from core.rules import NEWEST, Rules
@@ -233,7 +233,7 @@ def storage_error(error: OSError, where: Path) -> LabError:
     """An OSError while writing as one sentence: StorageFull when the disk or the quota is full."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(f"{where}: the disk or the quota is full", "free some space")
-    return LabError(f"{where}: cannot be written: {error.strerror or error}", "set paths.runs or LAB_RUNS")
+    return LabError(f"{where}: cannot be written: {error.strerror or error}", "set site.runs or LAB_RUNS")
 
 
 def _lacks_its_vae(run: Run) -> bool:

@@ -64,7 +64,7 @@ def put_into_trash(root: Path, run: Run, by: str) -> None:
 
 
 def list_trash(store: RunsFolder, *, keep_days: float | None = None) -> list[Trashed]:
-    """What can be brought back, newest first. keep_days: as `machine.trash_days`, to say when each goes for good."""
+    """What can be brought back, newest first. keep_days: as `site.trash_days`, to say when each goes for good."""
     found = []
     for folder in _folders(store):
         try:

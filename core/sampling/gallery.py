@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core import atomic, leftovers, reading
-from core.config.load import resolve_path
-from core.config.schema import Settings
 from core.errors import LabError, UsageError, quoted
 from core.runs.lock import try_lock
 from core.runs.run import now_iso
@@ -53,11 +51,6 @@ class Entry:
     def recipe(self) -> Recipe:
         """What draws it again. Raises LabError in one sentence."""
         return read_recipe(self.picture(), where=f"gallery: {self.id}")
-
-
-def gallery_folder(settings: Settings) -> Path:
-    """Where kept drawings lie (`paths.gallery`)."""
-    return resolve_path(settings.paths.gallery)
 
 
 def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: str, device: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.config.load import typed_path
+from core.config.site import typed_path
 from core.data.importing.import_set import COLORS
 from core.data.importing.limits import LIMITS
 from core.data.imports import Imported

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.config.load import resolve_path
 from core.config.schema import DataSettings
 from core.data import catalog
 from core.data.catalog import CatalogEntry
@@ -18,7 +17,7 @@ from core.errors import DataUnavailable, LabError
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.child import run_child
-from lab.services.settings import current_settings
+from lab.services.settings import current_settings, current_site
 
 LOOK_AGAIN_S = 30.0
 
@@ -35,7 +34,7 @@ class Listed:
 
 def listed() -> list[Listed]:
     """Every set: what is here first, that of config.yaml before all, then one's own files, then what can be fetched."""
-    data_dir = _data_dir()
+    data_dir = current_site().data
     found = []
     for name in catalog.names():
         try:
@@ -54,7 +53,7 @@ def listed() -> list[Listed]:
 
 def is_here(name: str) -> bool:
     """Whether it can be read now: a download may have ended meanwhile."""
-    return catalog.is_present(name, _data_dir())
+    return catalog.is_present(name, current_site().data)
 
 
 def data_settings(name: str, path: str) -> DataSettings:
@@ -65,7 +64,8 @@ def data_settings(name: str, path: str) -> DataSettings:
 
 def kept(data: DataSettings) -> Overview | None:
     """The overview when it was made before. Raises DataUnavailable when the set is not here."""
-    folder = _folder(data.name, data.path or "", data.holdout_fraction, str(_data_dir()), str(_cache_dir()))
+    site = current_site()
+    folder = _folder(data.name, data.path or "", data.holdout_fraction, str(site.data), str(site.cache))
     return _kept(str(folder), data)
 
 
@@ -84,7 +84,7 @@ def _kept(folder: str, data: DataSettings) -> Overview | None:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _read(folder: str, changed_at: int, _data: DataSettings) -> Overview | None:
-    return kept_overview(_data, data_dir=_data_dir(), cache_dir=_cache_dir())
+    return kept_overview(_data, data_dir=current_site().data, cache_dir=current_site().cache)
 
 
 def look(data: DataSettings, *, download: bool = False) -> Work:
@@ -109,18 +109,10 @@ def work_key(data: DataSettings) -> str:
 
 def fetch_problem() -> str:
     """Why nothing can be fetched into the data folder, or ''."""
-    folder = _data_dir()
+    folder = current_site().data
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     read_only = not os.access(nearest, os.W_OK) or (folder.is_dir() and not folder.stat().st_mode & 0o222)
     return f"the data folder {folder} is read-only" if read_only else ""
-
-
-def _data_dir() -> Path:
-    return resolve_path(current_settings().paths.data)
-
-
-def _cache_dir() -> Path:
-    return resolve_path(current_settings().paths.cache)
 
 
 def problem_of(work: Work) -> LabError | None:

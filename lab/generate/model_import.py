@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from core.config.load import typed_path
+from core.config.site import typed_path
 from core.model_folders.model_facts import ModelFolderInfo
 from lab.frame.confirm import confirm_for_good
 from lab.frame.problems import problems_shown

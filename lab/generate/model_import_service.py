@@ -9,10 +9,10 @@ from pathlib import Path
 from core import leftovers
 from core.config.schema import project_root
 from core.model_folders.import_model import delete_model, import_model
-from core.model_folders.model_facts import DEMO, ModelFolderInfo, list_model_folders, models_folder
+from core.model_folders.model_facts import DEMO, ModelFolderInfo, list_model_folders
 from lab.services import background
 from lab.services.background import Tell, Work
-from lab.services.settings import current_settings
+from lab.services.settings import current_site
 
 WHAT = "import of a model"
 
@@ -28,7 +28,7 @@ def begin_model_import(
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> ModelFolderInfo:
         tell("checking every file and number", 0.3)
-        folder = models_folder(current_settings())
+        folder = current_site().models
 
         def read(path: Path) -> ModelFolderInfo:
             return import_model(
@@ -54,9 +54,9 @@ def begin_model_import(
 def imported_models() -> list[ModelFolderInfo]:
     """Every model folder of this lab but the bundled demo, by name."""
     demo = (project_root() / DEMO).resolve()
-    return [info for info in list_model_folders(models_folder(current_settings())) if info.path != demo]
+    return [info for info in list_model_folders(current_site().models) if info.path != demo]
 
 
 def remove_model(model_id: str) -> None:
     """Take an imported model away for good. Raises a LabError in one sentence."""
-    delete_model(models_folder(current_settings()), model_id)
+    delete_model(current_site().models, model_id)

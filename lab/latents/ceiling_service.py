@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.evaluation.ceiling_results import Ceiling, ceiling_for
-from core.jobs.worker import cache_dir_of
 from lab.latents.vae_service import Chosen, Progress
 from lab.services import judges
 from lab.services.model_sources import facts_of
+from lab.services.settings import current_site
 
 if TYPE_CHECKING:
     from core.data.arrays import ImageSet
@@ -35,7 +35,7 @@ def measure_ceiling(chosen: Chosen, num_pictures: int, on_progress: Progress) ->
         image_set(chosen),
         num_pictures=num_pictures,
         evaluation=run.settings.evaluation,
-        cache_dir=cache_dir_of(run),
+        cache_dir=current_site().cache,
         device=resolve_device(run.settings.machine.device),
         step=chosen.step,
         progress=on_progress,

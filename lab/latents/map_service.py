@@ -12,13 +12,13 @@ from functools import partial
 import numpy as np
 
 from core.errors import UsageError
-from core.jobs.worker import cache_dir_of
 from core.latent.inspection import projection
 from core.latent.inspection.projection import Components
 from core.latent.inspection.walks import channel_offsets, class_means, direction_offsets, nearest, walk
 from lab.latents import vae_service
 from lab.latents.memoize_bytes import indices_of, once, study_of
 from lab.latents.vae_service import Chosen, Progress
+from lab.services.settings import current_site
 
 COUNTS = (500, 1000, 2000)
 COMPONENTS = 8
@@ -69,7 +69,7 @@ def embedding(chosen: Chosen, found: LatentMap, dimensions: int, on_progress: Pr
 
     It ends when `on_progress` raises. Raises a LabError.
     """
-    folder = cache_dir_of(chosen.view.run)
+    folder = current_site().cache
     return once(
         ("t-sne", *vae_service.name_of(chosen), len(found.labels), dimensions),
         lambda: projection.kept_embedding(
@@ -84,7 +84,7 @@ def embedding(chosen: Chosen, found: LatentMap, dimensions: int, on_progress: Pr
 
 def is_embedded(chosen: Chosen, found: LatentMap, dimensions: int) -> bool:
     """True when `embedding` would answer at once."""
-    folder = cache_dir_of(chosen.view.run)
+    folder = current_site().cache
     return projection.is_kept(len(found.labels), dimensions, key=_key(found), cache_dir=folder)
 
 

@@ -14,7 +14,6 @@ import streamlit as st
 
 from core.bounded_cache import BoundedCache
 from core.errors import LabError
-from core.jobs.worker import cache_dir_of
 from core.latent.inspection.overview import LatentOverview, read_overview
 from core.latent.inspection.vae_source import FEW, FIRST, MOST, LatentSubject
 from lab.latents import vae_service
@@ -22,6 +21,7 @@ from lab.latents.vae_service import Chosen, Progress
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.child import run_child
+from lab.services.settings import current_site
 
 MAX_OVERVIEWS = 12
 
@@ -41,7 +41,7 @@ def kept_overview(chosen: Chosen, limit: int) -> LatentOverview | None:
     key = _key(chosen, about)
     found = overviews().get(key)
     if found is None:
-        found = read_overview(about, cache_dir_of(about.run))
+        found = read_overview(about, current_site().cache)
         if found is not None:
             overviews().put(key, found)
     return found
@@ -123,7 +123,7 @@ def measure(chosen: Chosen, limit: int, progress: Progress) -> LatentOverview:
     from core.latent.inspection.quality import make_overview
 
     about = _about(chosen, limit)
-    found = make_overview(about, opened, cache_dir_of(about.run), progress=progress)
+    found = make_overview(about, opened, current_site().cache, progress=progress)
     return overviews().put(_key(chosen, about), found)
 
 

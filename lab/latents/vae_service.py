@@ -13,12 +13,12 @@ import streamlit as st
 
 from core.bounded_cache import BoundedCache
 from core.errors import LabError
-from core.jobs.worker import cache_dir_of, data_dir_of
 from core.latent.inspection.vae_source import MOST, LatentSubject, Scaling, Weights, codec_of, find_subject
 from core.runs.listing import list_checkpoints
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.runs import RunView, children, list_views, open_store
+from lab.services.settings import current_site
 from lab.words import plain
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def subject(run_id: str, step: int | None, weights: Weights = "ema", limit: int 
 def _subject(run_id: str, step: int | None, weights: Weights, limit: int, changed: tuple[int, ...]) -> LatentSubject:
     run = open_store().get(run_id)
     return find_subject(
-        run, step=step, weights=weights, data_dir=data_dir_of(run), cache_dir=cache_dir_of(run), limit=limit
+        run, step=step, weights=weights, data_dir=current_site().data, cache_dir=current_site().cache, limit=limit
     )
 
 
@@ -117,7 +117,7 @@ def study(
             lambda: open_subject(
                 about,
                 device=about.run.settings.machine.device,
-                cache_dir=cache_dir_of(about.run),
+                cache_dir=current_site().cache,
                 progress=on_progress,
             ),
         )

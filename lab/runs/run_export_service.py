@@ -9,7 +9,6 @@ from core.config.schema import Settings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS
 from core.errors import LabError
 from core.evaluation.report import figures_for_card
-from core.jobs.worker import cache_dir_of, data_dir_of
 from core.model_folders import exports
 from core.model_folders.hub import Pushed
 from core.model_folders.model_facts import ModelFolderInfo, folder_name_like
@@ -17,6 +16,7 @@ from core.runs.run import Run
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.model_sources import samplers_for
+from lab.services.settings import current_site
 
 
 def export_of(run_id: str) -> str:
@@ -53,7 +53,7 @@ def begin_export(
         from core.evaluation.folder_judge import judge_for_export
         from core.model_folders.export import ExportOptions
 
-        places = {"data_dir": data_dir_of(run), "cache_dir": cache_dir_of(run)}
+        places = {"data_dir": current_site().data, "cache_dir": current_site().cache}
         first = 0.6 if with_judge else 0.0
         options = ExportOptions(
             step=step,

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 import yaml
 
-from core.config.load import dump_settings
+from core.config.frozen import dump_settings
 from core.runs.listing import CheckpointInfo
 from lab.frame.problems import problems_shown
 from lab.runs.run_evaluation import run_evaluation

@@ -6,16 +6,16 @@ import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
-from core.config.load import resolve_path
 from core.config.schema import DataSettings
 from core.errors import DataUnavailable, LabError, UsageError
 from lab.schedulers.schedule_service import Spec, codec_of, table
 from lab.services.runs import open_store
-from lab.services.settings import current_settings
+from lab.services.settings import current_settings, current_site
 
 PICTURES = 4
 FRAMES = 21
@@ -41,19 +41,19 @@ def pictures_for(run_id: str) -> Pictures:
     """
     settings = open_store().get(run_id).settings if run_id else current_settings()
     wanted = settings.data.model_copy(update={"download": False})
-    places = current_settings().paths
+    site = current_site()
     try:
-        return _pictures(wanted, places.data, places.cache)
+        return _pictures(wanted, str(site.data), str(site.cache))
     except (DataUnavailable, UsageError):
         digits = DataSettings(name="digits", image_size=wanted.image_size, download=False)
-        return _pictures(digits, places.data, places.cache)
+        return _pictures(digits, str(site.data), str(site.cache))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _pictures(data: DataSettings, data_dir: str, cache_dir: str) -> Pictures:
     from core.data.arrays import prepare
 
-    image_set = prepare(data, data_dir=resolve_path(data_dir), cache_dir=resolve_path(cache_dir))
+    image_set = prepare(data, data_dir=Path(data_dir), cache_dir=Path(cache_dir))
     labels = np.asarray(image_set.heldout.labels)
     chosen = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:10]]
     return Pictures(

@@ -9,10 +9,10 @@ import streamlit as st
 
 from core.bounded_cache import BoundedCache
 from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss, key_of, read_kept
-from core.jobs.worker import cache_dir_of, data_dir_of
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 from lab.services.models import borrowed
+from lab.services.settings import current_site
 
 PICTURES = 512
 POINTS = 25
@@ -58,7 +58,7 @@ def _measure(run: Run, checkpoint: Checkpoint, on_progress: Callable[[str, float
     from core.evaluation.timestep_loss import timestep_loss
 
     data = run.settings.data.model_copy(update={"download": False})
-    image_set = prepare(data, data_dir=data_dir_of(run), cache_dir=cache_dir_of(run), progress=on_progress)
+    image_set = prepare(data, data_dir=current_site().data, cache_dir=current_site().cache, progress=on_progress)
     with borrowed(run.id, checkpoint.step, checkpoint.weights) as model:
         return timestep_loss(
             run,

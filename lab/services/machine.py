@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from core.config.load import resolve_path
 from core.errors import LabError
 from core.jobs import disk, queue_order, queue_view, telemetry
 from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
@@ -27,7 +26,7 @@ from core.runs.store import RunStore
 from core.runs.trash import Trashed
 from lab.services.run_actions import look_again, queue
 from lab.services.runs import open_store
-from lab.services.settings import current_settings
+from lab.services.settings import current_site
 from lab.words import plain, size
 
 CleanupChoice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
@@ -119,12 +118,12 @@ def glance() -> MachineGlance:
 
 def cards() -> list[DeviceCard]:
     """A card a GPU, or one for the CPU where there is none; beside GPUs one for the CPU while runs are on it."""
-    now, settings = machine_now(), current_settings().machine
+    now, site = machine_now(), current_site()
     live = [entry for entry in queue() if entry.slots]
-    found = [gpu_card(gpu, live, settings.foreign_memory_mb, settings.slots_per_gpu) for gpu in now.gpus]
+    found = [gpu_card(gpu, live, site.foreign_memory_mb, site.slots_per_gpu) for gpu in now.gpus]
     if not found:
-        found = [blind_card(name, live, settings.slots_per_gpu) for name in gpus.visible_gpus()]
-    cpu = cpu_card(now, live, settings.cpu_slots, alone=not found)
+        found = [blind_card(name, live, site.slots_per_gpu) for name in gpus.visible_gpus()]
+    cpu = cpu_card(now, live, site.cpu_slots, alone=not found)
     return found + ([cpu] if cpu.tenants or not found else [])
 
 
@@ -241,12 +240,12 @@ def _sizes(root: str) -> list[RunSize]:
 
 def cache_entries() -> list[CacheEntry]:
     """Arrays, latents and judges in the cache, largest first."""
-    return sorted(disk.cache_entries(_cache_dir(), open_store()), key=lambda entry: -entry.size_bytes)
+    return sorted(disk.cache_entries(current_site().cache, open_store()), key=lambda entry: -entry.size_bytes)
 
 
 def plan_cleanup(choice: CleanupChoice, older_than_days: float) -> CleanupPlan:
     """What a clean-up would remove and what it would leave; removes nothing."""
-    return disk.plan_cleanup(open_store(), _cache_dir(), choice=choice, older_than_days=older_than_days)
+    return disk.plan_cleanup(open_store(), current_site().cache, choice=choice, older_than_days=older_than_days)
 
 
 def apply_cleanup(plan: CleanupPlan, by: str) -> int:
@@ -268,7 +267,7 @@ def owners_of(plan: CleanupPlan) -> list[str]:
 
 def trashed() -> list[Trashed]:
     """Deleted runs that can still be brought back, the newest first."""
-    return trash.list_trash(open_store(), keep_days=current_settings().machine.trash_days)
+    return trash.list_trash(open_store(), keep_days=current_site().trash_days)
 
 
 def move(run_id: str, to: Move, by: str) -> None:
@@ -281,7 +280,3 @@ def set_priority(run_id: str, priority: int, by: str) -> None:
     """Higher is served first, -10 to 10. Raises LabError."""
     queue_order.set_priority(open_store(), run_id, priority, by=by)
     look_again()
-
-
-def _cache_dir() -> Path:
-    return resolve_path(current_settings().paths.cache)

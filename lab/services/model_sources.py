@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from core.config.compatibility import offered_samplers, pair_warning
-from core.config.load import resolve_path
 from core.config.schema import Settings, project_root
 from core.errors import CheckpointError, LabError, UsageError
-from core.jobs.worker import cache_dir_of, data_dir_of
 from core.model_folders.model_facts import (
     DEMO,
     LAB_FILE,
@@ -20,12 +18,11 @@ from core.model_folders.model_facts import (
     ModelFolderInfo,
     find_model_folder,
     list_model_folders,
-    models_folder,
 )
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 from lab.services.runs import open_store, trained_unets
-from lab.services.settings import current_settings
+from lab.services.settings import current_settings, current_site
 
 if TYPE_CHECKING:
     from core.sampling.load import LoadedModel
@@ -93,7 +90,7 @@ def model_sources() -> list[ModelSource]:
             kind="demo" if info.path == demo else "model",
             created_at=info.facts.created_at,
         )
-        for info in list_model_folders(models_folder(current_settings()))
+        for info in list_model_folders(current_site().models)
     ]
     return runs + sorted(folders, key=lambda source: source.kind != "demo")
 
@@ -109,25 +106,26 @@ def facts_of(key: str) -> SourceFacts:
         channels = int(data["channels"])
     except (OSError, ValueError, TypeError, KeyError):
         raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
+    site = current_site()
     return SourceFacts(
         settings=run.settings,
         class_names=names,
         fingerprint=fingerprint,
         channels=channels,
-        data_dir=data_dir_of(run),
-        cache_dir=cache_dir_of(run),
+        data_dir=site.data,
+        cache_dir=site.cache,
     )
 
 
 def _facts_of_folder(info: ModelFolderInfo) -> SourceFacts:
-    paths = current_settings().paths
+    site = current_site()
     return SourceFacts(
         settings=info.settings(),
         class_names=info.class_names,
         fingerprint=info.facts.fingerprint,
         channels=info.facts.channels,
-        data_dir=resolve_path(paths.data),
-        cache_dir=resolve_path(paths.cache),
+        data_dir=site.data,
+        cache_dir=site.cache,
         card=info.facts,
         judge_in=info.path if info.has_judge else None,
     )
@@ -170,7 +168,7 @@ def stamp_of(key: str) -> tuple[int, ...]:
 
 
 def _folder(key: str) -> ModelFolderInfo:
-    return find_model_folder(models_folder(current_settings()), key)
+    return find_model_folder(current_site().models, key)
 
 
 def _stamp(info: ModelFolderInfo) -> tuple[int, ...]:

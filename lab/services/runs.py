@@ -16,14 +16,13 @@ import streamlit as st
 from core import reading
 from core.bounded_cache import BoundedCache
 from core.errors import RunNotFound
-from core.jobs import service
 from core.runs.film import MAX_FILE_BYTES
 from core.runs.listing import CheckpointInfo, list_checkpoints
 from core.runs.metrics import MetricColumns, sample_values
 from core.runs.run import Run, Status
 from core.runs.store import RunStore
 from lab.services.run_index import RunIndex
-from lab.services.settings import current_settings
+from lab.services.settings import current_site
 from lab.words import plain
 
 TAIL_BYTES = 64 * 1024
@@ -79,7 +78,7 @@ class RunView:
 
 def open_store() -> RunStore:
     """The runs folder that config.yaml and the environment name."""
-    return service.open_store(current_settings())
+    return RunStore(current_site().runs)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -1,20 +1,28 @@
-"""The settings that config.yaml and the environment name, read again only when one of them has changed."""
+"""What config.yaml says now, of an experiment and of this installation, read again only when it has changed."""
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 
-from core.config.load import ENVIRONMENT, load_config
+from core.config.load import load_config, read_site
 from core.config.schema import Settings, project_root
+from core.config.site import SiteSettings
+from core.errors import ConfigError
 
 
 def current_settings() -> Settings:
     """What a run started now without a preset would use. Raises ConfigError."""
-    changed_at = (project_root() / "config.yaml").stat().st_mtime_ns
-    return _read(changed_at, tuple(os.environ.get(name, "") for name in ENVIRONMENT))
+    return _read((project_root() / "config.yaml").stat().st_mtime_ns)
+
+
+def current_site() -> SiteSettings:
+    """Slots, trash, webhook and folders of this installation. Raises ConfigError."""
+    site, problem = read_site()
+    if problem:
+        raise ConfigError(problem)
+    return site
 
 
 @lru_cache(maxsize=8)
-def _read(changed_at: int, environment: tuple[str, ...]) -> Settings:
+def _read(changed_at: int) -> Settings:
     return load_config()

@@ -9,11 +9,13 @@ from typing import Any
 
 import streamlit as st
 
-from core.config.load import dump_settings, load_config, preset_names, settings_from
+from core.config.frozen import dump_settings
+from core.config.load import load_config, preset_names, settings_from
 from core.config.schema import Settings
 from core.jobs import service
 from core.runs.kinds import KINDS
 from core.runs.run import Run
+from lab.services.runs import open_store
 
 _MEASURING = threading.Lock()
 
@@ -50,7 +52,7 @@ def start(
     token: of one press of the button; the same token again gives the same runs.
     """
     runs = service.start_training(
-        kind, settings, vae_run=vae_run or None, name=name, owner=owner, preset=preset, token=token
+        kind, settings, store=open_store(), vae_run=vae_run or None, name=name, owner=owner, preset=preset, token=token
     )
     return [run.id for run in runs]
 
@@ -81,7 +83,7 @@ def measure(settings: Settings, part: str) -> Cost:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _measure(frozen: str, part: str) -> Cost:
-    from core.config.load import parse_yaml
+    from core.config.strict_yaml import parse_yaml
     from core.training.probe import probe
 
     settings = settings_from(parse_yaml(frozen))

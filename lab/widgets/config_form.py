@@ -10,8 +10,9 @@ from typing import Any
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from core.config.load import get_value, parse_yaml
+from core.config.load import get_value
 from core.config.schema import Settings, field_rows
+from core.config.strict_yaml import parse_yaml
 from core.data import catalog
 from core.errors import ConfigError
 
@@ -28,16 +29,7 @@ SECTION_TITLES = {
     "logging": "Logging",
     "machine": "Machine",
 }
-# places, the seed of the Generate page, and what belongs to the whole box: the supervisor reads it from config.yaml
-HIDDEN = (
-    "paths",
-    "sampling.seed",
-    "machine.slots_per_gpu",
-    "machine.cpu_slots",
-    "machine.foreign_memory_mb",
-    "machine.trash_days",
-    "machine.webhook_url",
-)
+HIDDEN = ("sampling.seed",)  # the Generate page asks for it
 COLUMNS = 3
 
 

@@ -13,7 +13,7 @@ from core.runs.metrics import MetricsWriter, read_metrics
 from core.runs.run import RunState
 from core.runs.store import RunStore
 from lab.services import runs
-from lab.services.settings import current_settings
+from lab.services.settings import current_site
 from lab.train import training_service
 from tests.pages.run_folders import make_run, write_checkpoint
 
@@ -138,10 +138,10 @@ def test_marks_tell_where_a_run_was_resumed(store: RunStore) -> None:
     assert runs.resumed_at(run) == [40, 70]
 
 
-def test_settings_follow_the_environment(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert current_settings().paths.runs == str(tmp_path / "runs")
+def test_the_site_follows_the_environment(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert current_site().runs == tmp_path / "runs"
     monkeypatch.setenv("LAB_RUNS", str(tmp_path / "other"))
-    assert current_settings().paths.runs == str(tmp_path / "other")
+    assert current_site().runs == tmp_path / "other"
 
 
 @pytest.mark.parametrize("preset", training_service.presets())

@@ -39,7 +39,7 @@ def tiny_settings(**changes: object) -> Settings:
 @functools.cache
 def _tiny_settings(changes: str) -> Settings:
     overrides = {"data.name": "digits", "data.image_size": 16, **json.loads(changes)}
-    return load_config(overrides=overrides, environment={})
+    return load_config(overrides=overrides)
 
 
 def make_run(

@@ -14,7 +14,7 @@ import torch
 
 from core.config.schema import project_root
 from core.errors import LabError
-from core.model_folders.model_facts import DEMO, models_folder
+from core.model_folders.model_facts import DEMO
 from core.runs.listing import newest_step
 from core.runs.provenance import current_user
 from core.runs.run import Run
@@ -25,7 +25,7 @@ from lab.generate import model_import_service
 from lab.generate.model_import_service import imported_models
 from lab.services import models
 from lab.services.model_sources import facts_of, model_sources
-from lab.services.settings import current_settings
+from lab.services.settings import current_site
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import make_run, write_checkpoint
 
@@ -75,7 +75,7 @@ def test_the_demo_draws_the_classes_that_were_asked_for(store: RunStore) -> None
 
 
 def test_a_model_folder_put_under_the_same_name_is_not_drawn_with_the_old_weights(store: RunStore) -> None:
-    folder = models_folder(current_settings()) / "mine"
+    folder = current_site().models / "mine"
     shutil.copytree(project_root() / DEMO, folder)
     recipe = models.Recipe(
         source="model:mine",
@@ -111,7 +111,7 @@ def test_a_recipe_for_other_weights_than_a_model_folder_holds_is_refused(store: 
 
 
 def test_damaged_model_folders_are_left_out_and_the_page_works(store: RunStore, open_page: OpenPage) -> None:
-    folder = models_folder(current_settings()) / "broken"
+    folder = current_site().models / "broken"
     folder.mkdir(parents=True)
     (folder / "lab.json").write_text("[" * 1000)
     assert [source.key for source in model_sources()] == ["model:mnist-demo"]
@@ -577,7 +577,7 @@ def test_a_hostile_model_is_one_sentence_and_the_page_goes_on(
     assert "is not made of letters" in app.error[0].value
     app = import_on_the_page(app, folder, "evil")
     assert not app.exception and len(app.error) == 1 and "can run code" in app.error[0].value
-    assert not models_folder(current_settings()).exists()
+    assert not current_site().models.exists()
     assert len(app.get("download_button")) == 4  # it still draws
     assert not app.run().error
 

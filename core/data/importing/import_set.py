@@ -83,7 +83,7 @@ def import_set(
             os.rename(temporary, target)
         atomic.fsync_dir(root)
     except OSError as error:
-        raise LabError(f"paths.imports: cannot write to {root} ({error.strerror or error})") from None
+        raise LabError(f"site.imports: cannot write to {root} ({error.strerror or error})") from None
     finally:
         if not existed:
             with contextlib.suppress(OSError):

@@ -26,7 +26,7 @@ def unet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """A U-Net run with a checkpoint that lists show; nobody serves the queue, nothing is drawn."""
     monkeypatch.setenv("LAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
-    run = RunStore(tmp_path / "runs").create("unet", load_config(overrides=SETTINGS, environment={}), name="drawer")
+    run = RunStore(tmp_path / "runs").create("unet", load_config(overrides=SETTINGS), name="drawer")
     folder = run.checkpoints_dir / "step-00000100"
     folder.mkdir(parents=True)
     (folder / "state.json").write_text("{}")

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from core.__main__ import build_parser, main
-from core.commands.options import imports_told
-from core.config.load import folder_named, settings_from
+from core.commands.options import folders_exported
+from core.config.load import settings_from
+from core.config.site import FOLDERS
 from core.data.imports import imports_dir
 from core.jobs.job_row import job_for
+from core.jobs.start_supervisor import supervisor_environment
 from core.runs.store import RunStore
 
 
@@ -69,12 +71,13 @@ def test_what_cannot_be_is_one_sentence(
     assert sorted(path.name for path in lab.iterdir()) == ["x.npz"]
 
 
+@pytest.mark.parametrize("section", ["site", "paths"])
 @pytest.mark.parametrize("by", ["set", "config"])
 def test_every_command_obeys_the_imports_folder_that_it_is_told(
-    lab: Path, by: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lab: Path, by: str, section: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (lab / "my.yaml").write_text(f"paths:\n  imports: {lab / 'elsewhere'}\n")
-    told = ["--set", f"paths.imports={lab / 'elsewhere'}"] if by == "set" else ["--config", str(lab / "my.yaml")]
+    (lab / "my.yaml").write_text(f"{section}:\n  imports: {lab / 'elsewhere'}\n")
+    told = ["--set", f"{section}.imports={lab / 'elsewhere'}"] if by == "set" else ["--config", str(lab / "my.yaml")]
 
     monkeypatch.delenv("LAB_IMPORTS")
 
@@ -98,17 +101,18 @@ def test_the_environment_goes_before_the_imports_folder_of_a_command(
     assert (lab / "imports" / "mine").is_dir() and not (lab / "elsewhere").exists()
 
 
-def test_what_one_command_is_told_goes_with_its_jobs_and_with_nothing_else(
+def test_the_folders_of_one_command_go_with_its_jobs_and_not_to_the_supervisor(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A supervisor that it starts serves everybody, and inherits its environment."""
+    """A supervisor that it starts serves everyone."""
     monkeypatch.delenv("LAB_IMPORTS")
     run = RunStore(lab / "runs").create("vae", settings_from({}))
-    arguments = build_parser().parse_args(["runs", "--set", f"paths.imports={lab / 'elsewhere'}"])
-    with imports_told(arguments):
+    arguments = build_parser().parse_args(["runs", "--set", f"site.imports={lab / 'elsewhere'}"])
+    with folders_exported(arguments):
         assert job_for(run).environment["LAB_IMPORTS"] == str(lab / "elsewhere")
-        assert "LAB_IMPORTS" not in os.environ
-    assert "LAB_IMPORTS" not in job_for(run).environment
+        assert not set(FOLDERS) & set(supervisor_environment())
+    assert job_for(run).environment["LAB_IMPORTS"] == str(imports_dir()) != str(lab / "elsewhere")
+    assert "LAB_IMPORTS" not in os.environ
 
 
 def test_a_settings_file_that_does_not_name_the_imports_folder_leaves_it_alone(
@@ -116,7 +120,6 @@ def test_a_settings_file_that_does_not_name_the_imports_folder_leaves_it_alone(
 ) -> None:
     monkeypatch.delenv("LAB_IMPORTS")
     before = imports_dir()
-    (lab / "my.yaml").write_text("data: {name: digits}\npaths: {runs: elsewhere}\n")
-    with imports_told(build_parser().parse_args(["runs", "--config", str(lab / "my.yaml")])):
-        assert folder_named("LAB_IMPORTS") == ""
+    (lab / "my.yaml").write_text("data: {name: digits}\nsite: {runs: elsewhere}\n")
+    with folders_exported(build_parser().parse_args(["runs", "--config", str(lab / "my.yaml")])):
         assert imports_dir() == before

@@ -151,7 +151,7 @@ def test_doctor_names_a_broken_config(project, tmp_path):
     ((code, output, _),) = project("data: [broken", ["doctor"], LAB_RUNS=str(tmp_path / "runs"))
     assert code == 1
     assert "FAIL  config.yaml" in output
-    assert "paths.runs" in output
+    assert "site.runs" in output
 
 
 def test_what_needs_the_settings_is_refused_while_the_config_is_broken(project, tmp_path):
@@ -243,7 +243,7 @@ def test_frozen_settings_that_are_a_pipe_are_refused_at_once(tmp_path, tiny):
     run = RunStore(tmp_path / "runs").create("vae", tiny())
     run.config_path.unlink()
     os.mkfifo(run.config_path)
-    with pytest.raises(LabError, match="no ordinary file"):
+    with pytest.raises(LabError, match="not an ordinary file"):
         _ = type(run)(run.folder).settings
 
 

@@ -6,18 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.config.load import (
-    differences,
-    dump_settings,
-    load_config,
-    load_preset,
-    parse_yaml,
-    preset_names,
-    read_frozen,
-    resolve_path,
-    settings_from,
-)
+from core.config.load import Configuration, differences, load_config, load_preset, preset_names
 from core.config.schema import Settings, field_rows, project_root
+from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError
 
 
@@ -51,11 +42,17 @@ def empty(tmp_path: Path) -> Path:
         ("vae.block_out_channels=[8, 8, 8, 8, 8, 8]", "2 levels need a latent side divisible by 2, got 1"),
         ("train_unet.gradient_accumulation_steps=3", "3 does not divide batch_size 128"),
         ("nonsense", "expected section.key=value"),
+        ("site.cpu_slots=0", "site.cpu_slots: should be greater than or equal to 1, got 0"),
+        ("cpu_slots=2", "cpu_slots: no such setting; did you mean site.cpu_slots?"),
+        ("site.cache= ", "site.cache: should name a folder, got None"),
+        ("paths.rnus=x", "site.rnus: no such setting; did you mean runs?"),
+        ("paths=3", "paths: expected a section with settings"),
+        ("site=3", "site: expected a section with settings, got 3"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(empty: Path, override: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config(empty, overrides=[override], environment={})
+        load_config(empty, overrides=[override])
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -89,8 +86,8 @@ def test_numbers_in_exponent_notation_are_numbers(text: str, value: object) -> N
 
 def test_config_yaml_holds_every_setting_with_its_default() -> None:
     values = parse_yaml((project_root() / "config.yaml").read_text())
-    assert settings_from(values) == Settings()
-    for name, _ in field_rows():
+    assert load_config() == Settings()
+    for name, _ in field_rows(Configuration):
         section = values
         for part in name.split("."):
             assert part in section, f"{name} is missing from config.yaml"
@@ -98,17 +95,17 @@ def test_config_yaml_holds_every_setting_with_its_default() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    assert [name for name, info in field_rows() if not info.description] == []
+    assert [name for name, info in field_rows(Configuration) if not info.description] == []
 
 
 @pytest.mark.parametrize("preset", ["quick", "standard", "reference"])
 def test_presets_load(preset: str) -> None:
     assert preset in preset_names()
-    assert load_config(preset=preset, environment={}) != Settings() or preset == "quick"
+    assert load_config(preset=preset) != Settings() or preset == "quick"
 
 
 def test_the_default_experiment_is_the_quick_preset() -> None:
-    assert load_config(preset="quick", environment={}) == load_config(environment={})
+    assert load_config(preset="quick") == load_config()
 
 
 def test_an_unknown_preset_names_the_likely_one() -> None:
@@ -116,29 +113,17 @@ def test_an_unknown_preset_names_the_likely_one() -> None:
         load_preset("quik")
 
 
-def test_later_wins_file_preset_override_environment(empty: Path) -> None:
+def test_later_wins_file_preset_override(empty: Path) -> None:
     empty.write_text("train_unet: {steps: 7}\nseed: 3\n")
-    settings = load_config(empty, preset="quick", overrides=["seed=5"], environment={"LAB_RUNS": "elsewhere"})
-    assert (settings.train_unet.steps, settings.seed, settings.paths.runs) == (1700, 5, "elsewhere")
-
-
-def test_frozen_settings_read_back_the_same(tmp_path: Path) -> None:
-    settings = load_config(preset="standard", overrides=["data.path=null"], environment={})
-    (tmp_path / "config.yaml").write_text(dump_settings(settings))
-    assert read_frozen(tmp_path / "config.yaml") == settings
-    assert differences(settings, settings) == []
+    settings = load_config(empty, preset="quick", overrides=["seed=5"])
+    assert (settings.train_unet.steps, settings.seed) == (1700, 5)
 
 
 def test_differences_are_named(empty: Path) -> None:
-    changed = load_config(empty, overrides=["seed=4", "data.name=digits"], environment={})
+    changed = load_config(empty, overrides=["seed=4", "data.name=digits"])
     assert differences(Settings(), changed) == [("seed", 0, 4), ("data.name", "mnist", "digits")]
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "absent.yaml")
-
-
-@pytest.mark.parametrize("text", ["~nobody-of-that-name/runs", " ~nobody-of-that-name "])
-def test_a_home_of_nobody_is_a_folder_like_any_other(text: str) -> None:
-    assert resolve_path(text) == project_root() / text.strip()

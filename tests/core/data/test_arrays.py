@@ -209,7 +209,7 @@ def test_a_dead_builders_leftovers_are_cleared_away_after_a_day(build: Build, tm
 
 @pytest.mark.parametrize(
     ("code", "kind", "sentence"),
-    [(errno.ENOSPC, StorageFull, "disk full"), (errno.EACCES, LabError, "paths.cache: cannot write")],
+    [(errno.ENOSPC, StorageFull, "disk full"), (errno.EACCES, LabError, "site.cache: cannot write")],
 )
 def test_a_cache_that_cannot_be_written_is_one_sentence_and_leaves_nothing(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[LabError], sentence: str

@@ -34,10 +34,8 @@ from core.config.schema import DiffusionSettings
 from core.errors import UsageError
 
 BASE = CellSettings(sampler="unipc", num_inference_steps=10, guidance_scale=1.5, seed=0, weights="ema", step=30)
-FLOW = load_config(environment={}).diffusion
-COSINE = load_config(
-    overrides={"diffusion.schedule": "cosine", "diffusion.prediction_type": "v_prediction"}, environment={}
-).diffusion
+FLOW = load_config().diffusion
+COSINE = load_config(overrides={"diffusion.schedule": "cosine", "diffusion.prediction_type": "v_prediction"}).diffusion
 
 
 def request(rows: str = "sampler=unipc,euler", columns: str = "num_inference_steps=5,10", **changes: Any):

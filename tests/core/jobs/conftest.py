@@ -77,7 +77,6 @@ class Box:
                 "train_vae": {"steps": steps},
                 "train_unet": {"steps": steps},
                 "machine": {"device": "cpu", "stop_grace_s": 2.0, **machine},
-                "paths": {"runs": str(self.store.root), "data": str(self.root), "cache": str(self.root / "cache")},
             }
         )
 
@@ -167,6 +166,8 @@ def real_box(tmp_path, monkeypatch):
 
 def opened(folder, monkeypatch, *, in_process):
     monkeypatch.setenv("STANDIN_LOG", str(folder / "standin.jsonl"))
+    monkeypatch.setenv("LAB_DATA", str(folder))
+    monkeypatch.setenv("LAB_CACHE", str(folder / "cache"))
     found = Box(folder, in_process=in_process)
     yield found
     found.close()

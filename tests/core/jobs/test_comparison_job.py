@@ -47,7 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         "evaluation.num_samples": 20,
         "evaluation.judge_epochs": 1,
     }
-    settings = load_config(overrides=options, environment={})
+    settings = load_config(overrides=options)
     vae = lab.create("vae", settings)
     lab.train(vae)
     unet = lab.create("unet", settings, vae)

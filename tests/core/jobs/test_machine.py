@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.config.site import SiteSettings
 from core.errors import UsageError
 from core.jobs import disk, telemetry
 from core.jobs.slots import choose, find_devices
@@ -101,7 +102,7 @@ def test_a_recording_read_back_is_the_same(recorded_gpus, tmp_path, monkeypatch)
     ],
 )
 def test_a_run_gets_slots_it_asked_for_or_waits(recorded_gpus, box, device, processes, taken, reserved, slots):
-    choice = choose(device, processes, find_devices(box.settings().machine), taken, reserved)
+    choice = choose(device, processes, find_devices(SiteSettings()), taken, reserved)
     assert list(choice.slots) == slots
     assert bool(choice.waits_for) is not bool(slots)
 
@@ -110,7 +111,7 @@ def test_who_fills_a_gpu_is_named_as_what_one_waits_for(recorded_gpus, box):
     recorded_gpus(
         1, gpu0={"memory_used": 40_600_000_000, "processes": [{"pid": os.getpid(), "memory": 40_000_000_000}]}
     )
-    choice = choose("auto", 1, find_devices(box.settings().machine), [])
+    choice = choose("auto", 1, find_devices(SiteSettings()), [])
     assert choice.slots == ()
     assert choice.waits_for.startswith("GPU 0 is used by ")
     assert "(40.0 GB), not by the lab" in choice.waits_for

@@ -35,12 +35,7 @@ class Box:
         self.engine = LocalEngine(self.store)
 
     def settings(self, **changes: object) -> Settings:
-        folders = {
-            "paths.runs": str(self.store.root),
-            "paths.cache": str(self.root / "cache"),
-            "paths.data": str(self.root),
-        }
-        return load_config(overrides={**TINY, **folders, **changes}, environment={})
+        return load_config(overrides={**TINY, **changes})
 
     def create(self, kind: str, parent: Run | None = None, **changes: object) -> Run:
         parents = (parent.id,) if parent else ()
@@ -68,7 +63,9 @@ class Box:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
+    monkeypatch.setenv("LAB_DATA", str(tmp_path))
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
     found = Box(tmp_path)
     yield found
     end_lab(found.store)

@@ -1,0 +1,108 @@
+"""What belongs to this installation and is never written into a run: slots, trash, webhook and folders.
+
+`load.py` reads the section `site` of config.yaml; the variables of FOLDERS override its folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from core.config.schema import Section, project_root
+from core.errors import ConfigError
+
+FOLDERS = {  # environment variable → setting
+    "LAB_RUNS": "runs",
+    "LAB_DATA": "data",
+    "LAB_CACHE": "cache",
+    "LAB_IMPORTS": "imports",
+    "LAB_MODELS": "models",
+    "LAB_GALLERY": "gallery",
+}
+ONCE_IN_MACHINE = ("slots_per_gpu", "cpu_slots", "foreign_memory_mb", "trash_days", "webhook_url")
+
+
+def is_site_setting(name: str) -> bool:
+    """Whether a dotted name, old or new, is of the site. `paths` and `site` alone are too."""
+    section, _, key = name.partition(".")
+    return section in ("site", "paths") or (section == "machine" and key in ONCE_IN_MACHINE)
+
+
+def typed_path(text: str) -> Path:
+    """What somebody typed as a path: '~' is a home folder, where there is such a user."""
+    path = Path(text.strip())
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def resolve_path(text: str) -> Path:
+    """A path of the settings as an absolute path; relative ones start at the project folder."""
+    path = typed_path(text)
+    return path if path.is_absolute() else project_root() / path
+
+
+def _folder(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value).strip():
+        raise ValueError(f"should name a folder, got {value!r}")
+    return resolve_path(str(value))
+
+
+Folder = Annotated[Path, BeforeValidator(_folder)]
+
+
+class SiteSettings(Section):
+    """The section `site`. Folders are absolute; in config.yaml, relative ones start at the project folder."""
+
+    model_config = ConfigDict(validate_default=True)
+
+    slots_per_gpu: int = Field(1, ge=1, le=16, description="Runs at a time on one GPU.")
+    cpu_slots: int = Field(1, ge=1, le=64, description="Runs at a time on the CPU.")
+    foreign_memory_mb: float = Field(
+        1000.0, ge=1.0, description="A GPU on which others hold more megabytes than this is left alone."
+    )
+    trash_days: float = Field(7.0, ge=0.0, le=3650.0, description="Days a deleted run can be brought back.")
+    webhook_url: str = Field(
+        "", pattern=r"^(https?://\S+)?$", description="Gets a JSON message when a run ends or diverges."
+    )
+    runs: Folder = Field(Path("runs"), description="Run folders.")
+    data: Folder = Field(Path("data"), description="Datasets as torchvision stores them; may be read-only.")
+    cache: Folder = Field(Path("cache"), description="Arrays, latents and judges; can be deleted at any time.")
+    imports: Folder = Field(Path("imports"), description="Imported datasets.")
+    models: Folder = Field(Path("models"), description="Model folders; the bundled demo is always listed too.")
+    gallery: Folder = Field(Path("gallery"), description="Images that people kept, for everyone on this server.")
+
+    def environment(self) -> dict[str, str]:
+        """The folders as LAB_* variables, for a process that works for this installation."""
+        return {variable: str(getattr(self, name)) for variable, name in FOLDERS.items()}
+
+
+def with_new_names(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Settings with the site's moved from their old names (`paths.runs`, `machine.cpu_slots`) into the section `site`.
+
+    Returns (all settings, the old names that were used). Raises ConfigError for a setting given under both names.
+    """
+    kept, machine = dict(values), values.get("machine")
+    moved: dict[str, Any] = {}
+    if "paths" in values:
+        folders = kept.pop("paths")
+        if folders is not None and not isinstance(folders, Mapping):
+            raise ConfigError("paths: expected a section with settings", "write the folders into the section site")
+        moved.update({f"paths.{name}": value for name, value in (folders or {}).items()})
+    if isinstance(machine, Mapping):
+        moved.update({f"machine.{name}": machine[name] for name in ONCE_IN_MACHINE if name in machine})
+        kept["machine"] = {name: value for name, value in machine.items() if name not in ONCE_IN_MACHINE}
+    if not moved:
+        return kept, []
+    site = kept.get("site") or {}
+    if not isinstance(site, Mapping):
+        return kept, []  # refused when it is checked
+    both = [name for name in moved if name.partition(".")[2] in site]
+    if both:
+        raise ConfigError(f"{both[0]}: is also given as site.{both[0].partition('.')[2]}", "keep the latter")
+    kept["site"] = {**site, **{name.partition(".")[2]: value for name, value in moved.items()}}
+    return kept, list(moved)

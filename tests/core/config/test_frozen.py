@@ -1,0 +1,105 @@
+"""The settings of old and of newer runs: what is read, what is refused, and what a missing setting means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import create_model
+
+from core.config import frozen
+from core.config.frozen import BEFORE, dump_settings, frozen_from, parse_frozen, read_frozen
+from core.config.load import FORMAT, differences, load_config
+from core.config.schema import Settings, TrainUnetSettings, field_rows
+from core.config.strict_yaml import parse_yaml
+from core.errors import ConfigError
+
+OF_THE_SITE = {"machine": {"cpu_slots": 4, "webhook_url": "https://hooks.example/secret"}, "paths": {"runs": "/old"}}
+
+
+def test_frozen_settings_read_back_the_same(tmp_path: Path) -> None:
+    settings = load_config(preset="standard", overrides=["data.path=null"])
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_settings(settings))
+    assert read_frozen(path) == read_frozen(path, "showing") == settings == load_config(path)
+    assert differences(settings, settings) == []
+
+
+def test_what_belonged_to_the_site_is_read_and_ignored() -> None:
+    text = yaml.safe_dump({"seed": 3, **OF_THE_SITE})
+    for purpose in ("showing", "acting"):
+        assert parse_frozen(text, "config.yaml", purpose).seed == 3
+        assert "secret" not in dump_settings(parse_frozen(text, "config.yaml", purpose))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"train_unet": {"optimizer": "muon"}},
+            "newer version of the lab: train_unet.optimizer is not known here",
+        ),
+        ({"distillation": {"steps": 2}}, "made by a newer version of the lab: distillation is not known here"),
+        ({"format": FORMAT + 1}, f"made by a newer version of the lab (format {FORMAT + 1}; this one knows {FORMAT})"),
+    ],
+)
+def test_what_is_not_known_here_is_shown_without_it_and_refused_for_acting(
+    values: dict[str, Any], sentence: str
+) -> None:
+    text = yaml.safe_dump({"seed": 3, **values})
+    assert parse_frozen(text, "config.yaml", "showing").seed == 3
+    with pytest.raises(ConfigError) as caught:
+        parse_frozen(text, "config.yaml", "acting")
+    assert sentence in str(caught.value)
+    assert sentence in frozen_from(parse_yaml(text)).flaw
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("- 1", "expected sections with settings, got list"),
+        ("format: two", "format: expected a whole number from 1, got two"),
+        ("format: true", "format: expected a whole number from 1, got True"),
+        ("train_vae: {steps: 0}", "train_vae.steps: should be greater than or equal to 1"),
+        ("train_vae: 3", "train_vae: expected a section with settings, got 3"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(text: str, sentence: str) -> None:
+    for purpose in ("showing", "acting"):
+        with pytest.raises(ConfigError) as caught:
+            parse_frozen(text, "config.yaml", purpose)
+        assert sentence in str(caught.value)
+
+
+def missing_before(before: dict[str, Any], section: type) -> list[str]:
+    """Settings for which the table does not say what held before they existed."""
+    missing = []
+    for name, _ in field_rows(section):
+        value: Any = before
+        for part in name.split("."):
+            value = value.get(part, missing) if isinstance(value, dict) else missing
+        if value is missing:
+            missing.append(name)
+    return missing
+
+
+def test_every_setting_says_what_held_before_it_existed() -> None:
+    assert missing_before(parse_yaml(BEFORE.read_text()), Settings) == []
+
+
+def test_a_planted_setting_that_does_not_say_it_is_found() -> None:
+    newer = create_model("Newer", __base__=TrainUnetSettings, optimizer=(str, "muon"))
+    planted = create_model("Planted", __base__=Settings, train_unet=(newer, newer()))
+    assert missing_before(parse_yaml(BEFORE.read_text()), planted) == ["train_unet.optimizer"]
+
+
+def test_an_old_run_keeps_the_meaning_that_a_missing_setting_had() -> None:
+    """whatever today's default is: the table goes before it."""
+    before = parse_yaml(BEFORE.read_text())
+    before["train_unet"]["ema_decay"] = 0.5
+    assert Settings().train_unet.ema_decay != 0.5
+    assert frozen_from({"seed": 1}, before).settings.train_unet.ema_decay == 0.5
+    assert frozen_from({"train_unet": {"ema_decay": 0.9}}, before).settings.train_unet.ema_decay == 0.9
+    assert frozen.parse_frozen("seed: 1", "config.yaml").machine.cuda_graphs is False
