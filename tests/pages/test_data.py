@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from core.data.importing.import_set import import_set
-from core.data.overview import describe
 from lab.data import data_import_service, data_service
 from lab.data.gallery import strip
 from tests.pages.conftest import OpenPage, held_up
@@ -72,9 +71,9 @@ def test_a_broken_imported_set_is_one_sentence(open_page: OpenPage, made: Path, 
     assert "the imported set 'mine' in" in app.error[0].value
 
 
+@pytest.mark.usefixtures("known_digits")
 @pytest.mark.parametrize("name", [HOSTILE, "../x", "no-such-set"])
-def test_a_link_to_a_set_that_is_not_there_shows_another(name: str, open_page: OpenPage, tmp_path: Path) -> None:
-    describe(data_service.data_settings("digits", ""), data_dir=tmp_path, cache_dir=tmp_path / "cache")
+def test_a_link_to_a_set_that_is_not_there_shows_another(name: str, open_page: OpenPage) -> None:
     app = open_page("data", set=name)
     assert not app.exception
     assert "There is no data set" in app.warning[0].value
@@ -117,6 +116,7 @@ def test_a_hostile_upload_is_refused_and_nothing_stays(tmp_path: Path) -> None:
     assert not (tmp_path / "imports").exists()
 
 
+@pytest.mark.usefixtures("known_digits")
 def test_an_import_belongs_to_whom_began_it_and_a_second_asker_is_told(
     open_page: OpenPage, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +135,7 @@ def test_an_import_belongs_to_whom_began_it_and_a_second_asker_is_told(
     assert [path.name for path in data_import_service.imports_dir().iterdir()] == ["hers"]
 
 
+@pytest.mark.usefixtures("known_digits")
 def test_a_path_in_the_home_of_nobody_is_one_sentence(open_page: OpenPage) -> None:
     app = open_page("data")
     app.text_input(key="import-path").input("~nobody-of-that-name/x.npz")
@@ -157,6 +158,7 @@ def test_a_strip_is_a_whole_number_of_screen_pixels_a_pixel() -> None:
     assert picture.width == 2 * (10 * 29 - 1)
 
 
+@pytest.mark.usefixtures("known_digits")
 def test_an_imported_set_is_removed_after_a_question(open_page: OpenPage, made: Path, tmp_path: Path) -> None:
     import_set(made, name="mine", title="Mine")
     app = open_page("data", set="mine")
@@ -168,6 +170,7 @@ def test_an_imported_set_is_removed_after_a_question(open_page: OpenPage, made: 
     assert app.query_params["set"] == "digits"
 
 
+@pytest.mark.usefixtures("known_digits")
 def test_a_damaged_import_can_be_removed_too(open_page: OpenPage, tmp_path: Path) -> None:
     (tmp_path / "imports" / "broken").mkdir(parents=True)
     app = open_page("data", set="broken")
@@ -175,5 +178,6 @@ def test_a_damaged_import_can_be_removed_too(open_page: OpenPage, tmp_path: Path
     assert not (tmp_path / "imports" / "broken").exists()
 
 
+@pytest.mark.usefixtures("known_digits")
 def test_a_set_of_the_catalog_cannot_be_removed(open_page: OpenPage) -> None:
     assert not [button for button in open_page("data").button if button.key == "remove-set-yes"]
