@@ -69,6 +69,7 @@ def test_two_people_share_one_box(page: Any, server: Server) -> None:
 
     wait_for(lambda: second.status().state is RunState.FINISHED, "the place was not given to who waited")
     visit(ana, server, f"runs?run={first.id}")
+    settle(ana)
     ana.get_by_role("button", name="Resume").click()
     wait_for(lambda: first.status().state is RunState.RUNNING and first.status().step > step, "it did not go on")
     expect(ana.get_by_text(re.compile("running · VAE")).first).to_be_visible()
