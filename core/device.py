@@ -7,6 +7,7 @@ import os
 import torch
 
 from core.errors import UsageError
+from core.rules import NEWEST, check
 
 
 def check_device(name: str) -> None:
@@ -55,8 +56,12 @@ def mixed_precision(setting: str, device: torch.device) -> str:
     return setting
 
 
-def set_threads(count: int) -> int:
-    """Use `count` CPU threads (0: one a core this process may use, at most 8). Returns the number in use."""
+def set_threads(count: int, *, rule: int = NEWEST.threads) -> int:
+    """Use `count` CPU threads (0: one a core this process may use, at most 8). Returns the number in use.
+
+    rule: version of what 0 means, see core.rules; this is version 1.
+    """
+    check("threads", rule)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     wanted = count or min(available, 8, int(os.environ.get("OMP_NUM_THREADS") or 8))
     torch.set_num_threads(wanted)

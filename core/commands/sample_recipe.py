@@ -59,7 +59,7 @@ def draw_recipe(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     images = _drawn(model, recipe, source, arguments)
     labels = recipe.branch.labels if recipe.branch and recipe.branch.labels else recipe.labels
-    written = recipe.model_copy(update={"weights_sha256": model.weights_sha256, "versions": package_versions()})
+    written = recipe.written_now(model.weights_sha256)
     facts = {
         "run": model.run_id,
         "recipe": written.model_dump(mode="json", exclude_defaults=True),

@@ -23,6 +23,7 @@ from core.data.loaders import TorchvisionLoader
 from core.data.raw import RawSet
 from core.data.splits import check_labels, holdout_indices, limited_indices
 from core.errors import ConfigError, DataUnavailable, LabError, StorageFull
+from core.rules import NEWEST, Rules, check
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +73,22 @@ class ImageSet:
 
 
 def prepare(
-    settings: DataSettings, *, data_dir: Path, cache_dir: Path, seed: int = 0, progress: Progress | None = None
+    settings: DataSettings,
+    *,
+    data_dir: Path,
+    cache_dir: Path,
+    seed: int = 0,
+    rules: Rules = NEWEST,
+    progress: Progress | None = None,
 ) -> ImageSet:
     """The data set that these settings describe, from the cache or built now.
 
     data_dir may be read-only; something is downloaded into it only when the set is missing and settings.download is
-    on. progress(stage, fraction). Raises ConfigError, DataUnavailable or StorageFull, each one sentence.
+    on. rules: those of the run that asks. progress(stage, fraction). Raises ConfigError, DataUnavailable or
+    StorageFull, each one sentence.
     """
+    for name in ("folders", "bit_depth"):  # what the loaders do is version 1 of both
+        check(name, getattr(rules, name))
     found = entry(settings.name)
     source = source_files(found, settings, data_dir)
     folder = cache_dir / "arrays" / f"{settings.name}-{_key(found, settings, source, seed)}"
@@ -92,7 +102,7 @@ def prepare(
     raw = found.loader.load(settings, data_dir)
     check_labels(raw, where=_where(settings))
     try:
-        _build(folder, raw, found, settings, seed, report)
+        _build(folder, raw, found, settings, seed, rules.split, report)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"disk full while writing the arrays of '{settings.name}' to {cache_dir}") from None
@@ -170,14 +180,18 @@ def _key(found: CatalogEntry, settings: DataSettings, files: list[Path], seed: i
     return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _build(folder: Path, raw: RawSet, found: CatalogEntry, settings: DataSettings, seed: int, report: Progress) -> None:
+def _build(
+    folder: Path, raw: RawSet, found: CatalogEntry, settings: DataSettings, seed: int, rule: int, report: Progress
+) -> None:
     everything = np.arange(len(raw.train.labels))
     if raw.heldout is None:
-        train, heldout = holdout_indices(raw.train.labels, settings.holdout_fraction, seed, where=_where(settings))
+        train, heldout = holdout_indices(
+            raw.train.labels, settings.holdout_fraction, seed, where=_where(settings), rule=rule
+        )
         parts = ((raw.train, train), (raw.train, heldout))
     else:
         parts = ((raw.train, everything), (raw.heldout, np.arange(len(raw.heldout.labels))))
-    parts = ((parts[0][0], limited_indices(parts[0][1], settings.train_limit, seed)), parts[1])
+    parts = ((parts[0][0], limited_indices(parts[0][1], settings.train_limit, seed, rule=rule)), parts[1])
     channels = {"native": raw.train.channels, "grey": 1, "rgb": 3}[settings.color]
     total = sum(len(indices) for _, indices in parts)
     _check_space(folder, total * settings.image_size**2 * channels)

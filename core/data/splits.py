@@ -6,16 +6,19 @@ import numpy as np
 
 from core.data.raw import RawSet
 from core.errors import DataUnavailable
+from core.rules import NEWEST, check
 from core.seeding import derive
 
 
 def holdout_indices(
-    labels: np.ndarray, fraction: float, seed: int, *, where: str = "data"
+    labels: np.ndarray, fraction: float, seed: int, *, where: str = "data", rule: int = NEWEST.split
 ) -> tuple[np.ndarray, np.ndarray]:
     """(train, heldout): two disjoint ascending index arrays that cover every picture, stratified by class.
 
+    rule: version of the rule, see core.rules; this is version 1.
     Each class gives its share, at least one picture and never its last. Raises DataUnavailable when no class has two.
     """
+    check("split", rule)
     held: list[np.ndarray] = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -30,8 +33,9 @@ def holdout_indices(
     return np.flatnonzero(kept), heldout
 
 
-def limited_indices(indices: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+def limited_indices(indices: np.ndarray, limit: int | None, seed: int, *, rule: int = NEWEST.split) -> np.ndarray:
     """At most `limit` of the indices, chosen at random once for the seed, in ascending order; None = all."""
+    check("split", rule)
     if limit is None or limit >= len(indices):
         return indices
     chosen = np.random.default_rng(derive(seed, "train_limit")).permutation(len(indices))[:limit]

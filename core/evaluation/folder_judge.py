@@ -58,7 +58,7 @@ def judge_for_export(
     """
     from core.evaluation.evaluate import JUDGE_SEED  # with all measures, which looking at pictures does not need
 
-    image_set = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir)
+    image_set = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, rules=run.rules)
     if image_set.fingerprint != reading.read_object(run.data_path).get("fingerprint"):
         raise UsageError(
             f"{run.id}: the data set '{quoted(image_set.name)}' is not what it learned from any more",

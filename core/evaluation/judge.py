@@ -23,7 +23,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 from torch.nn import functional
 
-from core import atomic, leftovers
+from core import atomic, leftovers, reading
 from core.data.arrays import ImageSet, Split
 from core.data.batches import Batches, images_to_model, on_device
 from core.device import resolve_device, supports_bf16
@@ -355,8 +355,8 @@ def _replace(judge: Judge, **changes: Any) -> Judge:
 def _load(folder: Path, image_set: Described, recipe: JudgeRecipe, device: torch.device) -> Judge | None:
     """The cached judge, or None when there is none or it is not, to the last bit, what was written."""
     try:
-        facts = json.loads((folder / FACTS_FILE).read_text())
-        weights = (folder / WEIGHTS_FILE).read_bytes()
+        facts = reading.read_object(folder / FACTS_FILE)
+        weights = reading.read_bytes(folder / WEIGHTS_FILE)
         digest = hashlib.sha256(weights).hexdigest()
         expected = (digest, image_set.fingerprint, ARCHITECTURE_VERSION, asdict(recipe))
         if (facts["sha256"], facts["fingerprint"], facts["architecture_version"], facts["recipe"]) != expected:
@@ -415,7 +415,7 @@ def _keep(judge: Judge, folder: Path, image_set: ImageSet, recipe: JudgeRecipe) 
 
 def _load_features(path: Path, digest: str) -> torch.Tensor | None:
     try:
-        data = path.read_bytes()
+        data = reading.read_bytes(path)
         if hashlib.sha256(data).hexdigest()[:32] != digest:
             log.warning("judge: %s is damaged and is made again", path.name)
             return None

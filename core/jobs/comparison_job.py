@@ -170,13 +170,14 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
     if (unet_run.id,) != run.info.parents:
         raise UsageError(f"{run.id}: its request names another run than its parent", "start a new comparison")
     settings = run.settings
-    set_threads(settings.machine.num_threads)
+    set_threads(settings.machine.num_threads, rule=run.rules.threads)
     keeper = _Keeper(run, device_label(resolve_device(settings.machine.device)))
     keeper.write(0, "preparing the data set", force=True)
     images = prepare(
         unet_run.settings.data,
         data_dir=data_dir,
         cache_dir=cache_dir,
+        rules=unet_run.rules,
         progress=lambda stage, fraction: keeper.write(0, f"{stage} {fraction:.0%}"),
     )
     done = 0

@@ -23,7 +23,7 @@ def load_codec(folder: Path, device: torch.device) -> LatentCodec:
     """The VAE and its scaling as a U-Net run keeps them. Raises CheckpointError when damaged."""
     try:
         facts = reading.read_object(folder / "codec.json")
-        files = {f"vae/{name}": (folder / name).read_bytes() for name in ("config.json", WEIGHTS_FILE)}
+        files = {f"vae/{name}": reading.read_bytes(folder / name) for name in ("config.json", WEIGHTS_FILE)}
         if hashlib.sha256(files[f"vae/{WEIGHTS_FILE}"]).hexdigest() != facts["sha256"]:
             raise ValueError("its weights were altered")
         scaling = LatentScaling(shift=tuple(facts["shift"]), scale=tuple(facts["scale"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import re
 from dataclasses import dataclass
@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from core import reading, rules
 from core.config.frozen import parse_frozen
 from core.config.schema import Section, Settings, project_root
 from core.errors import ConfigError, LabError, UsageError, quoted
 from core.model_folders.model_files import MAX_TEXT_BYTES, ModelRefused
 from core.runs.store import MAX_NAME_LENGTH
 
+FORMAT = 1  # of lab.json
 LAB_FILE = "lab.json"
 SETTINGS_FILE = "lab/config.yaml"
 VAE_FILE = "lab/vae.safetensors"
@@ -50,7 +52,7 @@ class LabFacts(Section):
     when unknown. trained_on: device and seconds of the U-Net's training in words, '' when unknown.
     """
 
-    format_version: Literal[1] = 1
+    format_version: int = FORMAT
     title: str = Field(max_length=MAX_NAME_LENGTH)
     run_id: Words
     step: int = Field(ge=0)
@@ -189,7 +191,7 @@ def model_folder_info(folder: Path) -> ModelFolderInfo:
 def _who_imported(path: Path) -> tuple[str, str]:
     """(owner, when) as the import wrote them down; empty for a folder that was put there by hand."""
     try:
-        facts = json.loads(_small_file(path / IMPORT_FILE))
+        facts = reading.json_object(_small_file(path / IMPORT_FILE), IMPORT_FILE)
         owner, when = facts["imported_by"], facts["imported_at"]
         if not all(isinstance(text, str) and len(text) <= MAX_NAME and text.isprintable() for text in (owner, when)):
             raise ValueError("it names no person")
@@ -201,8 +203,15 @@ def _who_imported(path: Path) -> tuple[str, str]:
 def parse_facts(data: bytes) -> LabFacts:
     """lab.json. Raises ModelRefused for anything unknown, missing, too long or unprintable."""
     try:
-        return LabFacts.model_validate_json(data)
+        facts = LabFacts.model_validate_json(data)
+        if words := rules.flaw(facts.versions):
+            raise ModelRefused(f"{LAB_FILE}: {words}", "update this lab")
+        return facts
     except ValidationError as error:
+        with contextlib.suppress(reading.Unreadable):
+            number = reading.json_object(data, LAB_FILE).get("format_version", FORMAT)
+            if words := reading.newer(number, FORMAT) if isinstance(number, int) else "":
+                raise ModelRefused(f"{LAB_FILE}: {words}", "update this lab") from None
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise ModelRefused(f"{LAB_FILE}: {quoted(where)}: {quoted(first['msg'], 160)}") from None
@@ -218,8 +227,10 @@ def parse_settings(data: bytes) -> Settings:
 
 def _small_file(path: Path) -> bytes:
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_TEXT_BYTES:
-            raise ModelRefused(f"{quoted(path.name)}: is missing, a link, or too large", "give a folder made by export")
-        return path.read_bytes()
+        if path.is_symlink():
+            raise ModelRefused(f"{quoted(path.name)}: is a link", "give a folder made by export")
+        return reading.read_bytes(path, limit=MAX_TEXT_BYTES)
+    except reading.Unreadable as error:
+        raise ModelRefused(error.message, "give a folder made by export") from None
     except OSError as error:
         raise ModelRefused(f"{quoted(path.name)}: cannot be read: {error.strerror}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core import reading
 from core.config.load import differences
 from core.config.schema import Settings
 from core.errors import CheckpointError, UsageError
@@ -41,10 +42,10 @@ def create_branch(store: RunStore, origin: Run, step: int, settings: Settings, *
         raise CheckpointError(f"{origin.id}: has no checkpoint yet", "let it train until its first save")
     folder = f"checkpoints/step-{step:08d}"
     files = {f"{folder}/{path}": data for path, data in checkpoint.files.items()}
-    files[f"{folder}/manifest.json"] = (checkpoint.folder / "manifest.json").read_bytes()
+    files[f"{folder}/manifest.json"] = reading.read_bytes(checkpoint.folder / "manifest.json")
     for extra in (origin.data_path, *_files_of(origin.vae_dir)):
         if extra.is_file():
-            files[str(extra.relative_to(origin.folder))] = extra.read_bytes()
+            files[str(extra.relative_to(origin.folder))] = reading.read_bytes(extra)
     return store.create(
         origin.info.kind,
         settings,

@@ -9,6 +9,7 @@ import subprocess
 from importlib import metadata
 
 from core.config.schema import project_root
+from core.rules import NEWEST
 from core.version import VERSION
 
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "numpy")
@@ -31,8 +32,8 @@ def code_revision() -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the lab, of Python and of the packages that decide a result; 'missing' when not installed."""
-    versions = {"lab": VERSION, "python": platform.python_version()}
+    """Versions of the lab, of its rules, of Python and of packages that decide a result; 'missing' if not installed."""
+    versions = {"lab": VERSION, **NEWEST.written(), "python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

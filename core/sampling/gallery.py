@@ -19,6 +19,7 @@ from core.runs.store import storage_error
 from core.sampling.recipe import Recipe, read_recipe
 
 MOST_ENTRIES = 500
+FORMAT = 1  # of the facts
 MOST_PICTURE_BYTES = 8 * 2**20
 MOST_FACT_BYTES = 16 * 1024
 TITLE_LIMIT = 120
@@ -42,9 +43,9 @@ class Entry:
     def picture(self) -> bytes:
         """The PNG. Raises LabError when it is gone or too large."""
         try:
-            if (self.folder / PICTURE).stat().st_size > MOST_PICTURE_BYTES:
-                raise LabError(f"gallery: the picture of {self.id} is too large", "remove it")
-            return (self.folder / PICTURE).read_bytes()
+            return reading.read_bytes(self.folder / PICTURE, limit=MOST_PICTURE_BYTES)
+        except reading.Unreadable as error:
+            raise LabError(f"gallery: {self.id}: {error.message}", "remove it") from None
         except OSError:
             raise LabError(f"gallery: {self.id} is not there any more, or damaged", "choose another") from None
 
@@ -71,7 +72,7 @@ def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: 
         source_title=source_title[:TITLE_LIMIT],
         device=device[:TITLE_LIMIT],
     )
-    facts = {name: value for name, value in asdict(entry).items() if name not in ("id", "folder")}
+    facts = {"format": FORMAT} | {name: value for name, value in asdict(entry).items() if name not in ("id", "folder")}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = try_lock(folder / LOCK, patience_s=LOCK_PATIENCE_S)
@@ -131,9 +132,9 @@ def _ids(folder: Path) -> list[str]:
 
 def _read(folder: Path) -> Entry | None:
     try:
-        if (folder / FACTS).stat().st_size > MOST_FACT_BYTES or not (folder / PICTURE).is_file():
+        if not (folder / PICTURE).is_file():
             return None
-        facts = reading.read_object(folder / FACTS)
+        facts = reading.read_object(folder / FACTS, limit=MOST_FACT_BYTES)
         names = ("title", "owner", "created_at", "source_title", "device")
         if not all(isinstance(facts[name], str) for name in names):
             return None

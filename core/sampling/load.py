@@ -89,7 +89,7 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
         step=checkpoint.step,
         device=target,
         weights_sha256=weights_hash(
-            checkpoint.files[f"{name}/{WEIGHTS_FILE}"], (run.vae_dir / WEIGHTS_FILE).read_bytes()
+            checkpoint.files[f"{name}/{WEIGHTS_FILE}"], reading.read_bytes(run.vae_dir / WEIGHTS_FILE)
         ),
     )
 

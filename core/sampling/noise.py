@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from core.rules import check
 from core.sampling.request import SampleRequest
 from core.seeding import generator
 
 
 def noise_sources(request: SampleRequest) -> list[torch.Generator]:
-    """One generator a picture; it gives the first noise, and that of samplers which draw more."""
+    """One generator per image; it gives the first noise, and that of samplers which draw more. Rule: version 1."""
+    check("noise", request.noise_rule)
     if request.seeds:
         return [generator(seed, "sample", place) for seed, place in zip(request.seeds, _places(request), strict=True)]
     return [generator(request.seed, "sample", request.first_index + index) for index in range(len(request.labels))]

@@ -15,10 +15,14 @@ import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core import reading
 from core.diffusion.guidance import Guidance
-from core.errors import UsageError, quoted
+from core.errors import LabError, UsageError, quoted
+from core.rules import Rules, rules_of
+from core.runs.provenance import package_versions
 from core.sampling.request import Branch, SampleRequest
 
+FORMAT = 1
 PNG_KEY = "latent-diffusion-lab-recipe"
 NPZ_KEY = "recipe"
 EXIF_TAG = 0x010E  # ImageDescription
@@ -64,7 +68,7 @@ class Recipe(_Part):
     """One drawing. source: a run's id or 'model:<folder>'. Picture i: label labels[i], and the noise of
     picture places[i] (0 without places) of seed seeds[i]."""
 
-    format: Literal[1] = 1
+    format: int = FORMAT
     source: Text
     step: int = Field(ge=0)
     weights: Literal["ema", "raw"] = "ema"
@@ -104,7 +108,18 @@ class Recipe(_Part):
             label_mix=self.label_mix,
             to_seeds=self.to_seeds,
             noise_mix=self.noise_mix,
+            noise_rule=self.rules.noise,
         )
+
+    @property
+    def rules(self) -> Rules:
+        """What its noise follows. Raises LabError for rules of a newer version of the lab."""
+        return rules_of(self.versions)
+
+    def written_now(self, weights_sha256: str) -> Recipe:
+        """The same pictures, as drawn here and now with these weights: its rules stay."""
+        versions = {**package_versions(), **self.rules.written()}
+        return self.model_copy(update={"weights_sha256": weights_sha256, "versions": versions})
 
     def branching(self) -> Branch | None:
         """The branch for `sample_steps`, or None."""
@@ -144,8 +159,11 @@ def read_recipe(data: bytes, *, where: str) -> Recipe:
         raise _refused(where, f"its recipe is longer than {MAX_BYTES // 1024} KB")
     try:
         recipe = Recipe.model_validate_json(text)
+        recipe.rules  # noqa: B018 - those of a newer lab raise here
     except (ValidationError, RecursionError) as error:
-        raise _refused(where, f"is no recipe: {_first(error)}") from None
+        raise _refused(where, _newer(text) or f"is no recipe: {_first(error)}") from None
+    except LabError as error:
+        raise _refused(where, error.message) from None
     if len(recipe.seeds) != len(recipe.labels):
         raise _refused(where, f"names {len(recipe.seeds)} seeds for {len(recipe.labels)} labels")
     return recipe
@@ -154,11 +172,9 @@ def read_recipe(data: bytes, *, where: str) -> Recipe:
 def read_recipe_file(path: Path) -> Recipe:
     """As `read_recipe`. Raises UsageError when the file cannot be read or is too large."""
     try:
-        if not path.is_file():
-            raise UsageError(f"{quoted(path)}: is no file", "give a recipe as JSON, PNG, WebP or npz")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise _refused(quoted(path), f"is larger than {MAX_FILE_BYTES // 2**20} MB")
-        return read_recipe(path.read_bytes(), where=quoted(path))
+        return read_recipe(reading.read_bytes(path, limit=MAX_FILE_BYTES), where=quoted(path))
+    except reading.Unreadable as error:
+        raise UsageError(f"{quoted(path)}: {error.message}", "give a recipe as JSON, PNG, WebP or npz") from None
     except OSError as error:
         raise _refused(quoted(path), f"cannot be read: {error.strerror or error}") from None
 
@@ -206,6 +222,15 @@ def _from_npz(data: bytes) -> str:
             return " " * (MAX_BYTES + 1)
         with archive.open(f"{NPZ_KEY}.npy") as file:
             return str(np.lib.format.read_array(io.BytesIO(file.read(5 * MAX_BYTES)), allow_pickle=False))
+
+
+def _newer(text: str) -> str:
+    """That a newer version of the lab wrote it, or '' for a recipe that is wrong in another way."""
+    try:
+        number = reading.json_object(text, "").get("format", 1)
+    except reading.Unreadable:
+        return ""
+    return reading.newer(number, FORMAT) if isinstance(number, int) else ""
 
 
 def _first(error: Exception) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.diffusion.guidance import Guidance
 from core.errors import UsageError
+from core.rules import NEWEST
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ class SampleRequest:
     Picture i has label labels[i] and noise from (seed, first_index + i); with `seeds` its noise is that of picture
     places[i] (0 without `places`) of seed seeds[i], whatever stands beside it. to_labels with label_mix[i] in [0, 1]
     mixes the class embeddings; to_seeds with noise_mix[i] turns the noise on the sphere towards that of another seed.
-    whole_timesteps: see build_sampler.
+    whole_timesteps: see build_sampler. noise_rule: version of how seed and place become noise, see core.rules.
     """
 
     labels: tuple[int, ...]
@@ -41,6 +42,7 @@ class SampleRequest:
     label_mix: tuple[float, ...] = ()
     to_seeds: tuple[int, ...] = ()
     noise_mix: tuple[float, ...] = ()
+    noise_rule: int = NEWEST.noise
 
     @property
     def guidance(self) -> Guidance:

@@ -17,6 +17,7 @@ from torch import nn
 
 from core.config.schema import TrainSettings
 from core.errors import NonFiniteError
+from core.rules import NEWEST, check
 from core.training.learning_rate import learning_rate_at
 
 MAX_NONFINITE_IN_A_ROW = 5
@@ -104,8 +105,9 @@ def micro_batches(
     return [{name: chunks[name][index] for name in chunks} for index in range(count)]
 
 
-def build_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101); the learning rate is set before every step."""
+def build_optimizer(network: nn.Module, settings: TrainSettings, *, rule: int = NEWEST.optimizer) -> torch.optim.AdamW:
+    """AdamW (arXiv 1711.05101); the learning rate is set before every step. rule: version 1, see core.rules."""
+    check("optimizer", rule)
     return torch.optim.AdamW(
         network.parameters(),
         lr=settings.learning_rate,

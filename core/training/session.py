@@ -180,7 +180,7 @@ class _Session:
         self.network: Any = network.to(accelerator.device)
         self.averaged: Any = deepcopy(self.network).eval().requires_grad_(False)
         self.ema: EMAModel = build_ema(self.network, train)
-        self.optimizer = build_optimizer(self.network, train)
+        self.optimizer = build_optimizer(self.network, train, rule=run.rules.optimizer)
         self.objective: nn.Module = recipe.objective
         self.elapsed_before_s = 0.0
 

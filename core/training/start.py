@@ -19,6 +19,7 @@ from core.data.arrays import ImageSet, prepare
 from core.device import check_device, device_label, mixed_precision, resolve_device, set_threads
 from core.errors import DataUnavailable
 from core.models.summary import summarize
+from core.rules import NEWEST, Rules
 from core.runs.kinds import trained_by
 from core.runs.run import Run, RunState
 from core.training.trackers import check_trackers
@@ -35,7 +36,7 @@ def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Pat
         summarize(settings, part.name, channels=images.channels, num_classes=images.num_classes)
 
 
-def open_accelerator(settings: Settings, trackers_dir: Path | None = None) -> Accelerator:
+def open_accelerator(settings: Settings, trackers_dir: Path | None = None, *, rules: Rules = NEWEST) -> Accelerator:
     """The Accelerator for these settings: device, precision, processes and trackers. Made anew for each run.
 
     A rank of torchrun takes the GPU of its local rank among those it sees.
@@ -43,7 +44,7 @@ def open_accelerator(settings: Settings, trackers_dir: Path | None = None) -> Ac
     device = resolve_device(settings.machine.device)
     if device.type == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    set_threads(settings.machine.num_threads)
+    set_threads(settings.machine.num_threads, rule=rules.threads)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     AcceleratorState._reset_state(True)
@@ -140,7 +141,7 @@ class Start:
 
 def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
     """Open the device and the data set of a run. Raises DataUnavailable when the set is gone or has changed."""
-    accelerator = open_accelerator(run.settings, run.folder / "trackers")
+    accelerator = open_accelerator(run.settings, run.folder / "trackers", rules=run.rules)
     status = StatusKeeper(run, accelerator.device, is_main=accelerator.is_main_process)
     step = run.status().step
 
@@ -149,7 +150,7 @@ def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
 
     status.write(RunState.RUNNING, step, stage="preparing the data set", force=True)
     with accelerator.main_process_first():  # one rank prepares, the others find it in the cache
-        images = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
+        images = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, rules=run.rules, progress=progress)
         _note_data_set(run, images)
     return Start(accelerator=accelerator, status=status, images=images, step=step, progress=progress)
 

@@ -148,7 +148,7 @@ def _latents(
     """The data set's latents and the codec; at the first start the VAE is copied into the run folder."""
     if (run.vae_dir / "codec.json").exists():
         load_codec(run.vae_dir, device)  # refuses an altered copy before anything is encoded with it
-        files = {name: (run.vae_dir / name).read_bytes() for name in ("config.json", WEIGHTS_FILE)}
+        files = {name: reading.read_bytes(run.vae_dir / name) for name in ("config.json", WEIGHTS_FILE)}
         origin = reading.read_object(run.vae_dir / "codec.json")
     else:
         parent = RunStore(store_root).get(run.info.parents[0])

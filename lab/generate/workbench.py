@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from core.config.schema import SamplingSettings
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import LabError
+from core.rules import NEWEST, PREFIX, rules_of
 from core.sampling.recipe import Recipe, read_recipe
 from lab.frame.state import page_file
 from lab.generate import gallery_service
@@ -103,8 +106,17 @@ def controls(source: ModelSource) -> Recipe:
         guidance_scale=guidance,
         guidance_rescale=rescale,
         guidance_interval=interval,
+        versions=replace(NEWEST, noise=_noise_rule()).written(),
     )
     return along(way, recipe, facts)
+
+
+def _noise_rule() -> int:
+    """The version of the noise that the link asks for: it names one only where that is not the first.
+
+    Raises LabError for one that this version of the lab does not know.
+    """
+    return rules_of({f"{PREFIX}noise": st.query_params.get("noise", "1")}).noise
 
 
 def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str, float, tuple[float, float]]:

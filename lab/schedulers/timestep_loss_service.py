@@ -58,7 +58,8 @@ def _measure(run: Run, checkpoint: Checkpoint, on_progress: Callable[[str, float
     from core.evaluation.timestep_loss import timestep_loss
 
     data = run.settings.data.model_copy(update={"download": False})
-    image_set = prepare(data, data_dir=current_site().data, cache_dir=current_site().cache, progress=on_progress)
+    site = current_site()
+    image_set = prepare(data, data_dir=site.data, cache_dir=site.cache, rules=run.rules, progress=on_progress)
     with borrowed(run.id, checkpoint.step, checkpoint.weights) as model:
         return timestep_loss(
             run,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from core import reading
 from core.config.compatibility import offered_samplers, pair_warning
 from core.config.schema import Settings, project_root
 from core.errors import CheckpointError, LabError, UsageError
@@ -101,7 +101,7 @@ def facts_of(key: str) -> SourceFacts:
         return _facts_of_folder(_folder(key))
     run = open_store().get(key)
     try:
-        data = json.loads(run.data_path.read_text())
+        data = reading.read_object(run.data_path)
         names, fingerprint = tuple(str(name) for name in data["class_names"]), str(data["fingerprint"])
         channels = int(data["channels"])
     except (OSError, ValueError, TypeError, KeyError):

@@ -15,7 +15,7 @@ import streamlit as st
 
 from core.bounded_cache import BoundedCache
 from core.errors import UsageError, is_full_gpu
-from core.runs.provenance import package_versions
+from core.rules import NEWEST
 from core.runs.run import Run
 from core.sampling.recipe import Recipe
 from lab.services.model_sources import (
@@ -179,6 +179,7 @@ def draw(
         sampler=sampler,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
+        versions=NEWEST.written(),
     )
     return draw_recipe(recipe, on_step=on_progress and (lambda done, total, _: on_progress(done, total)))
 
@@ -217,7 +218,7 @@ def _draw(
             noisy_images=path.noisy_images,
             predicted_images=path.predicted_images,
             step=model.step,
-            recipe=recipe.model_copy(update={"weights_sha256": model.weights_sha256, "versions": package_versions()}),
+            recipe=recipe.written_now(model.weights_sha256),
             device=device_label(model.device),
             notes=notes,
             fingerprint=model.image_set_fingerprint,
@@ -240,7 +241,7 @@ def _start(recipe: Recipe, model: LoadedModel) -> Start | None:
 
 def _deciding(recipe: Recipe) -> str:
     """A recipe without what is only told about it. The hash stays: it decides what is said about the weights."""
-    return f"{stamp_of(recipe.source)} {recipe.model_copy(update={'versions': {}}).to_json()}"
+    return f"{stamp_of(recipe.source)} {recipe.model_copy(update={'versions': recipe.rules.written()}).to_json()}"
 
 
 def _at_most(on_step: OnStep, per_second: float) -> OnStep:

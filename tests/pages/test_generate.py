@@ -65,6 +65,11 @@ def test_an_empty_lab_draws_with_the_demo_and_tells_how_good_it_is(open_page: Op
     assert [link.label for link in app.get("page_link")][-1:] == ["Train a model of your own"]
 
 
+def test_a_link_that_asks_for_the_noise_of_a_newer_lab_is_refused(open_page: OpenPage) -> None:
+    app = open_page("generate", run="model:mnist-demo", noise="2")
+    assert "version 2 of the rule 'noise'" in app.error[0].value and not app.exception
+
+
 def test_the_demo_draws_the_classes_that_were_asked_for(store: RunStore) -> None:
     facts, (source,) = facts_of("model:mnist-demo"), model_sources()
     asked = {"labels": (3, 7), "sampler": "unipc", "num_inference_steps": 4, "guidance_scale": 1.5, "seed": 0}

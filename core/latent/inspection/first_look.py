@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 
+from core import reading
 from core.errors import CheckpointError
 from core.latent.inspection.overview import LatentOverview, measured
 from core.latent.inspection.plain_vae import BATCH, PlainVae, read_plain_vae
@@ -57,7 +58,7 @@ def first_look(subject: LatentSubject) -> LatentOverview | None:
 
 def _open(subject: LatentSubject) -> PlainVae | None:
     try:
-        config, weights = ((subject.vae_dir / name).read_bytes() for name in ("config.json", WEIGHTS_FILE))
+        config, weights = (reading.read_bytes(subject.vae_dir / name) for name in ("config.json", WEIGHTS_FILE))
         if hashlib.sha256(weights).hexdigest() != subject.vae_hash:
             raise ValueError("its weights were altered or replaced")
         vae = read_plain_vae(config, weights)

@@ -83,7 +83,7 @@ def find_subject(
         vae_dir, found_step, vae_hash = _checkpoint(run, step, weights)
         scaling = None
     data = run.settings.data.model_copy(update={"download": False})
-    images = prepare(data, data_dir=data_dir, cache_dir=cache_dir, progress=progress)
+    images = prepare(data, data_dir=data_dir, cache_dir=cache_dir, rules=run.rules, progress=progress)
     _check_same_pictures(run, images.fingerprint)
     chosen = held_out(len(images.heldout.labels), limit)
     return LatentSubject(

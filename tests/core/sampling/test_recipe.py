@@ -103,7 +103,15 @@ HOSTILE = {
     "a million steps": (changed(num_inference_steps=1_000_000), "num_inference_steps"),
     "a million pictures": (changed(labels=[1] * 100_000, seeds=[1] * 100_000), "longer than|labels"),
     "not a number": (changed(guidance_scale=float("nan")), "guidance_scale|is no recipe"),
-    "another format": (changed(format=2), "format"),
+    "a newer format": (
+        changed(format=2, mood="good"),
+        r"made by a newer version of the lab \(format 2; this one knows 1",
+    ),
+    "a newer rule": (
+        changed(versions={"rules.noise": "2"}),
+        "made by a newer version of the lab: version 2 of the rule",
+    ),
+    "no format at all": (changed(format="one"), "format"),
 }
 
 
