@@ -1,14 +1,17 @@
-"""How tests are chosen, and what no test may do."""
+"""How tests are chosen, and what no test may do: each rule has a planted fault that must be caught."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST_SLEEP_S = 0.2
 
 
 def recipe(*goals: str, **variables: str) -> str:
@@ -27,3 +30,54 @@ def test_continuous_integration_and_test_all_run_what_the_markers_leave_out(
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["addopts"]
     assert options[options.index("-m") + 1] == "not browser and not slow"
     assert ('-m ""' in recipe(goal, CI=ci)) == everything
+
+
+def faults(source: str) -> Iterator[tuple[int, str]]:
+    """(line, rule) of what a test may not do: patch a private name or a dotted string, wait for a fixed time, run
+    again when it fails, choose itself by a variable."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr == "flaky":
+            yield node.lineno, "runs again"
+        elif isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            values = [part.value if isinstance(part, ast.Constant) else None for part in node.args[:2]]
+            texts = [value for value in values if isinstance(value, str)]
+            if "LAB_SLOW" in texts:
+                yield node.lineno, "is chosen by something else than a marker"
+            if name == "setattr" or ast.unparse(node.func).removeprefix("mock.") in ("patch", "patch.object"):
+                if values[:1] == texts[:1] and "." in texts[0]:
+                    yield node.lineno, "patches a dotted string"
+                if any(text.rpartition(".")[2].startswith("_") and not text.endswith("__") for text in texts):
+                    yield node.lineno, "patches a private name"
+            elif name == "sleep" and values and isinstance(values[0], int | float) and values[0] > LONGEST_SLEEP_S:
+                yield node.lineno, "waits for a fixed time"
+
+
+def test_no_test_patches_what_is_private_or_waits_for_a_fixed_time() -> None:
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if lines := [f"{line}: {rule}" for line, rule in faults(path.read_text())]:
+            found[name] = lines
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("planted", "rule"),
+    [
+        ("monkeypatch.setattr(module, '_ids', None)", "patches a private name"),
+        ("patch.object(module, '_ids')", "patches a private name"),
+        ("monkeypatch.setattr('core.data.arrays.MOST', 3)", "patches a dotted string"),
+        ("mock.patch('core.data.arrays.MOST')", "patches a dotted string"),
+        ("import time\ntime.sleep(1.0)", "waits for a fixed time"),
+        ("@pytest.mark.flaky(reruns=1)\ndef test_x(): ...", "runs again"),
+        ("os.environ.get('LAB_SLOW')", "is chosen by something else than a marker"),
+    ],
+)
+def test_a_planted_fault_is_caught(planted: str, rule: str) -> None:
+    assert [found for _, found in faults(planted)] == [rule]
+
+
+def test_public_names_and_short_looks_are_allowed() -> None:
+    allowed = "monkeypatch.setattr(module, 'MOST', 3)\nmonkeypatch.setattr(Class, '__init__', f)\ntime.sleep(0.02)"
+    assert list(faults(allowed)) == []

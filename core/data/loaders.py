@@ -64,7 +64,7 @@ class TorchvisionLoader:
                 return
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
-            self._download(temporary)
+            self.download(temporary)
             for path in [path for path in temporary.rglob("*") if path.suffix not in ARCHIVES and path.is_file()]:
                 target = data_dir / path.relative_to(temporary)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,8 @@ class TorchvisionLoader:
             images = images.swapaxes(1, 2)
         return array_split(images, labels.astype(np.int64) - self.first_label)
 
-    def _download(self, folder: Path) -> None:
+    def download(self, folder: Path) -> None:
+        """Both splits and their archives, from torchvision's addresses. Raises whatever network and disk raise."""
         import socket
 
         before = socket.getdefaulttimeout()

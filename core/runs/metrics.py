@@ -21,7 +21,7 @@ from core.reading import MAX_LINE_BYTES
 
 MOST_KEYS = 64
 _TAIL_BYTES = 256
-_CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_BYTES = 4 * 1024 * 1024
 _SAMPLE_BYTES = 4096
 _PLAIN = {float, int, type(None)}
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)
@@ -106,7 +106,7 @@ class MetricsReader:
                     self._start_over()
                     file.seek(0)
                 rest = b""
-                while data := file.read(_CHUNK_BYTES):
+                while data := file.read(CHUNK_BYTES):
                     complete, end, rest = (rest + data).rpartition(b"\n")
                     if len(rest) > MAX_LINE_BYTES:  # its beginning is dropped now, its end when it comes
                         lost, rest = rest, b""

@@ -79,7 +79,7 @@ def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: 
         if lock is None:
             raise LabError("gallery: somebody else is keeping a drawing just now", "try again")
         try:  # counted and kept in one go, whoever else keeps at the same moment
-            if len(_ids(folder)) >= MOST_ENTRIES:
+            if len(entry_ids(folder)) >= MOST_ENTRIES:
                 raise UsageError(f"gallery: it holds {MOST_ENTRIES} drawings and is full", "remove some first")
             atomic.write_folder(folder / entry.id, {PICTURE: picture, FACTS: atomic.json_bytes(facts)})
         finally:
@@ -93,7 +93,7 @@ def entries(folder: Path) -> tuple[list[Entry], list[str]]:
     """(kept drawings, newest first; ids of those that are damaged). No picture is read."""
     found: list[Entry] = []
     damaged: list[str] = []
-    for name in _ids(folder)[:MOST_ENTRIES]:
+    for name in entry_ids(folder)[:MOST_ENTRIES]:
         entry = _read(folder / name)
         if entry is None:
             damaged.append(name)
@@ -122,8 +122,8 @@ def remove(folder: Path, entry_id: str) -> None:
         raise storage_error(error, folder) from None
 
 
-def _ids(folder: Path) -> list[str]:
-    """Newest first."""
+def entry_ids(folder: Path) -> list[str]:
+    """Ids of all that is kept, damaged ones too, newest first."""
     try:
         return sorted((path.name for path in folder.iterdir() if ENTRY_ID.match(path.name)), reverse=True)
     except OSError:

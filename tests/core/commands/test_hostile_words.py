@@ -11,6 +11,7 @@ import pytest
 
 from core import atomic
 from core.__main__ import main
+from core.commands import runs
 from core.commands.sample_files import check_folder
 from core.config.schema import project_root
 from core.errors import LabError
@@ -78,7 +79,7 @@ def test_what_nobody_expected_is_one_sentence_too(monkeypatch, capsys):
     def surprise(arguments):
         raise ZeroDivisionError("a mistake in the code")
 
-    monkeypatch.setattr("core.commands.runs.run", surprise)
+    monkeypatch.setattr(runs, "run", surprise)
     assert main(["runs"]) == 1
     assert "unexpected ZeroDivisionError: a mistake in the code" in capsys.readouterr().err
 
@@ -251,7 +252,7 @@ def test_what_nobody_expected_is_shown_whole_when_asked_for(monkeypatch, capsys)
     def surprise(arguments):
         raise ZeroDivisionError("a mistake in the code")
 
-    monkeypatch.setattr("core.commands.runs.run", surprise)
+    monkeypatch.setattr(runs, "run", surprise)
     monkeypatch.setenv("LAB_DEBUG", "1")
     assert main(["runs"]) == 1
     error = capsys.readouterr().err

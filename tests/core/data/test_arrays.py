@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from core.data import arrays
+from core.data.array_files import ArrayWriter
 from core.data.arrays import ImageSet, open_image_set
+from core.data.loaders import DigitsLoader
 from core.data.raw import RawSet
 from core.errors import ConfigError, DataUnavailable, LabError, StorageFull
 
@@ -130,7 +132,7 @@ def test_renamed_classes_are_another_data_set(build: Build, color_folder: Path) 
 
 def test_the_second_time_comes_from_the_cache(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     first = build(name="digits")
-    monkeypatch.setattr(arrays, "_build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(DigitsLoader, "load", lambda *_: pytest.fail("built again"))
     assert build(name="digits").fingerprint == first.fingerprint
 
 
@@ -217,7 +219,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence_and_leaves_nothing(
     def fail(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("core.data.array_files.ArrayWriter.write", fail)
+    monkeypatch.setattr(ArrayWriter, "write", fail)
     with pytest.raises(kind, match=sentence):
         build(name="digits")
     assert list((tmp_path / "cache" / "arrays").iterdir()) == []

@@ -134,7 +134,7 @@ def fetched(self: TorchvisionLoader, folder: Path) -> None:
 def test_a_failed_download_names_the_set_and_what_is_there_and_leaves_nothing(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TorchvisionLoader, "_download", offline)
+    monkeypatch.setattr(TorchvisionLoader, "download", offline)
     with pytest.raises(DataUnavailable) as caught:
         build(name="kmnist", download=True)
     assert str(caught.value) == (
@@ -145,7 +145,7 @@ def test_a_failed_download_names_the_set_and_what_is_there_and_leaves_nothing(
 
 
 def test_a_disk_that_fills_while_downloading_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TorchvisionLoader, "_download", full)
+    monkeypatch.setattr(TorchvisionLoader, "download", full)
     loader = entry("kmnist").loader
     assert isinstance(loader, TorchvisionLoader)
     with pytest.raises(StorageFull, match="disk full while downloading"):
@@ -155,7 +155,7 @@ def test_a_disk_that_fills_while_downloading_is_said(tmp_path: Path, monkeypatch
 def test_downloaded_files_appear_whole_and_without_their_archives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TorchvisionLoader, "_download", fetched)
+    monkeypatch.setattr(TorchvisionLoader, "download", fetched)
     loader = entry("kmnist").loader
     assert isinstance(loader, TorchvisionLoader)
     loader.fetch(tmp_path)
@@ -167,7 +167,7 @@ def test_downloaded_files_appear_whole_and_without_their_archives(
 def test_a_read_only_folder_is_left_alone_even_by_root(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TorchvisionLoader, "_download", lambda *_: pytest.fail("tried to download"))
+    monkeypatch.setattr(TorchvisionLoader, "download", lambda *_: pytest.fail("tried to download"))
     folder = tmp_path / "locked"
     folder.mkdir()
     folder.chmod(0o555)
@@ -185,7 +185,7 @@ def test_the_sockets_patience_is_put_back(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(loaders, "torchvision_datasets", lambda: SimpleNamespace(KMNIST=construct))
     loader = entry("kmnist").loader
     assert isinstance(loader, TorchvisionLoader)
-    loader._download(tmp_path)
+    loader.download(tmp_path)
     assert seen == [loaders.SOCKET_TIMEOUT_S] * 2
     assert socket.getdefaulttimeout() is None
 

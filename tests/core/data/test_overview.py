@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from core.config.schema import DataSettings
-from core.data import overview
+from core.data import duplicates, overview
 from core.data.duplicates import NEAR_RMS, digests_of, find_duplicates, near_pairs, squeezed
 from core.data.overview import Overview, describe, kept_overview, overview_folder, overview_of
 from core.data.raw import RawSet, RawSplit, array_split
@@ -125,7 +125,7 @@ def test_many_pictures_that_are_all_alike_are_still_all_found() -> None:
 
 
 def test_more_pictures_than_are_searched_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.data.duplicates.MOST", 20)
+    monkeypatch.setattr(duplicates, "MOST", 20)
     found = find_duplicates(digests_of(TRAIN), squeezed(TRAIN), LABELS, 25)
     assert found.searched == 20
 

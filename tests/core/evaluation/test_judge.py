@@ -255,9 +255,9 @@ def test_features_of_a_split_are_kept_beside_the_judge(
 ) -> None:
     judge = judge_of(tmp_path)
     first = split_features(judge, TOY, "train")
-    monkeypatch.setattr(module, "_features_of", None)
-    torch.testing.assert_close(split_features(judge, TOY, "train"), first, rtol=0, atol=0)
     torch.testing.assert_close(first, judge.features(TOY.train.images))
+    monkeypatch.setattr(Judge, "look", lambda *_, **__: pytest.fail("looked again"))
+    torch.testing.assert_close(split_features(judge, TOY, "train"), first, rtol=0, atol=0)
 
 
 def test_altered_features_are_noticed_and_made_again(tmp_path: Path, trainings: list[int]) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from core import atomic
 from core.__main__ import main
 from core.config.load import settings_from
 from core.errors import LabError, RunBusy, RunNotFound, UsageError
+from core.runs import notes
 from core.runs.lock import try_lock
 from core.runs.notes import MAX_NOTES_LENGTH, MAX_TAGS, Notes, change_notes, notes_path, read_notes
 from core.runs.run import Run
@@ -106,16 +108,16 @@ def test_a_deleted_run_says_so(run: Run) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def _full(*args: object) -> None:
+    def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.atomic.write_json", _full)
+    monkeypatch.setattr(atomic, "write_json", full)
     with pytest.raises(LabError, match="the disk or the quota is full"):
         change_notes(run, by="ana", notes="x")
 
 
 def test_a_writer_that_hangs_is_not_waited_for_endlessly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.runs.notes.PATIENCE_S", 0.0)
+    monkeypatch.setattr(notes, "PATIENCE_S", 0.0)
     held = try_lock(run.folder / "notes.lock")
     assert held is not None
     with pytest.raises(RunBusy, match="somebody else is writing"):

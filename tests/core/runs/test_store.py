@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import core.runs.lock as lock_module
 from core import atomic
 from core.config.load import settings_from
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError
@@ -203,15 +202,16 @@ def test_a_lock_is_seen_by_others_and_its_file_may_be_missing(tmp_path):
 
 def test_a_lock_on_a_file_that_was_replaced_is_not_one(tmp_path, monkeypatch):
     path = tmp_path / "lock"
-    real = lock_module._open
+    real = os.open
 
-    def open_then_replace(target):
-        descriptor = real(target)
-        target.unlink()
+    def open_then_replace(target, *others):
+        descriptor = real(target, *others)
+        path.unlink()
         return descriptor
 
-    monkeypatch.setattr(lock_module, "_open", open_then_replace)
-    assert try_lock(path) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_then_replace)
+        assert try_lock(path) is None
 
 
 def test_the_store_never_loads_torch():

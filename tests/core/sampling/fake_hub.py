@@ -29,7 +29,7 @@ class FakeHub:
         """(status, JSON)."""
         self.calls.append(f"{method} {path}")
         for word, status in self.faults.items():
-            if word in path and method != "DELETE":
+            if word in path and (method != "DELETE" or word == "delete"):
                 return status, {"error": f"planted, you sent {token}"}
         if token != f"Bearer {TOKEN}":
             return 401, {"error": "Invalid username or password."}

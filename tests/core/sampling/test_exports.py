@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from core import atomic
 from core.errors import CheckpointError, LabError, UsageError
 from core.model_folders import exports as module
 from core.model_folders.export import DEFAULTS, ExportOptions
@@ -138,7 +139,7 @@ def test_what_was_done_is_done_also_where_it_cannot_be_written_down(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("core.atomic.append_line", full)
+    monkeypatch.setattr(atomic, "append_line", full)
     info = keep_export(run, "digits", DEFAULTS, by="Ana")
     with hub_in_use(monkeypatch) as hub:
         assert push_export(run, info, "ana/digits", private=True, by="Ana").url == f"{hub.address}/ana/digits"

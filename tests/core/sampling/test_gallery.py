@@ -61,14 +61,14 @@ def test_two_who_keep_the_last_one_at_the_same_moment_do_not_exceed_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gallery, "MOST_ENTRIES", 3)
-    count = gallery._ids
+    count = gallery.entry_ids
 
     def slowly(folder: Path) -> list[str]:
         found = count(folder)
         time.sleep(0.1)  # long enough for the other one to count the same
         return found
 
-    monkeypatch.setattr(gallery, "_ids", slowly)
+    monkeypatch.setattr(gallery, "entry_ids", slowly)
     outcomes: list[str] = []
 
     def keep() -> None:

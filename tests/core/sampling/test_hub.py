@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi, constants
 
 from core.__main__ import main
 from core.errors import UsageError
@@ -26,7 +28,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
 @pytest.fixture
 def without_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +51,14 @@ def test_what_is_secret_in_the_hubs_address_is_neither_told_nor_kept(
     hub: FakeHub, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub.address.replace("://", "://ana:secret@"))
-    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: None)
-    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", lambda *_, **__: None)
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: None)
+    monkeypatch.setattr(HfApi, "upload_folder", lambda *_, **__: None)
     assert push(exported, "ana/digits").url == f"{hub.address}/ana/digits"
 
     def refuse(*_: object, **__: object) -> None:
         raise ValueError(f"Bad answer for url '{module.endpoint()}/api/repos/create'")
 
-    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
+    monkeypatch.setattr(HfApi, "create_repo", refuse)
     with pytest.raises(PushFailed, match="refused it") as refused:
         push(exported, "ana/digits")
     assert "secret" not in f"{refused.value} {refused.value.hint}"
@@ -96,7 +98,7 @@ FAULTS: dict[str, tuple[dict[str, int], str]] = {
 def test_a_fault_is_one_sentence_without_the_token_and_leaves_no_repository(
     hub: FakeHub, exported: Path, case: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # its patience between tries
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # its patience between tries
     hub.faults, sentence = FAULTS[case]
     before = contents(exported)
     with caplog.at_level(logging.DEBUG), pytest.raises(PushFailed, match=sentence) as failed:
@@ -107,11 +109,8 @@ def test_a_fault_is_one_sentence_without_the_token_and_leaves_no_repository(
     assert hub.repositories == {} and contents(exported) == before
 
 
-def test_a_repository_that_cannot_be_removed_again_is_named(
-    hub: FakeHub, exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.faults = {"commit": 403}
-    monkeypatch.setattr(module, "_removed", lambda api, repo_id: False)
+def test_a_repository_that_cannot_be_removed_again_is_named(hub: FakeHub, exported: Path) -> None:
+    hub.faults = {"commit": 403, "delete": 403}
     with pytest.raises(PushFailed, match="an empty repository ana/digits was left there"):
         push(exported, "ana/digits")
 
@@ -126,7 +125,7 @@ def test_a_repository_that_exists_is_never_written_to(hub: FakeHub, exported: Pa
 
 
 def test_without_a_network_it_says_so(hub: FakeHub, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(PushFailed, match=r"127\.0\.0\.1:9 cannot be reached"):
         push(exported, "ana/digits")

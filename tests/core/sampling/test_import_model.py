@@ -66,11 +66,11 @@ def plain(folder: Path) -> Path:
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The child's own reading without a process of its own, which would import PyTorch for every case."""
 
-    def here(asked: str, folder: Path, *others: object) -> dict[str, Any]:
+    def here(child: str, asked: str, folder: Path, **others: object) -> dict[str, Any]:
         write_outcome(folder, lambda: import_child.read(json.loads(asked), allow=lambda size: None), memory_bytes=0)
         return read_object(folder / RESULT)
 
-    monkeypatch.setattr(module, "_in_child", here)
+    monkeypatch.setattr(module, "run_limited", here)
 
 
 def zipped(folder: Path, target: Path, *, top: str = "digits") -> Path:
