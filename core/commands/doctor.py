@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import shutil
@@ -12,9 +13,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from core import atomic
 from core.commands.options import add_settings_options, usable_site_of
 from core.commands.tables import plain, size
+from core.config.frozen import without_webhook
 from core.config.site import SiteSettings
+from core.errors import ConfigError, LabError, RunBusy
+from core.jobs.engines.choose import observed_status
+from core.runs.lock import try_lock
+from core.runs.run import Run
+from core.runs.store import RunStore, lock_path
+from core.runs.trash import FOLDER as TRASH
 
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "torchmetrics", "streamlit", "plotly")
 LOW_DISK_BYTES = 5e9
@@ -31,6 +40,9 @@ class Finding(NamedTuple):
 def add_parser(commands: Any) -> None:
     """Its options."""
     parser = commands.add_parser("doctor", help="what works on this machine and what does not")
+    parser.add_argument(
+        "--clean-webhooks", action="store_true", help="take the addresses of webhooks out of the settings of old runs"
+    )
     add_settings_options(parser)
     parser.set_defaults(handler=run)
 
@@ -38,6 +50,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print every finding; exit 1 when something needed does not work."""
     site, problem = usable_site_of(arguments)
+    if arguments.clean_webhooks:
+        return clean_webhooks(RunStore(site.runs))
     broken = [Finding("config.yaml", False, problem)] if problem else []
     failed = []
     for finding in itertools.chain(broken, findings(site)):
@@ -63,7 +77,45 @@ def findings(site: SiteSettings) -> Iterator[Finding]:
     for name, needs_writing in (("runs", True), ("cache", True), ("data", False)):
         yield _folder(name, getattr(site, name), needs_writing)
     yield _disk(site.runs)
+    yield from _webhooks(RunStore(site.runs))
     yield from _data_sets(site.data)
+
+
+def clean_webhooks(store: RunStore) -> int:
+    """Take the addresses out of the runs that hold one; 1 when a run is active, damaged or cannot be written."""
+    code = 0
+    for run in runs_with_webhook(store):
+        lock = try_lock(lock_path(run), patience_s=0.5)
+        try:
+            if lock is None or observed_status(run).state.is_active:
+                raise RunBusy(f"run {run.id} is active", "stop it first, or come again when it has ended")
+            text = without_webhook(run.config_path)
+            if text is not None:
+                atomic.write_text(run.config_path, text)
+            print(f"{run.id}: the address of its webhook is gone", flush=True)
+        except (LabError, OSError) as error:
+            print(f"{run.id}: {plain(error)}", file=sys.stderr, flush=True)
+            code = 1
+        finally:
+            if lock is not None:
+                lock.release()
+    return code
+
+
+def runs_with_webhook(store: RunStore) -> Iterator[Run]:
+    """Runs of the store and its trash that froze the address of a webhook, as labs did until 0.1."""
+    for folder in sorted([*store.root.glob("*/config.yaml"), *(store.root / TRASH).glob("*/config.yaml")]):
+        with contextlib.suppress(ConfigError):
+            if without_webhook(folder) is not None:
+                yield Run(folder.parent)
+
+
+def _webhooks(store: RunStore) -> Iterator[Finding]:
+    found = [run.id for run in runs_with_webhook(store)]
+    if found:
+        names = ", ".join(found[:5]) + (f" and {len(found) - 5:,} more" if len(found) > 5 else "")
+        words = f"the settings of {names} hold its address, for whoever reads the folder; take it out: --clean-webhooks"
+        yield Finding("webhook", None, words)
 
 
 def _devices() -> Iterator[Finding]:

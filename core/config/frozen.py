@@ -54,6 +54,22 @@ def parse_frozen(text: str, source: str, for_: Purpose = "acting") -> Settings:
     return found.settings
 
 
+def without_webhook(path: Path) -> str | None:
+    """The text of a settings file of format 1 without the address of a webhook; None when it holds none.
+
+    Raises ConfigError when it cannot be read.
+    """
+    text = read_text(path)
+    if "webhook_url" not in text:
+        return None
+    values = parse_yaml(text, path.name)
+    machine = values.get("machine") if isinstance(values, dict) else None
+    if not isinstance(machine, dict) or not machine.get("webhook_url"):
+        return None
+    kept = {name: value for name, value in machine.items() if name != "webhook_url"}
+    return yaml.safe_dump({**values, "machine": kept}, sort_keys=False, width=100)
+
+
 def frozen_from(values: Any, before: Mapping[str, Any] | None = None) -> Frozen:
     """Settings out of the plain values of a file. before: what a missing setting means. Raises ConfigError."""
     if not isinstance(values, Mapping):

@@ -45,5 +45,7 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
         return quoted(f"{name}: {first['ctx']['error']}" if name else first["ctx"]["error"], MAX_REASON)
     if first["type"] in ("model_type", "model_attributes_type"):
         return f"{name or 'configuration'}: expected a section with settings, got {shown(got)}"
+    if location[-1:] == ["webhook_url"]:  # whoever reads this sentence must not learn the address
+        got = "what it holds"
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"{name}: {quoted(message.replace('input should', 'should'), MAX_REASON)}, got {shown(got)}"
