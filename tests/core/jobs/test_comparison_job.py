@@ -11,19 +11,22 @@ from typing import Any
 import pytest
 
 from core import atomic
-from core.comparison.grid import Axis, ComparisonRequest
+from core.comparison import comparison
+from core.comparison.comparison_results import list_comparisons, read_comparison
+from core.comparison.grid import Axis, ComparisonRequest, cost_of
 from core.config.load import load_config
 from core.errors import CheckpointError, LabError, UsageError
 from core.jobs import frozen_code
 from core.jobs.comparison_job import plan_comparison, start_comparison
 from core.jobs.exit_reason import again, ending_of
+from core.jobs.job_row import signature_of, work_of
 from core.jobs.queue import Queue
 from core.jobs.queue_view import queue_view
-from core.jobs.service import branch_run, delete_run, request_stop, vae_for
+from core.jobs.service import branch_run, delete_run, request_stop, resume_run, vae_for
 from core.jobs.stop_report import stop_stages
 from core.jobs.worker_stop import StopRequests
 from core.machine import attempts
-from core.runs.listing import run_row
+from core.runs.listing import kept_step, last_checkpoint_in_words, run_row
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from tests.endings import nobody_serves
@@ -106,6 +109,124 @@ def test_a_comparison_is_a_run_with_the_unet_as_parent_and_its_request_inside(un
 def test_it_waits_in_the_queue_without_waiting_for_its_unet(store: RunStore, job: Run) -> None:
     entry = next(entry for entry in queue_view(store) if entry.run.id == job.id)
     assert entry.state == "queued"
+    waiting = Queue(store.root).job(job.id)
+    assert waiting is not None
+    assert waiting.depends_on == ()
+    assert waiting.num_processes == 1
+
+
+def test_the_expected_time_follows_from_passes_not_from_cells(store: RunStore, unet: Run, job: Run) -> None:
+    request = plan_comparison(unet, ROWS, COLUMNS)
+    assert work_of(job) == cost_of(request, unet.settings.diffusion).evaluations
+    Queue(store.root).note_speed(signature_of(job), 0.5)
+    entry = next(entry for entry in queue_view(store) if entry.run.id == job.id)
+    assert entry.expected_end_s is not None
+    assert entry.expected_start_s is not None
+    assert entry.expected_end_s - entry.expected_start_s == pytest.approx(0.5 * work_of(job))
+    assert signature_of(job) != signature_of(unet)
+
+
+def test_the_worker_draws_every_cell_and_keeps_them_with_the_unet_run(store: RunStore, unet: Run, job: Run) -> None:
+    assert worker.work(store, job, Stops(job)) is RunState.FINISHED
+    found = read_comparison(unet, job.id)
+    assert found.is_done
+    assert found.reference is not None
+    status = job.status()
+    assert (status.state, status.step, status.steps_total, status.reason) == (RunState.FINISHED, 4, 4, "")
+    assert status.device.startswith("CPU")
+    assert status.elapsed_s > 0
+    events = [event["event"] for event in job.events()]
+    assert events[-2:] == ["started", "finished"]
+
+
+def test_results_stay_when_the_job_is_deleted(store: RunStore, unet: Run, job: Run) -> None:
+    worker.work(store, job, Stops(job))
+    Queue(store.root).take_out(job.id)
+    delete_run(store, job.id, by="ana")
+    assert job.id in list_comparisons(unet)
+    assert read_comparison(unet, job.id).is_done
+
+
+def test_a_stop_keeps_what_is_finished_and_a_resume_goes_on(
+    store: RunStore, unet: Run, job: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, int]] = []
+    original = comparison.sample_steps
+
+    def noting(model: Any, part: Any) -> Any:
+        drawn.append((part.sampler, part.num_inference_steps))
+        yield from original(model, part)
+
+    monkeypatch.setattr(comparison, "sample_steps", noting)
+    stops = Stops(job)
+
+    def stop_after_two(*arguments: Any, **options: Any) -> Any:
+        for place, result in enumerate(original_compare(*arguments, **options), 1):
+            if place == 2:
+                stops.left = 0
+            yield result
+
+    original_compare = comparison.compare
+    monkeypatch.setattr(comparison, "compare", stop_after_two)
+    assert worker.work(store, job, stops) is RunState.STOPPED
+    status = job.status()
+    assert status.step == 2
+    assert status.reason == "stopped by bo; 2 of 4 cells are kept"
+    assert kept_step(job) == 2
+    assert last_checkpoint_in_words(job) == "2 of 4 cells are kept"
+    kept = read_comparison(unet, job.id).results
+    monkeypatch.setattr(comparison, "compare", original_compare)
+    Queue(store.root).take_out(job.id)
+    resume_run(store, job.id, by="ana")
+    assert worker.work(store, job, Stops(job)) is RunState.FINISHED
+    again = read_comparison(unet, job.id)
+    assert {index: again.results[index] for index in kept} == kept
+    assert job.events()[-2]["event"] == "resumed"
+    timed = [each for each in drawn if each != ("euler", 1)]  # the warm-up of each attempt
+    assert len(timed) == len(set(timed)) == 5
+
+
+def test_a_stop_before_the_first_cell_is_told_and_starts_again(store: RunStore, job: Run) -> None:
+    assert worker.work(store, job, Stops(job, looks=3)) is RunState.STOPPED
+    assert job.status().reason == "stopped by bo; 0 of 4 cells are kept"
+
+
+def test_a_failure_keeps_finished_cells_and_names_its_kind(
+    store: RunStore, unet: Run, job: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = comparison.sample_steps
+
+    def failing(model: Any, part: Any) -> Any:
+        if (part.sampler, part.num_inference_steps) == ("unipc", 2):
+            raise MemoryError
+        yield from original(model, part)
+
+    monkeypatch.setattr(comparison, "sample_steps", failing)
+    assert worker.work(store, job, Stops(job)) is RunState.FAILED
+    assert "ran out of memory; compare with sampling.batch_size below 256" in job.status().reason
+    assert sorted(read_comparison(unet, job.id).results) == [2, 3]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 1}'])
+def test_a_hostile_request_ends_the_job_with_one_sentence(store: RunStore, job: Run, text: str) -> None:
+    (job.folder / "request.json").write_text(text)
+    assert worker.work(store, job, Stops(job)) is RunState.FAILED
+    assert "request.json" in job.status().reason
+    assert "\n" not in job.status().reason
+    assert queue_view(store)  # what only looks still works
+
+
+def test_a_request_about_another_run_than_the_parent_is_refused(store: RunStore, job: Run) -> None:
+    other = next(run for run in store.list() if run.info.kind == "vae")
+    values = json.loads((job.folder / "request.json").read_text())
+    (job.folder / "request.json").write_text(json.dumps({**values, "run_id": other.id}))
+    assert worker.work(store, job, Stops(job)) is RunState.FAILED
+    assert "names another run than its parent" in job.status().reason
+
+
+def test_a_death_is_told_with_what_is_kept_and_three_without_progress_give_up(store: RunStore, job: Run) -> None:
+
+    job.write_status(replace(job.status(), state=RunState.RUNNING, step=1))
     atomic.write_json(job.folder / attempts.ATTEMPT_FILE, {"attempt": 1})
     atomic.write_json(job.folder / attempts.EXIT_FILE, {"attempt": 1, "exit_code": -9})
     died = ending_of(job)
