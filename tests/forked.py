@@ -134,7 +134,8 @@ def client() -> None:
             signal.signal(number, lambda received, _: line.send(str(int(received)).encode()))
         code = _ended(line)
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # SIGKILL has no handler to take away
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
 

@@ -18,6 +18,7 @@ from tests import forked
 
 pytestmark = pytest.mark.usefixtures("forks")
 TELL = "import os, sys; print(os.getcwd(), os.environ.get('A'), sys.argv[1:]); sys.stderr.write('!'); sys.exit(3)"
+TOKEN = f"forked-{os.getpid()}.1"  # other workers of the session have others
 SLEEP = "import time, sys; print('up', flush=True); time.sleep(600)"
 
 
@@ -31,7 +32,7 @@ def wait(condition: Callable[[], object]) -> None:
 @pytest.fixture
 def sleeper(tmp_path: Path):
     """A client whose process sleeps, and the token that it carries."""
-    environment = {**os.environ, attempts.TOKEN_VARIABLE: "forked.1"}
+    environment = {**os.environ, attempts.TOKEN_VARIABLE: TOKEN}
     words = forked.command("-c", SLEEP)
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, start_new_session=True) as client:
         assert client.stdout and client.stdout.readline() == b"up\n"
@@ -61,7 +62,7 @@ def test_two_processes_do_not_draw_the_same_numbers() -> None:
 
 
 def test_it_is_found_by_its_token_and_its_client_is_not(sleeper: subprocess.Popen[bytes]) -> None:
-    (pid,) = attempts.living_pids("forked.1")
+    (pid,) = attempts.living_pids(TOKEN)
     assert pid != sleeper.pid
 
 
@@ -69,13 +70,14 @@ def test_it_is_found_by_its_token_and_its_client_is_not(sleeper: subprocess.Pope
 def test_a_signal_to_the_client_ends_both(sleeper: subprocess.Popen[bytes], number: signal.Signals) -> None:
     sleeper.send_signal(number)
     assert sleeper.wait(120) == -number
-    wait(lambda: attempts.living_pids("forked.1") == [])
+    wait(lambda: attempts.living_pids(TOKEN) == [])
 
 
-def test_a_death_of_the_process_is_that_of_the_client(sleeper: subprocess.Popen[bytes]) -> None:
-    (pid,) = attempts.living_pids("forked.1")
-    os.kill(pid, signal.SIGSEGV)
-    assert sleeper.wait(120) == -signal.SIGSEGV
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_death_of_the_process_is_that_of_the_client(sleeper: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    (pid,) = attempts.living_pids(TOKEN)
+    os.kill(pid, number)
+    assert sleeper.wait(120) == -number
 
 
 def test_the_server_leaves_with_the_last_who_holds_it(tmp_path: Path) -> None:

@@ -1,9 +1,6 @@
 import contextlib
 import json
-import logging
 import signal
-import sys
-import threading
 import time
 from pathlib import Path
 
@@ -13,47 +10,16 @@ from core.config.load import settings_from
 from core.jobs.engines.choose import observed_status
 from core.jobs.engines.local import LocalEngine
 from core.jobs.queue import JobState, Queue
-from core.jobs.start_supervisor import LOCK_NAME, start_supervisor
-from core.jobs.supervisor import Supervisor
+from core.jobs.start_supervisor import start_supervisor
 from core.machine import attempts
-from core.runs.lock import try_lock
 from core.runs.store import RunStore
-from tests import endings
+from tests import endings, forked
+from tests.supervisor_thread import SupervisorThread
 
-logger = logging.getLogger(__name__)
-STANDIN = [sys.executable, str(Path(__file__).with_name("standin_worker.py"))]
-
-
-PATIENCE_S = 300.0  # for what happens within a second on a quiet machine
+STANDIN = forked.command(str(Path(__file__).with_name("standin_worker.py")))
 
 
-class SupervisorThread:
-    """A supervisor that ticks in this process: it needs no start, and nobody waits between two of its looks."""
-
-    def __init__(self, store, worker):
-        folder = Queue(store.root).folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self.lock = try_lock(folder / LOCK_NAME)
-        assert self.lock is not None, "a supervisor lives"
-        self.supervisor = Supervisor(store, self.lock, worker=worker)
-        self.supervisor.upgrade_at = float("inf")  # this process never goes on as newer code
-        self.is_over = threading.Event()
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
-
-    def serve(self):
-        while not self.is_over.wait(0.05):
-            try:
-                self.supervisor.tick()
-            except Exception:
-                logger.exception("a tick failed")
-        self.supervisor.housekeeping.close()
-        self.supervisor.queue.close()
-
-    def close(self):
-        self.is_over.set()
-        self.thread.join()
-        self.lock.release()
+PATIENCE_S = 180.0  # for what happens within a second on a quiet machine
 
 
 class Box:
@@ -143,23 +109,21 @@ class Box:
         return "\n".join(lines)
 
     def close(self):
-        if self.thread is not None:
-            self.thread.close()
+        shims = [] if self.thread is None else self.thread.close()
         endings.end_lab(self.store)
-        if self.thread is not None:
-            for child in self.thread.supervisor.children:
-                child.wait()
+        for shim in shims:
+            shim.wait()
         self.queue.close()
 
 
 @pytest.fixture
-def box(tmp_path, monkeypatch):
+def box(tmp_path, monkeypatch, forks):
     """A box whose supervisor is a thread of this process."""
     yield from opened(tmp_path, monkeypatch, in_process=True)
 
 
 @pytest.fixture
-def real_box(tmp_path, monkeypatch):
+def real_box(tmp_path, monkeypatch, forks):
     """A box whose supervisor is a process, as in life."""
     yield from opened(tmp_path, monkeypatch, in_process=False)
 
