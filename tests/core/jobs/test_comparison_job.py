@@ -16,7 +16,7 @@ from core.comparison.comparison_results import list_comparisons, read_comparison
 from core.comparison.grid import Axis, ComparisonRequest, cost_of
 from core.config.load import load_config
 from core.errors import CheckpointError, LabError, UsageError
-from core.jobs import frozen_code
+from core.jobs import frozen_code, worker
 from core.jobs.comparison_job import plan_comparison, start_comparison
 from core.jobs.exit_reason import again, ending_of
 from core.jobs.job_row import signature_of, work_of
