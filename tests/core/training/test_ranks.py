@@ -22,17 +22,22 @@ from core.runs.listing import list_checkpoints
 from core.runs.metrics import read_metrics
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from tests import forked
 from tests.endings import end_lab
 from tests.models import TINY, Lab
 
 pytestmark = pytest.mark.slow
 
 
+RANK = forked.command("-m", "core.jobs.worker")
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", *RANK]
+
+
 class Box:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, worker: list[str] | None) -> None:
         self.root = root
         self.store = RunStore(root / "runs")
-        self.engine = LocalEngine(self.store)
+        self.engine = LocalEngine(self.store, worker)
 
     def settings(self, **changes: object) -> Settings:
         return load_config(overrides={**TINY, **changes})
@@ -63,10 +68,19 @@ class Box:
 
 
 @pytest.fixture
-def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
-    monkeypatch.setenv("LAB_DATA", str(tmp_path))
-    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
-    found = Box(tmp_path)
+def box(tmp_path: Path, forks: None) -> Iterator[Box]:
+    """Launcher and ranks are forked from a process that has PyTorch."""
+    yield from opened(tmp_path, forked.command(*TORCHRUN))
+
+
+@pytest.fixture
+def real_box(tmp_path: Path) -> Iterator[Box]:
+    """Launcher and ranks are started by exec, as in life."""
+    yield from opened(tmp_path, None)
+
+
+def opened(folder: Path, worker: list[str] | None) -> Iterator[Box]:
+    found = Box(folder, worker)
     yield found
     end_lab(found.store)
 
@@ -95,16 +109,16 @@ def test_two_processes_learn_what_one_learns(box: Box) -> None:
         assert len(told) == len(set(told)), "a second process wrote too"
 
 
-def test_two_processes_stop_at_one_step_and_leave_none_behind(box: Box) -> None:
-    run = box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 100_000, "machine.stop_grace_s": 30})
-    box.submit(run)
-    box.wait(lambda: run.status().step > 3, f"never trained: {run.status()}")
-    assert len(box.pids(run)) >= 3, "torchrun and two ranks"
-    status = service.stop_run(box.store, run.id, by="ana", engine=box.engine)
+def test_two_processes_stop_at_one_step_and_leave_none_behind(real_box: Box) -> None:
+    run = real_box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 100_000, "machine.stop_grace_s": 30})
+    real_box.submit(run)
+    real_box.wait(lambda: run.status().step > 3, f"never trained: {run.status()}")
+    assert len(real_box.pids(run)) >= 3, "torchrun and two ranks"
+    status = service.stop_run(real_box.store, run.id, by="ana", engine=real_box.engine)
     assert status.state is RunState.STOPPED
     assert status.reason.startswith(f"stopped by ana at step {status.step:,}")
     assert list_checkpoints(run)[-1].step == status.step
-    assert box.pids(run) == []
+    assert real_box.pids(run) == []
 
 
 def test_a_killed_rank_takes_the_others_along_and_the_run_goes_on(box: Box) -> None:
@@ -113,10 +127,7 @@ def test_a_killed_rank_takes_the_others_along_and_the_run_goes_on(box: Box) -> N
     box.wait(lambda: run.status().step > 20, f"never trained: {run.status()}")
     main = run.status().process
     assert main is not None
-    ranks = [
-        pid for pid in box.pids(run) if "core.jobs.worker" in command(pid) and "torch.distributed" not in command(pid)
-    ]
-    other = next(pid for pid in ranks if pid != main.pid)
+    other = next(pid for pid in box.pids(run) if pid != main.pid and rank_of(pid) == "1")
     with contextlib.suppress(ProcessLookupError):
         os.kill(other, signal.SIGKILL)
     box.wait_until_over(run)
@@ -133,8 +144,10 @@ def says_released(run: Run) -> bool:
     return any(event["event"] == "released" for event in run.events())
 
 
-def command(pid: int) -> str:
+def rank_of(pid: int) -> str:
+    """What torchrun gave a process; '' for the launcher."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
     except OSError:
         return ""
+    return next((entry.removeprefix("RANK=") for entry in entries if entry.startswith("RANK=")), "")
