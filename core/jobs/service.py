@@ -27,8 +27,8 @@ from core.runs.store import RunStore, check_name
 
 Check = Callable[..., None]
 INHERITED_SECTIONS = ("data", "vae")
-KILL_TIMEOUT_S = 20.0
-STOP_SLACK_S = 20.0
+KILL_TIMEOUT_S = 60.0
+STOP_SLACK_S = 60.0
 RELEASE_PATIENCE_S = 15.0
 MIN_PRIORITY, MAX_PRIORITY = -10, 10
 

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,7 +99,7 @@ class Supervisor:
             self.busy_at = now
         for job in jobs:
             if job.state is JobState.LIVE:
-                with _told(job):
+                with _logged(job):
                     self._look_after(job)
         self._start_waiting()
         self.housekeeping.tick(self.site, jobs)
@@ -160,7 +160,7 @@ class Supervisor:
         taken = set(self.queue.leases())
         reserved: set[str] = set()
         for job in waiting:
-            with _told(job):
+            with _logged(job):
                 if not self._is_ready(job):
                     continue
                 choice = choose(job.device, job.num_processes, self.devices, taken, reserved)
@@ -328,7 +328,7 @@ class Supervisor:
 
 
 @contextlib.contextmanager
-def _told(job: Job):  # type: ignore[no-untyped-def]
+def _logged(job: Job) -> Iterator[None]:
     """A problem with one job is logged and does not touch the others."""
     try:
         yield
