@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from core.config.site import SiteSettings
 from core.jobs.slots import choose, find_devices
 from core.machine import gpus
 from core.machine.gpus import visible_gpus
@@ -35,13 +36,13 @@ def test_naming_a_gpu_makes_none_where_the_machine_has_none(tmp_path, environmen
 
 
 @pytest.mark.parametrize(("error", "is_free"), [(4, True), (3, True), (15, False)])
-def test_a_gpu_whose_driver_keeps_its_memory_to_itself_is_not_lost_for_the_lab(recorded_gpus, box, error, is_free):
+def test_a_gpu_whose_driver_keeps_its_memory_to_itself_is_not_lost_for_the_lab(recorded_gpus, error, is_free):
     """Insufficient permissions and not supported say nothing against the GPU; lost (15) does."""
     recorded_gpus(1, gpu0={"memory_error": error})
     (gpu,) = gpus.read_gpus()
     assert gpus.is_free_for_us(gpu, 1000) is is_free
     assert bool(gpu.problem) is not is_free
-    assert bool(choose("auto", 1, find_devices(box.settings().machine), []).slots) is is_free
+    assert bool(choose("auto", 1, find_devices(SiteSettings()), []).slots) is is_free
 
 
 def test_a_stranger_is_seen_where_the_driver_keeps_the_memory_to_itself(recorded_gpus):
