@@ -45,8 +45,9 @@ from core.comparison.grid import (
 )
 from core.device import device_label, resolve_device
 from core.errors import CheckpointError, NonFiniteError
-from core.evaluation.evaluate import JUDGE_SEED, MAX_NEIGHBOUR_PICTURES, check_counts, check_pictures, choose_rows
+from core.evaluation.evaluate import JUDGE_SEED, check_counts, check_pictures
 from core.evaluation.judge import Judge, load_or_train, split_features
+from core.evaluation.measures import MAX_NEIGHBOUR_PICTURES, choose_rows
 from core.evaluation.metrics import (
     FrechetReference,
     bootstrap_interval,

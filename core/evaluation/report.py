@@ -27,9 +27,30 @@ class ClassScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """One evaluation. Shares are 0 to 1; distances are in the units of the judge of `judge_hash` and compare only
-    between reports that name the same one."""
+class Measures:
+    """What `core.evaluation.measures.MEASURES` find; a newer one than a report is None in it. Shares are 0 to 1."""
+
+    class_accuracy: float
+    class_accuracy_low: float
+    class_accuracy_high: float
+    per_class: tuple[ClassScore, ...]
+    fd_judge: float
+    fd_reference_count: int
+    fd_floor: float
+    fd_floor_count: int
+    precision: float
+    recall: float
+    neighbours: int
+    precision_recall_count: int
+    real_precision: float | None
+    real_recall: float | None
+    copy_ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Measures):
+    """One evaluation. Distances are in the units of the judge of `judge_hash` and compare only between reports that
+    name the same one."""
 
     created_at: str
     run_id: str
@@ -46,21 +67,6 @@ class Report:
     judge_hash: str
     judge_seed: int
     judge_epochs: int
-    class_accuracy: float
-    class_accuracy_low: float
-    class_accuracy_high: float
-    per_class: tuple[ClassScore, ...]
-    fd_judge: float
-    fd_reference_count: int
-    fd_floor: float
-    fd_floor_count: int
-    precision: float
-    recall: float
-    neighbours: int
-    precision_recall_count: int
-    real_precision: float | None
-    real_recall: float | None
-    copy_ratio: float
     elapsed_s: float
     device: str
 

@@ -27,8 +27,9 @@ from core.evaluation.ceiling_results import (
     list_ceilings,
     subject_of,
 )
-from core.evaluation.evaluate import JUDGE_SEED, check_counts, measure
+from core.evaluation.evaluate import JUDGE_SEED, check_counts
 from core.evaluation.judge import load_or_train
+from core.evaluation.measures import measure
 from core.evaluation.metrics import wilson_interval
 from core.latent.codec import LatentCodec, LatentScaling
 from core.latent.inspection.probe import linear_probe

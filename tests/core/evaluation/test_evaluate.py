@@ -13,9 +13,11 @@ from core.config.schema import DiffusionSettings, EvaluationSettings, SamplingSe
 from core.config.schema import VaeSettings as VaeSection
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
-from core.evaluation.evaluate import Measures, evaluate, measure
+from core.evaluation.evaluate import evaluate
 from core.evaluation.judge import load_or_train, split_features
+from core.evaluation.measures import measure
 from core.evaluation.metrics import frechet_distance
+from core.evaluation.report import Measures
 from core.latent.codec import LatentCodec, LatentScaling
 from core.models.unet import build_unet
 from core.models.vae import build_vae
