@@ -9,9 +9,15 @@ import json
 import os
 import sys
 import tempfile
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.runs.run import Run
+    from core.runs.store import RunStore
 
 ROOT = Path(__file__).resolve().parent
 
@@ -59,6 +65,42 @@ def page() -> None:
     assert [each.value for each in app.title] == ["Hello"] and [each.value for each in app.metric] == ["0"]
 
 
+def an_engine() -> None:
+    """A training goes through the service to the engine, and one that is asked to stop saves and stops."""
+    from core.config.load import load_config
+    from core.jobs.service import open_store, start_training, stop_run
+
+    tiny = {
+        "data.name": "digits",
+        "data.image_size": 16,
+        "data.train_limit": 64,
+        "vae.block_out_channels": [8, 8],
+        "train_vae.batch_size": 8,
+        "logging.num_previews": 0,
+        "machine.device": "cpu",
+    }
+
+    def started(steps: int) -> tuple[RunStore, Run]:
+        settings = load_config(overrides={**tiny, "train_vae.steps": steps})
+        store = open_store(settings)
+        return store, start_training("vae", settings, store=store)[0]
+
+    _, run = started(2)
+    wait_for(lambda: not run.status().state.is_active)
+    assert run.status().state == "finished", run.status()
+    store, run = started(1_000_000)
+    wait_for(lambda: run.status().state == "running")
+    assert stop_run(store, run.id, by="ana").state == "stopped", run.status()
+
+
+def wait_for(is_true: Callable[[], bool]) -> None:
+    """Until it is so, ten minutes at most."""
+    deadline = time.monotonic() + 600
+    while not is_true():
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.05)
+
+
 def opened(name: str, **query: str) -> Any:
     """A page as a browser would get it."""
     from streamlit.testing.v1 import AppTest
@@ -78,6 +120,7 @@ CHECKS = {
     "A dataset": dataset,
     "A view of a page": a_view_of_a_page,
     "A page": page,
+    "An engine": an_engine,
 }
 
 
