@@ -12,6 +12,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,34 @@ def dataset() -> None:
         found = prepare(settings.data, data_dir=Path(folder) / "data", cache_dir=Path(folder) / "cache", seed=0)
         assert found.class_names == ("horizontal", "vertical")
         assert found.train.images.shape[1:] == (16, 16, 1) and len(found.heldout.labels) > 0
+
+
+def metric() -> None:
+    """An evaluation has it, and a report shows it."""
+    import numpy as np
+    import torch
+
+    from core.evaluation.measures import MEASURES, Seen
+    from core.evaluation.report import Report, report_rows
+
+    source = torch.Generator().manual_seed(0)
+    features, train, heldout = (torch.randn(40, 4, generator=source) for _ in range(3))
+    labels = np.arange(40) % 2
+    seen = Seen(
+        features=features,
+        train=train,
+        heldout=heldout,
+        labels=labels,
+        guesses=np.zeros(40, dtype=np.int64),
+        classes=("even", "odd"),
+        neighbours=3,
+        seed=0,
+    )
+    found = {name: value for each in MEASURES for name, value in each(seen).items()}
+    assert found["class_balance"] == 0.5
+    facts: dict[str, Any] = {each.name: 0 for each in fields(Report) if each.name not in found}
+    rows = report_rows(Report(**{**facts, "judge_hash": "", "fingerprint": ""}, **found))
+    assert [value for name, value, _ in rows if name == "class balance"] == ["0.500"]
 
 
 def a_view_of_a_page() -> None:
@@ -118,6 +147,7 @@ def opened(name: str, **query: str) -> Any:
 CHECKS = {
     "A sampler": sampler,
     "A dataset": dataset,
+    "A metric": metric,
     "A view of a page": a_view_of_a_page,
     "A page": page,
     "An engine": an_engine,

@@ -104,7 +104,8 @@ def copies(seen: Seen) -> dict[str, Any]:
     return {"copy_ratio": copy_ratio(generated, seen.train, real)}
 
 
-MEASURES: tuple[Callable[[Seen], Mapping[str, Any]], ...] = (  # each returns fields of `Measures`
+# each returns fields of Measures
+MEASURES: tuple[Callable[[Seen], Mapping[str, Any]], ...] = (
     class_accuracy,
     fd_judge,
     neighbourhoods,
