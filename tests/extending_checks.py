@@ -94,6 +94,18 @@ def page() -> None:
     assert [each.value for each in app.title] == ["Hello"] and [each.value for each in app.metric] == ["0"]
 
 
+def a_kind_of_run() -> None:
+    """It is queued, worked on and listed like any other."""
+    from core.config.load import load_config
+    from core.jobs.service import open_store, start_runs
+
+    settings = load_config(overrides={"machine.device": "cpu"})
+    store = open_store(settings)
+    [run] = start_runs(store, lambda made: made.append(store.create("count", settings, steps_total=3)))
+    wait_for(lambda: not run.status().state.is_active)
+    assert run.status().state == "finished" and run.status().step == 3, run.status()
+
+
 def an_engine() -> None:
     """A training goes through the service to the engine, and one that is asked to stop saves and stops."""
     from core.config.load import load_config
@@ -150,6 +162,7 @@ CHECKS = {
     "A metric": metric,
     "A view of a page": a_view_of_a_page,
     "A page": page,
+    "A kind of run": a_kind_of_run,
     "An engine": an_engine,
 }
 
