@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from core.runs.run import Run
-    from core.runs.store import RunStore
 
 ROOT = Path(__file__).resolve().parent
 
@@ -97,10 +96,11 @@ def page() -> None:
 def a_kind_of_run() -> None:
     """It is queued, worked on and listed like any other."""
     from core.config.load import load_config
-    from core.jobs.service import open_store, start_runs
+    from core.jobs.service import start_runs
+    from core.runs.store import RunStore
 
     settings = load_config(overrides={"machine.device": "cpu"})
-    store = open_store(settings)
+    store = RunStore(Path(os.environ["LAB_RUNS"]))
     [run] = start_runs(store, lambda made: made.append(store.create("count", settings, steps_total=3)))
     wait_for(lambda: not run.status().state.is_active)
     assert run.status().state == "finished" and run.status().step == 3, run.status()
@@ -109,7 +109,8 @@ def a_kind_of_run() -> None:
 def an_engine() -> None:
     """A training goes through the service to the engine, and one that is asked to stop saves and stops."""
     from core.config.load import load_config
-    from core.jobs.service import open_store, start_training, stop_run
+    from core.jobs.service import start_training, stop_run
+    from core.runs.store import RunStore
 
     tiny = {
         "data.name": "digits",
@@ -121,15 +122,15 @@ def an_engine() -> None:
         "machine.device": "cpu",
     }
 
-    def started(steps: int) -> tuple[RunStore, Run]:
-        settings = load_config(overrides={**tiny, "train_vae.steps": steps})
-        store = open_store(settings)
-        return store, start_training("vae", settings, store=store)[0]
+    store = RunStore(Path(os.environ["LAB_RUNS"]))
 
-    _, run = started(2)
+    def started(steps: int) -> Run:
+        return start_training("vae", load_config(overrides={**tiny, "train_vae.steps": steps}), store=store)[0]
+
+    run = started(2)
     wait_for(lambda: not run.status().state.is_active)
     assert run.status().state == "finished", run.status()
-    store, run = started(1_000_000)
+    run = started(1_000_000)
     wait_for(lambda: run.status().state == "running")
     assert stop_run(store, run.id, by="ana").state == "stopped", run.status()
 
