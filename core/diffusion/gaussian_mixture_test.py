@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from core.diffusion.samplers import build_sampler, initial_latents, network_input, row_of
@@ -241,24 +240,8 @@ def solver_error(
     )
 
 
-def halfway_error(paths: Paths, mixture: Mixture = MIXTURE) -> float:
-    """Mean distance from the exact probability flow half-way, of a sampler that draws no noise.
-
-    Every sampler here ends with one jump to σ = 0 that is of first order. Half-way that jump has not been made yet, so
-    the order of the solver itself shows, where the numbers of steps compared all visit the same middle timestep.
-    """
-    exact = mixture.quantile(mixture.cdf(paths.start, *paths.start_scales), *paths.middle_scales)
-    return float((paths.middle - exact).abs().mean())
-
-
 def sampling_floor(num_samples: int, mixture: Mixture = MIXTURE) -> float:
     """Expected W1 between `num_samples` true samples and the truth: √(2/πN) ∫ √(F(1 - F)) dx."""
     x = torch.linspace(-8, 8, 4001, dtype=torch.float64)
     share = mixture.cdf(x)
     return float(torch.trapezoid((share * (1 - share)).sqrt(), x)) * math.sqrt(2 / (math.pi * num_samples))
-
-
-def order(evaluations: Sequence[int], errors: Sequence[float]) -> float:
-    """Order of convergence: minus the slope of log error against log evaluations, by least squares."""
-    slope = np.polyfit(np.log(np.asarray(evaluations, float)), np.log(np.asarray(errors, float)), 1)[0]
-    return -float(slope)

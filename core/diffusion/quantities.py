@@ -193,11 +193,6 @@ def visited(schedule: NoiseSchedule, sampler: str, num_inference_steps: int) -> 
     return np.asarray(steps)
 
 
-def terminal_signal(schedule: NoiseSchedule) -> float:
-    """√alpha_bar_T: how much of the picture is left where sampling starts from noise alone (arXiv 2305.08891)."""
-    return float(schedule.signal_scale[-1])
-
-
 def effective_snr(schedule: NoiseSchedule, variance: Sequence[float]) -> np.ndarray:
     """SNR a channel (c, T) of latents whose channels have this variance (c,): variance · signal² / noise².
 

@@ -170,7 +170,6 @@ SAMPLERS: dict[str, Sampler] = {
 }
 FLOW_SAMPLERS = tuple(name for name, row in SAMPLERS.items() if row.flow and "flow" not in row.refused_schedules)
 ZERO_SNR_SAMPLERS = tuple(name for name, row in SAMPLERS.items() if row.zero_snr)
-STOCHASTIC_SAMPLERS = tuple(name for name, row in SAMPLERS.items() if row.stochastic)
 EXPORTED_SAMPLERS = tuple(name for name, row in SAMPLERS.items() if not row.not_exported)
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -172,11 +171,3 @@ def _plan_of(folder: Path, changed_ns: int) -> tuple[str, int]:
     """(signature, work) of a run; its frozen settings cost milliseconds to read. changed_ns: of its config.yaml."""
     run = Run(folder)
     return signature_of(run), work_of(run)
-
-
-def waited_s(entry: QueueEntry, now: datetime | None = None) -> float | None:
-    """Seconds since a live run was started."""
-    try:
-        return ((now or datetime.now(UTC)) - datetime.fromisoformat(entry.started_at)).total_seconds()
-    except ValueError:
-        return None

@@ -28,7 +28,6 @@ class Forecast:
     """When the disk is full if it goes on like this (ISO 8601, '' when it does not fill or nothing can be said)."""
 
     full_at: str
-    bytes_per_day: float
     words: str
 
 
@@ -89,7 +88,7 @@ def disk_forecast(history: Mapping[str, np.ndarray]) -> Forecast:
     when, used = history.get("time"), history.get("disk_used")
     free = history.get("disk_free")
     if when is None or used is None or free is None or len(when) < 10 or when[-1] - when[0] < MIN_SPAN_S:
-        return Forecast(full_at="", bytes_per_day=0.0, words="too little history to say when the disk is full")
+        return Forecast(full_at="", words="too little history to say when the disk is full")
     step = max(1, len(when) // 200)
     x, y = when[::step], used[::step]
     first, second = np.triu_indices(len(x), k=1)
@@ -98,16 +97,15 @@ def disk_forecast(history: Mapping[str, np.ndarray]) -> Forecast:
     slopes = (y[second] - y[first])[far] / apart[far]
     per_day = float(np.nanmedian(slopes)) * DAY_S
     if not np.isfinite(per_day) or per_day < 1e6:
-        return Forecast(full_at="", bytes_per_day=max(per_day, 0.0), words="the disk is not filling")
+        return Forecast(full_at="", words="the disk is not filling")
     days = float(free[-1]) / per_day
     if days > 3650:
-        return Forecast(full_at="", bytes_per_day=per_day, words="the disk lasts for years at this rate")
+        return Forecast(full_at="", words="the disk lasts for years at this rate")
     full_at = datetime.now(UTC) + timedelta(days=days)
     amount = f"{per_day / 1e9:.1f} GB" if per_day >= 1e9 else f"{per_day / 1e6:.0f} MB"
     about = f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"
     return Forecast(
         full_at=full_at.isoformat(timespec="seconds"),
-        bytes_per_day=per_day,
         words=f"full in about {about} at {amount} a day",
     )
 

@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 MAX_SIDE = 512  # of the pictures that a VAE here takes
 
 
-def encoded(picture: np.ndarray) -> str:
-    """(H, W, C) uint8 → PNG, base64, as a recipe holds it."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
 def decoded(text: str) -> np.ndarray:
     """The picture (H, W, C) uint8 of a recipe, grey or RGB, at most 512 pixels a side. Raises UsageError."""
     try:

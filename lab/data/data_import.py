@@ -15,8 +15,6 @@ from lab.frame.task_progress import told
 from lab.services.background import own_key
 from lab.words import escaped
 
-OPEN = "add-a-set"
-
 
 def add_a_set() -> None:
     """The form, progress of one's own import, and how the last one ended."""

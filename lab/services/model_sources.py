@@ -20,7 +20,6 @@ from core.model_folders.model_facts import (
     list_model_folders,
 )
 from core.runs.listing import list_checkpoints
-from core.runs.run import Run
 from lab.services.runs import open_store, trained_unets
 from lab.services.settings import current_settings, current_site
 
@@ -177,11 +176,6 @@ def _stamp(info: ModelFolderInfo) -> tuple[int, ...]:
     except OSError:
         return ()
     return (found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-def steps_of(run: Run) -> list[int]:
-    """Steps of the checkpoints, newest first."""
-    return [info.step for info in list_checkpoints(run)][::-1]
 
 
 def samplers_for(settings: Settings, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:

@@ -15,15 +15,11 @@ import streamlit as st
 
 from core.bounded_cache import BoundedCache
 from core.errors import UsageError, is_full_gpu
-from core.rules import NEWEST
-from core.runs.run import Run
 from core.sampling.recipe import Recipe
 from lab.services.model_sources import (
     Weights,
     facts_of,
     load_source,
-    poor_choice_for,
-    samplers_for,
     stamp_of,
 )
 
@@ -31,8 +27,6 @@ if TYPE_CHECKING:
     from core.sampling.load import LoadedModel
     from core.sampling.request import Start
     from core.sampling.trajectory import Layers
-
-__all__ = ["Drawing", "Recipe", "borrowed", "draw", "draw_recipe"]
 
 MAX_FRAMES = 101
 MAX_KEPT_BYTES = 256 * 2**20
@@ -158,32 +152,6 @@ def _turn(should_stop: Callable[[], bool]) -> Iterator[None]:
         AT_ONCE.release()
 
 
-def draw(
-    source: str,
-    step: int,
-    labels: tuple[int, ...],
-    *,
-    sampler: str,
-    num_inference_steps: int,
-    guidance_scale: float,
-    seed: int,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Drawing:
-    """Pictures 0, 1, 2, … of a seed, as `python -m core sample` draws them, without layers. Raises a LabError."""
-    recipe = Recipe(
-        source=source,
-        step=step,
-        labels=labels,
-        seeds=(seed,) * len(labels),
-        places=tuple(range(len(labels))),
-        sampler=sampler,
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
-        versions=NEWEST.written(),
-    )
-    return draw_recipe(recipe, on_step=on_progress and (lambda done, total, _: on_progress(done, total)))
-
-
 def _draw(
     recipe: Recipe,
     device: str,
@@ -265,13 +233,3 @@ def _free_gpu() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def sampler_choices(run: Run, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
-    """(samplers that work with this run, the others with the reason why not)."""
-    return samplers_for(run.settings, num_inference_steps)
-
-
-def poor_choice(run: Run, sampler: str, num_inference_steps: int) -> str | None:
-    """Why a sampler that works is a poor choice at so few steps, with the number, or None."""
-    return poor_choice_for(run.settings, sampler, num_inference_steps)

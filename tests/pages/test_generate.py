@@ -24,7 +24,8 @@ from lab.frame.state import WHO_KEY
 from lab.generate import model_import_service
 from lab.generate.model_import_service import imported_models
 from lab.services import models
-from lab.services.model_sources import facts_of, model_sources
+from lab.services.model_sources import facts_of, model_sources, samplers_for
+from lab.services.models import Drawing
 from lab.services.settings import current_site
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import make_run, write_checkpoint
@@ -41,16 +42,15 @@ RECIPE = Recipe(
 )
 
 
-def draw(run: Run, **changes: Any) -> models.Drawing:
-    request: dict[str, Any] = {
-        "labels": (0, 1),
-        "sampler": "unipc",
-        "num_inference_steps": 3,
-        "guidance_scale": 1.5,
-        "seed": 0,
-        **changes,
-    }
-    return models.draw(run.id, newest_step(run), **request)
+def draw_from(source: str, step: int, *, labels: tuple[int, ...] = (0, 1), seed: int = 0, **changes: Any) -> Drawing:
+    asked = {"sampler": "unipc", "num_inference_steps": 3, "guidance_scale": 1.5, **changes}
+    seeds, places = (seed,) * len(labels), tuple(range(len(labels)))
+    recipe = Recipe(source=source, step=step, labels=labels, seeds=seeds, places=places, **asked)
+    return models.draw_recipe(recipe)
+
+
+def draw(run: Run, **changes: Any) -> Drawing:
+    return draw_from(run.id, newest_step(run), **changes)
 
 
 def test_an_empty_lab_draws_with_the_demo_and_tells_how_good_it_is(open_page: OpenPage) -> None:
@@ -72,8 +72,7 @@ def test_a_link_that_asks_for_the_noise_of_a_newer_lab_is_refused(open_page: Ope
 
 def test_the_demo_draws_the_classes_that_were_asked_for(store: RunStore) -> None:
     facts, (source,) = facts_of("model:mnist-demo"), model_sources()
-    asked = {"labels": (3, 7), "sampler": "unipc", "num_inference_steps": 4, "guidance_scale": 1.5, "seed": 0}
-    drawing = models.draw(source.key, source.steps[0], **asked)
+    drawing = draw_from(source.key, source.steps[0], labels=(3, 7), num_inference_steps=4)
     assert drawing.class_names == facts.class_names and drawing.images.shape == (2, 32, 32, 1)
     assert drawing.recipe.source == "model:mnist-demo" and drawing.recipe.weights_sha256
     assert 10 < drawing.images.mean() < 80  # a bright digit on black, as MNIST is
@@ -156,7 +155,7 @@ def test_the_next_seed_is_one_click_away(unet: Run, open_page: OpenPage) -> None
 
 def test_samplers_that_do_not_fit_are_explained(unet: Run, open_page: OpenPage) -> None:
     app = open_page("generate", run=unet.id)
-    allowed, refused = models.sampler_choices(unet, 3)
+    allowed, refused = samplers_for(unet.settings, 3)
     assert app.selectbox(key="sampler").options == allowed
     words = "\n".join(element.value for element in app.markdown).replace("\\", "")
     assert [name for name in refused if f"**{name}**" not in words] == []

@@ -22,13 +22,11 @@ from lab.generate.generation_analysis_service import Nearest, looks_of
 from lab.services import judges, models
 from lab.services.model_sources import facts_of
 from tests.pages.conftest import OpenPage, until
-from tests.pages.test_generate import DEMO_STEP
+from tests.pages.test_generate import DEMO_STEP, draw_from
 
 
 def drawn(run: Run) -> models.Drawing:
-    return models.draw(
-        run.id, newest_step(run), (0, 1), sampler="unipc", num_inference_steps=3, guidance_scale=1.5, seed=0
-    )
+    return draw_from(run.id, newest_step(run))
 
 
 def finished(run: Run, drawing: models.Drawing) -> generation_analysis_service.Looks:
@@ -140,9 +138,7 @@ def test_where_the_pictures_are_not_one_sentence_says_what_is_missing(
 
 def test_the_demo_brings_its_judge_and_needs_no_pictures_for_it(store: RunStore) -> None:
     facts = facts_of("model:mnist-demo")
-    drawing = models.draw(
-        "model:mnist-demo", DEMO_STEP, (3, 7), sampler="unipc", num_inference_steps=5, guidance_scale=1.5, seed=0
-    )
+    drawing = draw_from("model:mnist-demo", DEMO_STEP, labels=(3, 7), num_inference_steps=5)
     (work,) = looks_of(drawing, facts, watcher="me").waiting  # MNIST is not here: no nearest pictures
     assert work.wait(600)
     looks = looks_of(drawing, facts, watcher="me")

@@ -18,10 +18,9 @@ from core.device import resolve_device
 from core.errors import CheckpointError
 from core.latent.cache import cached_latents, measure_scaling
 from core.latent.codec import LatentCodec, LatentScaling, split_moments
-from core.latent.inspection.vae_source import MOST, WEIGHTS_FILE, LatentSubject, Weights, find_subject
+from core.latent.inspection.vae_source import WEIGHTS_FILE, LatentSubject, Weights
 from core.latent.stored_vae import build_from_files, load_codec
 from core.runs.checkpoints import load_newest
-from core.runs.run import Run
 
 MOST_KEPT_BYTES = 10**9
 KEPT = ("latents", "studies", "projections")
@@ -32,7 +31,7 @@ class LatentStudy:
     """A VAE on a device, held-out pictures, and their posterior.
 
     codec: the VAE and its scaling. A VAE run has no scaling of its own until a U-Net run measures one over its training
-    set; here it is measured over the held-out posterior, and scaling_is_measured says so. images (N, H, W, C) uint8,
+    set; here it is measured over the held-out posterior. images (N, H, W, C) uint8,
     labels (N,); moments (N, 2c, h, w) float32, memory-mapped: posterior mean and log-variance, raw.
     """
 
@@ -41,7 +40,6 @@ class LatentStudy:
     weights: Weights
     title: str
     codec: LatentCodec
-    scaling_is_measured: bool
     images: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
@@ -81,28 +79,6 @@ class LatentStudy:
         return np.concatenate(parts)
 
 
-def open_study(
-    run: Run,
-    *,
-    step: int | None = None,
-    weights: Weights = "ema",
-    device: str = "auto",
-    data_dir: Path,
-    cache_dir: Path,
-    limit: int = MOST,
-    progress: Callable[[str, float], None] | None = None,
-) -> LatentStudy:
-    """The VAE of a checkpoint (newest by default) or of a U-Net run's copy, with at most `limit` held-out pictures.
-
-    Their posterior is encoded now or comes from the cache, where what was not used for longest is removed beyond
-    1 GB. progress(stage, fraction). Raises UsageError, CheckpointError or DataUnavailable in one sentence.
-    """
-    subject = find_subject(
-        run, step=step, weights=weights, data_dir=data_dir, cache_dir=cache_dir, limit=limit, progress=progress
-    )
-    return open_subject(subject, device=device, cache_dir=cache_dir, progress=progress)
-
-
 def open_subject(
     subject: LatentSubject,
     *,
@@ -110,7 +86,11 @@ def open_subject(
     cache_dir: Path,
     progress: Callable[[str, float], None] | None = None,
 ) -> LatentStudy:
-    """As `open_study`, of what `find_subject` found."""
+    """The VAE that `find_subject` found, with its held-out pictures.
+
+    Their posterior is encoded now or comes from the cache, where what was not used for longest is removed beyond
+    1 GB. progress(stage, fraction). Raises UsageError, CheckpointError or DataUnavailable in one sentence.
+    """
     target = resolve_device(device)
     if subject.run.kind.vae == "copy":
         codec = load_codec(subject.run.vae_dir, target)
@@ -139,7 +119,6 @@ def open_subject(
         weights=subject.weights,
         title=subject.title,
         codec=LatentCodec(vae=vae, scaling=scaling or measured(found.moments)),
-        scaling_is_measured=scaling is None,
         images=subject.images,
         labels=subject.labels,
         class_names=subject.class_names,

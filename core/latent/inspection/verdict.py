@@ -60,13 +60,7 @@ class Verdict:
     active_share: float
     deviation: tuple[float, float]
     raw_deviation: tuple[float, float]
-    largest_mean: float
     num_pictures: int
-
-    @property
-    def scale_in_words(self) -> str:
-        """'1.00' where all channels agree to two digits, else '0.85 to 1.13'."""
-        return span(self.deviation)
 
 
 def judge(overview: LatentOverview) -> Verdict:
@@ -130,7 +124,6 @@ def judge(overview: LatentOverview) -> Verdict:
         active_share=share,
         deviation=deviation,
         raw_deviation=raw_deviation,
-        largest_mean=largest,
         num_pictures=len(overview.labels),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.config.schema import DiffusionSettings
-from core.diffusion.quantities import LEAK, QUANTITIES, effective_snr, schedule_table, terminal_signal, visited
+from core.diffusion.quantities import LEAK, QUANTITIES, effective_snr, schedule_table, visited
 from core.diffusion.schedule import NoiseSchedule, build_schedule
 from core.errors import UsageError
 
@@ -107,14 +107,14 @@ def test_the_area_under_the_density_is_one(schedule: str) -> None:
 
 def test_zero_terminal_snr_ends_in_pure_noise_and_begins_as_before() -> None:
     plain, rescaled = make("linear"), make("linear", rescale_betas_zero_snr=True)
-    assert terminal_signal(plain) == pytest.approx(0.00635, rel=0.01)
-    assert terminal_signal(rescaled) < 1e-6
+    assert float(plain.signal_scale[-1]) == pytest.approx(0.00635, rel=0.01)
+    assert float(rescaled.signal_scale[-1]) < 1e-6
     assert float(rescaled.signal_scale[0]) == pytest.approx(float(plain.signal_scale[0]), abs=1e-6)
 
 
 def test_the_schedule_of_stable_diffusion_leaks() -> None:
-    assert terminal_signal(make("scaled_linear", beta_start=0.00085, beta_end=0.012)) > LEAK
-    assert terminal_signal(make("cosine")) < LEAK
+    assert float(make("scaled_linear", beta_start=0.00085, beta_end=0.012).signal_scale[-1]) > LEAK
+    assert float(make("cosine").signal_scale[-1]) < LEAK
 
 
 def test_effective_snr_follows_the_variance_of_the_channel() -> None:

@@ -15,8 +15,8 @@ from diffusers import AutoencoderKL
 from core.data.arrays import prepare
 from core.errors import LabError
 from core.latent.codec import split_moments, to_uint8
-from core.latent.inspection.opened_vae import LatentStudy, forget_oldest, open_study
-from core.latent.inspection.vae_source import held_out
+from core.latent.inspection.opened_vae import LatentStudy, forget_oldest, open_subject
+from core.latent.inspection.vae_source import find_subject, held_out
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.training import train_unet, train_vae
@@ -63,7 +63,9 @@ def run_of(root: Path, kind: str) -> Run:
 
 
 def open_it(root: Path, kind: str = "vae", **options: Any) -> LatentStudy:
-    return open_study(run_of(root, kind), device="cpu", data_dir=root / "data", cache_dir=root / "cache", **options)
+    data_dir, cache_dir = root / "data", root / "cache"
+    subject = find_subject(run_of(root, kind), data_dir=data_dir, cache_dir=cache_dir, **options)
+    return open_subject(subject, device="cpu", cache_dir=cache_dir)
 
 
 def test_a_study_holds_the_posterior_of_every_held_out_picture(root: Path) -> None:
@@ -86,7 +88,6 @@ def one_level_at_most(first: np.ndarray, second: np.ndarray) -> bool:
 
 def test_the_measured_scaling_gives_posterior_samples_unit_variance(root: Path) -> None:
     study = open_it(root)
-    assert study.scaling_is_measured
     mean, std = split_moments(torch.from_numpy(np.array(study.moments)))
     sample = mean + std * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
     latents = study.codec.scaling.normalize(sample)
@@ -97,7 +98,6 @@ def test_the_measured_scaling_gives_posterior_samples_unit_variance(root: Path) 
 def test_a_u_net_run_is_looked_at_through_its_own_copy_and_scaling(root: Path) -> None:
     study, unet = open_it(root, "unet"), run_of(root, "unet")
     facts = json.loads((unet.vae_dir / "codec.json").read_text())
-    assert not study.scaling_is_measured
     assert list(study.codec.scaling.shift) == facts["shift"]
     assert study.vae_hash == facts["sha256"] == open_it(root).vae_hash
 
@@ -163,7 +163,7 @@ def test_a_codec_that_scales_another_number_of_channels_is_refused(root: Path) -
 def test_a_run_without_a_checkpoint_and_other_pictures_are_one_sentence(root: Path, tmp_path: Path) -> None:
     run = make_run(RunStore(tmp_path / "runs"), "vae")
     with pytest.raises(LabError, match="has no checkpoint yet"):
-        open_study(run, device="cpu", data_dir=root, cache_dir=root / "cache")
+        find_subject(run, data_dir=root, cache_dir=root / "cache")
     facts = run_of(root, "vae").data_path
     facts.write_text(json.dumps({**json.loads(facts.read_text()), "fingerprint": "0" * 64}))
     with pytest.raises(LabError, match="the data set has changed"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,17 @@ from core.__main__ import main
 from core.data.arrays import ImageSet, prepare
 from core.runs.run import Run
 from core.sampling.load import LoadedModel, load_model
-from core.sampling.pictures_in import encoded, start_of, start_of_picture
+from core.sampling.pictures_in import start_of, start_of_picture
 from core.sampling.recipe import BranchRecipe, Recipe, StartRecipe, npz_with_recipe, png_with_recipe
 from core.sampling.trajectory import record
+from lab.widgets.pictures import png
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (16, 16, 1), dtype=np.uint8)
+
+
+def encoded(picture: np.ndarray) -> str:
+    """As the screens put an uploaded picture into a recipe."""
+    return base64.b64encode(png(picture)).decode()
 
 
 @pytest.fixture(scope="module")
