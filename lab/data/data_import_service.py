@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
-from core import leftovers
 from core.data.importing.import_set import import_set
 from core.data.imports import Imported, imports_dir
 from core.errors import LabError
@@ -14,6 +12,7 @@ from core.jobs.imported_sets import remove_imported
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.runs import open_store
+from lab.services.uploads import uploaded_file
 
 WHAT = "import of a set"
 
@@ -51,16 +50,8 @@ def begin_import(
         tell("reading", 0.0)
         if kept is None:
             return read(source, str(source))
-        root = imports_dir()
-        existed = root.is_dir()
-        try:
-            with leftovers.built_beside(root / "upload") as folder:
-                path = folder / _file_name(kept[0])
-                path.write_bytes(kept[1])
-                return read(path, f"uploaded as {kept[0]}")
-        finally:
-            if not existed and root.is_dir() and not any(root.iterdir()):
-                root.rmdir()
+        with uploaded_file(*kept, imports_dir()) as path:
+            return read(path, f"uploaded as {kept[0]}")
 
     return background.begin_alone(WHAT, imported_by, task, busy="another set is being imported")
 
@@ -71,9 +62,3 @@ def remove(name: str) -> None:
         remove_imported(open_store(), name)
     except OSError as error:
         raise LabError(f"'{name}' could not be removed: {error.strerror or error}") from None
-
-
-def _file_name(uploaded: str) -> str:
-    """A name of our own that keeps what the sentences need: the stem's harmless letters, and the kind."""
-    suffix = ".npz" if uploaded.lower().endswith(".npz") else ".zip"
-    return (re.sub(r"[^\w-]+", "-", Path(uploaded).stem, flags=re.ASCII).strip("-")[:60] or "upload") + suffix

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
-from core import leftovers
 from core.config.schema import project_root
 from core.model_folders.import_model import delete_model, import_model
 from core.model_folders.model_facts import DEMO, ModelFolderInfo, list_model_folders
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.settings import current_site
+from lab.services.uploads import uploaded_file
 
 WHAT = "import of a model"
 
@@ -37,16 +36,8 @@ def begin_model_import(
 
         if kept is None:
             return read(source)
-        existed = folder.is_dir()
-        try:
-            with leftovers.built_beside(folder / "upload") as temporary:
-                stem = re.sub(r"[^\w.-]+", "-", Path(kept[0]).stem, flags=re.ASCII).strip("-._")[:60] or "model"
-                path = temporary / f"{stem}.zip"
-                path.write_bytes(kept[1])
-                return read(path)
-        finally:
-            if not existed and folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        with uploaded_file(*kept, folder) as path:
+            return read(path)
 
     return background.begin_alone(WHAT, imported_by, task, busy="another model is being imported")
 

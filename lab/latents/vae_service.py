@@ -16,7 +16,7 @@ from core.errors import LabError
 from core.latent.inspection.vae_source import MOST, LatentSubject, Scaling, Weights, codec_of, find_subject
 from core.runs.listing import list_checkpoints
 from lab.services import background
-from lab.services.background import Tell, Work
+from lab.services.background import Work
 from lab.services.runs import RunView, children, list_views, open_store
 from lab.services.settings import current_site
 from lab.words import plain
@@ -125,16 +125,7 @@ def study(
 
 def begin(chosen: Chosen, name: str, make: Callable[[Progress], Any]) -> Work:
     """`make(progress)` in the background, for everybody who asks the same of this VAE; `name` says what is made."""
-
-    def task(tell: Tell, cancelled: Callable[[], bool]) -> Any:
-        def progress(stage: str, fraction: float) -> None:
-            if cancelled():
-                raise LabError("it was cancelled")
-            tell(stage, fraction)
-
-        return make(progress)
-
-    return background.begin(_work_key(chosen, name), task)
+    return background.begin(_work_key(chosen, name), lambda tell, _: make(tell))
 
 
 def running(chosen: Chosen, name: str) -> Work | None:

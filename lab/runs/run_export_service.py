@@ -7,7 +7,6 @@ from typing import Literal
 
 from core.config.schema import Settings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS
-from core.errors import LabError
 from core.evaluation.report import figures_for_card
 from core.model_folders import exports
 from core.model_folders.hub import Pushed
@@ -43,11 +42,6 @@ def begin_export(
     """Start it; the outcome is a ModelFolderInfo. It can be cancelled. Raises UsageError while another one is made."""
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> ModelFolderInfo:
-        def progress(stage: str, fraction: float) -> None:
-            if cancelled():
-                raise LabError("the export was cancelled")
-            tell(stage, fraction)
-
         exports.check_free(run, name)  # before a judge is trained for nothing
 
         from core.evaluation.folder_judge import judge_for_export
@@ -61,12 +55,12 @@ def begin_export(
             licence=licence,
             sampler=sampler,
             report=figures_for_card(run, step, weights),
-            judge=judge_for_export(run, **places, progress=lambda stage, share: progress(stage, first * share))
+            judge=judge_for_export(run, **places, progress=lambda stage, share: tell(stage, first * share))
             if with_judge
             else {},
         )
         return exports.keep_export(
-            run, name, options, by=by, progress=lambda stage, share: progress(stage, first + (1 - first) * share)
+            run, name, options, by=by, progress=lambda stage, share: tell(stage, first + (1 - first) * share)
         )
 
     return background.begin_alone(export_of(run.id), by, task, busy=f"{run.id}: another export is being made")

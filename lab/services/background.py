@@ -19,7 +19,7 @@ class Tell(Protocol):
     """What a piece of work says of itself: its stage, how far it is (0 to 1), and what there is to see already."""
 
     def __call__(self, stage: str, fraction: float, look: Any = None) -> None:
-        """Called by the work, in its thread."""
+        """Called by the work, in its thread. Raises a LabError once it was asked to stop."""
 
 
 Task = Callable[[Tell, Callable[[], bool]], Any]
@@ -76,6 +76,8 @@ class Work:
             self._done.set()
 
     def _tell(self, stage: str, fraction: float, look: Any = None) -> None:
+        if self.is_cancelled:
+            raise LabError("it was cancelled")
         self.stage, self.fraction = stage, min(max(fraction, 0.0), 1.0)
         self.look = self.look if look is None else look
 

@@ -14,7 +14,7 @@ import streamlit as st
 from core.data import catalog
 from core.errors import LabError, UsageError
 from lab.services import background
-from lab.services.background import Tell, Work
+from lab.services.background import Work
 from lab.services.model_sources import SourceFacts
 
 if TYPE_CHECKING:
@@ -72,16 +72,7 @@ def trained(facts: SourceFacts, on_progress: Progress) -> Judge:
 
 def begin_training(facts: SourceFacts) -> Work:
     """Train it in the background, or join whoever does; leaving the page leaves it alone."""
-
-    def task(tell: Tell, cancelled: Callable[[], bool]) -> None:
-        def progress(stage: str, fraction: float) -> None:
-            if cancelled():
-                raise LabError("it was cancelled")
-            tell(stage, fraction)
-
-        trained(facts, progress)
-
-    return background.begin(_key(facts), task)
+    return background.begin(_key(facts), lambda tell, _: trained(facts, tell))
 
 
 def training(facts: SourceFacts) -> Work | None:

@@ -136,7 +136,7 @@ def test_the_page_does_not_wait_for_an_export_that_goes_on(
     assert any("Exporting: drawing its picture" in bar.text for bar in app.get("progress"))
     cancel = next(button for button in app.button if button.label == "Cancel")
     cancel.click().run()
-    until(app, lambda app: "The export was cancelled" in words(app))
+    until(app, lambda app: "It was cancelled" in words(app))
     assert "Cancel" not in [button.label for button in app.button]
 
 
