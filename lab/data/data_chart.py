@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.widgets.curves import as_text
+from lab.widgets.chart import as_text, frame
 from lab.widgets.palette import categories, palette
 
 HEIGHT = 300
 CHANNELS = ("red", "green", "blue")
 CHANNEL_LINES = ("#DC2626", "#16A34A", "#2563EB")
 MOST_BARS = 100
+LEGEND = {"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"}
 
 
 def balance_figure(
@@ -34,13 +35,10 @@ def balance_figure(
             hovertemplate="%{customdata}<br>%{y:,} " + name + "<extra></extra>",
         )
     shown = labels if len(labels) <= 30 else []
-    _layout(figure, "Pictures a class", "class", "pictures")
     figure.update_xaxes(tickvals=places[: len(shown)], ticktext=[text[:14] for text in shown], showgrid=False)
     figure.update_yaxes(tickformat=",")
-    figure.update_layout(
-        barmode="group", bargap=0.25, legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"}
-    )
-    return figure
+    layout = frame("Pictures a class", x="class", y="pictures", height=HEIGHT, barmode="group", bargap=0.25)
+    return figure.update_layout(layout, legend=LEGEND)
 
 
 def values_figure(values: np.ndarray, *, theme: str | None = None) -> go.Figure:
@@ -59,17 +57,6 @@ def values_figure(values: np.ndarray, *, theme: str | None = None) -> go.Figure:
             showlegend=len(values) == 3,
             hovertemplate=f"{name} %{{x}}: %{{y:.2%}}<extra></extra>",
         )
-    _layout(figure, "Pixel values", "value, 0 black to 255 white", "share of pixels")
     figure.update_yaxes(type="log", tickformat=".1%", dtick=1)
-    figure.update_layout(legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"})
-    return figure
-
-
-def _layout(figure: go.Figure, title: str, x: str, y: str) -> None:
-    figure.update_layout(
-        title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        height=HEIGHT,
-        margin={"l": 8, "r": 8, "t": 36, "b": 8},
-        xaxis={"title": {"text": x}},
-        yaxis={"title": {"text": y}},
-    )
+    layout = frame("Pixel values", x="value, 0 black to 255 white", y="share of pixels", height=HEIGHT)
+    return figure.update_layout(layout, legend=LEGEND)

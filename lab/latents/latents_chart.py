@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.widgets.curves import as_text
+from lab.widgets.chart import LEGEND_ABOVE, as_text, frame
 from lab.widgets.latent_colors import colorscale
 from lab.widgets.palette import categories, palette
-
-HEIGHT = 320
 
 
 def class_figure(quantiles: Mapping[str, np.ndarray], *, theme: str | None = None) -> go.Figure:
@@ -31,8 +29,8 @@ def class_figure(quantiles: Mapping[str, np.ndarray], *, theme: str | None = Non
         line={"width": 1.5},
         name="",
     )
-    figure = _laid_out(figure, "PSNR of pictures by class, higher is better", "class", "PSNR, dB")
-    return figure.update_layout(xaxis={"type": "category"})
+    layout = _frame("PSNR of pictures by class, higher is better", "class", "PSNR, dB")
+    return figure.update_layout(layout).update_xaxes(type="category")
 
 
 def histogram_figure(
@@ -60,14 +58,9 @@ def histogram_figure(
         hoverinfo="skip",
     )
     tallest = max([float(density.max()) for _, _, density in lines] + [0.4])
-    figure = _laid_out(figure, "Posterior means of each channel against N(0, 1)", "latent value", "density")
-    figure.update_layout(
-        showlegend=True,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
-        xaxis={"range": [-span, span]},
-        yaxis={"range": [0, min(tallest, 2.0) * 1.05]},
-    )
-    return figure
+    layout = _frame("Posterior means of each channel against N(0, 1)", "latent value", "density")
+    figure.update_layout(layout, showlegend=True, legend=LEGEND_ABOVE)
+    return figure.update_xaxes(range=[-span, span]).update_yaxes(range=[0, min(tallest, 2.0) * 1.05])
 
 
 def channel_bars(kl: np.ndarray, active: np.ndarray, units: int, *, theme: str | None = None) -> go.Figure:
@@ -83,9 +76,8 @@ def channel_bars(kl: np.ndarray, active: np.ndarray, units: int, *, theme: str |
         text=[f"{count / units:.0%} active" for count in active],
         hovertemplate="channel %{x}: %{y:.4g} nats, %{text}<extra></extra>",
     )
-    figure = _laid_out(figure, "What each channel carries, nats a picture", "channel", "KL from N(0, 1)")
-    figure.update_layout(yaxis={"rangemode": "tozero", "range": [0, max(float(kl.max()) * 1.18, 0.1)]})
-    return figure
+    figure.update_layout(_frame("What each channel carries, nats a picture", "channel", "KL from N(0, 1)"))
+    return figure.update_yaxes(rangemode="tozero", range=[0, max(float(kl.max()) * 1.18, 0.1)])
 
 
 def correlation_figure(correlation: np.ndarray, *, theme: str | None = None) -> go.Figure:
@@ -106,12 +98,9 @@ def correlation_figure(correlation: np.ndarray, *, theme: str | None = None) -> 
         hovertemplate="channels %{x} and %{y}: %{z:.3f}<extra></extra>",
         colorbar={"thickness": 8, "outlinewidth": 0},
     )
-    figure = _laid_out(figure, "Correlation between channels, 0 is best", "channel", "channel")
-    figure.update_layout(
-        xaxis={"type": "category", "constrain": "domain"},
-        yaxis={"type": "category", "autorange": "reversed", "scaleanchor": "x", "constrain": "domain"},
-    )
-    return figure
+    figure.update_layout(_frame("Correlation between channels, 0 is best", "channel", "channel"))
+    figure.update_xaxes(type="category", constrain="domain")
+    return figure.update_yaxes(type="category", autorange="reversed", scaleanchor="x", constrain="domain")
 
 
 def over_steps_figure(
@@ -128,21 +117,9 @@ def over_steps_figure(
             line={"color": inks[place % len(inks)], "width": 2},
             hovertemplate=f"step %{{x:,}}: %{{y:.4g}}<extra>{as_text(name)}</extra>",
         )
-    figure = _laid_out(figure, title, "training step", y_title, height=260)
-    figure.update_layout(
-        showlegend=len(lines) > 1,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
-    )
-    return figure
+    layout = frame(title, height=260, top=44, x="training step", y=y_title, legend=LEGEND_ABOVE)
+    return figure.update_layout(layout, showlegend=len(lines) > 1)
 
 
-def _laid_out(figure: go.Figure, title: str, x_title: str, y_title: str, height: int = HEIGHT) -> go.Figure:
-    layout: dict[str, Any] = {
-        "title": {"text": as_text(title), "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        "height": height,
-        "margin": {"l": 8, "r": 8, "t": 44, "b": 8},
-        "showlegend": False,
-        "xaxis": {"title": {"text": as_text(x_title)}},
-        "yaxis": {"title": {"text": as_text(y_title)}},
-    }
-    return figure.update_layout(**layout)
+def _frame(title: str, x_title: str, y_title: str) -> dict[str, Any]:
+    return frame(title, height=320, top=44, x=x_title, y=y_title, showlegend=False)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.widgets.curves import as_text
+from lab.widgets.chart import LEGEND_ABOVE, as_text, frame, guide, note
 from lab.widgets.palette import categories, palette
 
 SEQUENTIAL_LIGHT = ((0.0, "#F5F6F8"), (0.5, "#7FA6F5"), (1.0, "#12307E"))
@@ -25,7 +25,6 @@ def survival_figure(
     lost: int | None,
     chance: float,
     theme: str | None = None,
-    height: int = 460,
 ) -> go.Figure:
     """Judged accuracy above, PSNR below, over t; the clean value is drawn at t = -1.
 
@@ -38,30 +37,9 @@ def survival_figure(
     notes: list[dict[str, Any]] = []
     for begin, end, words in ((t[0], alone, "the decoder alone"), (lost, t[-1], "the class is lost")):
         if begin is not None and end is not None and end > begin:
-            shapes.append(
-                {
-                    "type": "rect",
-                    "x0": begin,
-                    "x1": end,
-                    "y0": 0,
-                    "y1": 1,
-                    "yref": "paper",
-                    "fillcolor": faint.line,
-                    "opacity": 0.14,
-                    "line": {"width": 0},
-                }
-            )
-            notes.append(
-                {
-                    "x": (begin + end) / 2,
-                    "y": 1.0,
-                    "yref": "paper",
-                    "yanchor": "bottom",
-                    "showarrow": False,
-                    "text": words,
-                    "font": {"size": 12, "color": faint.text},
-                }
-            )
+            place = {"x0": begin, "x1": end, "y0": 0, "y1": 1, "yref": "paper"}
+            shapes.append({"type": "rect", **place, "fillcolor": faint.line, "opacity": 0.14, "line": {"width": 0}})
+            notes.append(note(words, (begin + end) / 2, 1.0, faint.text, yref="paper", yanchor="bottom"))
     if accuracy:
         figure.add_scatter(
             x=list(t),
@@ -83,18 +61,7 @@ def survival_figure(
             name="guessing",
             line={"color": faint.line, "width": 1.5, "dash": "dot"},
         )
-        notes.append(
-            {
-                "x": t[0],
-                "y": chance,
-                "yref": "y2",
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "text": "guessing",
-                "font": {"size": 12, "color": faint.text},
-            }
-        )
+        notes.append(note("guessing", t[0], chance, faint.text, yref="y2", xanchor="left", yanchor="bottom"))
     figure.add_scatter(
         x=list(t),
         y=list(psnr),
@@ -106,9 +73,7 @@ def survival_figure(
         hovertemplate="%{y:.1f} dB, log-SNR %{customdata:.1f}<extra></extra>",
     )
     figure.update_layout(
-        **_title("Noisy latents decoded as they are: what is left of the picture"),
-        height=height,
-        margin={"l": 8, "r": 8, "t": 60, "b": 8},
+        frame("Noisy latents decoded as they are: what is left of the picture", height=460, top=60),
         showlegend=False,
         hovermode="x unified",
         hoversubplots="axis",
@@ -132,9 +97,7 @@ def survival_figure(
     return figure
 
 
-def spectrum_figure(
-    lines: Sequence[tuple[str, np.ndarray, np.ndarray]], *, theme: str | None = None, height: int = 340
-) -> go.Figure:
+def spectrum_figure(lines: Sequence[tuple[str, np.ndarray, np.ndarray]], *, theme: str | None = None) -> go.Figure:
     """(name, frequency, power a coefficient) each, over the highest frequency of its own grid; power on a log axis."""
     inks = categories(theme)
     figure = go.Figure()
@@ -150,11 +113,9 @@ def spectrum_figure(
             hovertemplate=f"%{{y:.3g}}<extra>{as_text(name)}</extra>",
         )
     figure.update_layout(
-        **_title("Power by spatial frequency"),
-        height=height,
-        margin={"l": 8, "r": 8, "t": 44, "b": 8},
+        frame("Power by spatial frequency", height=340, top=44),
         hovermode="x unified",
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        legend=LEGEND_ABOVE,
         xaxis={"title": {"text": "frequency, 1 = finest along an axis"}, "range": [0, 1.42]},
         yaxis={"title": {"text": "mean power a coefficient"}, "type": "log", "exponentformat": "power", "dtick": 1},
     )
@@ -168,7 +129,6 @@ def equivariance_figure(
     unrelated: float,
     *,
     theme: str | None = None,
-    height: int = 340,
 ) -> go.Figure:
     """A bar a transform with two standard errors, and what latents of unrelated pictures give."""
     faint = palette(theme).event
@@ -182,29 +142,16 @@ def equivariance_figure(
         hovertemplate="%{x:.3f}<extra>%{y}</extra>",
         width=0.6,
     )
-    figure.add_vline(x=unrelated, line={"color": faint.text, "width": 1.5, "dash": "dot"})
-    figure.add_annotation(
-        x=unrelated,
-        y=1.0,
-        yref="paper",
-        yanchor="bottom",
-        showarrow=False,
-        text="unrelated pictures",
-        font={"size": 12, "color": faint.text},
-    )
+    guide(figure, unrelated, "unrelated pictures", faint)
     figure.update_layout(
-        **_title("Error of encode(T x) against T encode(x), lower is better"),
-        height=height,
-        margin={"l": 8, "r": 8, "t": 56, "b": 8},
+        frame("Error of encode(T x) against T encode(x), lower is better", height=340, top=56),
         xaxis={"title": {"text": "error / norm of the latents"}, "range": [0, max(1.5, unrelated * 1.1)]},
         yaxis={"autorange": "reversed"},
     )
     return figure
 
 
-def sensitivity_figure(
-    maps: np.ndarray, names: Sequence[str], *, theme: str | None = None, height: int = 280
-) -> go.Figure:
+def sensitivity_figure(maps: np.ndarray, names: Sequence[str], *, theme: str | None = None) -> go.Figure:
     """maps (k, h, w) side by side on one sequential scale from 0."""
     scale = SEQUENTIAL_DARK if theme == "dark" else SEQUENTIAL_LIGHT
     figure = go.Figure()
@@ -239,22 +186,9 @@ def sensitivity_figure(
             "anchor": f"x{suffix}",
             **hidden,
         }
-        notes.append(
-            {
-                "x": left + width / 2,
-                "y": 1.0,
-                "xref": "paper",
-                "yref": "paper",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "text": as_text(name),
-                "font": {"size": 12},
-            }
-        )
+        notes.append(note(name, left + width / 2, 1.0, xref="paper", yref="paper", yanchor="bottom"))
     figure.update_layout(
-        **_title("How far one deviation of a latent moves the picture"),
-        height=height,
-        margin={"l": 8, "r": 8, "t": 60, "b": 8},
+        frame("How far one deviation of a latent moves the picture", height=280, top=60),
         annotations=notes,
         **layout,
     )
@@ -262,7 +196,7 @@ def sensitivity_figure(
 
 
 def probe_figure(
-    scores: Mapping[str, tuple[float, float, float]], chance: float, *, theme: str | None = None, height: int = 240
+    scores: Mapping[str, tuple[float, float, float]], chance: float, *, theme: str | None = None
 ) -> go.Figure:
     """name → (accuracy, low, high): a bar each with its interval, and guessing dotted."""
     inks, faint = categories(theme), palette(theme).event
@@ -288,25 +222,10 @@ def probe_figure(
         insidetextanchor="start",
         hovertemplate="%{x:.2%}<extra>%{y}</extra>",
     )
-    figure.add_vline(x=chance, line={"color": faint.text, "width": 1.5, "dash": "dot"})
-    figure.add_annotation(
-        x=chance,
-        y=1.0,
-        yref="paper",
-        yanchor="bottom",
-        showarrow=False,
-        text="guessing",
-        font={"size": 12, "color": faint.text},
-    )
+    guide(figure, chance, "guessing", faint)
     figure.update_layout(
-        **_title("What a linear classifier gets right"),
-        height=height,
-        margin={"l": 8, "r": 8, "t": 56, "b": 8},
+        frame("What a linear classifier gets right", height=240, top=56),
         xaxis={"range": [0, 1.02], "tickformat": ".0%"},
         yaxis={"autorange": "reversed"},
     )
     return figure
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"title": {"text": as_text(text), "font": {"size": 14}, "x": 0, "xanchor": "left"}}

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from lab.widgets.chart import frame, note
+
 MOST_NAMED = 4
 GAP_FACTOR = 4.0
+HEIGHT = 240  # pixels
+LEAST_DISTANCE = 0.09  # of names, as a share of the height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +26,7 @@ class HistoryLine:
     y: np.ndarray
 
 
-def history_figure(
-    lines: Sequence[HistoryLine], *, title: str, start: np.datetime64, end: np.datetime64, height: int = 240
-) -> go.Figure:
+def history_figure(lines: Sequence[HistoryLine], *, title: str, start: np.datetime64, end: np.datetime64) -> go.Figure:
     """Shares of 100 % over the time from `start` to `end`; names at the ends of the lines, a legend beyond four."""
     figure = go.Figure()
     for line in lines:
@@ -41,10 +43,9 @@ def history_figure(
     named = len(lines) <= MOST_NAMED
     if named and len(lines) > 1:
         _name_ends(figure, lines)
+    figure.update_layout(frame(title, height=HEIGHT))
     figure.update_layout(
-        title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        height=height,
-        margin={"l": 8, "r": 64 if named and len(lines) > 1 else 8, "t": 36, "b": 8},
+        margin={"r": 64 if named and len(lines) > 1 else 8},
         showlegend=not named,
         legend={"orientation": "h", "y": -0.2},
         hovermode="x unified",
@@ -64,7 +65,7 @@ def with_gaps(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.insert(x, pauses + 1, x[pauses] + steps[pauses] // 2), np.insert(y.astype(float), pauses + 1, np.nan)
 
 
-def _name_ends(figure: go.Figure, lines: Sequence[HistoryLine], least_distance: float = 0.09) -> None:
+def _name_ends(figure: go.Figure, lines: Sequence[HistoryLine]) -> None:
     """Names right of the last values, pushed apart where lines end close together."""
     ends = []
     for line in lines:
@@ -73,14 +74,5 @@ def _name_ends(figure: go.Figure, lines: Sequence[HistoryLine], least_distance: 
             ends.append((float(line.y[known[-1]]), line))
     below = -1.0
     for y, line in sorted(ends, key=lambda end: end[0]):
-        below = max(y, below + least_distance)
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            xanchor="left",
-            xshift=6,
-            y=below,
-            text=line.name,
-            showarrow=False,
-            font={"color": line.color, "size": 12},
-        )
+        below = max(y, below + LEAST_DISTANCE)
+        figure.add_annotation(note(line.name, 1, below, line.color, xref="paper", xanchor="left", xshift=6))

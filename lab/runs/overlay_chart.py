@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.widgets.curves import AXES, SMOOTHING, Axis, Curve, Range, as_text, axis_least, layout_of, lines_of, y_axis
+from lab.widgets.chart import note
+from lab.widgets.curves import AXES, SMOOTHING, Axis, Curve, Range, axis_least, layout_of, lines_of, y_axis
 
 LABEL_PX = 17
 CHARACTER_PX = 7
@@ -71,20 +72,9 @@ def _names(
     notes = []
     for place, (_, curve) in zip(places, ends, strict=True):
         dot = f'<span style="color:{curve.ink.line}">●</span>'
-        notes.append(
-            {
-                "x": 1,
-                "xref": "paper",
-                "xanchor": "left",
-                "xshift": 4,
-                "yref": "y domain",
-                "yanchor": "middle",
-                "y": place - too_high,
-                "text": f"{dot} {as_text(_short(curve.name))}",
-                "showarrow": False,
-                "font": {"color": curve.ink.text, "size": 12},
-            }
-        )
+        at: dict[str, Any] = {"xref": "paper", "xanchor": "left", "xshift": 4, "yref": "y domain", "yanchor": "middle"}
+        words = note(_short(curve.name), 1, place - too_high, curve.ink.text, **at)
+        notes.append({**words, "text": f"{dot} {words['text']}"})
     return notes
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from lab.widgets.curves import as_text
+from lab.widgets.chart import as_text, frame, note
 from lab.widgets.palette import Ink, categories, palette
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x")
 SPANS_DECADES = 12.0
+HEIGHT = 430
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,6 @@ def quality_cost_figure(
     reference: Level | None = None,
     theme: str | None = None,
     percent: bool = False,
-    height: int = 430,
 ) -> go.Figure:
     """One colour and symbol a row; front: (cost, quality) of the cells that nothing beats, cheapest first.
 
@@ -104,7 +104,7 @@ def quality_cost_figure(
                 "hovertemplate": "%{text}<extra></extra>",
             }
         )
-    layout = _layout(title, cost_title, quality_title, percent=percent, log_y=log_y, height=height)
+    layout = _layout(title, cost_title, quality_title, percent=percent, log_y=log_y)
     if log_y:
         layout["yaxis"] |= {"range": _decades(min(values) / 1.5, max(values))}
     if reference is not None:
@@ -117,30 +117,23 @@ def _decades(low: float, high: float) -> list[float]:
     return [math.log10(low) - room, math.log10(high) + room]
 
 
-def _layout(
-    title: str, cost_title: str, quality_title: str, *, percent: bool, log_y: bool, height: int
-) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        "height": height,
-        "margin": {"l": 8, "r": 8, "t": 40, "b": 8},
-        "hovermode": "closest",
-        "legend": {"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "title": {"text": ""}},
-        "xaxis": {
-            "title": {"text": cost_title},
-            "type": "log",
-            "dtick": "D2",
-            "exponentformat": "none",
-            "tickformat": "~s",
-        },
-        "yaxis": {
-            "title": {"text": quality_title},
+def _layout(title: str, cost_title: str, quality_title: str, *, percent: bool, log_y: bool) -> dict[str, Any]:
+    return frame(
+        title,
+        height=HEIGHT,
+        top=40,
+        hovermode="closest",
+        legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "title": {"text": ""}},
+        x=cost_title,
+        xaxis={"type": "log", "dtick": "D2", "exponentformat": "none", "tickformat": "~s"},
+        y=quality_title,
+        yaxis={
             "type": "log" if log_y else "linear",
             "dtick": "D2" if log_y else None,
             "tickformat": ".0%" if percent else "~g",
             "rangemode": "normal" if percent or log_y else "tozero",
         },
-    }
+    )
 
 
 def _level(reference: Level, ink: Ink, *, log_y: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -165,15 +158,5 @@ def _level(reference: Level, ink: Ink, *, log_y: bool) -> tuple[list[dict[str, A
         "line": {"color": ink.line, "width": 1.5, "dash": "dash"},
     }
     y = math.log10(reference.quality) if log_y and reference.quality > 0 else reference.quality
-    note = {
-        "xref": "x domain",
-        "x": 0,
-        "xanchor": "left",
-        "y": y,
-        "yref": "y",
-        "yanchor": "top",
-        "text": as_text(reference.name),
-        "showarrow": False,
-        "font": {"color": ink.text, "size": 12},
-    }
-    return [band, line], [note]
+    at: dict[str, Any] = {"xref": "x domain", "xanchor": "left", "yref": "y", "yanchor": "top"}
+    return [band, line], [note(reference.name, 0, y, ink.text, **at)]

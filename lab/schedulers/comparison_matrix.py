@@ -14,7 +14,7 @@ from core.comparison.comparison_results import CellResult, Comparison, best_of, 
 from core.comparison.grid import PATH_PICTURES
 from lab.schedulers import comparison_service
 from lab.schedulers.comparison_chart import Level, Point, Series, quality_cost_figure
-from lab.widgets.curves import as_text
+from lab.widgets.chart import as_text
 from lab.widgets.pictures import mosaic, png
 from lab.words import count, duration, plain, significant
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.widgets.curves import as_text
+from lab.widgets.chart import as_text, frame, note
 from lab.widgets.palette import categories
 
 POINTS = 500
@@ -54,14 +54,10 @@ def schedule_figure(
             hovertemplate=f"{as_text(x_title)} %{{x:.4g}}<br>%{{y:.4g}}<extra>{as_text(line.name)}</extra>",
         )
     figure.update_layout(
-        title={"text": as_text(title), "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        height=height,
-        margin={"l": 8, "r": 8, "t": 36, "b": 8},
-        hovermode="closest",
-        xaxis={"title": {"text": x_title}, "type": "log" if log_x else "linear", "exponentformat": "power"},
-        yaxis={"title": {"text": y_title}, "type": "log" if log_y else "linear", "exponentformat": "power"},
-        legend={"orientation": "h", "y": -0.25},
+        frame(title, height=height, x=x_title, y=y_title, hovermode="closest", legend={"orientation": "h", "y": -0.25})
     )
+    figure.update_xaxes(type="log" if log_x else "linear", exponentformat="power")
+    figure.update_yaxes(type="log" if log_y else "linear", exponentformat="power")
     if named:
         figure.update_layout(annotations=_names(figure, lines, log_x=log_x, log_y=log_y))
     return figure
@@ -82,14 +78,9 @@ def visited_figure(
             marker={"symbol": "line-ns", "size": 14, "line": {"color": ink, "width": 2}},
             hovertemplate=f"{as_text(name)} visits t = %{{x:.0f}}<extra></extra>",
         )
-    figure.update_layout(
-        title={"text": "Timesteps each sampler visits", "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        height=84 + 26 * max(1, len(visits)),
-        margin={"l": 8, "r": 8, "t": 36, "b": 8},
-        xaxis={"title": {"text": "t"}, "range": [-0.01 * num_train_timesteps, 1.01 * num_train_timesteps]},
-        yaxis={"autorange": "reversed", "type": "category", "showgrid": False},
-    )
-    return figure
+    figure.update_layout(frame("Timesteps each sampler visits", height=84 + 26 * max(1, len(visits)), x="t"))
+    figure.update_xaxes(range=[-0.01 * num_train_timesteps, 1.01 * num_train_timesteps])
+    return figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
 
 
 def _drawable(line: Line, *, log_x: bool, log_y: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -114,17 +105,7 @@ def _names(figure: go.Figure, lines: Sequence[Line], *, log_x: bool, log_y: bool
             continue
         at = int((0.35 + 0.3 * place / max(1, len(lines) - 1)) * (len(trace.x) - 1))
         x, y = float(trace.x[at]), float(trace.y[at])
-        notes.append(
-            {
-                "x": np.log10(x) if log_x else x,
-                "y": np.log10(y) if log_y else y,
-                "text": as_text(line.name),
-                "font": {"color": trace.line.color, "size": 12},
-                "showarrow": False,
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "xshift": 4,
-                "yshift": 2,
-            }
-        )
+        x, y = np.log10(x) if log_x else x, np.log10(y) if log_y else y
+        beside: dict[str, Any] = {"xanchor": "left", "yanchor": "bottom", "xshift": 4, "yshift": 2}
+        notes.append(note(line.name, x, y, trace.line.color, **beside))
     return notes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.widgets.curves import as_text
+from lab.widgets.chart import as_text, frame, note
 from lab.widgets.palette import categories, palette
 
 DASHES = ("solid", "dot")  # beyond six lines the colours come again, dotted
@@ -34,15 +34,8 @@ def error_figure(
                 showlegend=False,
                 line={"color": faint.line, "width": 1, "dash": "dash"},
             )
-            figure.add_annotation(
-                x=np.log10(end),
-                y=np.log10(guide[1]),
-                text=f"order {order}",
-                showarrow=False,
-                xanchor="right",
-                yanchor="bottom",
-                font={"color": faint.text, "size": 11},
-            )
+            at = (np.log10(end), np.log10(guide[1]))
+            figure.add_annotation(note(f"order {order}", *at, faint.text, size=11, xanchor="right", yanchor="bottom"))
     for place, (name, (x, y)) in enumerate(curves.items()):
         good = np.isfinite(y) & (y > 0)
         turn = place // len(inks) % len(DASHES)
@@ -55,15 +48,10 @@ def error_figure(
             marker={"size": 7, "symbol": SYMBOLS[turn]},
             hovertemplate=f"{as_text(name)}<br>%{{x}} evaluations<br>error %{{y:.3g}}<extra></extra>",
         )
-    figure.update_layout(
-        title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        height=420,
-        margin={"l": 8, "r": 8, "t": 36, "b": 8},
-        hovermode="closest",
-        xaxis={"title": {"text": "network evaluations"}, "type": "log", "tickvals": [5, 10, 20, 50, 100, 200]},
-        yaxis={"title": {"text": "error, in deviations of the data"}, "type": "log", "exponentformat": "power"},
-    )
-    return figure
+    layout = frame(title, height=420, x="network evaluations", y="error, in deviations of the data")
+    figure.update_layout(layout, hovermode="closest")
+    figure.update_xaxes(type="log", tickvals=[5, 10, 20, 50, 100, 200])
+    return figure.update_yaxes(type="log", exponentformat="power")
 
 
 def histogram_figure(
@@ -74,13 +62,5 @@ def histogram_figure(
     figure = go.Figure()
     figure.add_bar(x=centres, y=found, name="sampled", marker={"color": colors.held_out.line}, opacity=0.6)
     figure.add_scatter(x=x, y=truth, mode="lines", name="true", line={"color": colors.training.line, "width": 2})
-    figure.update_layout(
-        title={"text": as_text(title), "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        height=300,
-        bargap=0.05,
-        margin={"l": 8, "r": 8, "t": 36, "b": 8},
-        xaxis={"title": {"text": "value"}},
-        yaxis={"title": {"text": "density"}},
-        legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
-    )
-    return figure
+    legend = {"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"}
+    return figure.update_layout(frame(title, height=300, x="value", y="density", bargap=0.05, legend=legend))

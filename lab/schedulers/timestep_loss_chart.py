@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.widgets.curves import as_text
+from lab.widgets.chart import as_text, frame, note
 from lab.widgets.palette import Ink, categories, palette
 
 BAND = 2.0  # standard errors each way
@@ -17,6 +17,7 @@ FAR, CUT = 2.5, 1.6  # times the average guess: an error above FAR leaves a char
 DEPTH = 1e-4
 FLAT = 0.02
 DASHES = ("dot", "dash")
+HEIGHT = 560  # pixels
 SHARE_OF_LOSS = 0.72
 
 
@@ -49,7 +50,6 @@ def loss_figure(
     log_y: bool = False,
     x_range: tuple[float, float] | None = None,
     theme: str | None = None,
-    height: int = 560,
 ) -> go.Figure:
     """Means with a band of two standard errors, guesses faint and dotted, and under them the share of signal.
 
@@ -108,9 +108,7 @@ def loss_figure(
     names = [_name_of_guess(guess, x, drawn, faint, log_y=log_y) for guess, x in drawn]
     names += _names_of_curves(curves, inks, log_y=log_y)
     figure.update_layout(
-        title={"text": as_text(title), "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        height=height,
-        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        frame(title, height=HEIGHT),
         showlegend=False,
         hovermode="x unified",
         hoversubplots="axis",
@@ -122,7 +120,7 @@ def loss_figure(
         },
         yaxis=_loss_axis(curves, log_y=log_y),
         yaxis2={"title": {"text": "signal ᾱ"}, "domain": [0, 0.95 - SHARE_OF_LOSS], "range": [-0.04, 1.04]},
-        annotations=[note for note in names if note],
+        annotations=[each for each in names if each],
     )
     return figure
 
@@ -197,15 +195,11 @@ def _note(text: str, x: np.ndarray, y: np.ndarray, at: int, color: str, *, above
     if log_y and y[at] <= 0:
         return {}
     rises = y[min(at + 1, len(y) - 1)] > y[max(at - 1, 0)] * (1 + 1e-9)
-    return {
-        "x": float(x[at]),
-        "y": float(np.log10(y[at])) if log_y else float(y[at]),
+    beside: dict[str, Any] = {
         "xref": "x",
         "yref": "y",
-        "text": as_text(text),
-        "showarrow": False,
-        "font": {"color": color, "size": 12},
         "xanchor": "right" if rises == above else "left",
         "yanchor": "bottom" if above else "top",
         "yshift": 4 if above else -4,
     }
+    return note(text, float(x[at]), float(np.log10(y[at])) if log_y else float(y[at]), color, **beside)

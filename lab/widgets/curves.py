@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.runs.metrics import bucket_mean, bucket_min_max
+from lab.widgets.chart import as_text, frame, note
 from lab.widgets.palette import Ink
 
 POINTS = 1500
@@ -141,15 +141,15 @@ def lines_of(curve: Curve, axis: Axis, *, x_range: Range | None, smoothing: floa
 
 def layout_of(title: str, axis: Axis, *, x_range: Range, height: int) -> dict[str, Any]:
     """What all curve charts have in common."""
-    return {
-        "title": {"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
-        "height": height,
-        "margin": {"l": 8, "r": 8, "t": 36, "b": 8},
-        "showlegend": False,
-        "dragmode": "select",
-        "selectdirection": "h",
-        "xaxis": {"title": {"text": axis.title}, "range": list(x_range), "tickformat": axis.tickformat},
-    }
+    return frame(
+        title,
+        height=height,
+        showlegend=False,
+        dragmode="select",
+        selectdirection="h",
+        x=axis.title,
+        xaxis={"range": list(x_range), "tickformat": axis.tickformat},
+    )
 
 
 def y_axis(title: str, *, log_y: bool) -> dict[str, Any]:
@@ -209,19 +209,9 @@ def _marks(marks: Sequence[Mark], shown: Range) -> tuple[list[dict[str, Any]], l
         if mark.text and mark.x >= free_from:
             free_from = mark.x + WORDS_APART * (shown[1] - shown[0])
             late = mark.x > shown[1] - WORDS_APART * (shown[1] - shown[0])
-            words.append(
-                {
-                    "x": mark.x,
-                    "xref": "x",
-                    "xanchor": "right" if late else "left",
-                    "y": 1,
-                    "yref": "y domain",
-                    "yanchor": "top",
-                    "text": as_text(mark.text),
-                    "showarrow": False,
-                    "font": {"color": mark.ink.text, "size": 11},
-                }
-            )
+            side = "right" if late else "left"
+            at: dict[str, Any] = {"xref": "x", "xanchor": side, "yref": "y domain", "yanchor": "top"}
+            words.append(note(mark.text, mark.x, 1, mark.ink.text, size=11, **at))
     return shapes, words
 
 
@@ -233,24 +223,13 @@ def _names(curves: Sequence[Curve], ends: Sequence[Range | None], *, x_end: floa
     for curve, end in named:
         x, y = end
         above = end is highest
-        notes.append(
-            {
-                "x": x,
-                "y": float(np.log10(y)) if log_y and y > 0 else y,
-                "text": as_text(curve.name),
-                "font": {"color": curve.ink.text, "size": 12},
-                "showarrow": False,
-                "xanchor": "right" if x > x_end * 0.7 else "left",
-                "yanchor": "bottom" if above else "top",
-                "yshift": 4 if above else -4,
-            }
-        )
+        at: dict[str, Any] = {
+            "xanchor": "right" if x > x_end * 0.7 else "left",
+            "yanchor": "bottom" if above else "top",
+            "yshift": 4 if above else -4,
+        }
+        notes.append(note(curve.name, x, float(np.log10(y)) if log_y and y > 0 else y, curve.ink.text, **at))
     return notes
-
-
-def as_text(text: str) -> str:
-    """Text that Plotly takes for text: it reads a little HTML."""
-    return html.escape(text, quote=False)
 
 
 def missing_values(x: np.ndarray, y: np.ndarray, ink: Ink, most: int = 20) -> list[Mark]:
