@@ -13,6 +13,7 @@ from lab.frame.problems import problems_shown
 from lab.frame.state import who
 from lab.frame.task_progress import told
 from lab.services.background import own_key
+from lab.widgets.choice import choose
 from lab.words import escaped
 
 
@@ -42,12 +43,12 @@ def add_a_set() -> None:
         licence = right.text_input(
             "Licence", key="import-licence", max_chars=200, placeholder="what may be done with the pictures"
         )
-        color = right.segmented_control(
+        color = choose(
             "Colour",
             COLORS,
-            default="native",
-            required=True,
             key="import-color",
+            cell=right,
+            in_url=False,
             help="native refuses a mixture of grey and coloured pictures; grey and rgb make all alike",
         )
         pressed = st.form_submit_button("Import", icon=":material/upload:")
@@ -60,7 +61,7 @@ def add_a_set() -> None:
                     name=name.strip(),
                     title=title,
                     licence=licence,
-                    color=str(color),
+                    color=color,
                     imported_by=who(),
                     upload=(upload.name, upload.getbuffer()) if upload is not None else None,
                     source=typed_path(path),

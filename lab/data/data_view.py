@@ -13,9 +13,11 @@ from core.config.schema import DataSettings
 from core.data.catalog import CatalogEntry
 from core.data.duplicates import NEAR_RMS, SIDE
 from core.data.fit import fit_pictures
+from core.data.importing.import_set import COLORS
 from core.data.overview import EACH, Overview
 from lab.data.data_chart import MOST_BARS, balance_figure, values_figure
 from lab.data.gallery import Row, gallery, shown, strip
+from lab.widgets.choice import choose
 from lab.words import ago, count, escaped, exactly, plain
 
 FEW = 12  # classes whose gallery leaves room for the charts beside it
@@ -60,19 +62,17 @@ def pictures(found: Overview) -> None:
     names = found.class_names
     first = 0
     if len(names) > PAGE:
-        starts = list(range(0, len(names), PAGE))
-        first = st.segmented_control(
+        first = choose(
             "Classes",
-            starts,
-            default=0,
-            required=True,
+            range(0, len(names), PAGE),
             key=f"classes-{found.name}",
-            label_visibility="collapsed",
-            format_func=lambda start: f"{start + 1} to {min(start + PAGE, len(names))}",
+            in_url=False,
+            label_shown=False,
+            words=lambda start: f"{start + 1} to {min(start + PAGE, len(names))}",
         )
     rows = [
         strip(names[label], found.gallery[label, : found.gallery_counts[label]], each=EACH)
-        for label in range(int(first or 0), min(int(first or 0) + PAGE, len(names)))
+        for label in range(first, min(first + PAGE, len(names)))
     ]
     gallery(rows, key=f"gallery-{found.name}-{first}")
     pixels = "pixel for pixel" if found.are_native else f"cut square and reduced to {found.gallery.shape[2]} pixels"
@@ -152,15 +152,11 @@ def transform(found: Overview, data: DataSettings) -> None:
     cells = st.columns([3, 2, 2], vertical_alignment="bottom")
     start = data.image_size if data.image_size in SIZES else 32
     side = int(cells[0].select_slider("data.image_size", SIZES, value=start, key="transform-size"))
-    fit = cells[1].segmented_control(
-        "data.fit", ("resize", "pad"), default=data.fit, required=True, key="transform-fit"
-    )
-    color = cells[2].segmented_control(
-        "data.color", ("native", "grey", "rgb"), default=data.color, required=True, key="transform-color"
-    )
-    channels = {"native": found.channels, "grey": 1, "rgb": 3}[str(color)]
+    fit = choose("data.fit", ("resize", "pad"), default=data.fit, key="transform-fit", cell=cells[1], in_url=False)
+    color = choose("data.color", COLORS, default=data.color, key="transform-color", cell=cells[2], in_url=False)
+    channels = {"native": found.channels, "grey": 1, "rgb": 3}[color]
     prepared = [
-        fit_pictures(picture[None], image_size=side, fit=str(fit), channels=channels)[0] for picture in found.examples
+        fit_pictures(picture[None], image_size=side, fit=fit, channels=channels)[0] for picture in found.examples
     ]
     rows = [
         _beside("before", found.examples, [f"{picture.shape[0]} × {picture.shape[1]}" for picture in found.examples]),

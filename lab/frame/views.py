@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-import streamlit as st
+from lab.widgets.choice import choose
 
 View = TypeVar("View")
 
@@ -15,13 +15,4 @@ def choose_view(views: Mapping[str, View]) -> View:
 
     Only the view that is looked at is computed.
     """
-    name = st.segmented_control(
-        "View",
-        list(views),
-        default=next(iter(views)),
-        required=True,
-        key="view",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    return views[str(name)]
+    return views[choose("View", list(views), key="view", label_shown=False)]

@@ -13,6 +13,7 @@ from lab.frame.state import page_file
 from lab.services import film as films
 from lab.services.film import Stamp
 from lab.services.runs import RunView, view_of
+from lab.widgets.choice import choose
 from lab.widgets.film import film_player, pack_films
 from lab.widgets.url_selectbox import RUN, pick, pick_or_tell
 from lab.words import ago, count, escaped, plain
@@ -57,13 +58,11 @@ def show() -> None:
             pick("Beside it", {NOBODY: "nothing", **{view.id: _title(view) for view in others}}, AGAINST)
         )
     with right:
-        each = st.segmented_control(
-            "Pictures a class", (1, 2), default=1, required=True, key="film-each", bind="query-params"
-        )
+        each = choose("Pictures a class", (1, 2), key="film-each")
     shown = [first, *([second] if second else [])]
     live = any(view.is_active for view in shown)
-    st.fragment(_film, run_every=TICK_S if live else None)([view.id for view in shown], int(each))
-    _downloads(shown, int(each))
+    st.fragment(_film, run_every=TICK_S if live else None)([view.id for view in shown], each)
+    _downloads(shown, each)
 
 
 def _title(view: RunView) -> str:

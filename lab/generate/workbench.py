@@ -21,6 +21,7 @@ from lab.generate.generation_view import downloads, show_drawing
 from lab.generate.model_import import add_a_model
 from lab.generate.model_line import model_line
 from lab.services.model_sources import ModelSource, facts_of, model_sources, poor_choice_for, samplers_for
+from lab.widgets.choice import choose
 from lab.widgets.scrubber import MAX_PICTURES
 from lab.widgets.url_selectbox import pick, pick_many, pick_source
 from lab.words import count, escaped
@@ -132,15 +133,7 @@ def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str,
                 help="The newest is at the top; earlier ones show what was learned when",
             )
         )
-        weights = st.segmented_control(
-            "Weights",
-            source.weights,
-            default=weights,
-            required=True,
-            key="weights",
-            bind="query-params",
-            format_func=words.__getitem__,
-        )
+        weights = choose("Weights", source.weights, key="weights", words=words.__getitem__)
     else:
         st.caption(f"Holds one set of weights: {words[weights]}, of step {count(step)}.")
     rescale = st.slider(

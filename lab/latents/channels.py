@@ -12,6 +12,7 @@ from lab.latents.latents_chart import channel_bars, correlation_figure, histogra
 from lab.latents.pictures_view import wide
 from lab.latents.vae_service import Chosen
 from lab.latents.verdict import pictures_of
+from lab.widgets.choice import choose
 from lab.widgets.latent_colors import bar, diverging, symmetric_limit
 from lab.widgets.pictures import png
 from lab.widgets.strip import strip_html
@@ -25,14 +26,10 @@ MOST_LINES = 6
 
 def show(chosen: Chosen, found: LatentOverview) -> None:
     """Maps, numbers, histograms, what a channel carries, correlation, scaling."""
-    kind = st.segmented_control(
+    kind = choose(
         "Latents",
-        list(AS),
-        default="scaled",
-        required=True,
-        format_func=AS.__getitem__,
+        AS,
         key="latents-as",
-        bind="query-params",
         help="Raw latents are what diffusion would get if the scaling were left out: compare the "
         "two to see what scaling does.",
     )

@@ -15,6 +15,7 @@ from lab.latents.map_service import COUNTS, LatentMap
 from lab.latents.vae_service import Chosen
 from lab.latents.verdict import pictures_of
 from lab.latents.view_progress import answer
+from lab.widgets.choice import choose
 from lab.widgets.scatter import pack_cloud, scatter
 from lab.widgets.scrubber import pack, scrubber
 from lab.widgets.strip import strip_html
@@ -51,30 +52,19 @@ def show(chosen: Chosen, about: LatentOverview) -> None:
 
 def _controls(about: LatentOverview) -> tuple[str, int, int]:
     cells = st.columns([3, 1.6, 2.4], vertical_alignment="bottom")
-    kind = cells[0].segmented_control(
-        "Arranged by",
-        list(KINDS),
-        default="pca",
-        required=True,
-        format_func=KINDS.__getitem__,
-        key="map",
-        bind="query-params",
-        help="Principal components keep distances as far as a plane can; t-SNE keeps neighbours.",
-    )
-    flat = cells[1].segmented_control(
-        "Shown", ["2-D", "3-D"], default="2-D", required=True, key="map-in", bind="query-params"
-    )
-    number = cells[2].segmented_control(
+    words = "Principal components keep distances as far as a plane can; t-SNE keeps neighbours."
+    kind = choose("Arranged by", KINDS, key="map", cell=cells[0], help=words)
+    flat = choose("Shown", ["2-D", "3-D"], key="map-in", cell=cells[1])
+    number = choose(
         "Pictures",
-        [str(each) for each in COUNTS],
-        default=str(COUNTS[1]),
-        required=True,
+        COUNTS,
+        default=COUNTS[1],
         key="map-of",
-        format_func=lambda text: f"{int(text):,}",
-        bind="query-params",
+        cell=cells[2],
+        words=lambda count: f"{count:,}",
         help=f"Of {pictures_of(about)}, always the same ones.",
     )
-    return str(kind), 3 if flat == "3-D" else 2, int(str(number))
+    return kind, 3 if flat == "3-D" else 2, number
 
 
 def _picked(found: LatentMap) -> tuple[int, int]:
@@ -224,17 +214,8 @@ def _class_means(chosen: Chosen, found: LatentMap) -> None:
 def _traversal(chosen: Chosen, found: LatentMap, start: int) -> None:
     cells = st.columns([2, 3], vertical_alignment="bottom")
     cells[0].markdown("##### From B along one direction")
-    along = cells[1].segmented_control(
-        "Along",
-        list(ALONG),
-        default="channels",
-        required=True,
-        format_func=ALONG.__getitem__,
-        key="along",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    frames = map_service.traversal(chosen, found, start, str(along))
+    along = choose("Along", ALONG, key="along", cell=cells[1], label_shown=False)
+    frames = map_service.traversal(chosen, found, start, along)
     if along == "channels":
         heads = [f"channel {place + 1}" for place in range(frames.shape[1])]
     else:

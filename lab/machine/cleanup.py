@@ -15,6 +15,7 @@ from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, who
 from lab.services import machine, run_actions
 from lab.services.runs import list_views
+from lab.widgets.choice import choose
 from lab.words import STATE_COLORS, ago, count, duration, escaped, exactly, plain, size
 
 CHOICES: dict[machine.CleanupChoice, str] = {
@@ -143,14 +144,10 @@ def _users(entry: CacheEntry) -> str:
 def _clean_up() -> None:
     """Choose, look, apply. What is shown is what goes, and nothing else."""
     left, right = st.columns([3, 1], vertical_alignment="bottom")
-    choice = left.segmented_control(
-        "Remove", list(CHOICES), default="old checkpoints", required=True, key="cleanup-choice"
-    )
+    choice = choose("Remove", list(CHOICES), key="cleanup-choice", cell=left, in_url=False)
     days = right.number_input(
         "older than (days)", min_value=0.0, max_value=3650.0, value=7.0, step=1.0, format="%g", key="cleanup-days"
     )
-    if choice is None:
-        return
     st.caption(CHOICES[choice])
     if st.button("Show what would go", icon=":material/visibility:"):
         with problems_shown(), st.spinner("Looking"):

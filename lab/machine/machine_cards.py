@@ -21,6 +21,7 @@ from lab.machine.history_chart import HistoryLine, history_figure
 from lab.services import machine, run_actions
 from lab.services.machine import DeviceCard
 from lab.services.runs import RunView
+from lab.widgets.choice import choose
 from lab.widgets.palette import palette
 from lab.words import count, duration, escaped, exactly, plain, size
 
@@ -230,16 +231,8 @@ def _others(now: Machine) -> None:
 def history() -> None:
     """Computing and memory of the last hour or day, a line a device."""
     with problems_shown():
-        span = st.segmented_control(
-            "History",
-            list(SPANS),
-            default="last hour",
-            required=True,
-            key="history",
-            label_visibility="collapsed",
-            bind="query-params",
-        )
-        seconds = SPANS[str(span)]
+        span = choose("History", list(SPANS), key="history", label_shown=False)
+        seconds = SPANS[span]
         columns = machine.history(seconds)
         theme = "dark" if st.context.theme.type == "dark" else "light"
         busy, memory = history_lines(columns, theme, st.get_option(f"theme.{theme}.chartCategoricalColors"))

@@ -15,6 +15,7 @@ from core.comparison.grid import PATH_PICTURES
 from lab.schedulers import comparison_service
 from lab.schedulers.comparison_chart import Level, Point, Series, quality_cost_figure
 from lab.widgets.chart import as_text
+from lab.widgets.choice import choose
 from lab.widgets.pictures import mosaic, png
 from lab.words import count, duration, plain, significant
 
@@ -50,41 +51,18 @@ def comparison_matrix(found: Comparison) -> None:
         st.html(_table(found, 1))
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        shown = st.segmented_control(
-            "Pictures",
-            list(A_CLASS),
-            default="1 a class",
-            required=True,
-            key="comparison-pictures",
-            label_visibility="collapsed",
-        )
+        shown = choose("Pictures", list(A_CLASS), key="comparison-pictures", label_shown=False, in_url=False)
         st.caption("The same classes and the same noise in every cell.", width="content")
         with st.popover("What do the figures mean?", type="tertiary"):
             _explained(found)
-    st.html(_table(found, A_CLASS.get(str(shown), 1)))
+    st.html(_table(found, A_CLASS[shown]))
 
 
 def _chart(found: Comparison) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        quality = st.segmented_control(
-            "Quality",
-            QUALITIES,
-            default=QUALITIES[0],
-            required=True,
-            key="quality",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
+        quality = choose("Quality", QUALITIES, key="quality", label_shown=False)
         st.caption("against", width="content")
-        cost = st.segmented_control(
-            "Cost",
-            COSTS,
-            default=COSTS[0],
-            required=True,
-            key="cost",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
+        cost = choose("Cost", COSTS, key="cost", label_shown=False)
     by_seconds, by_accuracy = cost == COSTS[1], quality == QUALITIES[1]
     names = comparison_service.row_names(found)
     series = [

@@ -15,6 +15,7 @@ from lab.schedulers.dissolving_service import pictures_for
 from lab.schedulers.schedule_chart import Line, schedule_figure, visited_figure
 from lab.schedulers.schedule_service import Spec
 from lab.services.runs import RunView
+from lab.widgets.choice import choose
 from lab.widgets.url_selectbox import RUN, pick_many, pick_or_tell
 from lab.words import count, escaped, plain
 
@@ -152,9 +153,7 @@ def _curves(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> 
     )
     quantity = quantities[key]
     default_axis = "log_snr" if key == "log_snr_density" else "t"
-    axis = cells[1].segmented_control(
-        "Over", list(AXES), default=default_axis, required=True, format_func=AXES.__getitem__, key=f"axis-{key}"
-    )
+    axis = choose("Over", AXES, default=default_axis, key=f"axis-{key}", cell=cells[1], in_url=False)
     log_y = cells[2].toggle("Log scale", value=quantity.log_axis, key=f"log-{key}")
     with cells[3].popover("Formula", type="tertiary"):
         st.latex(quantity.formula)
@@ -169,7 +168,7 @@ def _curves(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> 
         schedule_figure(
             lines,
             title=quantity.title,
-            x_title=AXES[str(axis)],
+            x_title=AXES[axis],
             y_title=quantity.symbol,
             log_x=axis == "sigma",
             log_y=log_y,

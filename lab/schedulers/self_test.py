@@ -11,6 +11,7 @@ from core.config.schema import DiffusionSettings
 from lab.schedulers import self_test_service as service
 from lab.schedulers.self_test_chart import error_figure, histogram_figure
 from lab.schedulers.self_test_service import STEP_COUNTS, SolverCurve
+from lab.widgets.choice import choose
 from lab.words import escaped
 
 TYPES = ("v_prediction", "epsilon", "sample")
@@ -30,13 +31,12 @@ def self_test() -> None:
     )
     types = ("flow",) if schedule == "flow" else TYPES
     prediction = cells[1].selectbox("The network predicts", types, key=f"test-type-{schedule == 'flow'}")
-    kind = cells[2].segmented_control(
+    kind = choose(
         "Error of",
-        list(KINDS),
-        default="pathwise",
-        required=True,
-        format_func=KINDS.__getitem__,
+        KINDS,
         key="test-error",
+        cell=cells[2],
+        in_url=False,
         help="path: mean distance from where the exact probability flow takes the same noise; samplers that draw noise "
         "have none. distribution: Wasserstein-1 distance between the samples and the true distribution.",
     )
@@ -50,7 +50,7 @@ def self_test() -> None:
     st.plotly_chart(
         error_figure(
             {name: (x, y) for name, (x, y) in chosen.items() if y is not None},
-            title=f"Error of the {KINDS[str(kind)]}, lower is better",
+            title=f"Error of the {KINDS[kind]}, lower is better",
             theme=st.context.theme.type,
         ),
         key="test-errors",

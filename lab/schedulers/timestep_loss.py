@@ -14,6 +14,7 @@ from lab.frame.state import page_file
 from lab.schedulers.timestep_loss_chart import Guess, LossCurve, leaves_the_chart, loss_figure
 from lab.schedulers.timestep_loss_service import Checkpoint, checkpoints_of, loss_of
 from lab.services.runs import RunView, trained_unets
+from lab.widgets.choice import choose
 from lab.widgets.url_selectbox import pick_checkpoint
 from lab.words import ago, count, escaped, plain, sentence
 
@@ -90,30 +91,14 @@ def _checkpoint_in_words(checkpoint: Checkpoint) -> str:
 
 def _controls() -> tuple[ErrorOf, str, bool]:
     cells = st.columns([4, 3, 1.4, 1.4], vertical_alignment="bottom")
-    error_of = cells[0].segmented_control(
-        "Error of",
-        list(ERRORS),
-        default="original",
-        required=True,
-        format_func=ERRORS.__getitem__,
-        key="loss-of",
-        bind="query-params",
-        help="Errors of the clean latents and of the noise compare between ways of training.",
-    )
-    axis = cells[1].segmented_control(
-        "Over",
-        list(AXES),
-        default="t",
-        required=True,
-        format_func=AXES.__getitem__,
-        key="loss-over",
-        bind="query-params",
-        help="At the same log-SNR two schedules are equally noisy; t alone does not say.",
-    )
+    help = "Errors of the clean latents and of the noise compare between ways of training."
+    error_of = choose("Error of", ERRORS, key="loss-of", cell=cells[0], help=help)
+    help = "At the same log-SNR two schedules are equally noisy; t alone does not say."
+    axis = choose("Over", AXES, key="loss-over", cell=cells[1], help=help)
     log_y = cells[2].toggle("Log scale", key="loss-log", bind="query-params")
     with cells[3].popover("Formula", type="tertiary"):
         _formulas()
-    return error_of, str(axis), log_y
+    return error_of, axis, log_y
 
 
 def _shown(found: list[tuple[RunView, TimestepLoss]], error_of: ErrorOf, axis: str, *, log_y: bool) -> None:
