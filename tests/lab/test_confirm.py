@@ -26,7 +26,7 @@ st.text("done by " + st.session_state.get("done", "nobody"))
 
 
 def page(*, owner: str, me: str, **state: object) -> AppTest:
-    app = AppTest.from_string(PAGE)
+    app = AppTest.from_string(PAGE, default_timeout=600)
     app.user = {}
     app.session_state["owner"], app.session_state[WHO_KEY] = owner, me
     for name, value in state.items():

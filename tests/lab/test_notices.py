@@ -132,7 +132,7 @@ notices()
 
 
 def opened(run_id: str = "") -> AppTest:
-    app = AppTest.from_string(PAGE)
+    app = AppTest.from_string(PAGE, default_timeout=600)
     app.user = {}
     if run_id:
         app.query_params["run"] = run_id

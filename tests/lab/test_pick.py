@@ -27,7 +27,7 @@ def shown(app: AppTest) -> str:
 
 
 def test_every_choice_sticks_not_only_the_first() -> None:
-    app = AppTest.from_function(one).run()
+    app = AppTest.from_function(one, default_timeout=600).run()
     for choice in ("c", "b", "a", "b"):
         app.selectbox[0].set_value(choice).run()
         assert (shown(app), app.query_params["run"]) == (choice, choice)
@@ -36,7 +36,7 @@ def test_every_choice_sticks_not_only_the_first() -> None:
 
 
 def test_a_link_chooses_and_another_link_chooses_again() -> None:
-    app = AppTest.from_function(one)
+    app = AppTest.from_function(one, default_timeout=600)
     app.query_params["run"] = "b"
     assert shown(app.run()) == "b"
     app.selectbox[0].set_value("c").run()
@@ -45,14 +45,14 @@ def test_a_link_chooses_and_another_link_chooses_again() -> None:
 
 
 def test_an_unknown_id_falls_back_to_the_first() -> None:
-    app = AppTest.from_function(one)
+    app = AppTest.from_function(one, default_timeout=600)
     app.query_params["run"] = "zzz"
     assert shown(app.run()) == "a"
     assert app.query_params["run"] == "a"
 
 
 def test_many_are_in_the_link_by_their_ids() -> None:
-    app = AppTest.from_function(many).run()
+    app = AppTest.from_function(many, default_timeout=600).run()
     assert (shown(app), app.query_params["of"]) == ("a,b", "a,b")
     for choice in (["a", "b", "c"], ["c"], ["a", "c"]):
         app.button_group[0].set_value(choice).run()
@@ -62,7 +62,7 @@ def test_many_are_in_the_link_by_their_ids() -> None:
 
 
 def test_none_chosen_stays_none() -> None:
-    app = AppTest.from_function(many).run()
+    app = AppTest.from_function(many, default_timeout=600).run()
     app.button_group[0].set_value([]).run()
     app.run()
     assert shown(app) == ""
@@ -88,7 +88,7 @@ def run_and_checkpoint() -> None:
 
 
 def test_a_run_and_its_checkpoint_are_in_the_link_and_another_run_begins_with_its_own_first() -> None:
-    app = AppTest.from_function(run_and_checkpoint)
+    app = AppTest.from_function(run_and_checkpoint, default_timeout=600)
     app.query_params["run"], app.query_params["checkpoint"] = "a", "1"
     assert shown(app.run()) == "a-1"
     app.selectbox[0].set_value("b").run()
@@ -99,7 +99,7 @@ def test_a_run_and_its_checkpoint_are_in_the_link_and_another_run_begins_with_it
 
 
 def test_what_a_link_names_in_vain_is_told_until_another_choice_is_made() -> None:
-    app = AppTest.from_function(run_and_checkpoint)
+    app = AppTest.from_function(run_and_checkpoint, default_timeout=600)
     app.query_params["run"], app.query_params["checkpoint"] = "![x](http://198.51.100.7)", "7"
     for _ in range(3):  # a page draws itself again by its own clock
         assert shown(app.run()) == "a-2"
@@ -113,7 +113,7 @@ def test_what_a_link_names_in_vain_is_told_until_another_choice_is_made() -> Non
 
 
 def test_a_run_without_checkpoints_is_said_and_gives_nothing() -> None:
-    app = AppTest.from_function(run_and_checkpoint)
+    app = AppTest.from_function(run_and_checkpoint, default_timeout=600)
     app.query_params["run"] = "gone"
     assert shown(app.run()) == "none"
     assert "checkpoints are gone" in app.warning[0].value
@@ -131,5 +131,5 @@ def sources_page() -> None:
 
 
 def test_how_long_a_plain_folder_was_trained_is_not_made_up() -> None:
-    app = AppTest.from_function(sources_page).run()
+    app = AppTest.from_function(sources_page, default_timeout=600).run()
     assert app.selectbox[0].options == ["known · step 1,500 · imported as known", "plain · imported as plain"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import RunNotFound
+from core.machine import attempts
 from core.machine.processes import ProcessIdentity, boot_id
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
@@ -111,7 +112,7 @@ def test_a_dead_process_is_not_believed_and_nothing_is_written(store: RunStore, 
 def test_a_run_that_is_alive_is_looked_at_each_time(store: RunStore, index: RunIndex, clock: Clock) -> None:
     run = make_run(store, state=RunState.RUNNING)
     assert index.pairs()[0][1].state is RunState.RUNNING
-    run.add_event("stop requested", by="ana")
+    attempts.ask_to_stop(run.folder, attempts.current_attempt(run.folder), level=1, by="ana", pauses=False)
     clock.now_s += 2 * LISTED_FOR_S
     assert index.pairs()[0][1].state is RunState.STOPPING
 

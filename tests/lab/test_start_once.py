@@ -15,13 +15,13 @@ st.text(press_token(st.button("go")))
 
 
 def test_clicks_in_a_row_share_a_token_and_a_form_drawn_anew_has_another() -> None:
-    app = AppTest.from_string(PAGE).run()
+    app = AppTest.from_string(PAGE, default_timeout=600).run()
     shown = app.text[0].value
     first = app.button[0].click().run().text[0].value
     second = app.button[0].click().run().text[0].value
     assert shown == first == second
     assert app.run().text[0].value not in (first, "")
-    assert AppTest.from_string(PAGE).run().text[0].value != app.text[0].value
+    assert AppTest.from_string(PAGE, default_timeout=600).run().text[0].value != app.text[0].value
 
 
 @pytest.mark.parametrize(

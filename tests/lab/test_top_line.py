@@ -42,7 +42,7 @@ def proxy_headers() -> Any:
 
 
 def run(source: str, *, typed: str = "", user: dict[str, Any] | None = None) -> AppTest:
-    app = AppTest.from_string(source)
+    app = AppTest.from_string(source, default_timeout=600)
     app.user = user or {}
     app.session_state[WHO_KEY] = typed
     return app.run()

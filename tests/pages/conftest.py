@@ -44,7 +44,7 @@ TINY = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_installed_components() -> Iterator[None]:
+def no_installed_components() -> Iterator[None]:
     """The lab's components are in the lab: nobody reads the metadata of all installed packages for each page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", list)

@@ -100,5 +100,5 @@ def test_a_link_with_every_hostile_id_at_once_is_refused_where_models_draw(open_
 
 
 def test_planted_markdown_is_caught() -> None:
-    app = AppTest.from_string("import streamlit as st\nst.pills('x', ['![pixel](x)'])\nst.error('`hostile`')").run()
-    assert active_markdown(app) == ["![pixel]", "`hostile"]
+    page = "import streamlit as st\nst.pills('x', ['![pixel](x)'])\nst.error('`hostile`')"
+    assert active_markdown(AppTest.from_string(page, default_timeout=600).run()) == ["![pixel]", "`hostile"]

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.jobs import queue_view, service
 from core.jobs.queue_view import QueueEntry
@@ -104,25 +103,3 @@ def test_the_machine_is_in_one_line_on_every_page(store: RunStore, open_page: Op
     assert "free" in labels[0]
     assert labels[1] == "none waiting"
     assert "free" in labels[2]
-
-
-WHO = "import streamlit as st\nfrom lab.frame.state import who\nst.text(who())"
-
-
-@pytest.mark.parametrize(
-    ("typed", "login", "expected"),
-    [
-        ("", {}, "service-account"),
-        ("Ana", {}, "Ana"),
-        ("Ana", {"is_logged_in": True, "email": "bea@example.com"}, "bea@example.com"),
-        ("two\nlines" + "x" * 100, {}, "two lines" + "x" * 50 + "…"),
-    ],
-)
-def test_people_are_who_they_say_until_a_login_says_it(
-    typed: str, login: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LAB_USER", "service-account")
-    app = AppTest.from_string(WHO)
-    app.user = login
-    app.session_state[WHO_KEY] = typed
-    assert app.run().text[0].value == expected
