@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from core.config.compatibility import pair_problem
 from core.diffusion.sampler_table import SamplerName
@@ -24,6 +24,10 @@ class Section(BaseModel):
     """A frozen group of settings: unknown keys, wrong types and non-finite numbers are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _one_spelling(color: object) -> object:
+    return "grey" if color == "gray" else color
 
 
 class DataSettings(Section):
@@ -39,7 +43,7 @@ class DataSettings(Section):
         description="How a slightly smaller picture (28 for 32) becomes image_size: 'pad' adds a dark border and keeps "
         "every pixel, 'resize' is antialiased. Other sizes are always resized, antialiased.",
     )
-    color: Literal["native", "grey", "rgb"] = Field(
+    color: Annotated[Literal["native", "grey", "rgb"], BeforeValidator(_one_spelling)] = Field(
         "native", description="Channels: as in the data set, one (grey), or three (rgb)."
     )
     holdout_fraction: float = Field(

@@ -119,6 +119,10 @@ def test_later_wins_file_preset_override(empty: Path) -> None:
     assert (settings.train_unet.steps, settings.seed) == (1700, 5)
 
 
+def test_gray_is_grey(empty: Path) -> None:
+    assert load_config(empty, overrides=["data.color=gray"]).data.color == "grey"
+
+
 def test_differences_are_named(empty: Path) -> None:
     changed = load_config(empty, overrides=["seed=4", "data.name=digits"])
     assert differences(Settings(), changed) == [("seed", 0, 4), ("data.name", "mnist", "digits")]
