@@ -45,6 +45,18 @@ class Unreadable(LabError, ValueError):
     """A file that is there and cannot be what its name says: one sentence that begins with the name."""
 
 
+Stamp = tuple[int, int, int]
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Another one whenever a file or a folder changed: time (ns), size, inode; zeros when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
 def limit_of(path: Path) -> int:
     """Bytes that a file of this name may have."""
     return LIMITS.get(path.name) or LIMITS.get(path.suffix.lower()) or LIMITS[""]

@@ -20,6 +20,7 @@ from core.config.sentences import did_you_mean, sentence
 from core.config.site import FOLDERS, SiteSettings, with_new_names
 from core.config.strict_yaml import MAX_YAML_DEPTH, parse_yaml, read_yaml
 from core.errors import ConfigError, quoted
+from core.reading import stamp_of
 
 FORMAT = 2  # newest format of settings in files; 1 also held what belongs to the site
 PRESETS_DIR = Path(__file__).with_name("presets")
@@ -89,12 +90,7 @@ def usable_site(
 def read_site() -> tuple[SiteSettings, str]:
     """`usable_site` of this installation, read again only when config.yaml or the LAB_* folders change."""
     source = project_root() / "config.yaml"
-    try:
-        found = source.stat()
-        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-    except OSError:
-        stamp = (0, 0, 0)
-    return _site_at(source, stamp, tuple(os.environ.get(variable, "") for variable in FOLDERS))
+    return _site_at(source, stamp_of(source), tuple(os.environ.get(variable, "") for variable in FOLDERS))
 
 
 @lru_cache(maxsize=8)

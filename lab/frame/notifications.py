@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import streamlit as st
 
 from core.jobs.housekeeping import DIVERGING
+from core.reading import Stamp, stamp_of
 from core.runs.run import Run
 from lab.services.runs import RunView
 from lab.words import count, duration
@@ -90,15 +92,12 @@ def _ending(view: RunView) -> Notice:
 
 def diverges(run: Run) -> bool:
     """True when a value of the present attempt was not a number."""
-    try:
-        facts = run.events_path.stat()
-    except OSError:
-        return False
-    return _diverges(str(run.events_path), facts.st_mtime_ns, facts.st_size, run)
+    stamp = stamp_of(run.events_path)
+    return any(stamp) and _diverges(run.events_path, stamp, run)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _diverges(path: str, mtime_ns: int, size: int, _run: Run) -> bool:
+def _diverges(path: Path, stamp: Stamp, _run: Run) -> bool:
     for event in reversed(_run.events()):
         if event.get("event") == DIVERGING:
             return True

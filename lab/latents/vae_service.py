@@ -6,7 +6,6 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -14,6 +13,7 @@ import streamlit as st
 from core.bounded_cache import BoundedCache
 from core.errors import LabError
 from core.latent.inspection.vae_source import MOST, LatentSubject, Scaling, Weights, codec_of, find_subject
+from core.reading import Stamp, stamp_of
 from core.runs.listing import list_checkpoints
 from lab.services import background
 from lab.services.background import Work
@@ -82,12 +82,12 @@ def subject(run_id: str, step: int | None, weights: Weights = "ema", limit: int 
     else:
         files = [info.path / "manifest.json" for info in list_checkpoints(run) if step in (None, info.step)][-1:]
     return _subject(
-        run_id, step, weights, limit, tuple(_changed(path) for path in (run.config_path, run.data_path, *files))
+        run_id, step, weights, limit, tuple(stamp_of(path) for path in (run.config_path, run.data_path, *files))
     )
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _subject(run_id: str, step: int | None, weights: Weights, limit: int, changed: tuple[int, ...]) -> LatentSubject:
+def _subject(run_id: str, step: int | None, weights: Weights, limit: int, changed: tuple[Stamp, ...]) -> LatentSubject:
     run = open_store().get(run_id)
     return find_subject(
         run, step=step, weights=weights, data_dir=current_site().data, cache_dir=current_site().cache, limit=limit
@@ -164,13 +164,6 @@ def scalings_of_children(about: LatentSubject) -> list[tuple[str, Scaling]]:
                 if vae_hash == about.vae_hash:
                     found.append((plain(view.title, 30), scaling))
     return found
-
-
-def _changed(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 @st.cache_resource(show_spinner=False)

@@ -7,11 +7,13 @@ import hashlib
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from core.reading import Stamp, stamp_of
 from core.runs.kinds import KINDS
 from core.runs.notes import Notes
 from lab.frame.state import select_run, who
@@ -238,15 +240,11 @@ def _rows(rows: Sequence[tuple[RunView, Notes]], paused: Collection[str]) -> Non
 
 
 def _thumbnail_of(view: RunView) -> str:
-    try:
-        seen = view.run.previews_dir.stat().st_mtime_ns
-    except OSError:
-        return ""
-    return _thumbnail(str(view.run.folder), seen, view)
+    return _thumbnail(view.run.folder, stamp_of(view.run.previews_dir), view)
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
-def _thumbnail(folder: str, seen: int, _view: RunView) -> str:
+def _thumbnail(folder: Path, stamp: Stamp, _view: RunView) -> str:
     """Three newest pictures as a data address; '' when there are none. Drawn again when a preview was added."""
     preview = runs.newest_preview(_view.run)
     if preview is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -12,6 +13,7 @@ import streamlit as st
 from core.comparison import comparison_results as results
 from core.comparison.comparison_results import CellResult, Comparison, best_of, on_front, pareto_front
 from core.comparison.grid import PATH_PICTURES
+from core.reading import Stamp, stamp_of
 from lab.schedulers import comparison_service
 from lab.schedulers.comparison_chart import Level, Point, Series, quality_cost_figure
 from lab.widgets.chart import as_text
@@ -231,13 +233,11 @@ to those of the same noise on the slow deterministic path. Only for samplers tha
 def _sheet(comparison: Comparison, index: int, a_class: int) -> str:
     """The pictures of a cell (-1: of the reference) as a data address, `a_class` of each class; '' without any."""
     name = results.cell_name(index) if index >= 0 else results.REFERENCE
-    return _drawn_sheet(
-        str(comparison.folder), index, comparison_service.stamp(comparison.folder / f"{name}.npz"), a_class, comparison
-    )
+    return _drawn_sheet(comparison.folder, index, stamp_of(comparison.folder / f"{name}.npz"), a_class, comparison)
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
-def _drawn_sheet(folder: str, index: int, changed_ns: int, a_class: int, _comparison: Comparison) -> str:
+def _drawn_sheet(folder: Path, index: int, stamp: Stamp, a_class: int, _comparison: Comparison) -> str:
     arrays = results.read_arrays(_comparison, index)
     if arrays is None or not _are_pictures(arrays.get("pictures")):
         return ""

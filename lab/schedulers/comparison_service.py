@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -16,6 +15,7 @@ from core.config.load import settings_from
 from core.config.schema import Settings
 from core.errors import LabError
 from core.jobs import comparison_job
+from core.reading import Stamp, stamp_of
 from core.runs.run import Run
 from lab.services import run_actions
 from lab.services.runs import RunView, list_views, open_store
@@ -66,12 +66,12 @@ def of_run(run: Run) -> list[Listed]:
 def read(run: Run, comparison_id: str) -> Comparison:
     """A comparison as far as it has come; read again only when a file of it has changed. Raises LabError."""
     folder = results.results_folder(run, comparison_id).folder
-    stamps = tuple(stamp(folder / name) for name in ("request.json", "facts.json", "reference.json", "cells"))
+    stamps = tuple(stamp_of(folder / name) for name in ("request.json", "facts.json", "reference.json", "cells"))
     return _read(str(folder), stamps, run, comparison_id)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _read(folder: str, stamps: tuple[int, ...], _run: Run, comparison_id: str) -> Comparison:
+def _read(folder: str, stamps: tuple[Stamp, ...], _run: Run, comparison_id: str) -> Comparison:
     return results.read_comparison(_run, comparison_id)
 
 
@@ -183,11 +183,3 @@ def row_names(comparison: Comparison) -> list[str]:
 def column_names(comparison: Comparison) -> list[str]:
     """The values of the columns, in words."""
     return [value_in_words(comparison.request.columns.setting, value) for value in comparison.request.columns.values]
-
-
-def stamp(path: Path) -> int:
-    """When a file changed, in nanoseconds; 0 when it is not there."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0

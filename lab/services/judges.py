@@ -13,6 +13,7 @@ import streamlit as st
 
 from core.data import catalog
 from core.errors import LabError, UsageError
+from core.reading import Stamp, stamp_of
 from lab.services import background
 from lab.services.background import Work
 from lab.services.model_sources import SourceFacts
@@ -34,10 +35,10 @@ def find(facts: SourceFacts) -> Judge | None:
     from core.evaluation.judge import FACTS_FILE
 
     if facts.judge_in is not None:
-        return _in_folder(facts.judge_in, _stamp(facts.judge_in / "lab.json"))
+        return _in_folder(facts.judge_in, stamp_of(facts.judge_in / "lab.json"))
     if not facts.fingerprint:
         return None
-    stamp = _stamp(_place(facts) / FACTS_FILE)
+    stamp = stamp_of(_place(facts) / FACTS_FILE)
     return _in_cache(facts.fingerprint, facts.settings.evaluation.judge_epochs, stamp, facts) if any(stamp) else None
 
 
@@ -110,23 +111,14 @@ def _place(facts: SourceFacts) -> Path:
 
 
 @st.cache_resource(max_entries=MOST_OPEN, show_spinner=False)
-def _in_cache(fingerprint: str, epochs: int, stamp: tuple[int, ...], _facts: SourceFacts) -> Judge | None:
+def _in_cache(fingerprint: str, epochs: int, stamp: Stamp, _facts: SourceFacts) -> Judge | None:
     from core.evaluation.judge import load_kept
 
     return load_kept(_facts, **_which(_facts))
 
 
 @st.cache_resource(max_entries=MOST_OPEN, show_spinner=False)
-def _in_folder(folder: Path, stamp: tuple[int, ...]) -> Judge | None:
+def _in_folder(folder: Path, stamp: Stamp) -> Judge | None:
     from core.evaluation.folder_judge import judge_of_model_folder
 
     return judge_of_model_folder(folder)
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Another one when the file was replaced; zeros when there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from core.errors import RunNotFound
 from core.jobs.engines.choose import observed_status
+from core.reading import Stamp, stamp_of
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, run_info
 
 LISTED_FOR_S = 1.0
-Stamp = tuple[int, int, int]
 Pair = tuple[Run, Status]
 
 
@@ -33,12 +33,12 @@ class RunIndex:
         self._root = root
         self._clock = clock
         self._lock = threading.Lock()
-        self._runs: dict[str, tuple[tuple[Stamp | None, Stamp | None], Run]] = {}
-        self._statuses: dict[str, tuple[Stamp | None, Status]] = {}
+        self._runs: dict[str, tuple[tuple[Stamp, Stamp], Run]] = {}
+        self._statuses: dict[str, tuple[Stamp, Status]] = {}
         self._listed: Sequence[Pair] = ()
         self._broken: Sequence[tuple[str, str]] = ()
         self._listed_at = float("-inf")
-        self._root_stamp: Stamp | None = None
+        self._root_stamp: Stamp = (0, 0, 0)
 
     def pairs(self) -> Sequence[Pair]:
         """All readable runs with what is believed of them, newest first."""
@@ -69,7 +69,7 @@ class RunIndex:
             return run, self._status(run)
 
     def _refresh(self) -> None:
-        stamp, now = _stamp(self._root), self._clock()
+        stamp, now = stamp_of(self._root), self._clock()
         if stamp == self._root_stamp and 0 <= now - self._listed_at < LISTED_FOR_S:
             return
         folders = _folders(self._root)
@@ -91,9 +91,9 @@ class RunIndex:
 
     def _run(self, folder: Path) -> Run:
         """The run with what was read of it before, unless run.json or config.yaml has changed. Raises RunNotFound."""
-        stamps = (_stamp(folder / "run.json"), _stamp(folder / "config.yaml"))
+        stamps = (stamp_of(folder / "run.json"), stamp_of(folder / "config.yaml"))
         kept = self._runs.get(folder.name)
-        if kept is not None and kept[0] == stamps and stamps[0] is not None:
+        if kept is not None and kept[0] == stamps and any(stamps[0]):
             return kept[1]
         self._runs.pop(folder.name, None)
         run = Run(folder)
@@ -103,23 +103,15 @@ class RunIndex:
 
     def _status(self, run: Run) -> Status:
         """What is believed: of an ended or waiting run its unchanged status.json, of a live one its process too."""
-        stamp = _stamp(run.status_path)
+        stamp = stamp_of(run.status_path)
         kept = self._statuses.get(run.id)
-        if kept is not None and kept[0] == stamp and stamp is not None:
+        if kept is not None and kept[0] == stamp and any(stamp):
             return kept[1]
         claimed = run.status()
         if claimed.state.is_active and claimed.state is not RunState.QUEUED:
             return observed_status(run)
         self._statuses[run.id] = (stamp, claimed)
         return claimed
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 
 def _folders(root: Path) -> list[Path]:

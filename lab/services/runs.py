@@ -160,16 +160,13 @@ def before_branch(run: Run) -> dict[str, np.ndarray]:
 
 def loss_sample(run: Run) -> list[float]:
     """At most 40 training losses over the whole run, from a few lines of its file: for the small line in a table."""
-    try:
-        facts = run.metrics_path.stat()
-    except OSError:
-        return []
-    return list(_loss_sample(str(run.metrics_path), facts.st_mtime_ns, facts.st_size))
+    stamp = reading.stamp_of(run.metrics_path)
+    return list(_loss_sample(run.metrics_path, stamp)) if any(stamp) else []
 
 
 @lru_cache(maxsize=5000)  # not Streamlit's cache, which copies and hashes: a page asks fifty times a tick
-def _loss_sample(path: str, mtime_ns: int, size: int) -> tuple[float, ...]:
-    return tuple(sample_values(Path(path), "loss"))
+def _loss_sample(path: Path, stamp: reading.Stamp) -> tuple[float, ...]:
+    return tuple(sample_values(path, "loss"))
 
 
 def as_csv(run: Run) -> bytes:
@@ -192,9 +189,9 @@ def preview_steps(run: Run) -> list[int]:
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _read_preview(path: str, mtime_ns: int) -> Preview | None:
+def _read_preview(path: Path, stamp: reading.Stamp) -> Preview | None:
     try:
-        with reading.open_regular(Path(path)) as opened, np.load(opened, allow_pickle=False) as file:
+        with reading.open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
             if sum(member.file_size for member in file.zip.infolist()) > MAX_FILE_BYTES:
                 return None
             inputs = file["inputs"] if "inputs" in file.files else None
@@ -210,10 +207,8 @@ def _read_preview(path: str, mtime_ns: int) -> Preview | None:
 def read_preview(run: Run, step: int) -> Preview | None:
     """The preview of a step, or None when it is missing or damaged."""
     path = run.previews_dir / f"step-{step:08d}.npz"
-    try:
-        return _read_preview(str(path), path.stat().st_mtime_ns)
-    except OSError:
-        return None
+    stamp = reading.stamp_of(path)
+    return _read_preview(path, stamp) if any(stamp) else None
 
 
 def newest_preview(run: Run) -> Preview | None:
