@@ -81,15 +81,17 @@ def place_in_words(run: Run, step: int) -> str:
     return f" at step {step:,}" if _trains(run) else ""
 
 
-def last_metrics(run: Run) -> dict[str, Any]:
-    """The newest value of every key in metrics.jsonl."""
+def last_metrics(run: Run) -> tuple[dict[str, Any], str]:
+    """The newest value of every key in metrics.jsonl, and what of the file cannot be read, '' for nothing."""
     values: dict[str, Any] = {}
-    for record in MetricsReader(run.metrics_path).read_new():
+    reader = MetricsReader(run.metrics_path)
+    for record in reader.read_new():
         values.update(record)
     values.pop("nonfinite", None)
-    return {
+    good = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
     }
+    return good, reader.problem
 
 
 def run_row(run: Run, status: Status) -> dict[str, Any]:
@@ -114,8 +116,10 @@ def run_row(run: Run, status: Status) -> dict[str, Any]:
 
 def run_details(run: Run, status: Status) -> dict[str, Any]:
     """`show --json`: the row, and status, settings, last metrics, checkpoints and evaluations."""
+    row, (metrics, unread) = run_row(run, status), last_metrics(run)
     return {
-        **run_row(run, status),
+        **row,
+        "problem": row["problem"] or unread,
         "reason": status.reason,
         "stage": status.stage,
         "device": status.device,
@@ -127,7 +131,7 @@ def run_details(run: Run, status: Status) -> dict[str, Any]:
         "revision": run.info.revision,
         "versions": run.info.versions,
         "settings": run.shown_settings.model_dump(mode="json"),
-        "metrics": last_metrics(run),
+        "metrics": metrics,
         "checkpoints": [
             {"step": info.step, "path": str(info.path), "size_bytes": info.size_bytes} for info in list_checkpoints(run)
         ],

@@ -57,6 +57,8 @@ def run_records(view: RunView) -> None:
 
 def _metrics(view: RunView) -> None:
     columns = runs.curves(view.run)
+    if problem := runs.curves_problem(view.run):
+        st.warning(escaped(problem, 300))
     if not columns:
         st.caption("Nothing logged yet.")
         return

@@ -130,6 +130,12 @@ def curves(run: Run) -> dict[str, np.ndarray]:
     return columns
 
 
+def curves_problem(run: Run) -> str:
+    """What of metrics.jsonl `curves` left out, in one sentence; '' for nothing."""
+    kept = columns_read().get(run.metrics_path)
+    return kept.problem if kept else ""
+
+
 def before_branch(run: Run) -> dict[str, np.ndarray]:
     """Columns of the runs that this one branched from, up to where it did, oldest first; {} without any.
 

@@ -16,6 +16,8 @@ def headline(view: RunView, *, paused: bool = False) -> None:
     info = view.run.info
     parts = [state_badge("paused" if paused else view.state), view.kind, escaped(info.owner), ago(info.created_at)]
     st.markdown(" · ".join(part for part in parts if part), help=f"Created {escaped(exactly(info.created_at))}")
+    if problem := view.run.flaw(view.status):
+        st.warning(escaped(problem[:1].upper() + problem[1:], 300), icon=":material/update:")
     reason = view.status.reason
     words = escaped(reason[:1].upper() + reason[1:], 600)
     if view.state == "failed":

@@ -52,6 +52,18 @@ def test_the_list_is_newest_first_with_states_in_words(store: RunStore, open_pag
     assert list(frame["progress"]) == [0.0, 0.4, 1.0]
 
 
+def test_a_run_of_a_newer_lab_is_shown_with_what_one_cannot_do(store: RunStore, open_page: OpenPage) -> None:
+    run = make_run(store)
+    values = json.loads((run.folder / "run.json").read_text())
+    values["versions"]["format"] = "99"
+    values["parents"] = {"vae": "of another shape"}
+    (run.folder / "run.json").write_text(json.dumps(values))
+    app = open_page("runs", run=run.id)
+    assert not app.exception
+    (warning,) = app.warning
+    assert warning.value.startswith("Made by a newer version of the lab")
+
+
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [

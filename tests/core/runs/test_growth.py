@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +13,19 @@ from typing import Any
 import pytest
 
 from core.__main__ import main
+from core.comparison.comparison_results import list_comparisons
 from core.config.schema import Settings
 from core.errors import LabError
+from core.evaluation.report import list_reports
 from core.runs.film import read_film
-from core.runs.listing import list_checkpoints, run_row
+from core.runs.listing import list_checkpoints, run_details, run_row
 from core.runs.metrics import MAX_LINE_BYTES, MetricColumns, MetricsReader, MetricsWriter, sample_values
 from core.runs.notes import Notes, change_notes, notes_path, read_notes
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
 from core.runs.trash import list_trash, put_into_trash
 
+OLD_RUNS = Path(__file__).resolve().parents[2] / "fixtures" / "runs-57d6eac" / "runs"
 NEWER = "made by a newer version of the lab"
 
 
@@ -172,6 +176,7 @@ def test_an_endless_line_of_metrics_is_left_out_and_said(run: Run) -> None:
     reader = MetricsReader(run.metrics_path)
     assert [record["step"] for record in reader.read_new()] == [1, 4]
     assert reader.problem == "metrics.jsonl: lines longer than 256 KB are left out"
+    assert run_details(run, run.status())["problem"] == reader.problem
     columns = MetricColumns(run.metrics_path)
     assert columns.read()["step"].tolist() == [1, 4] and columns.problem
 
@@ -193,6 +198,23 @@ def test_metrics_that_are_no_file_of_lines_read_as_none(run: Run, make: Callable
     reader = MetricsReader(run.metrics_path)
     assert reader.read_new() == [] and reader.problem.startswith("metrics.jsonl ")
     assert sample_values(run.metrics_path, "loss") == []
+
+
+def test_a_field_more_in_every_file_changes_nothing_that_is_shown(
+    store: RunStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(OLD_RUNS, store.root)
+    told = []
+    for more in ({}, {"grown": {"by": "a newer lab"}}):
+        for path in store.root.rglob("*.json"):
+            if path.name not in ("config.json", "state.json"):  # of diffusers; and hashed with the weights beside it
+                change(path, **more)
+        assert main(["runs", "--json"]) == 0
+        for each in store.list():
+            assert main(["show", "--json", each.id]) == 0
+            print(list_reports(each), list_comparisons(each))
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] and told[0].count('"problem": ""') >= 10
 
 
 def test_deleted_runs_keep_what_a_newer_lab_noted(store: RunStore, run: Run) -> None:
