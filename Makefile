@@ -3,8 +3,8 @@
 # make demo: train, measure and export the bundled model again, into DEMO
 PYTHON ?= python3
 BIN := .venv/bin
-# tests wait more than they compute: two workers a core, eight at most
-WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, 2 * len(os.sched_getaffinity(0))))")
+# one worker more than cores, because some tests wait; eight at most
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, 1 + len(os.sched_getaffinity(0))))")
 
 EVERYTHING := -m ""
 CHOICE := $(if $(CI),$(EVERYTHING))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,15 @@ from tests import forked, models
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["LAB_IMPORTS"] = f"/nonexistent/imports-of-{os.getpid()}"  # what lies in this checkout is nothing to a test
 
+gc.disable()  # until every module is imported: what they make stays
+
 WINDOWS = 2
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is never looked through again for garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

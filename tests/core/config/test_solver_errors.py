@@ -7,6 +7,7 @@ import json
 import pytest
 
 from core.__main__ import main
+from core.commands import self_test
 from core.config.compatibility import MEASURED_STEPS, SCHEDULES, SOLVER_ERRORS, pair_warning
 from core.config.schema import DiffusionSettings
 from core.diffusion.gaussian_mixture_test import solver_error
@@ -59,7 +60,9 @@ def test_between_two_measured_steps_the_fewer_count() -> None:
     assert told == pair_warning(schedule="cosine", sampler="ddim", num_inference_steps=5)
 
 
-def test_self_test_prints_a_schedule(capsys: pytest.CaptureFixture[str]) -> None:
+def test_self_test_prints_a_schedule(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_test, "PATHS", 64)
+    monkeypatch.setattr(self_test, "RANDOM_PATHS", 1024)
     assert main(["self-test", "--schedule", "flow", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"flow"} and found["flow"]["euler"][0] > found["flow"]["euler"][-1]

@@ -17,7 +17,6 @@ from core.errors import CheckpointError, LabError, UsageError
 from core.model_folders import exports as module
 from core.model_folders.export import DEFAULTS, ExportOptions
 from core.model_folders.exports import keep_export, list_exports, packed, push_export, remove_export, size_of
-from core.model_folders.import_model import import_model
 from core.model_folders.model_facts import model_folder_info
 from core.runs.run import Run
 from tests.core.sampling.fake_hub import TOKEN, hub_in_use
@@ -49,14 +48,12 @@ def test_an_export_is_kept_with_its_run_and_on_record(run: Run) -> None:
     assert (event["by"], event["name"], event["step"], event["weights"]) == ("Ana", "digits", info.facts.step, "ema")
 
 
-def test_packed_it_is_taken_by_an_import(run: Run, tmp_path: Path) -> None:
+def test_packed_it_is_the_folder(run: Run, tmp_path: Path) -> None:
     info = keep_export(run, "digits", DEFAULTS, by="Ana")
-    archive = tmp_path / "digits.zip"
-    archive.write_bytes(packed(info))
-    with zipfile.ZipFile(io.BytesIO(archive.read_bytes())) as found:
+    with zipfile.ZipFile(io.BytesIO(packed(info))) as found:
         assert all(name.startswith("digits/") for name in found.namelist())
-    taken = import_model(archive, models_dir=tmp_path / "models")
-    assert taken.facts == info.facts
+        found.extractall(tmp_path)
+    assert model_folder_info(tmp_path / "digits").facts == info.facts
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a b", ".hidden", "x" * 61])

@@ -11,8 +11,10 @@ import pytest
 
 from core.limited_child import Measured
 from core.model_folders.export import export_run
+from core.model_folders.exports import packed
 from core.model_folders.import_child import ModelLimits
 from core.model_folders.import_model import import_model
+from core.model_folders.model_facts import model_folder_info
 from core.model_folders.model_files import ModelRefused
 from core.model_folders.model_folder import load_model_folder
 from core.runs.run import Run
@@ -36,7 +38,8 @@ def processes_of(folder: Path) -> list[bytes]:
 
 def test_the_child_reads_it_and_the_model_draws(trained: Run, folder: Path, tmp_path: Path) -> None:
     took: list[Measured] = []
-    source = Path(shutil.make_archive(str(tmp_path / "z"), "zip", folder))
+    source = tmp_path / "packed.zip"
+    source.write_bytes(packed(model_folder_info(folder)))
     info = import_model(source, models_dir=tmp_path / "models", name="mine", imported_by="Ana", measured=took.append)
     assert info.owner == "Ana" and info.imported_at
     assert took[0].peak_bytes > 50e6
