@@ -16,6 +16,7 @@ from lab.services.background import Tell
 
 POLITE = 10  # of Unix' niceness: what people look at comes first
 ERROR = "error: "
+PYTHON: Sequence[str] = (sys.executable,)
 
 
 def run_child(arguments: Sequence[str], tell: Tell, cancelled: Callable[[], bool], *, polite: bool = False) -> str:
@@ -25,7 +26,7 @@ def run_child(arguments: Sequence[str], tell: Tell, cancelled: Callable[[], bool
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project_root())}
     with subprocess.Popen(
-        [sys.executable, "-m", "core", *arguments],
+        [*PYTHON, "-m", "core", *arguments],
         cwd=project_root(),
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ STANDS = """async (idle) => {
     still = document.querySelector(idle) ? still + 1 : 0
   }
 }"""
-DRAWN: dict[Any, int] = {}  # how often the server has told a page that its script, or a part of it, has ended
+DRAWN: Counter[Any] = Counter()  # how often the server has told a page that its script, or a part of it, has ended
 FOLDERS = ("runs", "cache", "gallery", "imports", "models")
 
 
@@ -92,7 +93,6 @@ def page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
         print("\n".join(said))
         ARTIFACTS.mkdir(exist_ok=True)
         opened.screenshot(path=ARTIFACTS / f"last-{request.node.name.split('[')[0]}.png")
-    DRAWN.clear()
     for each in browser.contexts:  # those of other persons too
         each.close()
 
@@ -109,7 +109,6 @@ def new_page(browser: Any) -> Page:
     """A page in a profile of its own; `drawn_again` counts what its server has drawn for it."""
     opened = browser.new_context(viewport=SIZE).new_page()
     opened.set_default_timeout(PATIENCE_MS)
-    DRAWN[opened] = 0
 
     def received(frame: str | bytes) -> None:
         if isinstance(frame, bytes) and ForwardMsg.FromString(frame).WhichOneof("type") == "script_finished":

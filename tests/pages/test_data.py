@@ -41,6 +41,7 @@ def test_the_digits_are_read_in_a_process_of_their_own(open_page: OpenPage) -> N
     assert "Licence: CC BY 4" in words(app)
 
 
+@pytest.mark.usefixtures("forked_child")
 def test_a_set_that_is_not_here_says_what_fetching_costs(open_page: OpenPage) -> None:
     app = open_page("data", set="cifar10")
     assert not app.exception
@@ -55,6 +56,7 @@ def test_a_read_only_data_folder_takes_no_download(open_page: OpenPage, tmp_path
     assert "is read\\-only" in words(app)
 
 
+@pytest.mark.usefixtures("forked_child")
 def test_an_imported_set_with_hostile_words_is_plain_text(open_page: OpenPage, made: Path) -> None:
     import_set(made, name="mine", title=HOSTILE, licence=HOSTILE, imported_by=HOSTILE)
     app = open_page("data", set="mine")
@@ -158,7 +160,7 @@ def test_a_strip_is_a_whole_number_of_screen_pixels_a_pixel() -> None:
     assert picture.width == 2 * (10 * 29 - 1)
 
 
-@pytest.mark.usefixtures("known_digits")
+@pytest.mark.usefixtures("known_digits", "forked_child")
 def test_an_imported_set_is_removed_after_a_question(open_page: OpenPage, made: Path, tmp_path: Path) -> None:
     import_set(made, name="mine", title="Mine")
     app = open_page("data", set="mine")

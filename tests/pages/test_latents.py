@@ -122,6 +122,7 @@ def chosen_of(run: Run) -> service.Chosen:
     return service.choices_of(next(view for view in service.runs_with_a_vae() if view.id == run.id))[0]
 
 
+@pytest.mark.usefixtures("forked_child")
 def test_what_is_kept_is_shown_without_looking_again(
     runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
