@@ -18,23 +18,23 @@ from tests.supervisor_thread import SupervisorThread
 
 STANDIN = forked.command(str(Path(__file__).with_name("standin_worker.py")))
 
-
 PATIENCE_S = 180.0  # for what happens within a second on a quiet machine
 
 
 class Box:
     """A runs folder with a queue and the stand-in worker; whatever it started is killed at the end.
 
-    in_process: its supervisor is a thread; else a process as in life, for tests about its death.
+    in_process: its supervisor is a thread; else a process as in life, for tests about its death. begin: called before
+    the first run is submitted.
     """
 
-    def __init__(self, root, *, in_process):
+    def __init__(self, root, *, in_process, begin):
         self.root = root
         self.store = RunStore(root / "runs")
         self.queue = Queue(self.store.root)
         self.engine = LocalEngine(self.store, worker=STANDIN)
         self.log = root / "standin.jsonl"
-        self.in_process = in_process
+        self.in_process, self.begin = in_process, begin
         self.thread = None
 
     def settings(self, steps=10, **machine):
@@ -51,6 +51,7 @@ class Box:
 
     def submit(self, *runs, **spec):
         if self.in_process and self.thread is None:
+            self.begin()
             self.thread = SupervisorThread(self.store, self.engine.worker)
         self.engine.submit(runs, **spec)
 
@@ -117,9 +118,9 @@ class Box:
 
 
 @pytest.fixture
-def box(tmp_path, monkeypatch, forks):
-    """A box whose supervisor is a thread of this process."""
-    yield from opened(tmp_path, monkeypatch, in_process=True)
+def box(tmp_path, monkeypatch, request):
+    """A box whose supervisor is a thread of this process; it starts with the first run that is submitted."""
+    yield from opened(tmp_path, monkeypatch, in_process=True, begin=lambda: request.getfixturevalue("forks"))
 
 
 @pytest.fixture
@@ -128,11 +129,11 @@ def real_box(tmp_path, monkeypatch, forks):
     yield from opened(tmp_path, monkeypatch, in_process=False)
 
 
-def opened(folder, monkeypatch, *, in_process):
+def opened(folder, monkeypatch, *, in_process, begin=lambda: None):
     monkeypatch.setenv("STANDIN_LOG", str(folder / "standin.jsonl"))
     monkeypatch.setenv("LAB_DATA", str(folder))
     monkeypatch.setenv("LAB_CACHE", str(folder / "cache"))
-    found = Box(folder, in_process=in_process)
+    found = Box(folder, in_process=in_process, begin=begin)
     yield found
     found.close()
 
