@@ -20,7 +20,7 @@ from core.runs.store import RunStore, lock_path
 
 logger = logging.getLogger(__name__)
 
-FRESH_S = 10.0
+FRESH_S = 60.0  # a busy machine may take that long between creating a run and queuing it
 
 
 def take_in_unqueued(store: RunStore, queue: Queue) -> None:

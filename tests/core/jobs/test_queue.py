@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import sqlite3
 import subprocess
@@ -189,6 +190,8 @@ def test_a_damaged_queue_is_built_again_from_the_run_folders(real_box):
     for run in runs:
         status = run.status()
         assert status.state == "queued"
+        values = json.loads(run.status_path.read_text())
+        run.status_path.write_text(json.dumps({**values, "heartbeat_at": "2026-01-01T00:00:00+00:00"}))
     real_box.queue.close()
     real_box.queue.path.write_bytes(b"this is no database" * 1000)
     for suffix in ("-wal", "-shm"):
