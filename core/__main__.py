@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -10,69 +11,14 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from core.commands import (
-    branch,
-    ceiling,
-    compare,
-    data,
-    delete,
-    doctor,
-    evaluate,
-    export,
-    film,
-    import_data,
-    import_model,
-    latents,
-    machine,
-    note,
-    pause,
-    queue,
-    remove_data,
-    restore,
-    resume,
-    runs,
-    sample,
-    self_test,
-    show,
-    stop,
-    supervise,
-    timestep_loss,
-    train,
-    trash,
-)
-from core.commands.options import folders_exported
+from core.commands.options import add_settings_options, folders_exported
 from core.errors import LabError, is_full_gpu, quoted
 from core.version import VERSION
 
-COMMANDS = (
-    train,
-    sample,
-    evaluate,
-    export,
-    latents,
-    ceiling,
-    compare,
-    timestep_loss,
-    film,
-    self_test,
-    runs,
-    show,
-    queue,
-    machine,
-    note,
-    stop,
-    pause,
-    resume,
-    branch,
-    delete,
-    restore,
-    trash,
-    data,
-    import_data,
-    import_model,
-    remove_data,
-    supervise,
-    doctor,
+COMMANDS = (  # each a module of core/commands: `add_parser` says what may be typed, `run` does it
+    *("train", "sample", "evaluate", "export", "latents", "ceiling", "compare", "timestep_loss", "film", "self_test"),
+    *("runs", "show", "queue", "machine", "note", "stop", "pause", "resume", "branch", "delete", "restore", "trash"),
+    *("data", "import_data", "import_model", "models", "remove_data", "supervise", "doctor"),
 )
 MAX_SENTENCE = 1000
 FULL_GPU = "the GPU has no room left; `python -m core machine` shows who uses it, --set machine.device=cpu does without"
@@ -93,8 +39,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"latent-diffusion-lab {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for name in COMMANDS:
+        command = importlib.import_module(f"core.commands.{name}")
         command.add_parser(commands)
+        added = commands.choices[name.replace("_", "-")]
+        added.set_defaults(handler=command.run)
+        if name != "self_test":
+            add_settings_options(added)
     return parser
 
 

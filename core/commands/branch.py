@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, chosen_settings, store_of
+from core.commands.options import chosen_settings, store_of
 from core.commands.train import finish_launch
 from core.errors import UsageError
 from core.jobs.service import branch_run
@@ -18,8 +18,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--step", type=int, required=True, help="step of one of its checkpoints; see `show RUN`")
     parser.add_argument("--name", default="", help="a name for people")
     parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

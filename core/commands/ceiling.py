@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options, site_of
+from core.commands.options import site_of
 from core.commands.sources import class_names_of, find_run, settings_of_run
 from core.commands.tables import table
 from core.evaluation.ceiling_results import CEILINGS, DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
@@ -22,8 +22,6 @@ def add_parser(commands: Any) -> None:
         "--samples", type=int, default=DEFAULT_PICTURES, metavar="N", help="held-out pictures (default 10000, or all)"
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.commands.sources import settings_of_run
 from core.commands.tables import duration, table
 from core.commands.train import finish_launch
@@ -42,8 +42,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first (default 0)")
     parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
     parser.add_argument("--json", action="store_true", help="the results as JSON")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.commands.options import add_settings_options, read_settings, site_of
+from core.commands.options import read_settings, site_of
 from core.commands.tables import plain, size, table
 from core.config.schema import DataSettings, Settings
 from core.config.site import SiteSettings
@@ -29,8 +29,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--download", action="store_true", help="fetch it first when it is not here")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--progress", action="store_true", help="progress as lines on stderr: words, a tab, 0 to 1")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.jobs.service import delete_run
 from core.runs.trash import remove_for_good
@@ -17,8 +17,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
     parser.add_argument("--now", action="store_true", help="remove it for good instead")
     add_yes_option(parser)
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core import atomic
-from core.commands.options import add_settings_options, usable_site_of
+from core.commands.options import usable_site_of
 from core.commands.tables import plain, size
 from core.config.frozen import without_webhook
 from core.config.site import SiteSettings
@@ -43,8 +43,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--clean-webhooks", action="store_true", help="take the addresses of webhooks out of the settings of old runs"
     )
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

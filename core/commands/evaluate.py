@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options, site_of
+from core.commands.options import site_of
 from core.commands.sources import find_picture_source, settings_of_run
 from core.commands.tables import table
 from core.errors import UsageError
@@ -19,8 +19,6 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="measure the quality of a trained run")
     parser.add_argument("run", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run or model folder")
     parser.add_argument("--samples", type=int, metavar="N", help="pictures to generate (default: the run's setting)")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import add_settings_options, site_of
+from core.commands.options import site_of
 from core.commands.sources import class_names_of, find_source
 from core.config.site import SiteSettings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS
@@ -44,8 +44,6 @@ def add_parser(commands: Any) -> None:
         help="then into a new repository of the model hub, with the credentials of `hf auth login` or HF_TOKEN",
     )
     parser.add_argument("--private", action="store_true", help="with --push: not for everybody to see")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

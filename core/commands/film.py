@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic
-from core.commands.options import add_settings_options
 from core.commands.sources import find_run
 from core.errors import UsageError
 from core.runs.film import HELD, PREDICTED, read_film
@@ -29,8 +28,6 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--layer", choices=tuple(CHOICES), help="of a U-Net: one layer only (default: both)")
     parser.add_argument("--per-class", type=int, default=1, metavar="N", help="pictures of each class (default 1)")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

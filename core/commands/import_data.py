@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import add_settings_options
 from core.commands.tables import plain, size
 from core.data.importing.import_set import COLORS, import_set
 from core.limited_child import Measured
@@ -25,8 +24,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--color", choices=COLORS, default="native", help="native refuses a mixture of grey and coloured pictures"
     )
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

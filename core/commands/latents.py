@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import add_settings_options, site_of
+from core.commands.options import site_of
 from core.commands.sources import find_run, settings_of_run
 from core.commands.tables import table
 from core.latent.inspection.overview import LatentOverview, read_overview
@@ -33,8 +33,6 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help=f"progress as lines on stderr (words, a tab, 0 to 1), and the figures of {FEW:,} pictures kept on the way",
     )
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic
-from core.commands.options import add_settings_options, site_of, store_of
+from core.commands.options import site_of, store_of
 from core.commands.tables import plain, size, table
 from core.jobs.queue_view import runs_by_device
 from core.jobs.telemetry import disk_forecast, read_history
@@ -23,8 +23,6 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("machine", help="GPUs and who is on them, CPU, memory, disk")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write what NVML says, to be played back in tests")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.commands.tables import plain
 from core.runs.notes import Notes, change_notes, check_notes, check_tag, read_notes
 from core.runs.provenance import current_user
@@ -23,8 +23,6 @@ def add_parser(commands: Any) -> None:
     mark.add_argument("--favourite", dest="favourite", action="store_true", default=None, help="mark it as yours")
     mark.add_argument("--unfavourite", dest="favourite", action="store_false", help="take your mark away")
     parser.add_argument("--name", metavar="NAME", help="give the run another name; its id stays")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

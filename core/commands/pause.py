@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.jobs.exit_reason import in_words
 from core.jobs.service import pause_run
@@ -16,8 +16,6 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("pause", help="save a run and free the machine; it keeps its place in the queue")
     parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
     add_yes_option(parser)
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.tables import duration, plain, table
 from core.jobs.queue_order import MOVES, ensure_supervisor, move_run, set_priority
@@ -23,8 +23,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--prioritize", metavar="RUN", help="a waiting run; with --priority")
     parser.add_argument("--priority", type=int, metavar="N", help="-10 to 10; higher goes first")
     add_yes_option(parser)
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.commands.tables import plain
 from core.data.imports import read_imported
 from core.errors import DataUnavailable, UsageError
@@ -18,8 +18,6 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("remove-data", help="remove an imported data set for good")
     parser.add_argument("name", metavar="NAME", help="as data.name says it")
     parser.add_argument("--yes", action="store_true", help="without a question")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.jobs.service import restore_run
 
 
@@ -13,8 +13,6 @@ def add_parser(commands: Any) -> None:
     """Its options."""
     parser = commands.add_parser("restore", help="bring a deleted run back")
     parser.add_argument("run", metavar="RUN", help="id, or a unique beginning or end of it; see `trash`")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

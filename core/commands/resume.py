@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, chosen_settings, store_of
+from core.commands.options import chosen_settings, store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.train import finish_launch
 from core.errors import UsageError
@@ -18,8 +18,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
     parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
     add_yes_option(parser)
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.commands.tables import age, plain, table
 from core.jobs.engines.choose import observed_status
 from core.runs.listing import run_row
@@ -22,8 +22,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--state", choices=[str(state) for state in RunState], help="only runs in this state")
     parser.add_argument("--owner", metavar="NAME", help="only runs of this person")
     parser.add_argument("--tag", metavar="TAG", help="only runs with this tag")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from core.commands.labels import parse_labels
-from core.commands.options import add_settings_options
 from core.commands.sample_files import check_folder, write_samples
 from core.commands.sources import find_picture_source, settings_of_run
 from core.config.compatibility import pair_warning
@@ -54,8 +53,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="default: samples/<time> in the run folder, or here for a model"
     )
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -23,7 +23,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--schedule", choices=SCHEDULES, help="only this schedule (default: all)")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--write", action="store_true", help="renew the table that warnings about poor pairs come from")
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.commands.tables import age, duration, plain, size, table
 from core.config.load import differences
 from core.config.schema import Settings
@@ -20,8 +20,6 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("show", help="everything about one run")
     parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
     parser.add_argument("--json", action="store_true", help="as JSON, with all settings")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

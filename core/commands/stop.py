@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.jobs.exit_reason import in_words
 from core.jobs.service import stop_run
@@ -19,8 +19,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
     parser.add_argument("--force", action="store_true", help="kill it at once, without saving")
     add_yes_option(parser)
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import add_settings_options, store_of
+from core.commands.options import store_of
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("supervise", help="be the supervisor of the queue (started by itself when needed)")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
+    commands.add_parser("supervise", help="be the supervisor of the queue (started by itself when needed)")
 
 
 def run(arguments: argparse.Namespace) -> int:

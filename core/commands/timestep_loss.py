@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from core.commands.options import add_settings_options, site_of
+from core.commands.options import site_of
 from core.commands.sources import class_names_of, find_source, settings_of_run
 from core.commands.tables import table
 from core.evaluation.timestep_loss_results import LOSSES, TimestepLoss, check_counts, in_words
@@ -22,8 +22,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--pictures", type=int, default=512, metavar="N", help="held-out pictures (default 512)")
     parser.add_argument("--points", type=int, default=25, metavar="K", help="timesteps, 5 to 100 (default 25)")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from core.commands.options import add_settings_options, chosen_settings, read_settings, store_of
+from core.commands.options import chosen_settings, read_settings, store_of
 from core.jobs.exit_reason import in_words
 from core.jobs.queue_order import wait_until_taken
 from core.jobs.service import inherited_values, start_training
@@ -25,8 +25,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--name", default="", help="a name for people; the id is made here")
     parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first (default 0)")
     parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

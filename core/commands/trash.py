@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_settings_options, site_of, store_of, usable_site_of
+from core.commands.options import site_of, store_of, usable_site_of
 from core.commands.tables import age, size, table
 from core.errors import ConfigError
 from core.runs.store import RunStore
@@ -19,8 +19,6 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("trash", help="deleted runs, which can be brought back for site.trash_days")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--empty", action="store_true", help="remove all of them for good")
-    add_settings_options(parser)
-    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
