@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from core.commands.options import site_of
+from core.commands.progress import progress_bar
 from core.commands.sources import class_names_of, find_run, settings_of_run
 from core.commands.tables import table
 from core.evaluation.ceiling_results import CEILINGS, DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
@@ -32,20 +32,13 @@ def run(arguments: argparse.Namespace) -> int:
     class_names_of(source)
     settings = settings_of_run(arguments, source, ("evaluation", "machine"))
 
-    from tqdm import tqdm
-
     from core.data.arrays import prepare
     from core.device import resolve_device
     from core.evaluation.vae_ceiling import vae_ceiling
 
     site = site_of(arguments)
     image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache)
-    with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
-
-        def show(text: str, fraction: float) -> None:
-            bar.set_postfix_str(text, refresh=False)
-            bar.update(max(0, round(100 * fraction) - bar.n))
-
+    with progress_bar() as show:
         found = vae_ceiling(
             source,
             image_set,
@@ -56,7 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
             step=arguments.step,
             progress=show,
         )
-        bar.update(100 - bar.n)
     if arguments.json:
         print(json.dumps(CEILINGS.as_json(found), indent=1))
         return 0

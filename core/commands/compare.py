@@ -12,7 +12,15 @@ from core.commands.options import store_of
 from core.commands.sources import settings_of_run
 from core.commands.tables import duration, table
 from core.commands.train import finish_launch
-from core.comparison.comparison_results import CellResult, Comparison, best_of, finding, on_front, read_comparison
+from core.comparison.comparison_results import (
+    CELLS,
+    CellResult,
+    Comparison,
+    best_of,
+    finding,
+    on_front,
+    read_comparison,
+)
 from core.comparison.grid import Cost, cost_of, parse_axis, value_in_words
 from core.errors import LabError
 from core.jobs.comparison_job import choices_of, plan_comparison, start_comparison
@@ -118,7 +126,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     """`compare --json`: the request, the facts, the reference, and every cell with its marks."""
     front = on_front(comparison)
     cells = [
-        {"row": cell.row, "column": cell.column, **asdict(result), "on_pareto_front": cell.index in front}
+        {"row": cell.row, "column": cell.column, **CELLS.as_json(result), "on_pareto_front": cell.index in front}
         for cell in comparison.cells
         if (result := comparison.results.get(cell.index)) is not None
     ]
@@ -126,7 +134,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "id": comparison.id,
         "request": asdict(comparison.request),
         "facts": None if comparison.facts is None else asdict(comparison.facts),
-        "reference": None if comparison.reference is None else asdict(comparison.reference),
+        "reference": None if comparison.reference is None else CELLS.as_json(comparison.reference),
         "cells": cells,
         "finding": finding(comparison),
     }

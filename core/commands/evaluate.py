@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from core.commands.options import site_of
+from core.commands.progress import progress_bar
 from core.commands.sources import find_picture_source, settings_of_run
 from core.commands.tables import table
 from core.errors import UsageError
@@ -30,8 +30,6 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.overrides.append(f"evaluation.num_samples={arguments.samples}")
     settings = settings_of_run(arguments, source, ("sampling", "evaluation", "machine"))
 
-    from tqdm import tqdm
-
     from core.data.arrays import prepare
     from core.evaluation.evaluate import evaluate
 
@@ -39,12 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     trained = source.settings
     site = site_of(arguments)
     image_set = prepare(trained.data, data_dir=site.data, cache_dir=site.cache)
-    with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
-
-        def show(text: str, fraction: float) -> None:
-            bar.set_postfix_str(text, refresh=False)
-            bar.update(max(0, round(100 * fraction) - bar.n))
-
+    with progress_bar() as show:
         report = evaluate(
             model,
             image_set,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.commands.options import site_of
+from core.commands.progress import progress_bar
 from core.commands.sources import find_run, settings_of_run
 from core.commands.tables import table
 from core.latent.inspection.overview import LatentOverview, read_overview
@@ -60,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
                 _make(few, device, site.cache, _tell)
             found = _make(subject, device, site.cache, _tell)
         else:
-            found = _on_a_bar(subject, device, site.cache)
+            with progress_bar() as show:
+                found = _make(subject, device, site.cache, show)
     verdict = judge(found)
     channels = [
         {
@@ -104,17 +106,3 @@ def _make(
 
 def _tell(text: str, fraction: float) -> None:
     print(f"{text}\t{fraction:.3f}", file=sys.stderr, flush=True)
-
-
-def _on_a_bar(subject: LatentSubject, device: str, cache_dir: Path) -> LatentOverview:
-    from tqdm import tqdm
-
-    with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
-
-        def show(text: str, fraction: float) -> None:
-            bar.set_postfix_str(text, refresh=False)
-            bar.update(round(100 * fraction) - bar.n)
-
-        found = _make(subject, device, cache_dir, show)
-        bar.update(100 - bar.n)
-    return found

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from core.commands.options import site_of
+from core.commands.progress import progress_bar
 from core.commands.sources import class_names_of, find_source, settings_of_run
 from core.commands.tables import table
 from core.evaluation.timestep_loss_results import LOSSES, TimestepLoss, check_counts, in_words
@@ -31,8 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
     class_names_of(source)
     settings = settings_of_run(arguments, source, ("machine",))
 
-    from tqdm import tqdm
-
     from core.data.arrays import prepare
     from core.evaluation.timestep_loss import timestep_loss
     from core.sampling.load import load_model
@@ -40,12 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.step)
     site = site_of(arguments)
     image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache)
-    with tqdm(total=100, unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
-
-        def show(text: str, fraction: float) -> None:
-            bar.set_postfix_str(text, refresh=False)
-            bar.update(max(0, round(100 * fraction) - bar.n))
-
+    with progress_bar() as show:
         found = timestep_loss(
             source,
             model,
@@ -55,7 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
             num_points=arguments.points,
             progress=show,
         )
-        bar.update(100 - bar.n)
     print(json.dumps(LOSSES.as_json(found), indent=1) if arguments.json else in_full(found))
     return 0
 

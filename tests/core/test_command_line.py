@@ -161,7 +161,7 @@ def test_stopping_and_deleting_never_load_torch(lab, command, monkeypatch):
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("command", [command.__name__.rpartition(".")[2] for command in COMMANDS])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command.replace("_", "-"), "--help"])

@@ -60,6 +60,7 @@ class Verdict:
     active_share: float
     deviation: tuple[float, float]
     raw_deviation: tuple[float, float]
+    largest_mean: float
     num_pictures: int
 
 
@@ -124,6 +125,7 @@ def judge(overview: LatentOverview) -> Verdict:
         active_share=share,
         deviation=deviation,
         raw_deviation=raw_deviation,
+        largest_mean=largest,
         num_pictures=len(overview.labels),
     )
 
