@@ -17,6 +17,7 @@ from core.runs.listing import kept_step, last_checkpoint_in_words, place_in_word
 from core.runs.run import Run, RunState, Status
 
 MAX_FRUITLESS = 3
+RELEASED = "released"  # the event that an attempt's processes and its memory on GPUs were seen to be gone
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from core.config.site import SiteSettings
 from core.errors import LabError
 from core.jobs import frozen_code, telemetry
-from core.jobs.exit_reason import Ending
+from core.jobs.exit_reason import RELEASED, Ending
 from core.jobs.job_row import signature_of, work_of
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.slots import CPU, device_of
@@ -25,7 +25,6 @@ from core.runs.trash import empty_trash
 
 logger = logging.getLogger(__name__)
 
-RELEASED = "released"
 DIVERGING = "diverging"
 RELEASE_PATIENCE_S = 15.0
 FREED_SLACK_BYTES = 256 * 2**20

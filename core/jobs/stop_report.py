@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.jobs.engines.choose import engine_for
-from core.jobs.housekeeping import RELEASED
+from core.jobs.exit_reason import RELEASED
 from core.machine import attempts
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run

@@ -10,7 +10,6 @@ from typing import Any
 
 from core import reading
 from core.errors import CheckpointError, RunNotFound
-from core.runs.metrics import MetricsReader
 from core.runs.run import Run, Status
 
 _STEP_FOLDER = re.compile(r"^step-(\d{8,})$")
@@ -83,6 +82,8 @@ def place_in_words(run: Run, step: int) -> str:
 
 def last_metrics(run: Run) -> tuple[dict[str, Any], str]:
     """The newest value of every key in metrics.jsonl, and what of the file cannot be read, '' for nothing."""
+    from core.runs.metrics import MetricsReader  # NumPy: nothing for a supervisor or a command that stops a run
+
     values: dict[str, Any] = {}
     reader = MetricsReader(run.metrics_path)
     for record in reader.read_new():
