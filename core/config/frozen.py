@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel
@@ -22,14 +22,19 @@ from core.config.strict_yaml import parse_yaml, read_text
 from core.errors import ConfigError, quoted
 
 BEFORE = Path(__file__).with_name("frozen_defaults.yaml")
-Purpose = Literal["showing", "acting"]
 
 
 class Frozen(NamedTuple):
-    """Frozen settings. flaw: why nothing may be done with them, '' for nothing: they hold what is not known here."""
+    """Frozen settings. shown: as far as this version knows them. flaw: what it does not know, '' for nothing."""
 
-    settings: Settings
+    shown: Settings
     flaw: str
+
+    def to_act_on(self) -> Settings:
+        """Raises ConfigError for settings that are not known here: an old lab never does something else in silence."""
+        if self.flaw:
+            raise ConfigError(self.flaw, "update this lab")
+        return self.shown
 
 
 def dump_settings(settings: Settings) -> str:
@@ -37,21 +42,9 @@ def dump_settings(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, width=100)
 
 
-def read_frozen(path: Path, for_: Purpose = "acting") -> Settings:
-    """The frozen settings of a run folder; no preset, no environment.
-
-    for_: for showing, settings that are not known here are left out; for acting they are refused, so that an old lab
-    never does something else in silence. Raises ConfigError.
-    """
-    return parse_frozen(read_text(path), path.name, for_)
-
-
-def parse_frozen(text: str, source: str, for_: Purpose = "acting") -> Settings:
-    """As `read_frozen`, of a text. source: its name for errors."""
-    found = frozen_from(parse_yaml(text, source))
-    if found.flaw and for_ == "acting":
-        raise ConfigError(found.flaw, "update this lab")
-    return found.settings
+def read_frozen(path: Path) -> Frozen:
+    """The frozen settings of a run folder; no preset, no environment. Raises ConfigError."""
+    return frozen_from(parse_yaml(read_text(path), path.name))
 
 
 def without_webhook(path: Path) -> str | None:

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from core import reading, rules
-from core.config.frozen import parse_frozen
+from core.config.frozen import frozen_from
 from core.config.schema import Section, Settings, project_root
+from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError, LabError, UsageError, quoted
 from core.model_folders.model_files import MAX_TEXT_BYTES, ModelRefused
 from core.runs.store import MAX_NAME_LENGTH
@@ -220,7 +221,7 @@ def parse_facts(data: bytes) -> LabFacts:
 def parse_settings(data: bytes) -> Settings:
     """lab/config.yaml. Raises ModelRefused."""
     try:
-        return parse_frozen(data.decode(), SETTINGS_FILE)
+        return frozen_from(parse_yaml(data.decode(), SETTINGS_FILE)).to_act_on()
     except (ConfigError, ValueError) as error:
         raise ModelRefused(f"{SETTINGS_FILE}: {quoted(error, 200)}") from None
 

@@ -120,7 +120,7 @@ def run_details(run: Run, status: Status) -> dict[str, Any]:
     row, (metrics, unread) = run_row(run, status), last_metrics(run)
     return {
         **row,
-        "problem": row["problem"] or unread,
+        "problem": row["problem"] or run.settings_flaw or unread,
         "reason": status.reason,
         "stage": status.stage,
         "device": status.device,

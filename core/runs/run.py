@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 
 from core import atomic, reading, rules
-from core.config.frozen import Purpose, read_frozen
+from core.config.frozen import Frozen, read_frozen
 from core.config.schema import Settings, TrainSettings
 from core.errors import ConfigError, LabError, RunNotFound, UsageError, quoted
 from core.rules import Rules
@@ -237,16 +237,25 @@ class Run:
         that a newer version of the lab made, in whatever way: see `shown_settings`."""
         if flaw := self.flaw(self.status()):
             raise LabError(f"run {self.id}: {flaw}", "update this lab")
-        return self._frozen("acting")
+        try:
+            return self._frozen.to_act_on()
+        except ConfigError as error:
+            raise LabError(f"run {self.id}: {error.message}", error.hint) from None
 
-    @cached_property
+    @property
     def shown_settings(self) -> Settings:
         """The frozen settings as far as this version knows them, to be shown. Raises LabError when unreadable."""
-        return self._frozen("showing")
+        return self._frozen.shown
 
-    def _frozen(self, for_: Purpose) -> Settings:
+    @property
+    def settings_flaw(self) -> str:
+        """Which frozen settings this version does not know; '' for none. Raises LabError when unreadable."""
+        return self._frozen.flaw
+
+    @cached_property
+    def _frozen(self) -> Frozen:
         try:
-            return read_frozen(self.config_path, for_)
+            return read_frozen(self.config_path)
         except ConfigError as error:
             raise LabError(f"run {self.id}: its frozen settings cannot be read: {error.message}", error.hint) from None
 

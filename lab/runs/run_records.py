@@ -94,6 +94,8 @@ def _configuration(view: RunView) -> None:
     info = view.run.info
     preset = f" from the preset {escaped(info.preset)}" if info.preset else ""
     st.caption(f"Frozen when run {view.id} was created{preset}")
+    if flaw := view.run.settings_flaw:
+        st.caption(f"Left out: {escaped(flaw)}")
     st.code(dump_settings(view.run.shown_settings), language="yaml", height=420)
     st.code(yaml.safe_dump({"revision": info.revision, "versions": dict(info.versions)}), language="yaml")
 

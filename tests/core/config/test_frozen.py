@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import create_model
 
-from core.config import frozen
-from core.config.frozen import BEFORE, dump_settings, frozen_from, parse_frozen, read_frozen
+from core.config.frozen import BEFORE, dump_settings, frozen_from, read_frozen
 from core.config.load import FORMAT, differences, load_config
 from core.config.schema import Settings, TrainUnetSettings, field_rows
 from core.config.strict_yaml import parse_yaml
-from core.errors import ConfigError
+from core.errors import ConfigError, LabError
+from core.runs.listing import run_details
+from core.runs.run import Run
+from core.runs.store import RunStore
 
 OF_THE_SITE = {"machine": {"cpu_slots": 4, "webhook_url": "https://hooks.example/secret"}, "paths": {"runs": "/old"}}
 
@@ -23,15 +24,14 @@ def test_frozen_settings_read_back_the_same(tmp_path: Path) -> None:
     settings = load_config(preset="standard", overrides=["data.path=null"])
     path = tmp_path / "config.yaml"
     path.write_text(dump_settings(settings))
-    assert read_frozen(path) == read_frozen(path, "showing") == settings == load_config(path)
+    assert read_frozen(path).to_act_on() == read_frozen(path).shown == settings == load_config(path)
     assert differences(settings, settings) == []
 
 
 def test_what_belonged_to_the_site_is_read_and_ignored() -> None:
-    text = yaml.safe_dump({"seed": 3, **OF_THE_SITE})
-    for purpose in ("showing", "acting"):
-        assert parse_frozen(text, "config.yaml", purpose).seed == 3
-        assert "secret" not in dump_settings(parse_frozen(text, "config.yaml", purpose))
+    found = frozen_from({"seed": 3, **OF_THE_SITE}).to_act_on()
+    assert found.seed == 3
+    assert "secret" not in dump_settings(found)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_what_belonged_to_the_site_is_read_and_ignored() -> None:
 def test_what_is_not_known_here_is_shown_without_it_and_refused_for_acting(
     values: dict[str, Any], sentence: str
 ) -> None:
-    text = yaml.safe_dump({"seed": 3, **values})
-    assert parse_frozen(text, "config.yaml", "showing").seed == 3
+    found = frozen_from({"seed": 3, **values})
+    assert found.shown.seed == 3
+    assert sentence in found.flaw
     with pytest.raises(ConfigError) as caught:
-        parse_frozen(text, "config.yaml", "acting")
+        found.to_act_on()
     assert sentence in str(caught.value)
-    assert sentence in frozen_from(parse_yaml(text)).flaw
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,9 @@ def test_what_is_not_known_here_is_shown_without_it_and_refused_for_acting(
     ],
 )
 def test_a_damaged_file_is_one_sentence(text: str, sentence: str) -> None:
-    for purpose in ("showing", "acting"):
-        with pytest.raises(ConfigError) as caught:
-            parse_frozen(text, "config.yaml", purpose)
-        assert sentence in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        frozen_from(parse_yaml(text))
+    assert sentence in str(caught.value)
 
 
 def missing_before(before: dict[str, Any], section: type) -> list[str]:
@@ -100,6 +99,16 @@ def test_an_old_run_keeps_the_meaning_that_a_missing_setting_had() -> None:
     before = parse_yaml(BEFORE.read_text())
     before["train_unet"]["ema_decay"] = 0.5
     assert Settings().train_unet.ema_decay != 0.5
-    assert frozen_from({"seed": 1}, before).settings.train_unet.ema_decay == 0.5
-    assert frozen_from({"train_unet": {"ema_decay": 0.9}}, before).settings.train_unet.ema_decay == 0.9
-    assert frozen.parse_frozen("seed: 1", "config.yaml").machine.cuda_graphs is False
+    assert frozen_from({"seed": 1}, before).shown.train_unet.ema_decay == 0.5
+    assert frozen_from({"train_unet": {"ema_decay": 0.9}}, before).shown.train_unet.ema_decay == 0.9
+    assert frozen_from({"seed": 1}).shown.machine.cuda_graphs is False
+
+
+def test_a_run_with_a_newer_setting_is_shown_with_its_name_and_not_acted_on(tmp_path: Path) -> None:
+    run = RunStore(tmp_path).create("vae", Settings())
+    run.config_path.write_text(run.config_path.read_text() + "distillation: {steps: 2}\n")
+    sentence = "made by a newer version of the lab: distillation is not known here"
+    details = run_details(Run(run.folder), run.status())
+    assert (details["problem"], details["settings"]["seed"]) == (sentence, 0)
+    with pytest.raises(LabError, match=sentence):
+        _ = Run(run.folder).settings
