@@ -17,7 +17,7 @@ from benchmarks.server import IDLE, chromium, served, window
 from core.sampling.recipe import Recipe
 from lab.generate.generation_view import pack_drawing
 from lab.services import models
-from lab.services.model_sources import facts_of, model_sources
+from lab.services.models import model_sources, source_of
 
 STEPS, GUIDANCE, PICTURES = 20, 1.5, 10
 LIMIT_MS = 1500
@@ -48,12 +48,12 @@ WATCH = """async (button) => {
 
 def newest_step_of(source: str) -> int:
     """The step of its newest checkpoint."""
-    return next(found.steps[0] for found in model_sources() if found.key == source)
+    return next(found.steps[0] for found in model_sources() if found.id == source)
 
 
 def in_service(source: str, repeats: int) -> dict[str, Any]:
     """Milliseconds until the first picture, until the drawing is there, and until it is packed."""
-    settings = facts_of(source).settings
+    settings = source_of(source).settings
     step = newest_step_of(source)
     times: dict[str, list[float]] = {"first": [], "drawn": [], "packed": []}
     for repeat in range(repeats + 1):

@@ -19,7 +19,7 @@ from benchmarks.server import IDLE, chromium, served, window
 from core.sampling.recipe import Recipe
 from lab.generate.generation_view import pack_drawing
 from lab.services import models
-from lab.services.model_sources import facts_of
+from lab.services.models import source_of
 
 STEPS, SEED, GUIDANCE = 50, 0, 1.5
 LIMITS_KB = {10: 400, 64: 2500}
@@ -48,7 +48,7 @@ MOVE = """async (root, moves) => {
 
 def payload_of(source: str, count: int) -> dict[str, Any]:
     """Bytes that the browser gets of `count` pictures, and what drawing and packing them took."""
-    facts = facts_of(source)
+    facts = source_of(source)
     classes = len(facts.class_names)
     begun = time.process_time()
     drawing = models.draw_recipe(

@@ -6,9 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from core.commands.options import site_of
+from core.commands.options import check_has_begun, find_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
-from core.commands.sources import class_names_of, find_run, settings_of_run
 from core.commands.tables import table
 from core.evaluation.ceiling_results import CEILINGS, DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
 
@@ -29,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_count(arguments.samples)
     source = find_run(arguments, arguments.run)
     subject_of(source, arguments.step)
-    class_names_of(source)
+    check_has_begun(source)
     settings = settings_of_run(arguments, source, ("evaluation", "machine"))
 
     from core.data.arrays import prepare

@@ -8,8 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import store_of
-from core.commands.sources import settings_of_run
+from core.commands.options import settings_of_run, store_of
 from core.commands.tables import duration, table
 from core.commands.train import finish_launch
 from core.comparison.comparison_results import (

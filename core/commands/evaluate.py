@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.options import site_of
+from core.commands.options import find_source, settings_of_run, site_of
 from core.commands.progress import progress_bar
-from core.commands.sources import find_picture_source, settings_of_run
 from core.commands.tables import table
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for
@@ -23,7 +22,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report as a table and write it into the run."""
-    source = find_picture_source(arguments, arguments.run)
+    source = find_source(arguments, arguments.run)
     if not source.data_set:
         raise UsageError(f"{source.id}: does not say what it learned from", "import it again with --data NAME")
     if arguments.samples is not None:

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import site_of
-from core.commands.sources import class_names_of, find_source
+from core.commands.options import find_unet_run, site_of
 from core.config.site import SiteSettings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS
 from core.errors import UsageError
@@ -52,8 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_repo_id(arguments.push)
     elif arguments.private:
         raise UsageError("--private: goes with --push NAMESPACE/NAME", "an export is a folder of this machine only")
-    source = find_source(arguments, arguments.run)
-    class_names_of(source)
+    source = find_unet_run(arguments, arguments.run)
     step = newest_step(source) if arguments.checkpoint is None else arguments.checkpoint
     figures = figures_for_card(source, step, arguments.weights)
 

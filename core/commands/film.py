@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic
-from core.commands.sources import find_run
+from core.commands.options import find_run
 from core.errors import UsageError
 from core.runs.film import HELD, PREDICTED, read_film
 from core.runs.film_export import animation, check_suffix

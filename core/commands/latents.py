@@ -11,9 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import site_of
+from core.commands.options import find_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
-from core.commands.sources import find_run, settings_of_run
 from core.commands.tables import table
 from core.latent.inspection.overview import LatentOverview, read_overview
 from core.latent.inspection.vae_source import FEW, MOST, LatentSubject, find_subject

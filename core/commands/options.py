@@ -6,14 +6,17 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.config.load import load_config, parse_override, usable_site
+from core.config.load import load_config, parse_override, settings_from, usable_site, with_overrides
 from core.config.schema import Settings
 from core.config.site import SiteSettings, is_site_setting
-from core.errors import quoted
+from core.errors import UsageError, quoted
+from core.model_folders import sources
+from core.model_folders.sources import ModelSource, RunSource
+from core.runs.run import Run
 from core.runs.store import RunStore
 
 
@@ -77,3 +80,49 @@ def folders_exported(arguments: argparse.Namespace) -> Iterator[None]:
     finally:
         for name in new:
             os.environ.pop(name, None)
+
+
+def find_run(arguments: argparse.Namespace, text: str) -> Run:
+    """The run of any kind that `text` names, in these options' runs folder or by path. Raises RunNotFound."""
+    return sources.find_run(text, lambda: store_of(arguments))
+
+
+def find_source(arguments: argparse.Namespace, text: str) -> ModelSource:
+    """RUN|MODEL_DIR: a run of the store, a run folder or model folder that lies anywhere, or 'model:NAME'.
+
+    Raises RunNotFound, UsageError, ModelRefused.
+    """
+    return sources.find_source(text, lambda: store_of(arguments), site_of(arguments).models)
+
+
+def find_unet_run(arguments: argparse.Namespace, text: str) -> Run:
+    """The U-Net run that `text` names, with its training begun. Raises RunNotFound, UsageError, CheckpointError."""
+    found = find_run(arguments, text)
+    found.check_generates("pictures come from a U-Net run")
+    check_has_begun(found)
+    return found
+
+
+def check_has_begun(run: Run) -> None:
+    """Raises CheckpointError for a run that has not read its data set yet."""
+    RunSource(run).class_names  # noqa: B018 - reads data.json
+
+
+def settings_of_run(arguments: argparse.Namespace, run: Run | ModelSource, sections: Sequence[str]) -> Settings:
+    """A run's frozen settings, but for `sections`, which --config, --preset and --set may change.
+
+    Raises UsageError for a setting that is part of what was trained.
+    """
+    chosen = chosen_settings(arguments)
+    for name in chosen:
+        if name.split(".")[0] not in sections:
+            raise UsageError(
+                f"--set {quoted(name)}: belongs to what run {run.id} trained and cannot be changed now",
+                f"here one of {', '.join(sections)} can be set",
+            )
+    values = run.settings.model_dump(mode="json")
+    if arguments.config or arguments.preset is not None:
+        asked = read_settings(arguments).model_dump(mode="json")
+        for section in sections:
+            values[section] = asked[section]
+    return settings_from(with_overrides(values, chosen))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from core.commands.labels import parse_labels
+from core.commands.options import find_source, settings_of_run
 from core.commands.sample_files import check_folder, write_samples
-from core.commands.sources import find_picture_source, settings_of_run
 from core.config.compatibility import pair_warning
 from core.config.schema import project_root
 from core.errors import UsageError
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         return draw_recipe(arguments)
     if arguments.run is None:
         raise UsageError("sample: which run or model folder should draw?", "give RUN, or --recipe FILE")
-    source = find_picture_source(arguments, arguments.run)
+    source = find_source(arguments, arguments.run)
     names = source.class_names
     labels = parse_labels(arguments.labels, names) if arguments.labels is not None else tuple(range(len(names)))
     options = {

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.commands.options import site_of
+from core.commands.options import find_source, site_of
 from core.commands.sample_files import check_folder, write_samples
-from core.commands.sources import PictureSource, find_picture_source
 from core.config.schema import project_root
 from core.errors import UsageError
-from core.model_folders.model_facts import PREFIX, find_model_folder
+from core.model_folders.sources import ModelSource
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
@@ -46,7 +45,7 @@ def draw_recipe(arguments: argparse.Namespace) -> int:
         name = f"--{given[0].replace('_', '-')}" if given else "--set"
         raise UsageError(f"{name}: the recipe decides this", "leave it out, or change the recipe")
     recipe = read_recipe_file(arguments.recipe)
-    source = _source(arguments, recipe)
+    source = find_source(arguments, arguments.run or recipe.source)
     out = arguments.out or project_root() / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     check_folder(out)
     step = recipe.step if source.run is not None else None
@@ -77,14 +76,7 @@ def draw_recipe(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _source(arguments: argparse.Namespace, recipe: Recipe) -> PictureSource:
-    text = arguments.run or recipe.source
-    if text.startswith(PREFIX):
-        text = str(find_model_folder(site_of(arguments).models, text).path)
-    return find_picture_source(arguments, text)
-
-
-def _drawn(model: LoadedModel, recipe: Recipe, source: PictureSource, arguments: argparse.Namespace) -> np.ndarray:
+def _drawn(model: LoadedModel, recipe: Recipe, source: ModelSource, arguments: argparse.Namespace) -> np.ndarray:
     from core.sampling.steps import sample, sample_steps
 
     request, branch = recipe.request(), recipe.branching()
@@ -95,7 +87,7 @@ def _drawn(model: LoadedModel, recipe: Recipe, source: PictureSource, arguments:
     return model.codec.decode_to_uint8(last.next_latents)
 
 
-def _start(model: LoadedModel, recipe: Recipe, source: PictureSource, arguments: argparse.Namespace) -> Start | None:
+def _start(model: LoadedModel, recipe: Recipe, source: ModelSource, arguments: argparse.Namespace) -> Start | None:
     if recipe.start is None:
         return None
     from core.data.arrays import prepare

@@ -6,9 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from core.commands.options import site_of
+from core.commands.options import find_unet_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
-from core.commands.sources import class_names_of, find_source, settings_of_run
 from core.commands.tables import table
 from core.evaluation.timestep_loss_results import LOSSES, TimestepLoss, check_counts, in_words
 
@@ -27,8 +26,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; the measurement is kept in the run."""
     check_counts(arguments.pictures, arguments.points)
-    source = find_source(arguments, arguments.run)
-    class_names_of(source)
+    source = find_unet_run(arguments, arguments.run)
     settings = settings_of_run(arguments, source, ("machine",))
 
     from core.data.arrays import prepare

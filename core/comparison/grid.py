@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from core.config.compatibility import offered_samplers, pair_problem
 from core.config.schema import DiffusionSettings
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import UsageError, quoted
@@ -191,25 +190,12 @@ def in_run_order(cells: Sequence[Cell]) -> list[Cell]:
 
 def problem_of(settings: CellSettings, diffusion: DiffusionSettings) -> str | None:
     """Why the gate refuses these settings for a model of that schedule, or None."""
-    return pair_problem(
-        schedule=diffusion.schedule,
-        prediction_type=diffusion.prediction_type,
-        rescale_betas_zero_snr=diffusion.rescale_betas_zero_snr,
-        sampler=settings.sampler,
-        num_inference_steps=settings.num_inference_steps,
-        num_train_timesteps=diffusion.num_train_timesteps,
-    )
+    return diffusion.sampler_problem(settings.sampler, settings.num_inference_steps)
 
 
 def allowed_samplers(diffusion: DiffusionSettings) -> tuple[str, ...]:
     """Samplers that fit the schedule with at least some number of steps."""
-    allowed, _ = offered_samplers(
-        schedule=diffusion.schedule,
-        prediction_type=diffusion.prediction_type,
-        rescale_betas_zero_snr=diffusion.rescale_betas_zero_snr,
-        num_train_timesteps=diffusion.num_train_timesteps,
-    )
-    return tuple(allowed)
+    return tuple(diffusion.offered_samplers()[0])
 
 
 def quality_reference(request: ComparisonRequest, diffusion: DiffusionSettings) -> CellSettings:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from core.config.compatibility import pair_problem
+from core.config.compatibility import offered_samplers, pair_problem
 from core.diffusion.sampler_table import SamplerName
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -117,6 +117,27 @@ class DiffusionSettings(Section):
     cond_drop_prob: Fraction = Field(
         0.1, description="Share of labels replaced by the null class in training, for classifier-free guidance."
     )
+
+    def sampler_problem(self, sampler: str, num_inference_steps: int | None = None) -> str | None:
+        """One sentence on why this sampler cannot work with such a model, or None when it can."""
+        return pair_problem(
+            schedule=self.schedule,
+            prediction_type=self.prediction_type,
+            rescale_betas_zero_snr=self.rescale_betas_zero_snr,
+            sampler=sampler,
+            num_inference_steps=num_inference_steps,
+            num_train_timesteps=self.num_train_timesteps,
+        )
+
+    def offered_samplers(self, num_inference_steps: int | None = None) -> tuple[list[str], dict[str, str]]:
+        """(samplers that work with such a model, the others with the reason why not)."""
+        return offered_samplers(
+            schedule=self.schedule,
+            prediction_type=self.prediction_type,
+            rescale_betas_zero_snr=self.rescale_betas_zero_snr,
+            num_inference_steps=num_inference_steps,
+            num_train_timesteps=self.num_train_timesteps,
+        )
 
 
 class TrainSettings(Section):

@@ -25,7 +25,6 @@ from PIL import Image
 from safetensors.torch import save as save_safetensors
 
 from core import atomic, reading
-from core.config.compatibility import pair_problem
 from core.config.frozen import dump_settings
 from core.config.load import settings_from
 from core.config.schema import MachineSettings, Settings
@@ -238,14 +237,7 @@ def scheduler_name(model: LoadedModel, wanted: str) -> str:
     settings = model.settings
     fallbacks = ("unipc", "dpmpp_2m") if model.schedule.is_flow else ("ddim",)
     for name in (wanted,) if wanted else (settings.sampling.sampler, *fallbacks):
-        problem = pair_problem(
-            schedule=model.schedule.name,
-            prediction_type=model.schedule.prediction_type,
-            rescale_betas_zero_snr=settings.diffusion.rescale_betas_zero_snr,
-            sampler=name,
-            num_inference_steps=settings.sampling.num_inference_steps,
-            num_train_timesteps=model.schedule.num_train_timesteps,
-        )
+        problem = settings.diffusion.sampler_problem(name, settings.sampling.num_inference_steps)
         if name in EXPORTED_SAMPLERS and problem is None:
             return name
     raise UsageError(f"--sampler: {problem}")

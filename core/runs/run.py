@@ -265,6 +265,12 @@ class Run:
         return kind_named(self.info.kind)
 
     @property
+    def title(self) -> str:
+        """The name a person gave, or what it is and the end of its id; not escaped."""
+        data_set = quoted(self.info.dataset.get("name", "pictures"), 40)
+        return self.info.name or f"{self.kind.title} on {data_set}, {self.id[-4:]}"
+
+    @property
     def train_settings(self) -> TrainSettings:
         """The section that drives this kind of run. Raises UsageError for a kind that trains nothing."""
         if not self.kind.trains:

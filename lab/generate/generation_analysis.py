@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.model_folders.sources import ModelSource
 from lab.frame.live_fragment import live_until
 from lab.generate import generation_analysis_service
 from lab.generate.generation_analysis_service import Looks
 from lab.generate.generation_progress import ME
 from lab.services import judges
 from lab.services.background import Work
-from lab.services.model_sources import SourceFacts
 from lab.services.models import Drawing
 from lab.words import count, escaped, sentence
 
@@ -22,7 +22,7 @@ LOOK_AGAIN_S = 0.5
 WORDS_AFTER_S = 2.0
 
 
-def looks_at(drawing: Drawing, facts: SourceFacts, *, key: str) -> Looks:
+def looks_at(drawing: Drawing, facts: ModelSource, *, key: str) -> Looks:
     """What is known of the drawing at this moment. key: a place on the page; what it looked at before is left."""
     me = st.session_state.setdefault(ME, uuid.uuid4().hex)
     looks = generation_analysis_service.looks_of(drawing, facts, watcher=me)
@@ -32,7 +32,7 @@ def looks_at(drawing: Drawing, facts: SourceFacts, *, key: str) -> Looks:
     return looks
 
 
-def tell_looks(drawing: Drawing, facts: SourceFacts, looks: Looks, *, key: str) -> None:
+def tell_looks(drawing: Drawing, facts: ModelSource, looks: Looks, *, key: str) -> None:
     """Who judged, what is still looked at, what is missing and how to get it."""
     for problem in looks.problems:
         st.caption(f":material/info: {escaped(problem, 300)}")
@@ -57,7 +57,7 @@ def tell_looks(drawing: Drawing, facts: SourceFacts, looks: Looks, *, key: str) 
         _no_judge(facts, looks)
 
 
-def _no_judge(facts: SourceFacts, looks: Looks) -> None:
+def _no_judge(facts: ModelSource, looks: Looks) -> None:
     """The training of the judge that runs, or how to start it."""
     work = judges.training(facts)
     if work is not None and not work.is_done:
@@ -82,7 +82,7 @@ def _no_judge(facts: SourceFacts, looks: Looks) -> None:
             )
 
 
-def _train(facts: SourceFacts) -> None:
+def _train(facts: ModelSource) -> None:
     judges.begin_training(facts)
 
 
@@ -98,11 +98,11 @@ def _trains(work: Work) -> None:
         st.button("Cancel", key="cancel-judge", icon=":material/close:", on_click=work.cancel)
 
 
-def _data_set(facts: SourceFacts) -> str:
+def _data_set(facts: ModelSource) -> str:
     return escaped((facts.card.data_title if facts.card else "") or facts.settings.data.name, 60)
 
 
-def _why_not(facts: SourceFacts) -> str:
+def _why_not(facts: ModelSource) -> str:
     if not facts.fingerprint:
         return "Nobody knows which pictures this model learned from"
     return f"{_data_set(facts)} is not on this machine"

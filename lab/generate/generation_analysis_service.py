@@ -17,9 +17,9 @@ import streamlit as st
 
 from core.bounded_cache import BoundedCache
 from core.errors import LabError
+from core.model_folders.sources import ModelSource
 from lab.services import background, judges
 from lab.services.background import Tell, Work
-from lab.services.model_sources import SourceFacts
 from lab.services.models import Drawing
 
 MOST_CLASSES = 256
@@ -79,7 +79,7 @@ class Looks:
     problems: tuple[str, ...]
 
 
-def looks_of(drawing: Drawing, facts: SourceFacts, *, watcher: str) -> Looks:
+def looks_of(drawing: Drawing, facts: ModelSource, *, watcher: str) -> Looks:
     """What is known of the drawing; what can be found out and is not known yet is begun for `watcher`."""
     wanted: dict[str, Callable[[Callable[[], bool]], Any]] = {}
     problems, judge = [], None
@@ -140,7 +140,7 @@ def _odds(drawing: Drawing, judge: Any, cancelled: Callable[[], bool]) -> Odds:
     return Odds(probabilities=np.stack(frames), accuracy=judge.accuracy, heldout_count=judge.heldout_count)
 
 
-def _nearest(drawing: Drawing, facts: SourceFacts, cancelled: Callable[[], bool]) -> Nearest:
+def _nearest(drawing: Drawing, facts: ModelSource, cancelled: Callable[[], bool]) -> Nearest:
     from core.evaluation.nearest import nearest_pictures
 
     image_set = judges.image_set(facts)
@@ -159,7 +159,7 @@ def _nearest(drawing: Drawing, facts: SourceFacts, cancelled: Callable[[], bool]
     )
 
 
-def _measure(facts: SourceFacts, label: int, image_set: Any, cancelled: Callable[[], bool]) -> np.ndarray:
+def _measure(facts: ModelSource, label: int, image_set: Any, cancelled: Callable[[], bool]) -> np.ndarray:
     """Distances of real held-out pictures of the class, measured once a server."""
     from core.evaluation.nearest import heldout_distances
 

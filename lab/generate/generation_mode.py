@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from core.model_folders.sources import ModelSource
 from core.sampling.recipe import Recipe, StartRecipe
-from lab.services.model_sources import SourceFacts
 from lab.widgets.scrubber import MAX_PICTURES
 from lab.widgets.url_selectbox import pick
 from lab.words import plain
@@ -32,7 +32,7 @@ def choose_way() -> str:
     return pick("Draw", WAYS, "way")
 
 
-def along(way: str, recipe: Recipe, facts: SourceFacts) -> Recipe:
+def along(way: str, recipe: Recipe, facts: ModelSource) -> Recipe:
     """The recipe of that way; its first class is where a walk begins."""
     if way == "classes":
         return recipe

@@ -16,8 +16,7 @@ from core.sampling.recipe import exif_with_recipe, npz_with_recipe, png_with_rec
 from lab.generate.gallery import keep_button
 from lab.generate.generation_analysis import looks_at, tell_looks
 from lab.generate.generation_analysis_service import Nearest, Odds
-from lab.services.model_sources import facts_of
-from lab.services.models import Drawing
+from lab.services.models import Drawing, source_of
 from lab.widgets.scrubber import (
     Beside,
     Curve,
@@ -47,7 +46,7 @@ def show_drawing(drawing: Drawing, *, key: str, branch: bool = False) -> tuple[A
     was asked for."""
     for note in drawing.notes:
         st.caption(f":material/info: {escaped(note, 300)}")
-    facts = facts_of(drawing.recipe.source)
+    facts = source_of(drawing.recipe.source)
     looks = looks_at(drawing, facts, key=key)
     packed = pack_drawing(drawing, looks.odds, looks.nearest, branch=branch)
     answer = scrubber(packed.payload, key=key)

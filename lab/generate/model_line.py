@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from core.model_folders.sources import ModelSource
 from lab.frame.state import page_file
-from lab.services.model_sources import ModelSource, facts_of
+from lab.services.models import source_of
 from lab.words import count, escaped
 
 FIGURES = (
@@ -26,11 +27,11 @@ FIGURES = (
 
 def model_line(source: ModelSource, *, trained_here: bool) -> None:
     """Nothing for a run, whose page tells more. In a lab without runs the way to train one stands beside it."""
-    card = facts_of(source.key).card
+    card = source_of(source.id).card
     if card is None:
         return
     data = escaped(card.data_title or card.data_set or "unknown pictures", 80)
-    made = "The model that comes with this lab, trained with it" if source.kind == "demo" else "An imported model"
+    made = "The model that comes with this lab, trained with it" if source.origin == "demo" else "An imported model"
     licence = f" Licence: {escaped(card.licence, 60)}." if card.licence else ""
     st.caption(f"{made} on {data}.{licence} {_figures(card.report)}")
     if not trained_here:

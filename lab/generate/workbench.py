@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import streamlit as st
 
+from core.config.compatibility import pair_warning
 from core.config.schema import SamplingSettings
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import LabError
+from core.model_folders.sources import ModelSource
 from core.rules import NEWEST, PREFIX, rules_of
 from core.sampling.recipe import Recipe, read_recipe
 from lab.frame.state import page_file
@@ -20,7 +22,7 @@ from lab.generate.generation_progress import drawn
 from lab.generate.generation_view import downloads, show_drawing
 from lab.generate.model_import import add_a_model
 from lab.generate.model_line import model_line
-from lab.services.model_sources import ModelSource, facts_of, model_sources, poor_choice_for, samplers_for
+from lab.services.models import model_sources, source_of
 from lab.widgets.choice import choose
 from lab.widgets.scrubber import MAX_PICTURES
 from lab.widgets.url_selectbox import pick, pick_many, pick_source
@@ -29,7 +31,7 @@ from lab.words import count, escaped
 
 def controls(source: ModelSource) -> Recipe:
     """Classes, number, steps, sampler, guidance and seed, all in the URL."""
-    facts = facts_of(source.key)
+    facts = source_of(source.id)
     defaults, classes = facts.settings.sampling, facts.class_names
     way = choose_way()
     left, right = st.columns([3, 2])
@@ -54,7 +56,7 @@ def controls(source: ModelSource) -> Recipe:
             "Steps", 1, 1000, defaults.num_inference_steps, help="Sampler steps", key="steps", bind="query-params"
         )
     )
-    allowed, refused = samplers_for(facts.settings, steps)
+    allowed, refused = facts.settings.diffusion.offered_samplers(steps)
     if way == "seeds":
         refused = {**refused, **{name: WHY_NOT for name in allowed if SAMPLERS[name].stochastic}}
         allowed = [name for name in allowed if not SAMPLERS[name].stochastic]
@@ -82,7 +84,7 @@ def controls(source: ModelSource) -> Recipe:
         )
     )
     cells[4].button(":material/casino:", help="Next seed", on_click=lambda: st.session_state.update(seed=seed + 1))
-    poor = poor_choice_for(facts.settings, sampler, steps)
+    poor = pair_warning(schedule=facts.settings.diffusion.schedule, sampler=sampler, num_inference_steps=steps)
     if poor:
         st.caption(f":material/info: {escaped(poor, 300)}")
     with st.container(horizontal=True):
@@ -96,7 +98,7 @@ def controls(source: ModelSource) -> Recipe:
     # place: as in `sample --per-label`, whose pictures of a class stand together
     places = tuple(chosen.index(label) * each + index // len(chosen) for index, label in enumerate(labels))
     recipe = Recipe(
-        source=source.key,
+        source=source.id,
         step=step,
         weights="raw" if weights == "raw" else "ema",
         labels=labels,
@@ -124,7 +126,7 @@ def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str,
     """(checkpoint, weights, rescale, interval)."""
     step, weights = source.steps[0], source.weights[0]
     words = {"ema": "averaged (EMA)", "raw": "raw"}
-    if source.kind == "run":
+    if source.origin == "run":
         step = int(
             pick(
                 "Checkpoint",
@@ -186,7 +188,7 @@ def show() -> None:
     stage, rest = st.container(), st.container()
     with rest:
         source = pick_source(sources)
-        model_line(source, trained_here=sources[0].kind == "run")
+        model_line(source, trained_here=sources[0].origin == "run")
         recipe = controls(source)
         try:
             opened = opened_recipe()
@@ -206,5 +208,5 @@ def show() -> None:
         if asked is not None:
             st.session_state["branch-at"] = steps[min(int(asked), len(steps) - 1)]
         if "branch-at" in st.session_state and drawing.recipe.branch is None:
-            samplers = samplers_for(facts_of(source.key).settings, recipe.num_inference_steps)[0]
+            samplers = source_of(source.id).settings.diffusion.offered_samplers(recipe.num_inference_steps)[0]
             branch_from(drawing, min(int(st.session_state["branch-at"]), int(drawing.steps[-1])), samplers)

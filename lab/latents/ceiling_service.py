@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from core.evaluation.ceiling_results import Ceiling, ceiling_for
 from lab.latents.vae_service import Chosen, Progress
 from lab.services import judges
-from lab.services.model_sources import facts_of
+from lab.services.models import source_of
 from lab.services.settings import current_site
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ def measure_ceiling(chosen: Chosen, num_pictures: int, on_progress: Progress) ->
 
 def judge_is_known(chosen: Chosen) -> bool:
     """True when the judge of the run's data set needs no training."""
-    return judges.find(facts_of(chosen.view.id)) is not None
+    return judges.find(source_of(chosen.view.id)) is not None
 
 
 def judge(chosen: Chosen, on_progress: Progress) -> Judge:
     """The judge of the run's data set, trained now where it never was. Raises a LabError."""
-    return judges.trained(facts_of(chosen.view.id), on_progress)
+    return judges.trained(source_of(chosen.view.id), on_progress)
 
 
 def image_set(chosen: Chosen) -> ImageSet:
     """The run's pictures; nothing is downloaded. Raises a LabError."""
-    return judges.image_set(facts_of(chosen.view.id))
+    return judges.image_set(source_of(chosen.view.id))

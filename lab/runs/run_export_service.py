@@ -14,7 +14,6 @@ from core.model_folders.model_facts import ModelFolderInfo, folder_name_like
 from core.runs.run import Run
 from lab.services import background
 from lab.services.background import Tell, Work
-from lab.services.model_sources import samplers_for
 from lab.services.settings import current_site
 
 
@@ -78,7 +77,7 @@ def begin_push(run: Run, info: ModelFolderInfo, repo_id: str, *, private: bool, 
 
 def schedulers_for(settings: Settings) -> list[str]:
     """Samplers that plain diffusers drives rightly with a model of these settings."""
-    offered, _ = samplers_for(settings, settings.sampling.num_inference_steps)
+    offered, _ = settings.diffusion.offered_samplers(settings.sampling.num_inference_steps)
     return [name for name in offered if name in EXPORTED_SAMPLERS]
 
 

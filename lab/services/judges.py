@@ -13,10 +13,11 @@ import streamlit as st
 
 from core.data import catalog
 from core.errors import LabError, UsageError
+from core.model_folders.sources import ModelSource
 from core.reading import Stamp, stamp_of
 from lab.services import background
 from lab.services.background import Work
-from lab.services.model_sources import SourceFacts
+from lab.services.settings import current_site
 
 if TYPE_CHECKING:
     from core.data.arrays import ImageSet
@@ -27,7 +28,7 @@ MOST_OPEN = 8
 Progress = Callable[[str, float], None]
 
 
-def find(facts: SourceFacts) -> Judge | None:
+def find(facts: ModelSource) -> Judge | None:
     """The judge that lies in the model's folder or in the cache; None when it was never trained. Nothing is trained.
 
     Raises a LabError for a folder's judge that was altered.
@@ -42,12 +43,12 @@ def find(facts: SourceFacts) -> Judge | None:
     return _in_cache(facts.fingerprint, facts.settings.evaluation.judge_epochs, stamp, facts) if any(stamp) else None
 
 
-def image_set(facts: SourceFacts) -> ImageSet:
+def image_set(facts: ModelSource) -> ImageSet:
     """The very pictures the model learned from; nothing is downloaded. Raises a LabError when they are not here."""
     from core.data.arrays import prepare
 
     data = facts.settings.data.model_copy(update={"download": False})
-    found = prepare(data, data_dir=facts.data_dir, cache_dir=facts.cache_dir)
+    found = prepare(data, data_dir=current_site().data, cache_dir=current_site().cache)
     if found.fingerprint != facts.fingerprint:
         raise UsageError(
             f"{found.name}: is not the data set that this model learned from ({found.fingerprint[:12]} here, "
@@ -56,62 +57,65 @@ def image_set(facts: SourceFacts) -> ImageSet:
     return found
 
 
-def pictures_are_here(facts: SourceFacts) -> bool:
+def pictures_are_here(facts: ModelSource) -> bool:
     """Whether the files of the model's data set are on this machine; looks at no picture."""
     try:
-        return bool(facts.fingerprint) and catalog.is_present(facts.settings.data.name, facts.data_dir)
+        return bool(facts.fingerprint) and catalog.is_present(facts.settings.data.name, current_site().data)
     except LabError:
         return False
 
 
-def trained(facts: SourceFacts, on_progress: Progress) -> Judge:
+def trained(facts: ModelSource, on_progress: Progress) -> Judge:
     """The judge, trained now where it never was. Raises a LabError."""
     from core.evaluation.judge import load_or_train
 
     return load_or_train(image_set(facts), progress=on_progress, **_which(facts))
 
 
-def begin_training(facts: SourceFacts) -> Work:
+def begin_training(facts: ModelSource) -> Work:
     """Train it in the background, or join whoever does; leaving the page leaves it alone."""
     return background.begin(_key(facts), lambda tell, _: trained(facts, tell))
 
 
-def training(facts: SourceFacts) -> Work | None:
+def training(facts: ModelSource) -> Work | None:
     """The training that runs, or ended and was not told."""
     return background.find(_key(facts)) if facts.fingerprint else None
 
 
-def told(facts: SourceFacts) -> None:
+def told(facts: ModelSource) -> None:
     """How the training ended was told."""
     work = training(facts)
     if work is not None and work.is_done:
         background.forget(work)
 
 
-def _key(facts: SourceFacts) -> str:
-    return f"judge-{facts.fingerprint[:12]}-{facts.settings.evaluation.judge_epochs}-{facts.cache_dir}"
+def _key(facts: ModelSource) -> str:
+    return f"judge-{facts.fingerprint[:12]}-{facts.settings.evaluation.judge_epochs}-{current_site().cache}"
 
 
-def _which(facts: SourceFacts) -> dict[str, Any]:
+def _which(facts: ModelSource) -> dict[str, Any]:
     """What names a judge beside its pictures."""
     return {
-        "cache_dir": facts.cache_dir,
+        "cache_dir": current_site().cache,
         "epochs": facts.settings.evaluation.judge_epochs,
         "seed": JUDGE_SEED,
         "device": facts.settings.machine.device,
     }
 
 
-def _place(facts: SourceFacts) -> Path:
+def _place(facts: ModelSource) -> Path:
     from core.evaluation.judge import judge_folder
 
     return judge_folder(
-        facts.fingerprint, cache_dir=facts.cache_dir, epochs=facts.settings.evaluation.judge_epochs, seed=JUDGE_SEED
+        facts.fingerprint,
+        cache_dir=current_site().cache,
+        epochs=facts.settings.evaluation.judge_epochs,
+        seed=JUDGE_SEED,
     )
 
 
 @st.cache_resource(max_entries=MOST_OPEN, show_spinner=False)
-def _in_cache(fingerprint: str, epochs: int, stamp: Stamp, _facts: SourceFacts) -> Judge | None:
+def _in_cache(fingerprint: str, epochs: int, stamp: Stamp, _facts: ModelSource) -> Judge | None:
     from core.evaluation.judge import load_kept
 
     return load_kept(_facts, **_which(_facts))

@@ -14,14 +14,12 @@ import numpy as np
 import streamlit as st
 
 from core.bounded_cache import BoundedCache
-from core.errors import UsageError, is_full_gpu
+from core.errors import LabError, UsageError, is_full_gpu
+from core.model_folders.model_facts import PREFIX
+from core.model_folders.sources import FolderSource, ModelSource, Weights, list_sources, source_named
 from core.sampling.recipe import Recipe
-from lab.services.model_sources import (
-    Weights,
-    facts_of,
-    load_source,
-    stamp_of,
-)
+from lab.services.runs import list_views, open_store
+from lab.services.settings import current_settings, current_site
 
 if TYPE_CHECKING:
     from core.sampling.load import LoadedModel
@@ -88,6 +86,37 @@ def drawings() -> BoundedCache[tuple[str, bool], Drawing]:
 def shelf() -> BoundedCache[tuple[object, ...], LoadedModel]:
     """The loaded models of this server: any number of sessions may draw with one, as drawing changes nothing in it."""
     return BoundedCache(max_count=MAX_IDLE_MODELS, on_release=_free_gpu)
+
+
+def model_sources() -> list[ModelSource]:
+    """Every U-Net run with a checkpoint, newest first, then the model folders, the bundled demo before the others."""
+    return list_sources((view.run for view in list_views()), current_site().models)
+
+
+def source_of(name: str) -> ModelSource:
+    """The source of that id, or 'model:<folder>', once its files could be read. Raises a LabError."""
+    found = source_named(name, open_store(), current_site().models)
+    found.settings, found.class_names, found.fingerprint, found.channels  # noqa: B018 - each reads a file
+    return found
+
+
+def load_source(name: str, step: int, weights: Weights, device: str) -> LoadedModel:
+    """The very checkpoint, on `device` ('' for what its settings say). Raises a LabError."""
+    from core.device import set_threads
+
+    source = source_named(name, open_store(), current_site().models)
+    machine = (source.run.settings if source.run else current_settings()).machine
+    set_threads(machine.num_threads)
+    return source.load(device=device or machine.device, weights=weights, step=step)
+
+
+def stamp_of(name: str) -> tuple[int, ...]:
+    """Another one when a model folder was replaced under its name; a run's checkpoint never is. () when unknown."""
+    try:
+        found = source_named(name, open_store(), current_site().models) if name.startswith(PREFIX) else None
+    except LabError:
+        return ()
+    return found.stamp if isinstance(found, FolderSource) else ()
 
 
 @contextlib.contextmanager
@@ -202,9 +231,8 @@ def _start(recipe: Recipe, model: LoadedModel) -> Start | None:
 
     if recipe.start.picture:
         return start_of_picture(recipe.start, model, len(recipe.labels))
-    facts = facts_of(recipe.source)
-    data = facts.settings.data.model_copy(update={"download": False})
-    return start_of(recipe.start, model, prepare(data, data_dir=facts.data_dir, cache_dir=facts.cache_dir))
+    data, site = source_of(recipe.source).settings.data.model_copy(update={"download": False}), current_site()
+    return start_of(recipe.start, model, prepare(data, data_dir=site.data, cache_dir=site.cache))
 
 
 def _deciding(recipe: Recipe) -> str:

@@ -48,7 +48,7 @@ class RunView:
     @property
     def title(self) -> str:
         """The name a person gave, or what it is and the end of its id."""
-        return self.run.info.name or f"{self.kind} on {self.data_name}, {self.id[-4:]}"
+        return self.run.title
 
     @property
     def kind(self) -> str:

@@ -8,8 +8,8 @@ from typing import TypeVar
 import streamlit as st
 
 from core.model_folders.model_facts import PREFIX
+from core.model_folders.sources import ModelSource
 from core.runs.listing import newest_step
-from lab.services.model_sources import ModelSource
 from lab.services.runs import RunView
 from lab.words import ago, count, escaped, plain
 
@@ -60,10 +60,10 @@ def pick_model(views: Sequence[RunView], label: str = "Model") -> RunView:
 
 def pick_source(sources: Sequence[ModelSource], label: str = "Model") -> ModelSource:
     """A run or a model folder to draw with. `sources` must not be empty."""
-    by_key = {source.key: source for source in sources}
+    by_key = {source.id: source for source in sources}
     made = {"run": "{}", "demo": "comes with the lab", "model": "imported as {}"}
     names = {
-        key: plain(f"{source.title}{_at(source.steps[0])} · {made[source.kind].format(_made(source))}")
+        key: plain(f"{source.title}{_at(source.steps[0])} · {made[source.origin].format(_made(source))}")
         for key, source in by_key.items()
     }
     refusal = "{} cannot draw: it is no U-Net run with a checkpoint and no model. Showing another."
@@ -131,7 +131,7 @@ def _at(step: int) -> str:
 
 
 def _made(source: ModelSource) -> str:
-    return source.key.removeprefix(PREFIX) if source.kind == "model" else ago(source.created_at)
+    return source.id.removeprefix(PREFIX) if source.origin == "model" else ago(source.created_at)
 
 
 def _another_link(param: str, wanted: str) -> bool:

@@ -120,14 +120,20 @@ def test_a_run_without_checkpoints_is_said_and_gives_nothing() -> None:
 
 
 def sources_page() -> None:
+    from pathlib import Path
+
     import streamlit as st
 
-    from lab.services.model_sources import ModelSource
+    from core.model_folders.model_facts import LabFacts, ModelFolderInfo
+    from core.model_folders.sources import FolderSource
     from lab.widgets.url_selectbox import pick_source
 
-    known = ModelSource(key="model:known", title="known", steps=(1500,), kind="model")
-    plain = ModelSource(key="model:plain", title="plain", steps=(0,), kind="model")
-    st.text(pick_source([known, plain]).key)
+    facts = {
+        "known": LabFacts.model_construct(title="", step=1500),
+        "plain": LabFacts.model_construct(title="", step=0),
+    }
+    folders = [FolderSource(ModelFolderInfo(path=Path(name), facts=found)) for name, found in facts.items()]
+    st.text(pick_source(folders).id)
 
 
 def test_how_long_a_plain_folder_was_trained_is_not_made_up() -> None:

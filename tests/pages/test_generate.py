@@ -24,8 +24,7 @@ from lab.frame.state import WHO_KEY
 from lab.generate import model_import_service
 from lab.generate.model_import_service import imported_models
 from lab.services import models
-from lab.services.model_sources import facts_of, model_sources, samplers_for
-from lab.services.models import Drawing
+from lab.services.models import Drawing, model_sources, source_of
 from lab.services.settings import current_site
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import make_run, write_checkpoint
@@ -71,8 +70,8 @@ def test_a_link_that_asks_for_the_noise_of_a_newer_lab_is_refused(open_page: Ope
 
 
 def test_the_demo_draws_the_classes_that_were_asked_for(store: RunStore) -> None:
-    facts, (source,) = facts_of("model:mnist-demo"), model_sources()
-    drawing = draw_from(source.key, source.steps[0], labels=(3, 7), num_inference_steps=4)
+    facts, (source,) = source_of("model:mnist-demo"), model_sources()
+    drawing = draw_from(source.id, source.steps[0], labels=(3, 7), num_inference_steps=4)
     assert drawing.class_names == facts.class_names and drawing.images.shape == (2, 32, 32, 1)
     assert drawing.recipe.source == "model:mnist-demo" and drawing.recipe.weights_sha256
     assert 10 < drawing.images.mean() < 80  # a bright digit on black, as MNIST is
@@ -118,7 +117,7 @@ def test_damaged_model_folders_are_left_out_and_the_page_works(store: RunStore, 
     folder = current_site().models / "broken"
     folder.mkdir(parents=True)
     (folder / "lab.json").write_text("[" * 1000)
-    assert [source.key for source in model_sources()] == ["model:mnist-demo"]
+    assert [source.id for source in model_sources()] == ["model:mnist-demo"]
     app = open_page("generate", run="model:broken")
     for _ in range(2):  # it stays when the page is drawn again, as it is when its pictures are done
         assert not app.exception and "cannot draw" in app.warning[0].value
@@ -155,7 +154,7 @@ def test_the_next_seed_is_one_click_away(unet: Run, open_page: OpenPage) -> None
 
 def test_samplers_that_do_not_fit_are_explained(unet: Run, open_page: OpenPage) -> None:
     app = open_page("generate", run=unet.id)
-    allowed, refused = samplers_for(unet.settings, 3)
+    allowed, refused = unet.settings.diffusion.offered_samplers(3)
     assert app.selectbox(key="sampler").options == allowed
     words = "\n".join(element.value for element in app.markdown).replace("\\", "")
     assert [name for name in refused if f"**{name}**" not in words] == []

@@ -13,7 +13,7 @@ import torch
 from core.runs.listing import newest_step
 from core.runs.run import Run
 from lab.services import models
-from lab.services.model_sources import model_sources
+from lab.services.models import model_sources
 from tests.core.sampling.test_gpu import hog  # noqa: F401
 
 pytestmark = [
@@ -24,8 +24,8 @@ ASKED = {"labels": (0, 1), "sampler": "unipc", "num_inference_steps": 5, "guidan
 
 
 def demo(seed: int) -> models.Recipe:
-    (source,) = (each for each in model_sources() if each.kind == "demo")
-    return models.Recipe(source=source.key, step=source.steps[0], seeds=(seed, seed), **ASKED)  # type: ignore[arg-type]
+    (source,) = (each for each in model_sources() if each.origin == "demo")
+    return models.Recipe(source=source.id, step=source.steps[0], seeds=(seed, seed), **ASKED)  # type: ignore[arg-type]
 
 
 def on_the_gpu(load: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,7 +20,7 @@ from core.runs.store import RunStore
 from lab.generate import generation_analysis_service, generation_view
 from lab.generate.generation_analysis_service import Nearest, looks_of
 from lab.services import judges, models
-from lab.services.model_sources import facts_of
+from lab.services.models import source_of
 from tests.pages.conftest import OpenPage, until
 from tests.pages.test_generate import DEMO_STEP, draw_from
 
@@ -31,7 +31,7 @@ def drawn(run: Run) -> models.Drawing:
 
 def finished(run: Run, drawing: models.Drawing) -> generation_analysis_service.Looks:
     for _ in range(3):
-        looks = looks_of(drawing, facts_of(run.id), watcher="me")
+        looks = looks_of(drawing, source_of(run.id), watcher="me")
         if not looks.waiting:
             return looks
         assert all(work.wait(600) for work in looks.waiting)
@@ -67,7 +67,7 @@ def test_the_judge_is_trained_once_on_request_and_its_odds_are_added(
     monkeypatch.setattr(
         generation_view, "scrubber", lambda payload, key: packed.append(header_of(payload)) or real(payload, key=key)
     )
-    facts, app = facts_of(unet.id), open_page("generate", run=unet.id)
+    facts, app = source_of(unet.id), open_page("generate", run=unet.id)
     next(button for button in app.button if button.key == "train-judge").click().run()
     work = judges.training(facts)
     assert work is None or work.wait(600)
@@ -83,7 +83,7 @@ def test_the_judge_is_trained_once_on_request_and_its_odds_are_added(
 
 
 def test_odds_are_the_judges_and_commits_follow_from_them(unet: Run, quick_judge: None) -> None:
-    facts, drawing = facts_of(unet.id), drawn(unet)
+    facts, drawing = source_of(unet.id), drawn(unet)
     judge = judges.trained(facts, lambda stage, fraction: None)
     odds = finished(unet, drawing).odds
     assert odds is not None and odds.probabilities.shape == (4, 2, 10)
@@ -94,7 +94,7 @@ def test_odds_are_the_judges_and_commits_follow_from_them(unet: Run, quick_judge
 
 
 def test_the_nearest_training_picture_travels_with_how_to_read_it(unet: Run) -> None:
-    facts, drawing = facts_of(unet.id), drawn(unet)
+    facts, drawing = source_of(unet.id), drawn(unet)
     found = finished(unet, drawing).nearest
     assert found is not None
     train = judges.image_set(facts).train
@@ -137,7 +137,7 @@ def test_where_the_pictures_are_not_one_sentence_says_what_is_missing(
 
 
 def test_the_demo_brings_its_judge_and_needs_no_pictures_for_it(store: RunStore) -> None:
-    facts = facts_of("model:mnist-demo")
+    facts = source_of("model:mnist-demo")
     drawing = draw_from("model:mnist-demo", DEMO_STEP, labels=(3, 7), num_inference_steps=5)
     (work,) = looks_of(drawing, facts, watcher="me").waiting  # MNIST is not here: no nearest pictures
     assert work.wait(600)
@@ -158,7 +158,7 @@ def test_a_training_that_was_cancelled_leaves_no_judge_and_can_be_begun_again(
             told.set()
 
     monkeypatch.setattr(judge_module, "train_judge", _endless)
-    facts, app = facts_of(unet.id), open_page("generate", run=unet.id)
+    facts, app = source_of(unet.id), open_page("generate", run=unet.id)
     next(button for button in app.button if button.key == "train-judge").click().run()
     assert told.wait(600)
     app.run()
@@ -177,7 +177,7 @@ def test_a_training_that_failed_is_told_once(unet: Run, open_page: OpenPage, mon
 
     monkeypatch.setattr(judge_module, "train_judge", _fails)
     app = open_page("generate", run=unet.id)
-    work = judges.begin_training(facts_of(unet.id))
+    work = judges.begin_training(source_of(unet.id))
     assert work.wait(600)
     assert [error.value for error in app.run().error] == ["The judge's weights became NaN"]
     assert not app.run().error
@@ -185,8 +185,8 @@ def test_a_training_that_failed_is_told_once(unet: Run, open_page: OpenPage, mon
 
 def test_looks_of_a_drawing_that_nobody_waits_for_are_cancelled(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with generation_analysis_service._ONE_AT_A_TIME:  # another drawing is looked at
-        (work,) = looks_of(drawn(unet), facts_of(unet.id), watcher="ana").waiting
-        assert looks_of(drawn(unet), facts_of(unet.id), watcher="ben").waiting == (work,)
+        (work,) = looks_of(drawn(unet), source_of(unet.id), watcher="ana").waiting
+        assert looks_of(drawn(unet), source_of(unet.id), watcher="ben").waiting == (work,)
         generation_analysis_service.leave((work.key,), "ana")
         assert not work.is_cancelled
         generation_analysis_service.leave((work.key,), "ben")
