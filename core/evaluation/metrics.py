@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from statistics import NormalDist
 
 import torch
+from scipy.stats import binomtest
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -23,13 +24,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         raise ValueError(f"wilson_interval: {successes} of {n} at confidence {confidence} is not a proportion")
     if n == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
-    proportion = successes / n
-    centre = (proportion + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(proportion * (1 - proportion) / n + z * z / (4 * n * n))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return low, high
+    found = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def paired_difference_interval(
