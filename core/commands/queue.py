@@ -10,6 +10,7 @@ from typing import Any
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.tables import duration, plain, table
+from core.jobs.queue import Queue
 from core.jobs.queue_order import MOVES, ensure_supervisor, move_run, set_priority
 from core.jobs.queue_view import QueueEntry, queue_view, supervisor_state
 
@@ -36,7 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
         found = store.get(arguments.prioritize)
         confirm_owner(found, "prioritize", yes=arguments.yes)
         set_priority(store, found.id, arguments.priority or 0)
-    ensure_supervisor(store)
+    problem = Queue(store.root).problem
+    if problem:
+        print(plain(problem), file=sys.stderr)
+    else:
+        ensure_supervisor(store)
     entries = queue_view(store)
     if arguments.json:
         print(json.dumps([row(entry) for entry in entries], indent=1))
@@ -59,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         ]
         print(table(["place", "run", "state", "name", "owner", "priority", "where, or waits for", "starts"], lines))
     supervisor = supervisor_state(store)
-    if supervisor.problem:
+    if supervisor.problem and not problem:
         print(f"supervisor: {plain(supervisor.problem)}", file=sys.stderr)
     return 0
 

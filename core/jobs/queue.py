@@ -117,8 +117,7 @@ class Queue:
         """The run's row, if it was ever queued."""
         if not self.exists():
             return None
-        row = self._database().execute("select * from jobs where run_id = ?", (run_id,)).fetchone()
-        return _job(row) if row else None
+        return next(iter(self._jobs("select * from jobs where run_id = ?", [run_id])), None)
 
     def jobs(self, *states: JobState) -> list[Job]:
         """Jobs in these states (all that are not over by default): live ones first, then in the order of their turn."""
@@ -126,17 +125,16 @@ class Queue:
             return []
         wanted = states or (JobState.LIVE, JobState.QUEUED, JobState.PAUSED)
         marks = ",".join("?" * len(wanted))
-        rows = self._database().execute(
+        return self._jobs(
             f"select * from jobs where state in ({marks}) order by state != 'live', priority desc, place",  # noqa: S608
             [str(state) for state in wanted],
         )
-        return [_job(row) for row in rows.fetchall()]
 
     def leases(self) -> dict[str, str]:
         """Slot → run that holds it."""
         if not self.exists():
             return {}
-        return {row["slot"]: row["run_id"] for row in self._database().execute("select * from leases").fetchall()}
+        return {row["slot"]: row["run_id"] for row in self._rows("select slot, run_id from leases")}
 
     def take_out(self, run_id: str, *, state: JobState = JobState.ENDED) -> bool:
         """End or pause a job that only waits; False when it does not wait (any more)."""
@@ -206,10 +204,8 @@ class Queue:
         """Median of the newest five runs of that signature; None when there was none."""
         if not self.exists():
             return None
-        rows = self._database().execute(
-            "select s_per_step from speeds where signature = ? order by at desc limit 5", (signature,)
-        )
-        known = sorted(float(row["s_per_step"]) for row in rows.fetchall())
+        rows = self._rows("select s_per_step from speeds where signature = ? order by at desc limit 5", [signature])
+        known = sorted(float(row["s_per_step"]) for row in rows)
         return known[len(known) // 2] if known else None
 
     # -- what the supervisor does
@@ -308,7 +304,9 @@ class Queue:
     def is_sound(self) -> bool:
         """False when the file is damaged. Raises NewerQueue: that is no damage."""
         try:
-            return self._database().execute("pragma quick_check").fetchone()[0] == "ok"
+            database = self._database()
+            self._refuse_newer()
+            return database.execute("pragma quick_check").fetchone()[0] == "ok"
         except NewerQueue:
             raise
         except (sqlite3.DatabaseError, LabError):
@@ -323,8 +321,9 @@ class Queue:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing. Raises LabError when the queue cannot be written."""
+        """All or nothing. Raises LabError when the queue cannot be written, NewerQueue for one of a newer lab."""
         database = self._database()
+        self._refuse_newer()
         try:
             database.execute("begin immediate")
             try:
@@ -341,6 +340,38 @@ class Queue:
                     database.execute("rollback")
             raise _in_words(error, self.path) from None
 
+    @property
+    def problem(self) -> str:
+        """Why the queue can only be looked at, as far as this version can read it; '' for nothing."""
+        if not self.exists():
+            return ""
+        self._database()
+        return str(self._local.newer or "")
+
+    def _refuse_newer(self) -> None:
+        if self._local.newer is not None:
+            raise self._local.newer
+
+    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """What is there to be shown; of a newer queue, what this version can read."""
+        database = self._database()
+        try:
+            return database.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            if self._local.newer is None:
+                raise _in_words(error, self.path) from None
+            return []
+
+    def _jobs(self, statement: str, values: Sequence[Any]) -> list[Job]:
+        found = []
+        for row in self._rows(statement, values):
+            try:
+                found.append(_job(row))
+            except (IndexError, ValueError):
+                if self._local.newer is None:
+                    raise
+        return found
+
     def _change(self, statement: str, *values: Any) -> bool:
         with self.transaction() as database:
             return database.execute(statement, values).rowcount > 0
@@ -352,7 +383,7 @@ class Queue:
         self.close()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            database = _opened(self.path)
+            database, self._local.newer = _opened(self.path)
         except sqlite3.DatabaseError as error:
             raise _in_words(error, self.path) from None
         except OSError as error:
@@ -361,7 +392,7 @@ class Queue:
         return database
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _opened(path: Path) -> tuple[sqlite3.Connection, NewerQueue | None]:
     # while a new file is changed to WAL, SQLite says "locked" at once instead of waiting for others who open it too
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
@@ -372,6 +403,8 @@ def _opened(path: Path) -> sqlite3.Connection:
             database.execute("pragma synchronous = full")
             if migrate(database, path):  # its supervisor was ended for it, and somebody may wait for one
                 start_supervisor(RunStore(path.parents[1]))
+        except NewerQueue as error:
+            return database, error
         except LabError:
             database.close()
             raise
@@ -380,7 +413,7 @@ def _opened(path: Path) -> sqlite3.Connection:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
         else:
-            return database
+            return database, None
         time.sleep(0.02)
 
 

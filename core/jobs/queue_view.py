@@ -110,9 +110,10 @@ def runs_by_device(store: RunStore) -> dict[str, list[str]]:
 
 def supervisor_state(store: RunStore) -> SupervisorState:
     """Whether the supervisor of this runs folder lives."""
-    folder = Queue(store.root).folder
-    if not is_locked(folder / LOCK_NAME):
-        return SupervisorState(alive=False)
+    queue = Queue(store.root)
+    folder, alive = queue.folder, is_locked(queue.folder / LOCK_NAME)
+    if not alive or queue.problem:
+        return SupervisorState(alive=alive, problem=queue.problem)
     try:
         facts = reading.read_object(folder / FACTS_NAME)
         return SupervisorState(

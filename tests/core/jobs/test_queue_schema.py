@@ -114,7 +114,8 @@ def test_a_newer_queue_is_refused_in_one_sentence_and_never_set_aside(tmp_path: 
     queue.close()
     with sqlite3.connect(queue.path) as database:
         database.execute(f"pragma user_version = {FORMAT + 1}")
-    for look in (queue.jobs, queue.is_sound, lambda: queue.put(Job(run_id="b"))):
+    assert [job.run_id for job in queue.jobs()] == ["a"] and "newer version of the lab" in queue.problem
+    for look in (queue.is_sound, lambda: queue.put(Job(run_id="b"))):
         with pytest.raises(NewerQueue, match=r"made by a newer version of the lab \(format 2; this one knows 1\)"):
             look()
     done = subprocess.run(
