@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from lab.widgets.pictures import mosaic, png
+from core.mosaic import mosaic
+from lab.widgets.pictures import png
 from lab.words import plain
 
 STRIP = 590  # pixels on the screen a row of pictures may take

@@ -13,7 +13,7 @@ import numpy as np
 from core.config.schema import DiffusionSettings
 from lab.latents import vae_service
 from lab.latents.ceiling_service import judge
-from lab.latents.memoize_bytes import indices_of, once, study_of
+from lab.latents.memoize_bytes import indices_of, memoize_bytes, study_of
 from lab.latents.vae_service import Chosen, Progress
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def survived(chosen: Chosen, schedule: str, *, judged: bool, on_progress: Progre
             class_names=study.class_names,
         )
 
-    return once(("survived", *vae_service.name_of(chosen), schedule, judged), make)
+    return memoize_bytes(("survived", *vae_service.name_of(chosen), schedule, judged), make)
 
 
 def traits(chosen: Chosen, on_progress: Progress | None = None) -> Traits:
@@ -164,7 +164,7 @@ def traits(chosen: Chosen, on_progress: Progress | None = None) -> Traits:
             num_pictures=len(indices),
         )
 
-    return once(("traits", *vae_service.name_of(chosen)), make)
+    return memoize_bytes(("traits", *vae_service.name_of(chosen)), make)
 
 
 def _bins(side: int) -> int:

@@ -16,7 +16,7 @@ from core.latent.inspection import projection
 from core.latent.inspection.projection import Components
 from core.latent.inspection.walks import channel_offsets, class_means, direction_offsets, nearest, walk
 from lab.latents import vae_service
-from lab.latents.memoize_bytes import indices_of, once, study_of
+from lab.latents.memoize_bytes import indices_of, memoize_bytes, study_of
 from lab.latents.vae_service import Chosen, Progress
 from lab.services.settings import current_site
 
@@ -61,7 +61,7 @@ def latent_map(chosen: Chosen, count: int, on_progress: Progress | None = None) 
             spread=float(chosen_latents.std(axis=0).mean()),
         )
 
-    return once(("map", *vae_service.name_of(chosen), count), make)
+    return memoize_bytes(("map", *vae_service.name_of(chosen), count), make)
 
 
 def embedding(chosen: Chosen, found: LatentMap, dimensions: int, on_progress: Progress | None = None) -> np.ndarray:
@@ -70,7 +70,7 @@ def embedding(chosen: Chosen, found: LatentMap, dimensions: int, on_progress: Pr
     It ends when `on_progress` raises. Raises a LabError.
     """
     folder = current_site().cache
-    return once(
+    return memoize_bytes(
         ("t-sne", *vae_service.name_of(chosen), len(found.labels), dimensions),
         lambda: projection.kept_embedding(
             found.latents,
@@ -96,7 +96,7 @@ def walk_pictures(chosen: Chosen, found: LatentMap, start: int, end: int) -> lis
         pictures = study_of(chosen).decode(np.concatenate(ways))
         return list(pictures.reshape(2, WALK_FRAMES, 1, *pictures.shape[1:]))
 
-    return once(("walk", *vae_service.name_of(chosen), len(found.labels), start, end), make)
+    return memoize_bytes(("walk", *vae_service.name_of(chosen), len(found.labels), start, end), make)
 
 
 def walk_lengths(found: LatentMap, start: int, end: int) -> tuple[float, float, float]:
@@ -120,7 +120,7 @@ def mean_pictures(chosen: Chosen, found: LatentMap) -> tuple[np.ndarray, np.ndar
         pixels = class_means(found.images[few].astype(np.float32), found.labels[few], count)
         return decoded, pixels.round().astype(np.uint8)
 
-    return once(("means", *vae_service.name_of(chosen), len(found.labels)), make)
+    return memoize_bytes(("means", *vae_service.name_of(chosen), len(found.labels)), make)
 
 
 def traversal(chosen: Chosen, found: LatentMap, start: int, along: str) -> np.ndarray:
@@ -141,7 +141,7 @@ def traversal(chosen: Chosen, found: LatentMap, start: int, along: str) -> np.nd
         pictures = study_of(chosen).decode(moved)
         return pictures.reshape(*offsets.shape[:2], *pictures.shape[1:])
 
-    return once(("traversal", *vae_service.name_of(chosen), len(found.labels), start, along), make)
+    return memoize_bytes(("traversal", *vae_service.name_of(chosen), len(found.labels), start, along), make)
 
 
 def _key(found: LatentMap) -> str:

@@ -33,7 +33,7 @@ def indices_of(total: int, count: int) -> np.ndarray:
     return np.arange(total) if chosen is None else chosen
 
 
-def once(key: tuple[Any, ...], make: Callable[[], Found]) -> Found:
+def memoize_bytes(key: tuple[Any, ...], make: Callable[[], Found]) -> Found:
     """What was made for that key, or made now; the newest 128 MiB are kept, for all sessions together."""
     return cast(Found, answers().get_or_make(key, make))
 

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.mosaic import mosaic
 from core.reading import Stamp, stamp_of
 from core.runs.kinds import KINDS
 from core.runs.notes import Notes
@@ -20,7 +21,7 @@ from lab.frame.state import select_run, who
 from lab.services import run_actions, runs
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
-from lab.widgets.pictures import mosaic, png
+from lab.widgets.pictures import png
 from lab.words import STATE_COLORS, ago, count, plain
 
 SHOWN = ("all", "active", "finished", "ended early")

@@ -13,12 +13,13 @@ import streamlit as st
 from core.comparison import comparison_results as results
 from core.comparison.comparison_results import CellResult, Comparison, best_of, on_front, pareto_front
 from core.comparison.grid import PATH_PICTURES
+from core.mosaic import mosaic
 from core.reading import Stamp, stamp_of
 from lab.schedulers import comparison_service
 from lab.schedulers.comparison_chart import Level, Point, Series, quality_cost_figure
 from lab.widgets.chart import as_text
 from lab.widgets.choice import choose
-from lab.widgets.pictures import mosaic, png
+from lab.widgets.pictures import png
 from lab.words import count, duration, plain, significant
 
 QUALITIES = ("FD-judge", "Class accuracy")

@@ -10,8 +10,6 @@ from PIL import Image
 
 from core.mosaic import mosaic
 
-__all__ = ["mosaic", "png", "show_pictures"]
-
 
 def png(picture: np.ndarray) -> bytes:
     """(H, W, C) uint8 → PNG."""

@@ -13,8 +13,9 @@ import numpy as np
 import streamlit as st
 
 from core.evaluation.decision_step import commit_frame
+from core.mosaic import mosaic
 from lab.widgets.latent_colors import DARK, LIGHT, symmetric_limit
-from lab.widgets.pictures import mosaic, png
+from lab.widgets.pictures import png
 from lab.widgets.sprites import MAX_SIDE, MIME, framed, sprite_sheet
 
 MAX_PICTURES = 64

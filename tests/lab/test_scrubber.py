@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lab.widgets.pictures import mosaic, png
+from core.mosaic import mosaic
+from lab.widgets.pictures import png
 from lab.widgets.scrubber import (
     MAX_PICTURES,
     Beside,
