@@ -33,26 +33,26 @@ def _one_spelling(color: object) -> object:
 class DataSettings(Section):
     """What the models learn from."""
 
-    name: str = Field("mnist", description="Data set: a name of the catalog, 'image_folder' or 'npz'.")
+    name: str = Field("mnist", description="Dataset: a name of the catalog, 'image_folder' or 'npz'.")
     path: str | None = Field(
-        None, description="Folder (one directory a class) or .npz file; for 'image_folder' and 'npz'."
+        None, description="Folder (one directory per class) or .npz file; for 'image_folder' and 'npz'."
     )
-    image_size: int = Field(32, ge=8, le=512, multiple_of=8, description="Side of the square pictures, pixels.")
+    image_size: int = Field(32, ge=8, le=512, multiple_of=8, description="Side of the square images, pixels.")
     fit: Literal["pad", "resize"] = Field(
         "resize",
-        description="How a slightly smaller picture (28 for 32) becomes image_size: 'pad' adds a dark border and keeps "
+        description="How a slightly smaller image (28 for 32) becomes image_size: 'pad' adds a dark border and keeps "
         "every pixel, 'resize' is antialiased. Other sizes are always resized, antialiased.",
     )
     color: Annotated[Literal["native", "grey", "rgb"], BeforeValidator(_one_spelling)] = Field(
-        "native", description="Channels: as in the data set, one (grey), or three (rgb)."
+        "native", description="Channels: as in the dataset, one (grey), or three (rgb)."
     )
     holdout_fraction: float = Field(
-        0.1, gt=0.0, lt=0.9, description="Share of pictures held out when the set has no test split of its own."
+        0.1, gt=0.0, lt=0.9, description="Share of images held out when the dataset has no test split of its own."
     )
     train_limit: int | None = Field(
-        None, ge=16, description="Use only this many training pictures (fixed random choice); empty = all."
+        None, ge=16, description="Use only this many training images (fixed random choice); empty = all."
     )
-    download: bool = Field(True, description="Fetch a missing torchvision set into site.data.")
+    download: bool = Field(True, description="Fetch a missing torchvision dataset into site.data.")
 
 
 class VaeSettings(Section):
@@ -62,17 +62,17 @@ class VaeSettings(Section):
         4,
         ge=1,
         le=64,
-        description="Channels c of the latent picture. Fewer lower the ceiling; more give the U-Net more to learn: 8 "
-        "for 4 cost it accuracy on colour and did not raise the ceiling there.",
+        description="Channels c of the latent image. Fewer lower the ceiling; more give the U-Net more to learn: 8 "
+        "for 4 cost it accuracy on color and did not raise the ceiling there.",
     )
     block_out_channels: tuple[Channels, ...] = Field(
         (8, 16, 32),
         min_length=1,
         max_length=6,
-        description="Width of each level; n levels shrink the picture by 2^(n-1). One level less raises the ceiling "
+        description="Width of each level; n levels shrink the image by 2^(n-1). One level less raises the ceiling "
         "most of all, and a U-Net step costs four times as much: for long trainings.",
     )
-    layers_per_block: int = Field(1, ge=1, le=8, description="Residual layers a level.")
+    layers_per_block: int = Field(1, ge=1, le=8, description="Residual layers per level.")
     norm_num_groups: int = Field(4, ge=1, le=64, description="Groups of each GroupNorm; must divide every width.")
     mid_block_add_attention: bool = Field(False, description="Self-attention at the lowest resolution.")
 
@@ -88,7 +88,7 @@ class UnetSettings(Section):
     block_out_channels: tuple[Channels, ...] = Field(
         (32, 64), min_length=1, max_length=6, description="Width of each level."
     )
-    layers_per_block: int = Field(1, ge=1, le=8, description="Residual layers a level.")
+    layers_per_block: int = Field(1, ge=1, le=8, description="Residual layers per level.")
     attention_levels: tuple[int, ...] = Field(
         (), description="Levels (0 = full latent resolution) that carry self-attention; empty = none."
     )
@@ -144,9 +144,9 @@ class TrainSettings(Section):
     """What the VAE's and the U-Net's training have in common."""
 
     steps: int = Field(1000, ge=1, le=10_000_000, description="Optimizer steps in all.")
-    batch_size: int = Field(64, ge=1, le=65536, description="Pictures an optimizer step, over all processes.")
+    batch_size: int = Field(64, ge=1, le=65536, description="Images per optimizer step, over all processes.")
     gradient_accumulation_steps: int = Field(
-        1, ge=1, le=1024, description="Micro-batches a step; less memory, same result. Must divide batch_size."
+        1, ge=1, le=1024, description="Micro-batches per step; less memory, same result. Must divide batch_size."
     )
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
     warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up from zero.")
@@ -167,25 +167,25 @@ class TrainVaeSettings(TrainSettings):
 
     steps: int = Field(500, ge=1, le=10_000_000, description="Optimizer steps in all.")
     learning_rate: float = Field(3e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
-    reconstruction_loss: Literal["mse", "l1"] = Field("mse", description="Distance of picture and reconstruction.")
+    reconstruction_loss: Literal["mse", "l1"] = Field("mse", description="Distance of image and reconstruction.")
     edge_weight: float = Field(
         0.0,
         ge=0.0,
         le=100.0,
         description="Weight of the error of differences between neighbouring pixels; 0 = none. 1 raised "
-        "the ceiling on colour, and the U-Net's accuracy on it from 39 to 55 % (docs/better-vaes.md).",
+        "the ceiling on color, and the U-Net's accuracy on it from 39 to 55 % (docs/better-vaes.md).",
     )
     kl_weight: float = Field(
         1e-5,
         ge=0.0,
-        description="Weight of the KL divergence (nats a picture) beside the mean error a pixel. 1e-4 keeps "
+        description="Weight of the KL divergence (nats per image) beside the mean error per pixel. 1e-4 keeps "
         "a third of the nats, 1e-2 collapses the latents unless free_bits hold them.",
     )
     free_bits: float = Field(
         0.0,
         ge=0.0,
-        description="KL divergence that each latent channel may have for nothing, nats a picture (arXiv 1606.04934). "
-        "One nat a site (64 for 8 x 8) keeps latents alive at kl_weight 1e-2, with ceiling and U-Net as at 1e-5.",
+        description="KL divergence that each latent channel may have for free, nats per image (arXiv 1606.04934). "
+        "One nat per site (64 for 8 x 8) keeps latents alive at kl_weight 1e-2, with ceiling and U-Net as at 1e-5.",
     )
 
 
@@ -193,7 +193,7 @@ class TrainUnetSettings(TrainSettings):
     """Training of the U-Net."""
 
     steps: int = Field(1700, ge=1, le=10_000_000, description="Optimizer steps in all.")
-    batch_size: int = Field(128, ge=1, le=65536, description="Pictures an optimizer step, over all processes.")
+    batch_size: int = Field(128, ge=1, le=65536, description="Images per optimizer step, over all processes.")
     learning_rate: float = Field(2e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
 
 
@@ -203,11 +203,12 @@ class SamplingSettings(Section):
     sampler: SamplerName = Field("unipc", description="Solver that takes the noise out.")
     num_inference_steps: int = Field(10, ge=1, le=1000, description="Steps of the sampler.")
     guidance_scale: float = Field(
-        1.5, ge=0.0, le=50.0, description="Classifier-free guidance; 1 = none (one network pass a step, not two)."
+        1.5, ge=0.0, le=50.0, description="Classifier-free guidance; 1 = none (one network pass per step, not two)."
     )
     guidance_rescale: Fraction = Field(
         0.0,
-        description="Share by which guided outputs get their deviation back (arXiv 2305.08891); 0.7 at high guidance.",
+        description="Share by which guided outputs get their standard deviation back (arXiv 2305.08891); 0.7 at high "
+        "guidance.",
     )
     guidance_interval: tuple[Fraction, Fraction] = Field(
         (0.0, 1.0), description="Noise levels t / T between which guidance acts, low and high (arXiv 2404.07724)."
@@ -215,14 +216,14 @@ class SamplingSettings(Section):
     whole_timesteps: bool = Field(
         False, description="Flow matching: tell the network σ·T cut to a whole number, as plain diffusers does."
     )
-    batch_size: int = Field(256, ge=1, le=8192, description="Pictures sampled at once; changes memory, not pictures.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the first picture's noise.")
+    batch_size: int = Field(256, ge=1, le=8192, description="Images generated at once; changes memory, not images.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the first image's noise.")
 
 
 class EvaluationSettings(Section):
     """How quality is measured."""
 
-    num_samples: int = Field(1000, ge=10, le=100_000, description="Pictures generated for a report.")
+    num_samples: int = Field(1000, ge=10, le=100_000, description="Images generated for a report.")
     recall_neighbours: int = Field(3, ge=1, le=20, description="k of the k-nearest-neighbour precision and recall.")
     judge_epochs: int = Field(3, ge=1, le=100, description="Passes over the data when the judge is trained.")
 
@@ -232,11 +233,11 @@ class LoggingSettings(Section):
 
     log_every_steps: int = Field(20, ge=1, description="Steps averaged into one line of metrics.jsonl.")
     validate_every_steps: int = Field(250, ge=1, description="Steps between held-out losses (EMA weights).")
-    validation_images: int = Field(512, ge=1, le=10_000, description="Held-out pictures of a validation.")
+    validation_images: int = Field(512, ge=1, le=10_000, description="Held-out images of a validation.")
     save_every_steps: int = Field(250, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
     num_previews: int = Field(12, ge=0, le=200, description="Previews over the run, at log-spaced steps.")
-    preview_images: int = Field(20, ge=1, le=256, description="Pictures a preview; the same seeds throughout.")
+    preview_images: int = Field(20, ge=1, le=256, description="Images per preview; the same seeds throughout.")
     preview_inference_steps: int = Field(20, ge=1, le=250, description="Sampler steps of a U-Net preview.")
     trackers: tuple[Literal["tensorboard", "wandb", "comet_ml", "aim", "mlflow", "clearml", "dvclive"], ...] = Field(
         (),
@@ -262,15 +263,18 @@ class MachineSettings(Section):
         1,
         ge=0,
         le=256,
-        description="CPU threads of PyTorch; small networks gain little from a second one, and lose much when the box "
-        "is busy. 0 = one a core, at most 8.",
+        description="CPU threads of PyTorch; small networks gain little from a second one, and lose much when the "
+        "machine is busy. 0 = one per core, at most 8.",
     )
     num_processes: int = Field(
-        1, ge=1, le=64, description="Processes that share a training, one a GPU; more than one is started by torchrun."
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share a training, one per GPU; more than one is started by torchrun.",
     )
     stop_grace_s: float = Field(60.0, ge=1.0, le=3600.0, description="Seconds a stopping run has to save itself.")
     auto_resume: bool = Field(
-        True, description="Queue the run again when its process or the machine dies; it goes on from its checkpoint."
+        True, description="Queue the run again when its process or the machine dies; it continues from its checkpoint."
     )
 
 
@@ -312,7 +316,7 @@ class Settings(Section):
         factor = self.vae.downsample_factor
         if self.data.image_size % factor:
             problems.append(
-                f"vae.block_out_channels: {len(self.vae.block_out_channels)} levels shrink the picture by {factor}, "
+                f"vae.block_out_channels: {len(self.vae.block_out_channels)} levels shrink the image by {factor}, "
                 f"which does not divide data.image_size {self.data.image_size}"
             )
         else:
