@@ -184,5 +184,5 @@ def test_a_damaged_imported_set_is_one_sentence(damage: str, imports: Path, tmp_
 def test_an_imports_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LAB_IMPORTS", str(tmp_path / "file"))
-    with pytest.raises(LabError, match=r"paths\.imports: cannot write to"):
+    with pytest.raises(LabError, match=r"site\.imports: cannot write to"):
         import_set(npz(tmp_path / "x.npz"), name="mine")

@@ -46,8 +46,13 @@ def test_latents_that_are_all_one_point_have_no_spread():
 def test_tsne_keeps_two_far_groups_apart_and_is_the_same_each_time():
     points = latents(80)
     points[40:] += 20.0
+    told: list[tuple[str, float]] = []
     first = embed(points, 2, perplexity=10.0)
-    assert np.array_equal(first, embed(points, 2, perplexity=10.0))
+    again = embed(points, 2, perplexity=10.0, progress=lambda stage, fraction: told.append((stage, fraction)))
+    assert np.array_equal(first, again)
+    shares = [fraction for _, fraction in told]
+    assert {stage for stage, _ in told} == {"arranging 80 pictures by t-SNE"}
+    assert shares == sorted(shares) and all(0.0 <= share <= 1.0 for share in shares)
     distances = np.linalg.norm(first[:, None] - first[None], axis=2) + np.eye(80) * 1e9
     assert ((distances.argmin(axis=1) < 40) == (np.arange(80) < 40)).all()  # each one's neighbour is of its own group
 
@@ -56,14 +61,6 @@ def test_tsne_keeps_two_far_groups_apart_and_is_the_same_each_time():
 def test_tsne_refuses_too_few_and_too_many_pictures(count):
     with pytest.raises(UsageError, match=f"5 to 2,000 pictures, got {count:,}"):
         embed(np.zeros((count, 1, 1, 1), dtype=np.float32), 2)
-
-
-def test_tsne_says_how_far_it_is():
-    told: list[tuple[str, float]] = []
-    embed(latents(400), 2, progress=lambda stage, fraction: told.append((stage, fraction)))
-    shares = [fraction for _, fraction in told]
-    assert {stage for stage, _ in told} == {"arranging 400 pictures by t-SNE"}
-    assert shares == sorted(shares) and shares[0] >= 0.0 and shares[-1] <= 1.0
 
 
 def is_arranging(child: psutil.Process) -> bool:
