@@ -279,11 +279,19 @@ class Stopping:
         return self.left < 0
 
 
+WHOLE = hashlib.sha256(b"never stopped").hexdigest()[:20]
+
+
+@pytest.fixture(scope="module")
+def whole(flow: Trained) -> dict[int, Any]:
+    """Cells by index of the comparison WHOLE, which was never stopped."""
+    return {each.index: without_times(each) for each in flow.compare(flow.request(), WHOLE)}
+
+
 @pytest.mark.parametrize("looks", [1, 40, 52, 70, 80])
 def test_a_stopped_comparison_goes_on_to_the_same_figures_and_draws_nothing_twice(
-    flow: Trained, named: str, looks: int, monkeypatch: pytest.MonkeyPatch
+    flow: Trained, whole: dict[int, Any], named: str, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = {each.index: without_times(each) for each in flow.compare(flow.request(), f"{named}-whole")}
     drawn: list[tuple[str, int, int]] = []
     original = comparison.sample_steps
 
@@ -300,7 +308,7 @@ def test_a_stopped_comparison_goes_on_to_the_same_figures_and_draws_nothing_twic
     assert len(drawn) == len(set(drawn)) == 3 * 5
     for index in range(4):
         one = read_arrays(read_comparison(flow.run, named), index)
-        other = read_arrays(read_comparison(flow.run, f"{named}-whole"), index)
+        other = read_arrays(read_comparison(flow.run, WHOLE), index)
         assert one is not None
         assert other is not None
         assert np.array_equal(one["pictures"], other["pictures"])
