@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from core.evaluation.vae_ceiling import vae_ceiling
 
     site = site_of(arguments)
-    image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache)
+    image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
     with progress_bar() as show:
         found = vae_ceiling(
             source,

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = source.load(device=settings.machine.device)
     trained = source.settings
     site = site_of(arguments)
-    image_set = prepare(trained.data, data_dir=site.data, cache_dir=site.cache)
+    image_set = prepare(trained.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
     with progress_bar() as show:
         report = evaluate(
             model,

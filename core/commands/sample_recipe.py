@@ -100,5 +100,6 @@ def _start(model: LoadedModel, recipe: Recipe, source: ModelSource, arguments: a
         source.settings.data.model_copy(update={"download": False}),
         data_dir=site.data,
         cache_dir=site.cache,
+        rules=source.rules,
     )
     return start_of(recipe.start, model, image_set)

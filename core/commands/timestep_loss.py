@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.step)
     site = site_of(arguments)
-    image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache)
+    image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
     with progress_bar() as show:
         found = timestep_loss(
             source,

@@ -55,6 +55,7 @@ from core.model_folders.model_facts import (
 from core.model_folders.model_folder import EMBEDDING
 from core.models.unet import build_unet
 from core.mosaic import mosaic
+from core.rules import NEWEST, Rules
 from core.runs.provenance import package_versions
 from core.runs.run import Run, now_iso
 from core.runs.store import storage_error
@@ -96,6 +97,7 @@ class ExportDetails(ExportOptions):
     data: Mapping[str, Any]
     revision: str = ""
     trained_on: str = ""
+    rules: Rules = NEWEST
 
 
 def export_run(
@@ -128,6 +130,7 @@ def files_of_run(run: Run, options: ExportOptions, progress: Progress = lambda s
         data=reading.read_object(run.data_path),
         revision=run.info.revision,
         trained_on=_trained_on(run, model.step),
+        rules=run.rules,
     )
     return export_files(model, details, progress)
 
@@ -209,7 +212,7 @@ def export_files(
         "created_at": now_iso(),
         "revision": details.revision,
         "trained_on": details.trained_on,
-        "versions": package_versions(),
+        "versions": {**package_versions(), **details.rules.written()},
         "report": dict(details.report) if details.report else None,
         "files": {
             name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()

@@ -25,6 +25,7 @@ from core.model_folders.model_facts import (
     list_model_folders,
     model_folder_info,
 )
+from core.rules import Rules, rules_of
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 from core.runs.store import RunStore, run_info
@@ -75,6 +76,11 @@ class RunSource:
     def settings(self) -> Settings:
         """What it was trained with."""
         return self.run.settings
+
+    @property
+    def rules(self) -> Rules:
+        """What its numbers follow."""
+        return self.run.rules
 
     @property
     def data_set(self) -> str:
@@ -131,6 +137,11 @@ class FolderSource:
 
     info: ModelFolderInfo
     run: None = None
+
+    @property
+    def rules(self) -> Rules:
+        """What its numbers follow."""
+        return rules_of(self.info.facts.versions)
 
     @property
     def id(self) -> str:

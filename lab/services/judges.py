@@ -48,7 +48,8 @@ def image_set(facts: ModelSource) -> ImageSet:
     from core.data.arrays import prepare
 
     data = facts.settings.data.model_copy(update={"download": False})
-    found = prepare(data, data_dir=current_site().data, cache_dir=current_site().cache)
+    site = current_site()
+    found = prepare(data, data_dir=site.data, cache_dir=site.cache, rules=facts.rules)
     if found.fingerprint != facts.fingerprint:
         raise UsageError(
             f"{found.name}: is not the data set that this model learned from ({found.fingerprint[:12]} here, "

@@ -231,8 +231,10 @@ def _start(recipe: Recipe, model: LoadedModel) -> Start | None:
 
     if recipe.start.picture:
         return start_of_picture(recipe.start, model, len(recipe.labels))
-    data, site = source_of(recipe.source).settings.data.model_copy(update={"download": False}), current_site()
-    return start_of(recipe.start, model, prepare(data, data_dir=site.data, cache_dir=site.cache))
+    source, site = source_of(recipe.source), current_site()
+    data = source.settings.data.model_copy(update={"download": False})
+    images = prepare(data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
+    return start_of(recipe.start, model, images)
 
 
 def _deciding(recipe: Recipe) -> str:
