@@ -1,4 +1,4 @@
-"""Words on the screen: one escaper for what people typed; numbers, times and states as people read them."""
+"""Words on the screen: one escaper for what people typed; states and instants as people read them."""
 
 from __future__ import annotations
 
@@ -63,56 +63,12 @@ def state_badge(state: str) -> str:
     return f":{color}-badge[:material/{icon}: {state}]"
 
 
-def ago(iso: str, now: datetime | None = None) -> str:
-    """'2 min ago' for an ISO 8601 instant; '' when it is none."""
-    try:
-        seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(iso)).total_seconds()
-    except (ValueError, TypeError):
-        return ""
-    if seconds < 10:
-        return "just now"
-    if seconds >= 86_400:
-        return f"{seconds / 86_400:.0f} d ago"
-    return f"{duration(seconds)} ago"
-
-
 def exactly(iso: str) -> str:
     """'2026-11-23 21:32:32 UTC' for an ISO 8601 instant; '' when it is none."""
     try:
         return f"{datetime.fromisoformat(iso).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (ValueError, TypeError):
         return ""
-
-
-def duration(seconds: float | None) -> str:
-    """'45 s', '12 min', '3 h 20 min', '2 d 4 h'; '–' when unknown."""
-    if seconds is None or not math.isfinite(seconds) or seconds < 0:
-        return "–"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
-
-
-def count(value: float | None) -> str:
-    """12,400; '–' when unknown."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
-
-
-def size(num_bytes: float) -> str:
-    """'2.5 MB'."""
-    value = float(num_bytes)
-    for unit in ("B", "KB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
 
 
 def significant(value: float | None) -> str:

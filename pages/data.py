@@ -7,13 +7,14 @@ import streamlit as st
 from core.config.schema import DataSettings
 from core.data.catalog import CatalogEntry
 from core.data.overview import Overview
+from core.words import count, size
 from lab.data import data_service, data_view
 from lab.data.data_service import Listed
 from lab.frame.problems import problems_shown
-from lab.frame.task_progress import follow
+from lab.frame.task_progress import wait_with_progress
 from lab.services import background
 from lab.widgets.url_selectbox import pick
-from lab.words import count, escaped, plain, sentence, size
+from lab.words import escaped, plain, sentence
 
 SET = "set"
 
@@ -75,7 +76,7 @@ def overview(chosen: Listed, path: str) -> Overview | None:
     data = data_service.data_settings(chosen.name, path)
     running = background.find(data_service.work_key(data))
     if running is not None and not running.is_done:
-        follow(running, "Reading every picture once")
+        wait_with_progress(running, "Reading every picture once")
     if running is not None and (problem := data_service.problem_of(running)):
         st.error(sentence(problem), icon=":material/error:")
         if st.button("Try again", key="again"):
@@ -86,7 +87,7 @@ def overview(chosen: Listed, path: str) -> Overview | None:
         return None
     kept = data_service.kept(data)
     if kept is None:
-        follow(data_service.look(data), "Reading every picture once")
+        wait_with_progress(data_service.look(data), "Reading every picture once")
         st.rerun()
     return kept
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.errors import LabError
+from core.words import ago, count, duration
 from lab.frame.notices import notify_button, since_here
 from lab.frame.problems import problems_shown
 from lab.frame.start_button import press_token
@@ -16,7 +17,7 @@ from lab.services.runs import RunView, list_views, newest_preview
 from lab.train.training_service import settings_for, start
 from lab.widgets.pictures import show_pictures
 from lab.widgets.run_card import live_card
-from lab.words import ago, count, duration, escaped, exactly, sentence, state_badge
+from lab.words import escaped, exactly, sentence, state_badge
 
 MOST_CARDS, MOST_WAITING, MOST_NEW = 6, 5, 8
 STARTED = "overview-started"

@@ -12,6 +12,7 @@ from core.config.load import differences, get_value
 from core.config.schema import Settings, field_rows
 from core.errors import LabError
 from core.runs.kinds import trained_by
+from core.words import ago, count, duration
 from lab.frame.problems import problems_shown
 from lab.frame.start_button import press_token, start_label
 from lab.frame.state import go_to, who
@@ -26,7 +27,7 @@ from lab.train.training_service import (
     with_vae_of,
 )
 from lab.widgets.config_form import changed_settings, setting_widget, shown_value
-from lab.words import ago, count, duration, escaped, plain, sentence
+from lab.words import escaped, plain, sentence
 
 CHOICES: dict[str, tuple[str, str]] = {
     "VAE, then U-Net": ("all", "Everything from nothing to digits, one after the other."),

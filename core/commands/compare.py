@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from core.commands.options import settings_of_run, store_of
-from core.commands.tables import duration, table
+from core.commands.tables import table
 from core.commands.train import finish_launch
 from core.comparison.comparison_results import (
     CELLS,
@@ -24,6 +24,7 @@ from core.comparison.grid import Cost, cost_of, parse_axis, value_in_words
 from core.errors import LabError
 from core.jobs.comparison_job import choices_of, plan_comparison, start_comparison
 from core.runs.store import RunStore
+from core.words import duration
 
 MARKS = (
     "* lowest FD-judge",

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.commands.options import read_settings, site_of
-from core.commands.tables import plain, size, table
+from core.commands.tables import plain, table
 from core.config.schema import DataSettings, Settings
 from core.config.site import SiteSettings
 from core.data import catalog
 from core.errors import DataUnavailable, LabError
+from core.words import size
 
 if TYPE_CHECKING:
     from core.data.overview import Overview

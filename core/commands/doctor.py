@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from core import atomic
 from core.commands.options import usable_site_of
-from core.commands.tables import plain, size
+from core.commands.tables import plain
 from core.config.frozen import without_webhook
 from core.config.site import SiteSettings
 from core.errors import ConfigError, LabError, RunBusy
@@ -24,6 +24,7 @@ from core.runs.lock import try_lock
 from core.runs.run import Run
 from core.runs.store import RunStore, lock_path
 from core.runs.trash import FOLDER as TRASH
+from core.words import size
 
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "torchmetrics", "streamlit", "plotly")
 LOW_DISK_BYTES = 5e9

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.commands.tables import plain, size
+from core.commands.tables import plain
 from core.data.importing.import_set import COLORS, import_set
 from core.limited_child import Measured
+from core.words import size
 
 
 def add_parser(commands: Any) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 from core import atomic
 from core.commands.options import site_of, store_of
-from core.commands.tables import plain, size, table
+from core.commands.tables import plain, table
 from core.jobs.queue_view import runs_by_device
 from core.jobs.telemetry import disk_forecast, read_history
 from core.machine import gpus
 from core.machine.snapshot import read_machine
+from core.words import size
 
 
 def add_parser(commands: Any) -> None:

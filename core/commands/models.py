@@ -7,9 +7,10 @@ from typing import Any
 
 from core.commands.options import site_of
 from core.commands.ownership import add_yes_option, ask_owner
-from core.commands.tables import age, plain, table
+from core.commands.tables import plain, table
 from core.model_folders.import_model import delete_model
 from core.model_folders.model_facts import find_model_folder, list_model_folders
+from core.words import ago
 
 
 def add_parser(commands: Any) -> None:
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             info.facts.data_set or "-",
             info.facts.licence or "-",
             info.owner or "-",
-            age(info.imported_at or info.facts.created_at),
+            ago(info.imported_at or info.facts.created_at),
         ]
         for info in list_model_folders(folder)
     ]

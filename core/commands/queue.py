@@ -9,10 +9,11 @@ from typing import Any
 
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
-from core.commands.tables import duration, plain, table
+from core.commands.tables import plain, table
 from core.jobs.queue import Queue
 from core.jobs.queue_order import MOVES, ensure_supervisor, move_run, set_priority
 from core.jobs.queue_view import QueueEntry, queue_view, supervisor_state
+from core.words import duration
 
 
 def add_parser(commands: Any) -> None:

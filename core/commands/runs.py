@@ -8,11 +8,12 @@ import sys
 from typing import Any
 
 from core.commands.options import store_of
-from core.commands.tables import age, plain, table
+from core.commands.tables import plain, table
 from core.jobs.engines.choose import observed_status
 from core.runs.listing import run_row
 from core.runs.notes import read_notes
 from core.runs.run import RunState
+from core.words import ago
 
 
 def add_parser(commands: Any) -> None:
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{row['step']:,}/{row['steps_total']:,}",
                 row["name"] or "-",
                 row["owner"],
-                age(row["created_at"]),
+                ago(row["created_at"]),
             )
             for row in rows
         ]

@@ -7,12 +7,13 @@ import json
 from typing import Any
 
 from core.commands.options import store_of
-from core.commands.tables import age, duration, plain, size, table
+from core.commands.tables import plain, table
 from core.config.load import differences
 from core.config.schema import Settings
 from core.jobs.engines.choose import observed_status
 from core.runs.listing import run_details
 from core.runs.notes import read_notes
+from core.words import ago, duration, size
 
 
 def add_parser(commands: Any) -> None:
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("branched from", f"{info.branched_from} at step {info.branched_step:,}" if info.branched_from else "-"),
         ("owner", details["owner"]),
         ("tags", ", ".join(notes.tags) or "-"),
-        ("created", f"{age(details['created_at'])} ({details['created_at']})"),
+        ("created", f"{ago(details['created_at'])} ({details['created_at']})"),
         ("revision", details["revision"] or "-"),
         ("folder", details["folder"]),
     ]

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from core.commands.options import site_of, store_of, usable_site_of
-from core.commands.tables import age, size, table
+from core.commands.tables import table
 from core.errors import ConfigError
 from core.runs.store import RunStore
 from core.runs.trash import empty_trash, list_trash
+from core.words import ago, size
 
 
 def add_parser(commands: Any) -> None:
@@ -36,6 +37,6 @@ def run(arguments: argparse.Namespace) -> int:
     elif not found:
         print("The trash is empty.")
     else:
-        rows = [[each.id, each.name or "-", each.by or "-", age(each.at), size(each.size_bytes)] for each in found]
+        rows = [[each.id, each.name or "-", each.by or "-", ago(each.at), size(each.size_bytes)] for each in found]
         print(table(["run", "name", "deleted by", "when", "size"], rows))
     return 0

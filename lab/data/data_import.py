@@ -11,7 +11,7 @@ from core.data.imports import Imported
 from lab.data import data_import_service
 from lab.frame.problems import problems_shown
 from lab.frame.state import who
-from lab.frame.task_progress import told
+from lab.frame.task_progress import result_once
 from lab.services.background import own_key
 from lab.widgets.choice import choose
 from lab.words import escaped
@@ -20,7 +20,7 @@ from lab.words import escaped
 def add_a_set() -> None:
     """The form, progress of one's own import, and how the last one ended."""
     st.subheader("Add a set", anchor="add")
-    _show(told(own_key(data_import_service.WHAT, who()), "Importing"))
+    _show(result_once(own_key(data_import_service.WHAT, who()), "Importing"))
     st.markdown(
         "A folder or a zip with **one directory a class** (or `train` and `test` with class directories inside), or an "
         "`.npz` with `images` uint8 (N, H, W) or (N, H, W, C) and `labels` (N,). It gets a name, and everybody here "

@@ -15,10 +15,11 @@ from core.data.duplicates import NEAR_RMS, SIDE
 from core.data.fit import fit_pictures
 from core.data.importing.import_set import COLORS
 from core.data.overview import EACH, Overview
+from core.words import ago, count
 from lab.data.data_chart import MOST_BARS, balance_figure, values_figure
 from lab.data.gallery import Row, gallery, shown, strip
 from lab.widgets.choice import choose
-from lab.words import ago, count, escaped, exactly, plain
+from lab.words import escaped, exactly, plain
 
 FEW = 12  # classes whose gallery leaves room for the charts beside it
 PAGE = 50  # classes in the gallery at once

@@ -7,6 +7,7 @@ import urllib.parse
 import streamlit as st
 
 from core.runs.provenance import current_user
+from core.words import size
 from lab.frame.page_guard import back_to_right_page
 from lab.frame.problems import problems_shown
 from lab.frame.state import (
@@ -22,7 +23,7 @@ from lab.frame.state import (
     who,
 )
 from lab.services.machine import MachineGlance, glance
-from lab.words import escaped, size
+from lab.words import escaped
 
 ATTRIBUTION = "Attribution only: anyone can type any name. It says who did what, and protects nothing."
 _remember = st.components.v2.component(

@@ -12,8 +12,8 @@ import streamlit as st
 from core.jobs.housekeeping import DIVERGING
 from core.reading import Stamp, stamp_of
 from core.runs.run import Run
+from core.words import count, duration
 from lab.services.runs import RunView
-from lab.words import count, duration
 
 FRESH_S = 60.0
 VISIT_GAP_S = 1800

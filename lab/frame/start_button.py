@@ -7,8 +7,8 @@ import uuid
 import streamlit as st
 
 from core.config.schema import Settings
+from core.words import count, duration
 from lab.services import run_actions
-from lab.words import count, duration
 
 _TOKEN, _USED = "start-token", "start-token-used"
 

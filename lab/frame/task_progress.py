@@ -14,7 +14,7 @@ from lab.words import escaped, sentence
 LOOK_S = 0.2
 
 
-def follow(work: Work, words: str, *, can_stop: bool = True) -> None:
+def wait_with_progress(work: Work, words: str, *, can_stop: bool = True) -> None:
     """Draw its progress until it is done, and then take it away. can_stop: False for what ends only by itself."""
     if work.wait(LOOK_S):
         return
@@ -46,20 +46,20 @@ def _fill(place: DeltaGenerator, work: Work, words: str) -> None:
 
 def outcome(work: Work, words: str, *, can_stop: bool = True) -> Any:
     """Its result, after its progress. Raises the LabError it ended with, which is told once."""
-    follow(work, words, can_stop=can_stop)
+    wait_with_progress(work, words, can_stop=can_stop)
     background.forget(work)
     if work.problem is not None:
         raise work.problem
     return work.result
 
 
-def told(key: str, words: str, *, can_stop: bool = True) -> Any:
+def result_once(key: str, words: str, *, can_stop: bool = True) -> Any:
     """The result of the newest work of that key, once, after its progress; a problem is shown instead, and gives None
     as no work does."""
     work = background.find(key)
     if work is None:
         return None
-    follow(work, words, can_stop=can_stop)
+    wait_with_progress(work, words, can_stop=can_stop)
     if not work.is_done:
         return None
     background.forget(work)

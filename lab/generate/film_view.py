@@ -8,6 +8,7 @@ from functools import partial
 import streamlit as st
 
 from core.runs.film_export import Axis
+from core.words import ago, count
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file
 from lab.services import film as films
@@ -16,7 +17,7 @@ from lab.services.runs import RunView, view_of
 from lab.widgets.choice import choose
 from lab.widgets.film import film_player, pack_films
 from lab.widgets.url_selectbox import RUN, pick, pick_or_tell
-from lab.words import ago, count, escaped, plain
+from lab.words import escaped, plain
 
 AGAINST, NOBODY = "against", ""
 TICK_S = 5.0

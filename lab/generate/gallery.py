@@ -8,11 +8,12 @@ import streamlit as st
 
 from core.errors import LabError
 from core.sampling.gallery import TITLE_LIMIT, Entry
+from core.words import ago, count
 from lab.frame.confirm import confirm_for_good
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file, who
 from lab.generate import gallery_service
-from lab.words import ago, count, escaped, exactly, sentence
+from lab.words import escaped, exactly, sentence
 
 PAGE_SIZE, COLUMNS = 12, 3
 OPENED = "kept"  # the query parameter of a drawing that the view Draw opens

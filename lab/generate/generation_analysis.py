@@ -9,67 +9,69 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.model_folders.sources import ModelSource
+from core.words import count
 from lab.frame.live_fragment import live_until
 from lab.generate import generation_analysis_service
-from lab.generate.generation_analysis_service import Looks
+from lab.generate.generation_analysis_service import Analysis
 from lab.generate.generation_progress import ME
 from lab.services import judges
 from lab.services.background import Work
 from lab.services.models import Drawing
-from lab.words import count, escaped, sentence
+from lab.words import escaped, sentence
 
 LOOK_AGAIN_S = 0.5
 WORDS_AFTER_S = 2.0
 
 
-def looks_at(drawing: Drawing, facts: ModelSource, *, key: str) -> Looks:
+def analyze(drawing: Drawing, facts: ModelSource, *, key: str) -> Analysis:
     """What is known of the drawing at this moment. key: a place on the page; what it looked at before is left."""
     me = st.session_state.setdefault(ME, uuid.uuid4().hex)
-    looks = generation_analysis_service.looks_of(drawing, facts, watcher=me)
+    analysis = generation_analysis_service.analysis_of(drawing, facts, watcher=me)
     before = st.session_state.get(f"looks-{key}", ())
-    generation_analysis_service.leave(tuple(name for name in before if name not in looks.works), me)
-    st.session_state[f"looks-{key}"] = looks.works
-    return looks
+    generation_analysis_service.leave(tuple(name for name in before if name not in analysis.works), me)
+    st.session_state[f"looks-{key}"] = analysis.works
+    return analysis
 
 
-def tell_looks(drawing: Drawing, facts: ModelSource, looks: Looks, *, key: str) -> None:
+def show_analysis(drawing: Drawing, facts: ModelSource, analysis: Analysis, *, key: str) -> None:
     """Who judged, what is still looked at, what is missing and how to get it."""
-    for problem in looks.problems:
+    for problem in analysis.problems:
         st.caption(f":material/info: {escaped(problem, 300)}")
-    if looks.waiting:
-        waiting = looks.waiting
+    if analysis.waiting:
+        waiting = analysis.waiting
         live_until(lambda: any(work.is_done for work in waiting), lambda: _waits(waiting), every_s=LOOK_AGAIN_S)
     told = []
-    if looks.odds is not None:
+    if analysis.odds is not None:
+        total = count(analysis.odds.heldout_count)
         told.append(
-            f"The judge of {_data_set(facts)} names {looks.odds.accuracy:.1%} of {count(looks.odds.heldout_count)} "
+            f"The judge of {_data_set(facts)} names {analysis.odds.accuracy:.1%} of {total} "
             "real held-out pictures right. It looks at the predicted picture; a picture is decided from the step on "
             "where its final class keeps more than half of the odds."
         )
-    if looks.nearest is not None:
-        among = f", among one in {looks.nearest.every} of them" if looks.nearest.every > 1 else ""
+    if analysis.nearest is not None:
+        among = f", among one in {analysis.nearest.every} of them" if analysis.nearest.every > 1 else ""
         told.append(f"The nearest training picture of a clicked one is found by its pixels{among}.")
-    elif looks.has_judge and not judges.pictures_are_here(facts):
+    elif analysis.has_judge and not judges.pictures_are_here(facts):
         told.append(f"{_why_not(facts)}, so the nearest training pictures are not known.")
     if told:
         st.caption(" ".join(told))
-    if not looks.has_judge and key == "scrubber":
-        _no_judge(facts, looks)
+    if not analysis.has_judge and key == "scrubber":
+        _no_judge(facts, analysis)
 
 
-def _no_judge(facts: ModelSource, looks: Looks) -> None:
+def _no_judge(facts: ModelSource, analysis: Analysis) -> None:
     """The training of the judge that runs, or how to start it."""
     work = judges.training(facts)
     if work is not None and not work.is_done:
         live_until(lambda: work.is_done, lambda: _trains(work), every_s=LOOK_AGAIN_S)
         return
     if work is not None:
-        judges.told(facts)
+        judges.forget_training(facts)
         if work.problem is not None and not work.is_cancelled:
             st.error(sentence(work.problem), icon=":material/error:")
     if not judges.pictures_are_here(facts):
         st.caption(f"{_why_not(facts)}, so there is neither a judge of these pictures nor a nearest training picture.")
-    elif not looks.problems:
+    elif not analysis.problems:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"No judge of {_data_set(facts)} yet; it tells at which step a picture is decided.")
             st.button(

@@ -67,7 +67,7 @@ class Nearest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
+class Analysis:
     """What is known so far. has_judge: there is one, whether it looked already or not; waiting: what still looks;
     works: keys of all that looks or looked; problems: sentences."""
 
@@ -79,7 +79,7 @@ class Looks:
     problems: tuple[str, ...]
 
 
-def looks_of(drawing: Drawing, facts: ModelSource, *, watcher: str) -> Looks:
+def analysis_of(drawing: Drawing, facts: ModelSource, *, watcher: str) -> Analysis:
     """What is known of the drawing; what can be found out and is not known yet is begun for `watcher`."""
     wanted: dict[str, Callable[[Callable[[], bool]], Any]] = {}
     problems, judge = [], None
@@ -93,7 +93,7 @@ def looks_of(drawing: Drawing, facts: ModelSource, *, watcher: str) -> Looks:
         wanted["nearest"] = partial(_nearest, drawing, facts)
     works = {name.split("-")[0]: _work(drawing, name, look, watcher) for name, look in wanted.items()}
     done = {name: work.result for name, work in works.items() if work.is_done}
-    return Looks(
+    return Analysis(
         odds=done.get("odds"),
         nearest=done.get("nearest"),
         has_judge=judge is not None,

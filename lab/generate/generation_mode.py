@@ -27,7 +27,7 @@ READ = {
 }
 
 
-def choose_way() -> str:
+def choose_mode() -> str:
     """A key of WAYS, in the URL."""
     return pick("Draw", WAYS, "way")
 

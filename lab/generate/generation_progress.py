@@ -9,13 +9,13 @@ import streamlit as st
 
 from core.mosaic import mosaic
 from core.sampling.recipe import Recipe
+from core.words import duration
 from lab.generate import generation_service
 from lab.generate.generation_service import Look
 from lab.services.background import Work
 from lab.services.models import Drawing
 from lab.widgets.pictures import png
 from lab.widgets.scrubber import side_by_side
-from lab.words import duration
 
 LOOK_S = 0.05
 SHOW_AFTER_S = 0.35  # a shorter wait needs no words

@@ -14,7 +14,7 @@ from core.runs.film import HELD, PREDICTED, Film
 from core.runs.film_export import animation
 from core.sampling.recipe import exif_with_recipe, npz_with_recipe, png_with_recipe
 from lab.generate.gallery import keep_button
-from lab.generate.generation_analysis import looks_at, tell_looks
+from lab.generate.generation_analysis import analyze, show_analysis
 from lab.generate.generation_analysis_service import Nearest, Odds
 from lab.services.models import Drawing, source_of
 from lab.widgets.scrubber import (
@@ -47,14 +47,14 @@ def show_drawing(drawing: Drawing, *, key: str, branch: bool = False) -> tuple[A
     for note in drawing.notes:
         st.caption(f":material/info: {escaped(note, 300)}")
     facts = source_of(drawing.recipe.source)
-    looks = looks_at(drawing, facts, key=key)
+    looks = analyze(drawing, facts, key=key)
     packed = pack_drawing(drawing, looks.odds, looks.nearest, branch=branch)
     answer = scrubber(packed.payload, key=key)
     st.caption(
         "Drag the slider, or click into it and use the arrow keys, Home, End and the space bar. Click a picture to see "
         "it large. What is predicted early and never changes is easy for the network; what flickers it decides late."
     )
-    tell_looks(drawing, facts, looks, key=key)
+    show_analysis(drawing, facts, looks, key=key)
     return answer, packed.steps
 
 

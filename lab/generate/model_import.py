@@ -8,13 +8,14 @@ import streamlit as st
 
 from core.config.site import typed_path
 from core.model_folders.model_facts import ModelFolderInfo
+from core.words import ago
 from lab.frame.confirm import confirm_for_good
 from lab.frame.problems import problems_shown
 from lab.frame.state import who
-from lab.frame.task_progress import told
+from lab.frame.task_progress import result_once
 from lab.generate.model_import_service import WHAT, begin_model_import, imported_models, remove_model
 from lab.services import background
-from lab.words import ago, escaped, exactly
+from lab.words import escaped, exactly
 
 
 def add_a_model() -> None:
@@ -22,7 +23,7 @@ def add_a_model() -> None:
     mine = background.own_key(WHAT, who())
     is_busy = background.find(mine) is not None
     with st.expander("Models of others", icon=":material/deployed_code:", expanded=is_busy):
-        _show(told(mine, "Importing"))
+        _show(result_once(mine, "Importing"))
         st.markdown(
             "A folder made by `python -m core export`, or any plain diffusers `DiTPipeline` over a `UNet2DModel`, as "
             "it is or zipped. Only safetensors weights are read, nothing in it is run, and what is damaged or hostile "

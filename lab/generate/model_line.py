@@ -8,9 +8,10 @@ from typing import Any
 import streamlit as st
 
 from core.model_folders.sources import ModelSource
+from core.words import count
 from lab.frame.state import page_file
 from lab.services.models import source_of
-from lab.words import count, escaped
+from lab.words import escaped
 
 FIGURES = (
     "num_samples",

@@ -13,11 +13,12 @@ from core.errors import LabError
 from core.model_folders.sources import ModelSource
 from core.rules import NEWEST, PREFIX, rules_of
 from core.sampling.recipe import Recipe, read_recipe
+from core.words import count
 from lab.frame.state import page_file
 from lab.generate import gallery_service
 from lab.generate.branch import branch_from
 from lab.generate.gallery import OPENED
-from lab.generate.generation_mode import WHY_NOT, along, choose_way
+from lab.generate.generation_mode import WHY_NOT, along, choose_mode
 from lab.generate.generation_progress import drawn
 from lab.generate.generation_view import downloads, show_drawing
 from lab.generate.model_import import add_a_model
@@ -26,14 +27,14 @@ from lab.services.models import model_sources, source_of
 from lab.widgets.choice import choose
 from lab.widgets.scrubber import MAX_PICTURES
 from lab.widgets.url_selectbox import pick, pick_many, pick_source
-from lab.words import count, escaped
+from lab.words import escaped
 
 
 def controls(source: ModelSource) -> Recipe:
     """Classes, number, steps, sampler, guidance and seed, all in the URL."""
     facts = source_of(source.id)
     defaults, classes = facts.settings.sampling, facts.class_names
-    way = choose_way()
+    way = choose_mode()
     left, right = st.columns([3, 2])
     names = {str(label): name for label, name in enumerate(classes)}
     first = [str(label) for label in range(min(len(classes), 10))]

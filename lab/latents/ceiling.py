@@ -9,11 +9,12 @@ import streamlit as st
 
 from core.evaluation.ceiling_results import Ceiling, ceiling_rows, in_words
 from core.latent.inspection.overview import LatentOverview
+from core.words import ago, count
 from lab.frame.task_progress import outcome
 from lab.latents import ceiling_service, vae_service
 from lab.latents.vae_service import Chosen
 from lab.latents.views_chart import probe_figure
-from lab.words import ago, count, escaped
+from lab.words import escaped
 
 COUNTS: Mapping[int, str] = {1000: "1,000 pictures", 10_000: "10,000 pictures"}
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.latent.inspection.overview import LatentOverview
 from core.latent.inspection.statistics import EDGES, ChannelStatistics
+from core.words import count
 from lab.latents import vae_service
 from lab.latents.latents_chart import channel_bars, correlation_figure, histogram_figure
 from lab.latents.pictures_view import wide
@@ -16,7 +17,7 @@ from lab.widgets.choice import choose
 from lab.widgets.latent_colors import bar, diverging, symmetric_limit
 from lab.widgets.pictures import png
 from lab.widgets.strip import strip_html
-from lab.words import count, escaped, plain
+from lab.words import escaped, plain
 
 AS = {"scaled": "As the U-Net gets them", "raw": "Raw, as the encoder gives them"}
 MOST_MAPS = 8

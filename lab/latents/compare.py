@@ -12,6 +12,7 @@ from core.latent.inspection.overview import LatentOverview
 from core.latent.inspection.vae_source import FEW
 from core.latent.inspection.verdict import figures, judge
 from core.runs.film import INPUTS, RECONSTRUCTIONS
+from core.words import count
 from lab.frame.task_progress import outcome
 from lab.latents import overview_service, vae_service
 from lab.latents.latents_chart import over_steps_figure
@@ -22,7 +23,7 @@ from lab.latents.view_progress import answer
 from lab.services.film import film_of
 from lab.widgets.scrubber import pack, scrubber
 from lab.widgets.strip import strip_html
-from lab.words import count, escaped, plain
+from lab.words import escaped, plain
 
 MOST_CHECKPOINTS = 8
 

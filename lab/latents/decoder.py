@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from core.latent.inspection.overview import LatentOverview
+from core.words import count
 from lab.latents import ceiling_service, decoder_service
 from lab.latents.decoder_service import NoisyStrip, Survived, Traits
 from lab.latents.vae_service import Chosen
@@ -16,7 +17,7 @@ from lab.latents.view_progress import answer
 from lab.latents.views_chart import equivariance_figure, sensitivity_figure, spectrum_figure, survival_figure
 from lab.widgets.scrubber import pack, scrubber
 from lab.widgets.url_selectbox import pick
-from lab.words import count, escaped, plain
+from lab.words import escaped, plain
 
 SCHEDULES: Mapping[str, str] = {
     "flow": "flow matching, the straight path",

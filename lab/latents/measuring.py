@@ -6,10 +6,11 @@ import streamlit as st
 
 from core.latent.inspection.overview import LatentOverview
 from core.latent.inspection.vae_source import FIRST
+from core.words import count
 from lab.frame.task_progress import outcome
 from lab.latents import overview_service
 from lab.latents.vae_service import Chosen
-from lab.words import count, escaped, sentence
+from lab.words import escaped, sentence
 
 TICK_S = 1.0
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.words import ago, count
 from lab.frame.state import page_file
 from lab.latents.vae_service import Chosen, choices_of, runs_with_a_vae
 from lab.services.runs import RunView
 from lab.widgets.url_selectbox import pick_checkpoint
-from lab.words import ago, count, escaped, plain
+from lab.words import escaped, plain
 
 COPY = "copy"  # in the link, of a U-Net run
 

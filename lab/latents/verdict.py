@@ -8,7 +8,8 @@ import streamlit as st
 
 from core.latent.inspection.overview import LatentOverview
 from core.latent.inspection.verdict import RULES, Verdict, judge, span
-from lab.words import count, escaped
+from core.words import count
+from lab.words import escaped
 
 LOOKS = {
     "good": ("green", "check_circle"),

@@ -10,13 +10,14 @@ import streamlit as st
 
 from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
 from core.runs.kinds import kind_named
+from core.words import ago, count, duration, size
 from lab.frame.confirm import confirm_if_not_mine
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, who
 from lab.services import machine, run_actions
 from lab.services.runs import list_views
 from lab.widgets.choice import choose
-from lab.words import STATE_COLORS, ago, count, duration, escaped, exactly, plain, size
+from lab.words import STATE_COLORS, escaped, exactly, plain
 
 CHOICES: dict[machine.CleanupChoice, str] = {
     "old checkpoints": "All but the newest good checkpoint of runs that have ended",

@@ -15,6 +15,7 @@ import streamlit as st
 
 from core.machine.snapshot import Machine
 from core.runs.run import Run, Status
+from core.words import count, duration, size
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file
 from lab.machine.history_chart import HistoryLine, history_figure
@@ -23,7 +24,7 @@ from lab.services.machine import DeviceCard
 from lab.services.runs import RunView
 from lab.widgets.choice import choose
 from lab.widgets.palette import palette
-from lab.words import count, duration, escaped, exactly, plain, size
+from lab.words import escaped, exactly, plain
 
 BADGES = {
     "free": ":green-badge[:material/check: free]",

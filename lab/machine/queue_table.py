@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from core.jobs.queue_view import QueueEntry
+from core.words import ago, duration
 from lab.frame.confirm import confirm_if_not_mine
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file, who
 from lab.machine.machine_cards import run_link, run_title
 from lab.services import machine, run_actions
-from lab.words import ago, duration, escaped, exactly, state_badge
+from lab.words import escaped, exactly, state_badge
 
 MOST_ROWS = 15
 SOON_S = 3.0

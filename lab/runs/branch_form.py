@@ -10,12 +10,13 @@ from core.config.load import get_value
 from core.config.schema import field_rows
 from core.runs.kinds import KINDS
 from core.runs.store import MAX_NAME_LENGTH
+from core.words import count
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, who
 from lab.runs.run_window import close_window
 from lab.services import run_actions, runs
 from lab.widgets.config_form import changed_settings, setting_widget
-from lab.words import count, escaped
+from lab.words import escaped
 
 FIXED = frozenset({"seed", "data", "vae", "unet", "evaluation"})  # what it learned so far depends on these
 FREQUENT = ("steps", "learning_rate", "lr_schedule")

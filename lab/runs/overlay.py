@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from core.errors import LabError
+from core.words import count
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to
 from lab.runs.overlay_chart import overlay_figure
@@ -18,7 +19,7 @@ from lab.services.runs import RunView
 from lab.widgets.curve_controls import axes_of, curve_controls, zoomable_chart
 from lab.widgets.curves import Curve, spans_decades
 from lab.widgets.palette import Ink, categories, palette
-from lab.words import count, escaped, plain, sentence, significant, state_badge
+from lab.words import escaped, plain, sentence, significant, state_badge
 
 MOST_RUNS = 6
 TICK_S = 3.0

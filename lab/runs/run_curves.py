@@ -10,13 +10,13 @@ import streamlit as st
 
 from core.errors import LabError
 from core.training.learning_rate import learning_rate_at
+from core.words import count
 from lab.frame.problems import problems_shown
 from lab.services import runs
 from lab.services.runs import RunView
 from lab.widgets.curve_controls import Look, axes_of, curve_controls, zoomable_chart
 from lab.widgets.curves import Curve, Mark, axis_end, curve_figure, missing_values, spans_decades
 from lab.widgets.palette import Ink, palette
-from lab.words import count
 
 PLANNED_POINTS = 200
 MOST_RESUMES = 30

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.runs.kinds import kind_named
+from core.words import count, duration
 from lab.frame.notices import notify_button
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, open_comparison, open_film, select_run
@@ -24,7 +25,7 @@ from lab.services.notes import notes_of
 from lab.services.runs import RunView
 from lab.widgets.pictures import show_pictures
 from lab.widgets.run_card import headline, progress
-from lab.words import count, duration, escaped
+from lab.words import escaped
 
 MOST_PREVIEWS = 7
 MOST_RELATIVES = 4

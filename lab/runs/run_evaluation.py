@@ -7,9 +7,10 @@ import streamlit as st
 
 from core.evaluation.ceiling_results import ceiling_for, ceiling_rows, in_words
 from core.evaluation.report import list_reports, report_rows, unreadable_results
+from core.words import ago
 from lab.frame.state import page_file
 from lab.services.runs import RunView
-from lab.words import ago, escaped, plain
+from lab.words import escaped, plain
 
 
 def run_evaluation(view: RunView) -> None:

@@ -10,16 +10,17 @@ from core.model_folders import hub
 from core.model_folders.exports import list_exports, packed, remove_export, size_of
 from core.model_folders.hub import Pushed
 from core.model_folders.model_facts import ModelFolderInfo
+from core.words import ago, count, size
 from lab.frame.confirm import confirm_for_good, confirm_if_not_mine
 from lab.frame.live_fragment import live_until
 from lab.frame.problems import problems_shown
 from lab.frame.state import who
-from lab.frame.task_progress import bar, told
+from lab.frame.task_progress import bar, result_once
 from lab.runs import run_export_service
 from lab.services import background, runs
 from lab.services.background import own_key
 from lab.services.runs import RunView
-from lab.words import ago, count, escaped, exactly, size
+from lab.words import escaped, exactly
 
 WEIGHTS = {"ema": "averaged (EMA)", "raw": "as they were last"}
 MAX_LICENCE = 60
@@ -160,11 +161,11 @@ def _show(view: RunView) -> None:
     going = {key: words for key, words in ((export, EXPORTING), (push, PUSHING)) if _is_under_way(key)}
     if going:
         live_until(lambda: not all(map(_is_under_way, going)), lambda: _bars(going), every_s=BARS_TICK_S)
-    made = None if export in going else told(export, EXPORTING)
+    made = None if export in going else result_once(export, EXPORTING)
     if made is not None:
         st.toast(f"{escaped(made.name)} is exported", icon=":material/check:")
         st.rerun()
-    pushed: Pushed | None = None if push in going else told(push, PUSHING)
+    pushed: Pushed | None = None if push in going else result_once(push, PUSHING)
     if pushed is not None:
         seen = "only those who may see it" if pushed.is_private else "everybody can see it"
         st.success(f"It is at [{escaped(pushed.url, 200)}]({pushed.url}) ({seen}).", icon=":material/check:")

@@ -12,13 +12,14 @@ import yaml
 
 from core.config.frozen import dump_settings
 from core.runs.listing import CheckpointInfo
+from core.words import ago, count, duration, size
 from lab.frame.problems import problems_shown
 from lab.runs.run_evaluation import run_evaluation
 from lab.runs.run_export import run_export
 from lab.runs.run_window import close_window, open_window
 from lab.services import run_actions, runs
 from lab.services.runs import RunView
-from lab.words import ago, count, duration, escaped, exactly, plain, significant, size
+from lab.words import escaped, exactly, plain, significant
 
 METRIC_NAMES = {
     "step": "steps done",

@@ -17,12 +17,13 @@ from core.mosaic import mosaic
 from core.reading import Stamp, stamp_of
 from core.runs.kinds import KINDS
 from core.runs.notes import Notes
+from core.words import ago, count
 from lab.frame.state import select_run, who
 from lab.services import run_actions, runs
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
 from lab.widgets.pictures import png
-from lab.words import STATE_COLORS, ago, count, plain
+from lab.words import STATE_COLORS, plain
 
 SHOWN = ("all", "active", "finished", "ended early")
 PAGE_ROWS = 50

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from core.words import ago
 from lab.services import run_actions
 from lab.services.runs import RunView
-from lab.words import ago, escaped, exactly
+from lab.words import escaped, exactly
 
 LEAVING_S = 120.0
 

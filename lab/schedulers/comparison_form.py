@@ -7,11 +7,12 @@ import streamlit as st
 from core.comparison.grid import MAX_SAMPLES, MIN_SAMPLES, SETTINGS
 from core.errors import LabError
 from core.runs.run import Run
+from core.words import count, duration
 from lab.frame.start_button import press_token, start_label
 from lab.frame.state import who
 from lab.schedulers import comparison_service
 from lab.schedulers.comparison_service import Plan
-from lab.words import count, duration, escaped, sentence
+from lab.words import escaped, sentence
 
 NAMES = {
     "sampler": "Sampler",

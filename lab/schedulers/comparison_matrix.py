@@ -15,12 +15,13 @@ from core.comparison.comparison_results import CellResult, Comparison, best_of, 
 from core.comparison.grid import PATH_PICTURES
 from core.mosaic import mosaic
 from core.reading import Stamp, stamp_of
+from core.words import count, duration
 from lab.schedulers import comparison_service
 from lab.schedulers.comparison_chart import Level, Point, Series, quality_cost_figure
 from lab.widgets.chart import as_text
 from lab.widgets.choice import choose
 from lab.widgets.pictures import png
-from lab.words import count, duration, plain, significant
+from lab.words import plain, significant
 
 QUALITIES = ("FD-judge", "Class accuracy")
 COSTS = ("Network evaluations", "Seconds")

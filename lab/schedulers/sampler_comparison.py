@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.comparison.comparison_results import Comparison, finding
 from core.errors import LabError, RunNotFound
+from core.words import ago
 from lab.frame.confirm import confirm_if_not_mine
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file, selected_run, who
@@ -17,7 +18,7 @@ from lab.services import run_actions
 from lab.services.runs import RunView, trained_unets
 from lab.widgets.run_card import headline, progress
 from lab.widgets.url_selectbox import pick, pick_model
-from lab.words import ago, escaped, plain, sentence
+from lab.words import escaped, plain, sentence
 
 CHOSEN = "comparison"
 TICK_S = 2.0

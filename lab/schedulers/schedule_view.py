@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from core.errors import LabError
+from core.words import count
 from lab.schedulers import schedule_service
 from lab.schedulers.dissolving import dissolving
 from lab.schedulers.dissolving_service import pictures_for
@@ -17,7 +18,7 @@ from lab.schedulers.schedule_service import Spec
 from lab.services.runs import RunView
 from lab.widgets.choice import choose
 from lab.widgets.url_selectbox import RUN, pick_many, pick_or_tell
-from lab.words import count, escaped, plain
+from lab.words import escaped, plain
 
 NAMED = ("cosine", "linear", "scaled_linear", "sigmoid", "flow")
 FIRST_SHOWN = ("cosine", "linear")

@@ -10,13 +10,14 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import LabError
 from core.evaluation.timestep_loss_results import LOG_SNR_LIMIT, ErrorOf, TimestepLoss, in_words
+from core.words import ago, count
 from lab.frame.state import page_file
 from lab.schedulers.timestep_loss_chart import Guess, LossCurve, leaves_the_chart, loss_figure
 from lab.schedulers.timestep_loss_service import Checkpoint, checkpoints_of, loss_of
 from lab.services.runs import RunView, trained_unets
 from lab.widgets.choice import choose
 from lab.widgets.url_selectbox import pick_checkpoint
-from lab.words import ago, count, escaped, plain, sentence
+from lab.words import escaped, plain, sentence
 
 ERRORS: Mapping[ErrorOf, str] = {"original": "Clean latents", "epsilon": "Noise", "target": "What it predicts"}
 AXES = {"t": "timestep t", "log_snr": "log-SNR"}

@@ -83,7 +83,7 @@ def training(facts: ModelSource) -> Work | None:
     return background.find(_key(facts)) if facts.fingerprint else None
 
 
-def told(facts: ModelSource) -> None:
+def forget_training(facts: ModelSource) -> None:
     """How the training ended was told."""
     work = training(facts)
     if work is not None and work.is_done:

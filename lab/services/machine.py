@@ -24,10 +24,11 @@ from core.machine.snapshot import Machine
 from core.runs import trash
 from core.runs.store import RunStore
 from core.runs.trash import Trashed
+from core.words import size
 from lab.services.run_actions import look_again, queue
 from lab.services.runs import open_store
 from lab.services.settings import current_site
-from lab.words import plain, size
+from lab.words import plain
 
 CleanupChoice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
 Move = Literal["first", "up", "down", "last"]

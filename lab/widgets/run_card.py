@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.words import ago, count, duration
 from lab.services.runs import RunView, curves, newest_preview
 from lab.widgets.curves import Curve, curve_figure
 from lab.widgets.palette import palette
 from lab.widgets.pictures import show_pictures
-from lab.words import ago, count, duration, escaped, exactly, state_badge
+from lab.words import escaped, exactly, state_badge
 
 
 def headline(view: RunView, *, paused: bool = False) -> None:

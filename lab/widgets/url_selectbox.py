@@ -10,8 +10,9 @@ import streamlit as st
 from core.model_folders.model_facts import PREFIX
 from core.model_folders.sources import ModelSource
 from core.runs.listing import newest_step
+from core.words import ago, count
 from lab.services.runs import RunView
-from lab.words import ago, count, escaped, plain
+from lab.words import escaped, plain
 
 RUN = "run"
 Checkpoint = TypeVar("Checkpoint")

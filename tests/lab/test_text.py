@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from core.errors import LabError
-from lab.words import ago, count, duration, escaped, exactly, plain, sentence, significant, size, state_badge
+from core.words import ago, count, duration, size
+from lab.words import escaped, exactly, plain, sentence, significant, state_badge
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ def page() -> None:
     import time
 
     from core.errors import UsageError
-    from lab.frame.task_progress import LOOK_S, told
+    from lab.frame.task_progress import LOOK_S, result_once
     from lab.services import background
 
     def refused(tell: object, cancelled: object) -> None:
@@ -23,7 +23,7 @@ def page() -> None:
         raise UsageError("no such thing", "choose another")
 
     background.begin("test-work", refused)
-    told("test-work", "Looking")
+    result_once("test-work", "Looking")
 
 
 def test_what_was_refused_leaves_its_sentence_and_no_button() -> None:

@@ -18,7 +18,7 @@ from core.runs.listing import newest_step
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.generate import generation_analysis_service, generation_view
-from lab.generate.generation_analysis_service import Nearest, looks_of
+from lab.generate.generation_analysis_service import Nearest, analysis_of
 from lab.services import judges, models
 from lab.services.models import source_of
 from tests.pages.conftest import OpenPage, until
@@ -29,9 +29,9 @@ def drawn(run: Run) -> models.Drawing:
     return draw_from(run.id, newest_step(run))
 
 
-def finished(run: Run, drawing: models.Drawing) -> generation_analysis_service.Looks:
+def finished(run: Run, drawing: models.Drawing) -> generation_analysis_service.Analysis:
     for _ in range(3):
-        looks = looks_of(drawing, source_of(run.id), watcher="me")
+        looks = analysis_of(drawing, source_of(run.id), watcher="me")
         if not looks.waiting:
             return looks
         assert all(work.wait(600) for work in looks.waiting)
@@ -139,9 +139,9 @@ def test_where_the_pictures_are_not_one_sentence_says_what_is_missing(
 def test_the_demo_brings_its_judge_and_needs_no_pictures_for_it(store: RunStore) -> None:
     facts = source_of("model:mnist-demo")
     drawing = draw_from("model:mnist-demo", DEMO_STEP, labels=(3, 7), num_inference_steps=5)
-    (work,) = looks_of(drawing, facts, watcher="me").waiting  # MNIST is not here: no nearest pictures
+    (work,) = analysis_of(drawing, facts, watcher="me").waiting  # MNIST is not here: no nearest pictures
     assert work.wait(600)
-    looks = looks_of(drawing, facts, watcher="me")
+    looks = analysis_of(drawing, facts, watcher="me")
     assert looks.odds is not None and looks.has_judge and looks.nearest is None
     assert looks.odds.probabilities[-1].argmax(axis=1).tolist() == [3, 7]
     assert (commit_frame(looks.odds.probabilities) >= 0).all()
@@ -185,8 +185,8 @@ def test_a_training_that_failed_is_told_once(unet: Run, open_page: OpenPage, mon
 
 def test_looks_of_a_drawing_that_nobody_waits_for_are_cancelled(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with generation_analysis_service._ONE_AT_A_TIME:  # another drawing is looked at
-        (work,) = looks_of(drawn(unet), source_of(unet.id), watcher="ana").waiting
-        assert looks_of(drawn(unet), source_of(unet.id), watcher="ben").waiting == (work,)
+        (work,) = analysis_of(drawn(unet), source_of(unet.id), watcher="ana").waiting
+        assert analysis_of(drawn(unet), source_of(unet.id), watcher="ben").waiting == (work,)
         generation_analysis_service.leave((work.key,), "ana")
         assert not work.is_cancelled
         generation_analysis_service.leave((work.key,), "ben")
