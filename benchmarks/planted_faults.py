@@ -58,6 +58,9 @@ def _kept(at: str) -> set[str]:
 def tried(copy: Path, fault: dict[str, Any]) -> dict[str, Any]:
     """What the tests of this fault say of it."""
     places = [place for path in _files(copy) for place in _places(path, fault)]
+    if not places and "now" in fault:  # where the code that holds it was written anew
+        fault = {**fault, **fault["now"]}
+        places = [place for path in _files(copy) for place in _places(path, fault)]
     own = [place for place in places if place[0].stem == Path(fault["file"]).stem]
     if not places or len(own or places) > 1:
         return {"outcome": "gone" if not places else f"stands in {len(places)} places"}
