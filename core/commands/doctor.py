@@ -84,8 +84,9 @@ def clean_webhooks(store: RunStore) -> int:
     """Take the addresses out of the runs that hold one; 1 when a run is active, damaged or cannot be written."""
     code = 0
     for run in runs_with_webhook(store):
-        lock = try_lock(lock_path(run), patience_s=0.5)
+        lock = None
         try:
+            lock = try_lock(lock_path(run), patience_s=0.5)
             if lock is None or observed_status(run).state.is_active:
                 raise RunBusy(f"run {run.id} is active", "stop it first, or come again when it has ended")
             text = without_webhook(run.config_path)

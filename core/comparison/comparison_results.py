@@ -362,7 +362,7 @@ def npz_bytes(arrays: Arrays) -> bytes:
 def read_npz(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays of a file, or None when it is missing or damaged; nothing in it can run code."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with reading.open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

@@ -83,7 +83,7 @@ class Shim:
         """Start the training's process in a session of its own; what went wrong in words, else ''."""
         environment = {**os.environ, attempts.TOKEN_VARIABLE: self.token}
         try:
-            with (self.folder / "log.txt").open("ab", buffering=0) as log:
+            with open(self.folder / "log.txt", "ab", buffering=0, opener=_without_waiting) as log:
                 self.child = subprocess.Popen(
                     command,
                     env=environment,
@@ -184,6 +184,11 @@ def _oom_kills() -> int:
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe in the place of the log is an error, not a wait for somebody who reads it."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

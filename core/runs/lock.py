@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in the place of a lock must not hold anybody up
+
 
 @dataclass(frozen=True)
 class FileLock:
@@ -54,7 +56,7 @@ def adopt_lock(path: Path, descriptor: int) -> FileLock:
 def is_locked(path: Path) -> bool:
     """True while a process holds the lock on `path`; a missing file is not locked. Many may ask at once."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, _READ)
     except OSError:
         return False
     try:
@@ -68,9 +70,9 @@ def is_locked(path: Path) -> bool:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     except PermissionError:  # another person's file: flock needs no write permission
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, _READ)
 
 
 def _still_there(path: Path, descriptor: int) -> bool:

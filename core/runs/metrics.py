@@ -57,7 +57,7 @@ class MetricsWriter:
     def truncate_after(self, step: int) -> None:
         """Rewrite the file without lines of later steps and torn lines, so that a resumed run repeats none."""
         try:
-            old = reading.read_bytes(self.path)
+            old = reading.read_bytes(self.path, limit=0)
         except FileNotFoundError:
             return
         kept = b""
@@ -79,11 +79,16 @@ class MetricsReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.restarted = False
-        self.problem = ""
+        self._failure = self._left_out = ""
         self._is_in_long_line = False
         self._offset = 0
         self._tail = b""
         self._seen: tuple[int, int, int] | None = None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the file now, in a sentence; '' for nothing."""
+        return self._failure or self._left_out
 
     def read_new(self) -> list[dict[str, Any]]:
         """Complete new lines as records, oldest first; a line still being written waits for the next call.
@@ -101,6 +106,7 @@ class MetricsReader:
             if seen == self._seen:
                 return
             with reading.open_regular(self.path) as file:
+                self._failure = ""
                 file.seek(self._offset - len(self._tail))
                 if file.read(len(self._tail)) != self._tail:
                     self._start_over()
@@ -121,7 +127,7 @@ class MetricsReader:
             if self._offset:
                 self._start_over()
         except (OSError, reading.Unreadable) as error:
-            self.problem = str(error)
+            self._failure = str(error)
             if self._offset:
                 self._start_over()
 
@@ -137,11 +143,12 @@ class MetricsReader:
             lines[0] = b" " * (MAX_LINE_BYTES + 1)
         short = [line for line in lines if len(line) <= MAX_LINE_BYTES]
         if len(short) < len(lines):
-            self.problem = f"{self.path.name}: lines longer than {MAX_LINE_BYTES // 1024} KB are left out"
+            self._left_out = f"{self.path.name}: lines longer than {MAX_LINE_BYTES // 1024} KB are left out"
         return _parse_lines(short)
 
     def _start_over(self) -> None:
         self.restarted = True
+        self._left_out = ""
         self._offset = 0
         self._tail = b""
         self._seen = None
@@ -347,7 +354,7 @@ def _step_of(record: Mapping[str, Any]) -> float | None:
 
 def _ends_with_newline(path: Path) -> bool:
     try:
-        with reading.open_regular(path) as file:
+        with reading.open_regular(path, limit=0) as file:
             file.seek(0, 2)
             if file.tell() == 0:
                 return True

@@ -6,6 +6,7 @@ Moving there and back is one rename; killed anywhere, the run is here or there, 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -107,7 +108,9 @@ def empty_trash(store: RunsFolder, *, older_than_days: float = 0.0) -> int:
         if _instant(trashed.at) <= limit:
             freed += trashed.size_bytes
             _remove(store.root / FOLDER / trashed.id)
-    leftovers.sweep(store.root / FOLDER, older_than_s=0.0)
+    for half_removed in (store.root / FOLDER).glob(".trash-*"):
+        shutil.rmtree(half_removed, ignore_errors=True)
+    leftovers.sweep(store.root / FOLDER, older_than_s=leftovers.HOUR_S)  # another process may be writing there
     for facts in (store.root / FOLDER).glob("*.json"):
         with contextlib.suppress(OSError):
             if not facts.with_suffix("").exists() and facts.stat().st_mtime < time.time() - leftovers.HOUR_S:

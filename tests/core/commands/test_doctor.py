@@ -86,6 +86,20 @@ def test_the_settings_of_an_active_run_are_left_alone(
         lock.release()
 
 
+def test_a_run_that_cannot_be_locked_does_not_keep_others_from_being_cleaned(
+    store: RunStore, old: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = store.create("vae", settings_from({"seed": 8}))
+    other.write_status(replace(other.status(), state=RunState.FINISHED))
+    freeze_webhook(other)
+    first, second = sorted([old, other], key=lambda run: run.id)
+    lock_path(first).unlink(missing_ok=True)
+    lock_path(first).mkdir()
+    assert main(["doctor", "--clean-webhooks"]) == 1
+    assert first.id in capsys.readouterr().err
+    assert "planted" in first.config_path.read_text() and "planted" not in second.config_path.read_text()
+
+
 def test_a_wrong_address_in_config_yaml_is_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -270,3 +270,13 @@ def test_sizes_add_up_and_are_measured_again_when_a_run_grows(box, ended):
     (after,) = [size for size in disk.run_sizes(box.store) if size.run_id == run.id]
     assert after.log_bytes == 5000
     assert after.total_bytes > before.total_bytes
+
+
+def test_a_failed_run_that_does_not_say_when_it_ended_stays(box, ended):
+    _, failed = ended
+    for path, key in ((failed.folder / "run.json", "created_at"), (failed.folder / "status.json", "heartbeat_at")):
+        path.write_text(json.dumps({**json.loads(path.read_text()), key: ""}))
+    plan = disk.plan_cleanup(
+        type(box.store)(box.store.root), box.root / "cache", choice="failed runs", older_than_days=0
+    )
+    assert plan.goes == () and plan.stays[0].endswith("does not say when it ended")

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -300,3 +301,23 @@ def test_means_of_buckets_keep_the_mean_and_the_order():
     assert (np.diff(x) > 0).all()
     np.testing.assert_allclose(means[0], y[:201].mean())
     np.testing.assert_array_equal(bucket_mean(y[:9], y[:9], 9)[1], y[:9])
+
+
+def test_what_was_wrong_once_is_not_told_for_ever(path):
+    reader = metrics.MetricsReader(path)
+    os.mkfifo(path)
+    assert reader.read_new() == [] and "not an ordinary file" in reader.problem
+    path.unlink()
+    path.write_text('{"step": 1, "loss": 2.0}\n')
+    assert reader.read_new() == [{"step": 1, "loss": 2.0}]
+    assert reader.problem == ""
+
+
+def test_the_writer_has_no_limit(path):
+    path.write_text('{"step": 1}\n')
+    with path.open("ab") as file:
+        file.truncate(600 * 2**20)  # sparse: more than a reader shows
+    MetricsWriter(path).append({"step": 2})
+    with path.open("rb") as file:
+        file.seek(600 * 2**20)
+        assert file.read().split() == [b'{"step":', b"2}"]

@@ -142,3 +142,12 @@ def test_a_deleted_run_with_damaged_facts_is_listed_and_comes_back(ended, facts)
     assert found.size_bytes >= 1000
     trash.restore(store, run.id, by="ana")
     assert [each.id for each in store.list()] == [run.id]
+
+
+def test_emptying_leaves_alone_what_another_process_is_writing(ended):
+    store, run = ended
+    store.delete(run.id)
+    written = store.root / ".trash" / ".another.json.0badcafe.tmp"
+    written.write_text("{")
+    trash.empty_trash(store)
+    assert written.exists()
