@@ -26,6 +26,10 @@ from core.runs.store import RunStore
 BUSY_TIMEOUT_S = 30.0
 
 
+class DamagedQueue(LabError):
+    """SQLite says that the file is damaged, or no database at all."""
+
+
 class JobState(StrEnum):
     """Where a job is: waiting its turn, held back with its place kept, given slots, or over."""
 
@@ -41,6 +45,7 @@ class Job:
 
     environment: what the person's surroundings add to the training's. code: the frozen code it runs with.
     fruitless: automatic resumes in a row without a new checkpoint. waits_for: why it is not started, in words.
+    pauses: a web server of 57d6eac was asked for a pause, which it writes here alone.
     """
 
     run_id: str
@@ -55,6 +60,7 @@ class Job:
     code: str = ""
     attempt: int = 0
     slots: tuple[str, ...] = ()
+    pauses: bool = False
     fruitless: int = 0
     last_step: int = -1
     waits_for: str = ""
@@ -77,41 +83,33 @@ class Queue:
 
     # -- what anybody may do
 
-    def put(self, job: Job) -> bool:
-        """Queue a run; False when it waits or lives already. A paused run goes on waiting at its old place.
+    def put(self, *jobs: Job) -> bool:
+        """Queue runs, all or none; False when one waits or lives already. A paused run goes on at its old place.
 
         Of many who put the same run in at once, exactly one gets True.
         """
-        values = {
-            "run_id": job.run_id,
-            "priority": job.priority,
-            "owner": job.owner,
-            "device": job.device,
-            "num_processes": job.num_processes,
-            "depends_on": json.dumps(job.depends_on),
-            "environment": json.dumps(dict(job.environment)),
-            "code": job.code,
-            "attempt": job.attempt,
-            "now": now_iso(),
-        }
         with self.transaction() as database:
-            row = database.execute(
-                """insert into jobs(run_id, place, state, priority, owner, device, num_processes, depends_on,
-                                    environment, code, attempt, queued_at)
-                   values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'queued', :priority, :owner, :device,
-                          :num_processes, :depends_on, :environment, :code, :attempt, :now)
-                   on conflict(run_id) do update set
-                     place = case when state = 'paused' then place else excluded.place end,
-                     priority = case when state = 'paused' then priority else excluded.priority end,
-                     state = 'queued', device = excluded.device, num_processes = excluded.num_processes,
-                     depends_on = excluded.depends_on, environment = excluded.environment, code = excluded.code,
-                     fruitless = 0, last_step = -1, waits_for = '',
-                     queued_at = excluded.queued_at, started_at = '', ended_at = ''
-                   where state in ('ended', 'paused')
-                   returning run_id""",
-                values,
-            ).fetchone()
-        return row is not None
+            for job in jobs:
+                row = database.execute(
+                    """insert into jobs(run_id, place, state, priority, owner, device, num_processes, depends_on,
+                                        environment, code, attempt, queued_at)
+                       values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'queued', :priority, :owner,
+                              :device, :num_processes, :depends_on, :environment, :code, :attempt, :now)
+                       on conflict(run_id) do update set
+                         place = case when state = 'paused' then place else excluded.place end,
+                         priority = case when state = 'paused' then priority else excluded.priority end,
+                         state = 'queued', device = excluded.device, num_processes = excluded.num_processes,
+                         depends_on = excluded.depends_on, environment = excluded.environment, code = excluded.code,
+                         stop_level = 0, stop_by = '', pauses = 0, fruitless = 0, last_step = -1, waits_for = '',
+                         queued_at = excluded.queued_at, started_at = '', ended_at = ''
+                       where state in ('ended', 'paused')
+                       returning run_id""",
+                    _values_of(job),
+                ).fetchone()
+                if row is None:
+                    database.execute("rollback")
+                    return False
+        return True
 
     def job(self, run_id: str) -> Job | None:
         """The run's row, if it was ever queued."""
@@ -235,7 +233,8 @@ class Queue:
         columns = "".join(f", {name} = :{name}" for name in changes)
         with self.transaction() as database:
             row = database.execute(
-                f"""update jobs set state = :state, slots = '[]', ended_at = :ended_at{columns}
+                f"""update jobs set state = :state, slots = '[]', stop_level = 0, stop_by = '', pauses = 0,
+                           ended_at = :ended_at{columns}
                     where run_id = :run_id and attempt = :attempt and state = 'live' returning run_id""",  # noqa: S608
                 {
                     "state": str(state),
@@ -253,19 +252,11 @@ class Queue:
         """Put back a live attempt that a lost queue forgot."""
         with self.transaction() as database:
             database.execute(
-                """insert or ignore into jobs(run_id, place, state, owner, device, num_processes, attempt, slots,
-                                              depends_on, started_at)
-                   values(?, (select coalesce(max(place), 0) + 1 from jobs), 'live', ?, ?, ?, ?, ?, ?, ?)""",
-                (
-                    job.run_id,
-                    job.owner,
-                    job.device,
-                    job.num_processes,
-                    job.attempt,
-                    json.dumps(job.slots),
-                    json.dumps(job.depends_on),
-                    now_iso(),
-                ),
+                """insert or ignore into jobs(run_id, place, state, priority, owner, device, num_processes, depends_on,
+                                              environment, code, attempt, slots, started_at)
+                   values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'live', :priority, :owner, :device,
+                          :num_processes, :depends_on, :environment, :code, :attempt, :slots, :now)""",
+                _values_of(job),
             )
             database.executemany(
                 "insert or ignore into leases values(?, ?)", [(slot, job.run_id) for slot in job.slots]
@@ -302,15 +293,17 @@ class Queue:
             self._change("update notices set tries = tries + 1, next_at = ? where id = ?", again_at, notice)
 
     def is_sound(self) -> bool:
-        """False when the file is damaged. Raises NewerQueue: that is no damage."""
+        """False when the file is damaged. Raises LabError for what is no damage: a newer or busy one, a full disk."""
         try:
-            database = self._database()
-            self._refuse_newer()
-            return database.execute("pragma quick_check").fetchone()[0] == "ok"
-        except NewerQueue:
-            raise
-        except (sqlite3.DatabaseError, LabError):
+            self.refuse_newer()
+            return bool(self._database().execute("pragma quick_check").fetchone()[0] == "ok")
+        except DamagedQueue:
             return False
+        except sqlite3.DatabaseError as error:
+            problem = _in_words(error, self.path)
+            if isinstance(problem, DamagedQueue):
+                return False
+            raise problem from None
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -322,8 +315,8 @@ class Queue:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing. Raises LabError when the queue cannot be written, NewerQueue for one of a newer lab."""
+        self.refuse_newer()
         database = self._database()
-        self._refuse_newer()
         try:
             database.execute("begin immediate")
             try:
@@ -348,7 +341,9 @@ class Queue:
         self._database()
         return str(self._local.newer or "")
 
-    def _refuse_newer(self) -> None:
+    def refuse_newer(self) -> None:
+        """Raises NewerQueue where a newer lab migrated the queue, LabError where it cannot be opened."""
+        self._database()
         if self._local.newer is not None:
             raise self._local.newer
 
@@ -417,12 +412,30 @@ def _opened(path: Path) -> tuple[sqlite3.Connection, NewerQueue | None]:
         time.sleep(0.02)
 
 
+def _values_of(job: Job) -> dict[str, Any]:
+    """What statements insert of a job, by column; now: the time."""
+    return {
+        "run_id": job.run_id,
+        "priority": job.priority,
+        "owner": job.owner,
+        "device": job.device,
+        "num_processes": job.num_processes,
+        "depends_on": json.dumps(job.depends_on),
+        "environment": json.dumps(dict(job.environment)),
+        "code": job.code,
+        "attempt": job.attempt,
+        "slots": json.dumps(job.slots),
+        "now": now_iso(),
+    }
+
+
 def _job(row: sqlite3.Row) -> Job:
     values = {each.name: row[each.name] for each in fields(Job)}  # columns of other versions are left alone
     for name in ("depends_on", "slots"):
         values[name] = tuple(json.loads(values[name]))
     values["environment"] = json.loads(values["environment"])
     values["state"] = JobState(values["state"])
+    values["pauses"] = bool(values["pauses"])
     return Job(**values)
 
 
@@ -438,4 +451,5 @@ def _in_words(error: sqlite3.Error, path: Path) -> LabError:
         return LabError(f"{path}: the disk is full, so the queue cannot be changed", "free some space")
     if "locked" in str(error):
         return LabError(f"{path}: the queue was busy for {BUSY_TIMEOUT_S:.0f} s", "try again")
-    return LabError(f"{path}: the queue cannot be read: {error}", "its supervisor builds it again when it starts")
+    kind = DamagedQueue if "malformed" in str(error) or "not a database" in str(error) else LabError
+    return kind(f"{path}: the queue cannot be read: {error}", "its supervisor builds it again when it starts")

@@ -16,13 +16,14 @@ from pathlib import Path
 from core import reading
 from core.errors import LabError
 from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
+from core.machine import attempts
 from core.machine.processes import is_alive
 from core.runs.lock import is_locked
 from core.runs.run import ProcessIdentity
 
 FORMAT = 1
 END_S = 30.0
-_JOBS = {  # column → what it is; older tables get what they lack. Nobody needs boot_id, stop_… and pauses but 57d6eac
+_JOBS = {  # column → what it is; older tables get what they lack. Only 57d6eac writes boot_id, stop_… and pauses
     "run_id": "text primary key",
     "place": "real not null",
     "state": "text not null",
@@ -74,7 +75,7 @@ def migrate(database: sqlite3.Connection, path: Path) -> bool:
     database.execute("begin immediate")
     try:
         if _format_of(database, path) == 0:
-            _to_1(database)
+            _to_1(database, path.parents[1])
         database.execute(f"pragma user_version = {FORMAT}")
         database.execute("commit")
     except BaseException:
@@ -91,8 +92,12 @@ def _format_of(database: sqlite3.Connection, path: Path) -> int:
     return found
 
 
-def _to_1(database: sqlite3.Connection) -> None:
-    """The tables of 57d6eac, and of what came before: columns that are missing get their defaults."""
+def _to_1(database: sqlite3.Connection, runs: Path) -> None:
+    """The tables of 57d6eac, and of what came before: columns that are missing get their defaults.
+
+    What it was asked in the table goes into the stop.json of live runs; waiting ones lose what an earlier attempt was
+    asked. A run folder that cannot be written keeps its columns.
+    """
     database.execute(_TABLES[0])
     known = {row[1] for row in database.execute("pragma table_info(jobs)").fetchall()}
     for name, kind in _JOBS.items():
@@ -100,6 +105,17 @@ def _to_1(database: sqlite3.Connection) -> None:
             database.execute(f"alter table jobs add column {name} {kind}")
     for statement in _TABLES[1:]:
         database.execute(statement)
+    for (run_id,) in database.execute("select run_id from jobs where state = 'queued'").fetchall():
+        with contextlib.suppress(OSError):
+            attempts.withdraw_stop(runs / run_id)
+    asked = "select run_id, attempt, stop_level, stop_by, pauses from jobs where state = 'live' and stop_level > 0"
+    for run_id, attempt, level, by, pauses in database.execute(asked).fetchall():
+        before = attempts.stop_of(runs / run_id, attempt)
+        at = before.at if before else time.time()
+        with contextlib.suppress(OSError):
+            request = attempts.StopRequest(level=level, by=by, at=at, pauses=bool(pauses))
+            attempts.write_stop(runs / run_id, attempt, request)
+            database.execute("update jobs set stop_level = 0, stop_by = '', pauses = 0 where run_id = ?", (run_id,))
 
 
 def end_older_supervisor(folder: Path) -> bool:

@@ -42,7 +42,7 @@ def take_in_unqueued(store: RunStore, queue: Queue) -> None:
 
 
 def set_aside_if_damaged(queue: Queue) -> None:
-    """Set a damaged queue aside; the run folders fill a new one."""
+    """Set a damaged queue aside; the run folders fill a new one. Raises LabError for a busy queue or a full disk."""
     if not queue.exists() or queue.is_sound():
         return
     queue.close()
@@ -64,7 +64,7 @@ def _take_in(run: Run, state: RunState, queue: Queue) -> None:
     if isinstance(slots, list):
         logger.warning("%s lives or died, but the queue had lost it", run.id)
         queue.forget(run.id)
-        job = replace(job_for(run), slots=tuple(map(str, slots)))
+        job = replace(job_for(run, code=str(facts.get("code") or "")), slots=tuple(map(str, slots)))
         queue.restore_live(replace(job, environment=folders) if isinstance(folders, dict) else job)
     elif not is_locked(lock_path(run)):  # else somebody works on it by hand
         write_ending(run, ending_of(run, attempt))

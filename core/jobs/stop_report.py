@@ -11,7 +11,7 @@ from core.jobs.engines.choose import engine_for
 from core.jobs.exit_reason import RELEASED
 from core.machine import attempts
 from core.runs.listing import list_checkpoints
-from core.runs.run import Run
+from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 
 
@@ -28,7 +28,7 @@ def stop_stages(run: Run) -> list[StopStage]:
     """The stages of the request to stop, pause or kill the newest attempt; empty when nobody asked for it."""
     attempt = attempts.current_attempt(run.folder)
     request = attempts.stop_of(run.folder, attempt)
-    if request is None:
+    if request is None or run.status().state is RunState.QUEUED:  # 57d6eac resumes a run and leaves the request
         return []
     verb = "killed" if request.level >= 2 else "asked to pause" if request.pauses else "asked to stop"
     asked_at = datetime.fromtimestamp(request.at, UTC).isoformat(timespec="milliseconds")

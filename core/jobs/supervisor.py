@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from core import atomic
@@ -71,15 +72,18 @@ class Supervisor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         logger.info("supervisor of %s, pid %d", self.store.root, os.getpid())
         self._write_facts()  # before the queue is opened: others see that it needs no ending before a migration
-        set_aside_if_damaged(self.queue)
+        is_checked = False
         while not self.quitting and self._is_wanted():
             try:
+                if not is_checked:
+                    set_aside_if_damaged(self.queue)
+                    is_checked = True
                 self.tick()
             except NewerQueue:
                 raise
             except Exception:  # one bad run or a full disk must not end the supervision of all
                 logger.exception("a tick failed")
-                set_aside_if_damaged(self.queue)
+                is_checked = False
                 self.unqueued_at = float("-inf")
                 time.sleep(2.0)
             time.sleep(TICK_S)
@@ -141,7 +145,7 @@ class Supervisor:
             write_ending(run, ending)
         request = attempts.stop_of(run.folder, job.attempt)
         state = JobState.QUEUED if ending.state is RunState.QUEUED else JobState.ENDED
-        if ending.state is RunState.STOPPED and request is not None and request.pauses:
+        if ending.state is RunState.STOPPED and request is not None and (request.pauses or job.pauses):
             state = JobState.PAUSED
         if self.queue.release(job.run_id, job.attempt, state, fruitless=fruitless, last_step=last_step):
             logger.info("%s attempt %d: %s (%s)", job.run_id, job.attempt, ending.state, ending.reason)
@@ -177,7 +181,7 @@ class Supervisor:
             self.queue.take_out(job.run_id)
             return False
         request = attempts.stop_of(run.folder, job.attempt)
-        if request is not None:  # it came back before anybody saw the request
+        if request is not None and request.at >= _seconds_of(job.queued_at):  # it came back before anybody saw it
             self._end_waiting(run, never_started(run, by=request.by))
             return False
         if (run.vae_dir / "codec.json").exists():
@@ -334,6 +338,14 @@ def _logged(job: Job) -> Iterator[None]:
         yield
     except (LabError, OSError, ValueError):
         logger.exception("%s: could not be looked after", job.run_id)
+
+
+def _seconds_of(iso: str) -> float:
+    """Seconds since 1970; 0 for a time that is not known. 57d6eac leaves stop.json when it resumes a run."""
+    try:
+        return datetime.fromisoformat(iso).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _newest_code() -> float:

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +74,12 @@ def ask_to_stop(folder: Path, attempt: int, *, level: int, by: str, pauses: bool
             by = by if before.level < level else before.by
             level, pauses = max(before.level, level), before.pauses and pauses
         if before is None or (level, pauses) != (before.level, before.pauses):
-            facts = {
-                "format": FORMAT,
-                "attempt": attempt,
-                "level": level,
-                "by": by,
-                "pauses": pauses,
-                "at": time.time(),
-            }
-            atomic.write_json(folder / STOP_FILE, facts)
+            write_stop(folder, attempt, StopRequest(level=level, by=by, at=time.time(), pauses=pauses))
+
+
+def write_stop(folder: Path, attempt: int, request: StopRequest) -> None:
+    """Replace stop.json, whatever stood there. Raises OSError."""
+    atomic.write_json(folder / STOP_FILE, {"format": FORMAT, "attempt": attempt, **asdict(request)})
 
 
 def stop_of(folder: Path, attempt: int) -> StopRequest | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
+from core import atomic, reading
 from core.errors import LabError, RunBusy
 from core.jobs import frozen_code
 from core.jobs.engines.protocol import Observation
@@ -34,7 +36,11 @@ class LocalEngine:
         self.queue = Queue(store.root)
 
     def submit(self, runs: Sequence[Run], *, resumed_by: str = "", priority: int = 0) -> None:
-        """Queue the runs with the code as it is now. Of two submissions of a run one gets through."""
+        """Queue the runs with the code as it is now, all or none. Of two submissions of a run one gets through.
+
+        Raises RunBusy, LabError and OSError; then the runs are as they were.
+        """
+        self.queue.refuse_newer()
         with ExitStack() as held:
             for run in runs:  # the supervisor and other submitters wait while we hold the locks
                 lock = try_lock(lock_path(run), patience_s=0.3)
@@ -49,13 +55,17 @@ class LocalEngine:
                 code = frozen_code.freeze(self.queue.folder)
             except OSError as error:
                 raise storage_error(error, self.queue.folder) from None
-            for run in runs:
-                if resumed_by:
+            jobs = [job_for(run, priority=priority, code=code) for run in runs]
+            with _unchanged_if_refused(runs):
+                for run in runs:
+                    attempts.withdraw_stop(run.folder)
+                    run.write_status(settled(run.status(), RunState.QUEUED))
+                if not self.queue.put(*jobs):
+                    names = ", ".join(run.id for run in runs)
+                    raise RunBusy(f"run {names} is in the queue already", "wait for it, or stop it first")
+            for run in runs if resumed_by else ():
+                with contextlib.suppress(OSError):  # it is queued: a full disk costs this line only
                     run.add_event("resume requested", by=resumed_by)
-                attempts.withdraw_stop(run.folder)
-                run.write_status(settled(run.status(), RunState.QUEUED))
-                if not self.queue.put(replace(job_for(run, priority=priority), code=code)):
-                    raise RunBusy(f"run {run.id} is in the queue already", "wait for it, or stop it first")
         start_supervisor(self.store, self.worker)
 
     def ask_to_stop(self, run: Run, *, by: str, kills: bool = False, pauses: bool = False) -> None:
@@ -122,3 +132,20 @@ class LocalEngine:
         if job is not None and job.state in (JobState.QUEUED, JobState.LIVE):
             words = "waits in the queue" if job.state is JobState.QUEUED else "is being worked on"
             raise RunBusy(f"run {run.id} {words} already", "watch it, or stop it first")
+
+
+@contextlib.contextmanager
+def _unchanged_if_refused(runs: Sequence[Run]) -> Iterator[None]:
+    """What an error leaves of status.json and stop.json is what stood there before."""
+    paths = [path for run in runs for path in (run.status_path, run.folder / attempts.STOP_FILE)]
+    before: dict[Path, bytes] = {}
+    for path in paths:
+        with contextlib.suppress(OSError, reading.Unreadable):
+            before[path] = reading.read_bytes(path)
+    try:
+        yield
+    except BaseException:
+        for path, data in before.items():
+            with contextlib.suppress(OSError):
+                atomic.write_bytes(path, data)
+        raise

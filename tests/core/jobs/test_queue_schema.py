@@ -17,7 +17,9 @@ import pytest
 from core.errors import LabError
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_schema import FORMAT, NewerQueue
+from core.jobs.recovery import set_aside_if_damaged
 from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
+from core.machine import attempts
 from core.machine.processes import identity_of
 from core.runs.lock import is_locked, try_lock
 from core.runs.store import RunStore
@@ -103,6 +105,9 @@ def test_a_migration_that_breaks_off_leaves_the_old_queue(tmp_path: Path) -> Non
         database.execute("create view jobs_order as select 1")
     with pytest.raises(LabError):
         Queue(tmp_path).jobs()
+    with pytest.raises(LabError):
+        set_aside_if_damaged(Queue(tmp_path))
+    assert (folder / "queue.db").exists(), "it is not damaged"
     with sqlite3.connect(folder / "queue.db") as database:
         assert "code" not in [row[1] for row in database.execute("pragma table_info(jobs)")]
     assert version_of(tmp_path) == 0
@@ -170,3 +175,49 @@ def test_a_supervisor_that_was_upgraded_in_place_does_not_end_itself(tmp_path: P
     assert [job.run_id for job in Queue(tmp_path).jobs()] == ["a"]
     assert signal.getsignal(signal.SIGTERM) is before
     lock.release()
+
+
+def old_job(root: Path, **columns: object) -> None:
+    """Change the waiting run of `old_queue`."""
+    with sqlite3.connect(root / ".queue" / "queue.db") as database:
+        for name, value in columns.items():
+            database.execute(f"update jobs set {name} = ?", (value,))
+
+
+def test_what_an_earlier_attempt_of_a_waiting_run_was_asked_is_forgotten(tmp_path: Path) -> None:
+    old_queue(tmp_path)
+    (tmp_path / "a").mkdir()
+    attempts.ask_to_stop(tmp_path / "a", 0, level=1, by="bo")
+    assert [job.run_id for job in Queue(tmp_path).jobs()] == ["a"]
+    assert attempts.stop_of(tmp_path / "a", 0) is None
+
+
+def test_a_pause_that_only_the_table_knew_is_in_the_run_after_the_migration(tmp_path: Path) -> None:
+    old_queue(tmp_path)
+    old_job(tmp_path, state="live", attempt=2, stop_level=1, stop_by="bo", pauses=1)
+    (tmp_path / "a").mkdir()
+    stop = {"attempt": 2, "level": 1, "by": "bo", "at": 12.5}
+    (tmp_path / "a" / attempts.STOP_FILE).write_text(json.dumps(stop))
+    (job,) = Queue(tmp_path).jobs()
+    request = attempts.StopRequest(level=1, by="bo", at=12.5, pauses=True)
+    assert attempts.stop_of(tmp_path / "a", 2) == request
+    assert not job.pauses
+
+
+def test_a_pause_of_a_run_that_cannot_be_written_stays_in_the_table(tmp_path: Path) -> None:
+    old_queue(tmp_path)
+    old_job(tmp_path, state="live", attempt=2, stop_level=1, stop_by="bo", pauses=1)
+    (job,) = Queue(tmp_path).jobs()
+    assert job.pauses
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.PAUSED, JobState.ENDED])
+def test_a_pause_in_the_table_is_over_with_its_attempt(tmp_path: Path, state: JobState) -> None:
+    queue = Queue(tmp_path)
+    queue.put(Job(run_id="a"))
+    assert queue.claim("a", ["cpu/0"]) == 1
+    with queue.transaction() as database:
+        database.execute("update jobs set stop_level = 1, stop_by = 'bo', pauses = 1")
+    assert queue.release("a", 1, state)
+    job = queue.job("a")
+    assert job is not None and not job.pauses
