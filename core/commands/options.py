@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.config.load import load_config, parse_override, settings_from, usable_site, with_overrides
+from core.config.load import load_config, parse_override, read_site, settings_from, usable_site, with_overrides
 from core.config.schema import Settings
-from core.config.site import SiteSettings, is_site_setting
+from core.config.site import FOLDERS, SiteSettings, is_site_setting
 from core.errors import UsageError, quoted
 from core.model_folders import sources
 from core.model_folders.sources import ModelSource, RunSource
@@ -64,7 +64,7 @@ def store_of(arguments: argparse.Namespace) -> RunStore:
 
 @contextlib.contextmanager
 def folders_exported(arguments: argparse.Namespace) -> Iterator[None]:
-    """Folders that --set or --config name are LAB_* variables while the command runs, for it and what it starts.
+    """Folders that --set names or --config changes are LAB_* variables while the command runs, also for its children.
 
     Variables that are set already go before. Raises ConfigError.
     """
@@ -72,7 +72,15 @@ def folders_exported(arguments: argparse.Namespace) -> Iterator[None]:
     if hasattr(arguments, "overrides"):
         names = [parse_override(text)[0] for text in arguments.overrides]
         if arguments.config or any(map(is_site_setting, names)):
-            folders = site_of(arguments).environment()
+            site, named = (
+                read_site()[0].environment(),
+                {name.partition(".")[2] for name in names if is_site_setting(name)},
+            )
+            folders = {
+                variable: folder
+                for variable, folder in site_of(arguments).environment().items()
+                if FOLDERS[variable] in named or folder != site[variable]
+            }
     new = {name: folder for name, folder in folders.items() if not os.environ.get(name)}
     os.environ.update(new)
     try:

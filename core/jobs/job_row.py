@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 from core.config.load import read_site
+from core.config.site import FOLDERS, resolve_path
+from core.config.strict_yaml import read_yaml
 from core.errors import LabError
 from core.jobs.queue import Job
-from core.machine.attempts import current_attempt
+from core.machine.attempts import ATTEMPT_FILE, current_attempt, read_file
 from core.runs.kinds import function_at
 from core.runs.run import Run
 
@@ -13,8 +18,7 @@ CARRIED = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")  # folders that a training re
 
 
 def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
-    """The job of a run. The folders of the site as this process sees it go with it."""
-    folders = read_site()[0].environment()
+    """The job of a run. Its folders go with it: see `folders_of`."""
     try:
         machine = run.settings.machine
         device, num_processes = machine.device, machine.num_processes
@@ -28,9 +32,28 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
         num_processes=num_processes,
         depends_on=run.info.parents if run.kind.vae == "copy" else (),
         attempt=current_attempt(run.folder),  # a queue that forgot the run must not give a number twice
-        environment={name: folders[name] for name in CARRIED},
+        environment=folders_of(run),
         code=code,
     )
+
+
+def folders_of(run: Run) -> dict[str, str]:
+    """The folders that its training reads, by their LAB_* variables.
+
+    Each is the one that this process's environment names, else that of the last attempt, else the site's. A run of
+    settings format 1 has its own in its config.yaml.
+    """
+    site = read_site()[0].environment()
+    before: dict[str, object] = {}
+    with contextlib.suppress(LabError):
+        paths = read_yaml(run.config_path).get("paths")
+        if isinstance(paths, dict):
+            named = {name: paths.get(FOLDERS[name]) for name in CARRIED}
+            before = {name: str(resolve_path(text)) for name, text in named.items() if isinstance(text, str) and text}
+    last = read_file(run.folder, ATTEMPT_FILE, current_attempt(run.folder)) or {}
+    if isinstance(environment := last.get("environment"), dict):
+        before |= environment
+    return {name: os.environ.get(name) or str(before.get(name) or site[name]) for name in CARRIED}
 
 
 def work_of(run: Run) -> int:

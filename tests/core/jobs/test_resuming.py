@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from core import atomic
+from core.__main__ import build_parser
+from core.commands.options import folders_exported
+from core.config.load import read_site
+from core.config.schema import project_root
 from core.errors import LabError
 from core.jobs import queue as queue_module
 from core.jobs import service
 from core.jobs.engines.local import LocalEngine
-from core.jobs.job_row import job_for
+from core.jobs.job_row import CARRIED, job_for
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_schema import FORMAT, NewerQueue
 from core.jobs.recovery import set_aside_if_damaged, take_in_unqueued
@@ -208,3 +213,47 @@ def test_a_torn_queue_is_set_aside(tmp_path: Path) -> None:
     queue.path.write_bytes(bytes(data))
     set_aside_if_damaged(queue)
     assert not queue.exists()
+
+
+@pytest.fixture
+def no_folders(ended: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process names no folder."""
+    for name in CARRIED:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_folders")
+class TestFolders:
+    """Which folders the training of a resumed run reads."""
+
+    def test_those_of_its_last_attempt(self, ended: Run) -> None:
+        folders = {name: f"/theirs/{name}" for name in CARRIED}
+        atomic.write_json(ended.folder / attempts.ATTEMPT_FILE, {"attempt": 1, "environment": folders})
+        assert job_for(ended).environment == folders
+
+    def test_those_in_its_settings_where_an_older_lab_wrote_them(self, ended: Run) -> None:
+        paths = {"runs": "runs", "data": "/theirs/data", "cache": "their-cache", "imports": ""}
+        ended.config_path.write_text(yaml.safe_dump({"paths": paths}))
+        environment = job_for(ended).environment
+        assert environment["LAB_DATA"] == "/theirs/data"
+        assert environment["LAB_CACHE"] == str(project_root() / "their-cache")
+        assert environment["LAB_IMPORTS"] == read_site()[0].environment()["LAB_IMPORTS"]
+
+    def test_what_the_environment_names_goes_before(self, ended: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        folders = {name: f"/theirs/{name}" for name in CARRIED}
+        atomic.write_json(ended.folder / attempts.ATTEMPT_FILE, {"attempt": 1, "environment": folders})
+        monkeypatch.setenv("LAB_DATA", "/mine")
+        assert job_for(ended).environment == {**folders, "LAB_DATA": "/mine"}
+
+    def test_the_site_s_where_nothing_else_is_known(self, ended: Run) -> None:
+        ended.config_path.write_text("paths: 3\n")
+        site = read_site()[0].environment()
+        assert job_for(ended).environment == {name: site[name] for name in CARRIED}
+
+    @pytest.mark.parametrize("named", ["/mine", read_site()[0].environment()["LAB_DATA"]])
+    def test_a_command_that_names_one_folder_keeps_the_others(self, ended: Run, named: str) -> None:
+        folders = {name: f"/theirs/{name}" for name in CARRIED}
+        atomic.write_json(ended.folder / attempts.ATTEMPT_FILE, {"attempt": 1, "environment": folders})
+        arguments = build_parser().parse_args(["resume", ended.id, "--set", f"site.data={named}"])
+        with folders_exported(arguments):
+            assert job_for(ended).environment == {**folders, "LAB_DATA": named}
