@@ -21,7 +21,7 @@ from core.comparison.comparison_results import (
     read_comparison,
 )
 from core.comparison.grid import Cost, cost_of, parse_axis, value_in_words
-from core.errors import LabError
+from core.errors import LabError, quoted
 from core.jobs.comparison_job import choices_of, plan_comparison, start_comparison
 from core.runs.store import RunStore
 from core.words import duration
@@ -77,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         comparison = read_comparison(unet_run, job.id)
     except LabError:
         return code
+    for problem in comparison.problems:
+        print(f"warning: {quoted(problem, 300)}", file=sys.stderr)
     print(json.dumps(as_json(comparison), indent=1) if arguments.json else in_full(comparison))
     return code
 

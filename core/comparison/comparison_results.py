@@ -116,7 +116,11 @@ REQUESTS = ResultKind(title="comparison", record=ComparisonRequest)
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A comparison as far as it has come. results: by the cell's index; a cell that is missing is not done."""
+    """A comparison as far as it has come.
+
+    results: by the cell's index; a cell that is missing is not done. problems: a sentence for each part besides the
+    cells that is there and cannot be shown.
+    """
 
     id: str
     folder: Path
@@ -126,6 +130,7 @@ class Comparison:
     facts: Facts | None = None
     reference: CellResult | None = None
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    problems: tuple[str, ...] = ()
 
     @property
     def is_done(self) -> bool:
@@ -236,15 +241,18 @@ def read_comparison(run: Run, comparison_id: str) -> Comparison:
             found = CellResult(index=cell.index, settings=cell.settings, problem=error.message)
         if found is not None and (found.settings, found.index) == (cell.settings, cell.index):
             results[cell.index] = found
+    facts, no_facts = _shown(FACTS, files.folder / "facts.json")
+    reference, no_reference = _shown(CELLS, files.folder / f"{REFERENCE}.json")
     return Comparison(
         id=comparison_id,
         folder=files.folder,
         request=request,
         cells=cells,
         results=results,
-        facts=_shown(FACTS, files.folder / "facts.json"),
-        reference=_shown(CELLS, files.folder / f"{REFERENCE}.json"),
+        facts=next(iter(facts), None),
+        reference=next(iter(reference), None),
         diffusion=diffusion,
+        problems=(*no_facts, *no_reference),
     )
 
 
@@ -368,10 +376,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def _shown(kind: ResultKind[Record], path: Path) -> Record | None:
-    """What is kept there, where this version can show it."""
-    found, _ = kind.read_all([path])
-    return found[0] if found else None
+def _shown(kind: ResultKind[Record], path: Path) -> tuple[list[Record], list[str]]:
+    """What is kept there, or, where something is that cannot be shown, a sentence."""
+    return kind.read_all([path] if path.exists() else [])
 
 
 def _words(comparison: Comparison, result: CellResult) -> str:

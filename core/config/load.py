@@ -129,7 +129,10 @@ def _renamed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _tell_old_names(source: str, old_names: tuple[str, ...]) -> None:
     new = ", ".join(f"site.{name.partition('.')[2]}" for name in old_names)
-    logger.warning("%s: write %s; the old names %s still work", source, new, ", ".join(old_names))
+    old = ("the old name %s still works" if len(old_names) == 1 else "the old names %s still work") % ", ".join(
+        old_names
+    )
+    logger.warning("%s: write %s; %s", source, new, old)
 
 
 def _over(values: Mapping[str, Any], preset: str | None, overrides: Overrides) -> dict[str, Any]:

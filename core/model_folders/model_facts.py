@@ -205,6 +205,9 @@ def parse_facts(data: bytes) -> LabFacts:
     """lab.json. Raises ModelRefused for anything unknown, missing, too long or unprintable."""
     try:
         facts = LabFacts.model_validate_json(data)
+        if facts.format_version != FORMAT:
+            words = reading.newer(facts.format_version, FORMAT) or "is of a format that is not known"
+            raise ModelRefused(f"{LAB_FILE}: {words}", "update this lab")
         if words := rules.flaw(facts.versions):
             raise ModelRefused(f"{LAB_FILE}: {words}", "update this lab")
         return facts

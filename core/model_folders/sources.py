@@ -108,7 +108,12 @@ class RunSource:
     @property
     def channels(self) -> int:
         """1 or 3."""
-        return int(self._data("channels"))
+        channels = self._data("channels")
+        if channels not in (1, 3):
+            raise CheckpointError(
+                f"{self.id}: data.json cannot be read: channels is {quoted(channels)}", "choose another run"
+            )
+        return int(channels)
 
     def _data(self, key: str) -> Any:
         try:

@@ -159,9 +159,13 @@ def read_recipe(data: bytes, *, where: str) -> Recipe:
         raise _refused(where, f"its recipe is longer than {MAX_BYTES // 1024} KB")
     try:
         recipe = Recipe.model_validate_json(text)
+        if recipe.format != FORMAT:
+            raise _refused(where, reading.newer(recipe.format, FORMAT) or "is of a format that is not known")
         recipe.rules  # noqa: B018 - those of a newer lab raise here
     except (ValidationError, RecursionError) as error:
         raise _refused(where, _newer(text) or f"is no recipe: {_first(error)}") from None
+    except UsageError:
+        raise
     except LabError as error:
         raise _refused(where, error.message) from None
     if len(recipe.seeds) != len(recipe.labels):

@@ -71,7 +71,7 @@ def add_a_set() -> None:
         f"Read in a process of its own with at most {LIMITS.memory_bytes / 1e6:.0f} MB of memory; at most "
         f"{LIMITS.entries:,} files, {LIMITS.total_bytes / 1e9:.0f} GB unpacked, {LIMITS.picture_pixels / 1e6:.0f} "
         "megapixels a picture. What is damaged or hostile is refused in one sentence, and nothing of it stays. A "
-        "published set is one entry of core/data/catalog.py: see the README."
+        "published set is one entry of core/data/catalog.py: see docs/extending.md."
     )
 
 

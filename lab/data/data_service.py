@@ -94,8 +94,10 @@ def look(data: DataSettings, *, download: bool = False) -> Work:
     def task(tell: Tell, cancelled: Callable[[], bool]) -> None:
         tell("Starting", 0.0)
         words = ["data", what, "--json", "--progress"] + (["--download"] if download else [])
-        problem = run_child(words, tell, cancelled)
-        _folder.clear()  # type: ignore[attr-defined]
+        try:
+            problem = run_child(words, tell, cancelled)
+        finally:
+            _folder.clear()  # type: ignore[attr-defined]
         if problem:
             raise DataUnavailable(problem)
 

@@ -11,7 +11,7 @@ from core.sampling.gallery import TITLE_LIMIT, Entry
 from core.words import ago, count
 from lab.frame.confirm import confirm_for_good
 from lab.frame.problems import problems_shown
-from lab.frame.state import page_file, who
+from lab.frame.state import who
 from lab.generate import gallery_service
 from lab.words import escaped, exactly, sentence
 
@@ -62,9 +62,15 @@ def _card(entry: Entry) -> None:
         help=exactly(entry.created_at) or None,
     )
     with st.container(horizontal=True):
-        if st.button("Open", key=f"gallery-open-{entry.id}", icon=":material/brush:"):
-            st.switch_page(page_file("generate"), query_params={OPENED: entry.id})
+        key = f"gallery-open-{entry.id}"
+        st.button("Open", key=key, icon=":material/brush:", on_click=_open, args=(entry.id,))
         _remove_button(entry)
+
+
+def _open(entry_id: str) -> None:
+    """Before the page is drawn again: afterwards the choice of the view could not be changed."""
+    st.session_state["view"] = "Draw"
+    st.query_params[OPENED] = entry_id
 
 
 def _remove_button(entry: Entry) -> None:

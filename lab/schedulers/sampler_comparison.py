@@ -105,6 +105,8 @@ def _result(found: Comparison) -> None:
     words = finding(found)
     if words:
         st.markdown(f"##### {escaped(words, 500)}")
+    for problem in found.problems:
+        st.caption(escaped(problem))
     if not found.drawn and found.reference is None:
         st.caption("The first cell appears when it is drawn; the reference comes before it, and takes the longest.")
     comparison_matrix(found)

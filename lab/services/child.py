@@ -47,16 +47,18 @@ def _listen(child: subprocess.Popen[str], tell: Tell, cancelled: Callable[[], bo
     problem = ""
     assert child.stderr is not None
     stopper = background.begin(f"stopper-{child.pid}", lambda *_: _stop_when(child, cancelled))
-    for line in child.stderr:
-        stage, _, fraction = line.rstrip().rpartition("\t")
-        if stage:
-            with contextlib.suppress(ValueError):
-                tell(stage[:1].upper() + stage[1:], float(fraction))
-        elif line.startswith(ERROR):
-            problem = line.removeprefix(ERROR).strip()
-    child.wait()
-    stopper.wait(2.0)
-    background.forget(stopper)
+    try:
+        for line in child.stderr:
+            stage, _, fraction = line.rstrip().rpartition("\t")
+            if stage:
+                with contextlib.suppress(ValueError):
+                    tell(stage[:1].upper() + stage[1:], float(fraction))
+            elif line.startswith(ERROR):
+                problem = line.removeprefix(ERROR).strip()
+        child.wait()
+    finally:  # `tell` raises when the work was cancelled
+        stopper.wait(2.0)
+        background.forget(stopper)
     return "it was cancelled" if cancelled() else problem
 
 

@@ -12,8 +12,10 @@ import pytest
 
 from core.__main__ import main
 from core.comparison.comparison_results import list_comparisons, read_comparison
+from core.errors import CheckpointError
 from core.evaluation.report import list_reports
 from core.evaluation.timestep_loss_results import key_of, read_kept
+from core.model_folders.sources import RunSource
 from core.runs.run import Run, RunState
 from tests.models import Lab, brief_judges
 
@@ -63,6 +65,25 @@ def test_an_old_run_is_shown_with_its_notes_settings_and_results(old: Lab, capsy
     assert [cell.index for cell in comparison.cells] == [0, 1, 2, 3]
     assert [index for index, cell in comparison.results.items() if not cell.problem] == [2, 3]
     assert comparison.results[3].fd_judge > 1
+
+
+def test_a_part_of_a_comparison_that_a_newer_lab_wrote_is_named(old: Lab) -> None:
+    run = finished_unet(old)
+    (comparison_id,) = list_comparisons(run)
+    assert read_comparison(run, comparison_id).problems == ()
+    path = next(run.folder.rglob("facts.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    found = read_comparison(run, comparison_id)
+    (problem,) = found.problems
+    assert found.facts is None and "newer version of the lab" in problem
+
+
+@pytest.mark.parametrize("channels", [None, "x", 2])
+def test_damaged_channels_are_one_sentence(old: Lab, channels: object) -> None:
+    run = finished_unet(old)
+    run.data_path.write_text(json.dumps({**json.loads(run.data_path.read_text()), "channels": channels}))
+    with pytest.raises(CheckpointError, match=r"data\.json cannot be read: channels is"):
+        RunSource(run).channels  # noqa: B018
 
 
 def test_an_old_run_generates_the_same_images_from_old_and_new_requests(old: Lab, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_old_names_still_work_with_one_sentence(config: Path, caplog: pytest.Log
     assert caplog.messages == [
         "config.yaml: write site.runs, site.cpu_slots, site.trash_days; the old names paths.runs, machine.cpu_slots, "
         "machine.trash_days still work",
-        "--set machine.slots_per_gpu: write site.slots_per_gpu; the old names machine.slots_per_gpu still work",
+        "--set machine.slots_per_gpu: write site.slots_per_gpu; the old name machine.slots_per_gpu still works",
     ]
 
 

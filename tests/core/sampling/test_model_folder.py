@@ -16,11 +16,12 @@ from diffusers import DiTPipeline
 from safetensors.torch import load_file, save_file
 
 import core.sampling.steps as steps
+from core.config.schema import project_root
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
 from core.model_folders.export import ExportDetails, export_files, export_run, write_export
 from core.model_folders.model_card import model_card
-from core.model_folders.model_facts import list_model_folders
+from core.model_folders.model_facts import list_model_folders, parse_facts
 from core.model_folders.model_files import ModelRefused, tensor_headers
 from core.model_folders.model_folder import load_model_folder
 from core.runs.run import Run
@@ -219,3 +220,10 @@ def test_the_card_of_the_demo_is_what_export_writes_today(tmp_path: Path) -> Non
     facts = json.loads((info.path / "lab.json").read_text())
     scheduler = json.loads((info.path / "scheduler/scheduler_config.json").read_text())["_class_name"]
     assert (info.path / "README.md").read_text() == model_card(facts, info.settings(), scheduler=scheduler)
+
+
+@pytest.mark.parametrize(("number", "words"), [(2, "made by a newer version of the lab"), (0, "not known")])
+def test_a_format_of_another_number_is_refused_even_where_no_key_is_new(number: int, words: str) -> None:
+    facts = json.loads((project_root() / "models" / "mnist-demo" / "lab.json").read_text())
+    with pytest.raises(ModelRefused, match=words):
+        parse_facts(json.dumps({**facts, "format_version": number}).encode())

@@ -107,6 +107,11 @@ HOSTILE = {
         changed(format=2, mood="good"),
         r"made by a newer version of the lab \(format 2; this one knows 1",
     ),
+    "a newer format without a new key": (
+        changed(format=2),
+        r"made by a newer version of the lab \(format 2; this one knows 1",
+    ),
+    "a format that never was": (changed(format=0), "not known"),
     "a newer rule": (
         changed(versions={"rules.noise": "2"}),
         "made by a newer version of the lab: version 2 of the rule",
