@@ -238,9 +238,10 @@ def test_a_death_is_told_with_what_is_kept_and_three_without_progress_give_up(st
 
 
 def test_a_requested_stop_has_stages_of_its_own(store: RunStore, job: Run) -> None:
+    Queue(store.root).take_out(job.id)
+    job.write_status(replace(job.status(), state=RunState.RUNNING))
     attempts.ask_to_stop(job.folder, 0, level=1, by="bo")
     assert [stage.words for stage in stop_stages(job)][:2] == ["asked to stop by bo", "finished cells are kept"]
-    Queue(store.root).take_out(job.id)
 
 
 def test_a_waiting_comparison_can_be_taken_out(store: RunStore, job: Run) -> None:
