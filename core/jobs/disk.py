@@ -16,7 +16,7 @@ from core.jobs.engines.choose import observed_status
 from core.runs import trash
 from core.runs.listing import list_checkpoints
 from core.runs.lock import try_lock
-from core.runs.run import Run, RunState
+from core.runs.run import Run, RunState, instant
 from core.runs.store import RunStore, lock_path
 
 Choice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
@@ -176,20 +176,12 @@ def _plan_failed(store: RunStore, limit: datetime, goes: list[Item], stays: list
         name = run.info.name or run.id
         if run.id in needed:
             stays.append(f"{name}: an active run needs it")
-        elif (ended := _instant(status.heartbeat_at or run.info.created_at)) is None:
+        elif (ended := instant(status.heartbeat_at or run.info.created_at)) is None:
             stays.append(f"{name}: it does not say when it ended")
         elif ended > limit:
             stays.append(f"{name}: it ended too lately")
         else:
             goes.append(Item(words=f"run {name} ({status.state})", path=run.folder, size_bytes=_bytes_of(run.folder)))
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _plan_caches(store: RunStore, cache_dir: Path, limit: datetime, goes: list[Item], stays: list[str]) -> None:

@@ -322,6 +322,15 @@ class Run:
             return []
 
 
+def instant(iso: str) -> datetime | None:
+    """The moment that a text names, UTC where it says no zone; None for any other text."""
+    try:
+        found = datetime.fromisoformat(iso)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 def now_iso() -> str:
     """UTC now, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

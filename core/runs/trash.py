@@ -15,7 +15,7 @@ from typing import Protocol
 
 from core import atomic, leftovers, reading
 from core.errors import LabError, RunBusy, RunNotFound, quoted
-from core.runs.run import Run, now_iso
+from core.runs.run import Run, instant, now_iso
 
 FOLDER = ".trash"
 FORMAT = 1  # of the facts beside a deleted run
@@ -105,7 +105,7 @@ def empty_trash(store: RunsFolder, *, older_than_days: float = 0.0) -> int:
     limit = datetime.now(UTC) - timedelta(days=older_than_days)
     freed = 0
     for trashed in list_trash(store):
-        if _instant(trashed.at) <= limit:
+        if (instant(trashed.at) or datetime.now(UTC)) <= limit:
             freed += trashed.size_bytes
             _remove(store.root / FOLDER / trashed.id)
     for half_removed in (store.root / FOLDER).glob(".trash-*"):
@@ -168,12 +168,4 @@ def _size(folder: Path) -> int:
 
 
 def _later(at: str, days: float) -> str:
-    return (_instant(at) + timedelta(days=days)).isoformat(timespec="seconds")
-
-
-def _instant(iso: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(iso)
-    except ValueError:
-        return datetime.now(UTC)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return ((instant(at) or datetime.now(UTC)) + timedelta(days=days)).isoformat(timespec="seconds")
