@@ -6,11 +6,13 @@ Nobody who lists a folder sees what begins with a dot: there a folder is being m
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from core import atomic
@@ -45,18 +47,49 @@ def publish(temporary: Path, target: Path, *, is_whole: Callable[[Path], bool] =
     atomic.fsync_dir(target.parent)
 
 
-def remove_folder(target: Path) -> None:
-    """Take a folder away: out of sight in one rename, then its files; a link only loses the link.
+def remove_folder(target: Path, *, within: Path | None = None) -> None:
+    """The one way a folder goes: out of sight in one rename, then its files. An entry is what it is called, never what
+    it points to: a link only loses the link, and no link inside is followed, whoever swaps a folder for one meanwhile.
 
-    Raises OSError when it is not there or not writable; files that cannot be removed stay out of sight.
+    within: the folder above it that may itself be reached through links (the parent by default); on the way down from
+    there a link is refused. Raises OSError when it is not there, lies behind a link or outside, or cannot be written;
+    files that cannot be removed stay out of sight.
     """
-    away = _hidden(target, "trash")
-    os.rename(target, away)
-    if away.is_symlink():
-        away.unlink()
-    else:
-        shutil.rmtree(away, ignore_errors=True)
+    place = target.parent if within is None else within
+    *way, name = _way_down(place, target)
+    with _opened(place, way) as parent:
+        away = _hidden(target, "trash").name
+        os.rename(name, away, src_dir_fd=parent, dst_dir_fd=parent)
+        if stat.S_ISDIR(os.stat(away, dir_fd=parent, follow_symlinks=False).st_mode):
+            shutil.rmtree(away, ignore_errors=True, dir_fd=parent)
+        else:
+            os.unlink(away, dir_fd=parent)
     sweep(target.parent)
+
+
+def _way_down(place: Path, target: Path) -> tuple[str, ...]:
+    """The names that lead from `place` to `target`. Raises OSError when they lead out of it or nowhere."""
+    way = target.relative_to(place).parts if target.is_relative_to(place) else ()
+    if not way or ".." in way:
+        raise OSError(errno.EINVAL, f"it does not lie in {place}", str(target))
+    return way
+
+
+@contextlib.contextmanager
+def _opened(place: Path, way: Sequence[str]) -> Iterator[int]:
+    """A descriptor of the folder that `way` leads to. Raises OSError, also for a link on the way."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(place, flags)
+    try:
+        for name in way:
+            if stat.S_ISLNK(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+                raise OSError(errno.ELOOP, f"'{name}' is a link, and nothing is removed behind a link", str(place))
+            below = os.open(name, flags | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def find(parent: Path, *, older_than_s: float = DAY_S) -> list[Path]:

@@ -25,12 +25,20 @@ def confirm_owner(run: Run, verb: str, *, yes: bool) -> None:
 
 def ask_owner(what: str, owner: str, verb: str, *, yes: bool, hint: str = "add --yes to do it all the same") -> None:
     """As `confirm_owner`, for anything that has an owner. what: its id, as the sentence begins."""
-    me = current_user()
-    if yes or not owner or owner == me:
-        return
-    words = f"{plain(what)} belongs to {plain(owner)}, you are {plain(me)}"
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        print(f"{words}. {verb.capitalize()} it? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() in ("y", "yes"):
-            return
-    raise UsageError(f"{verb}: {words}", hint)
+    if not yes and not is_mine(owner):
+        words = f"{plain(what)} belongs to {plain(owner)}, you are {plain(current_user())}"
+        ask(verb, words, f"{verb.capitalize()} it?", hint)
+
+
+def is_mine(owner: str) -> bool:
+    """True for what belongs to whoever types, or to nobody."""
+    return owner in ("", current_user())
+
+
+def ask(command: str, words: str, question: str, hint: str) -> None:
+    """Return when a person at a terminal agrees. Raises UsageError otherwise: `words`, and `hint` at no terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(f"{command}: {words}", hint)
+    print(f"{words}. {question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError(f"{command}: you did not say yes, and nothing was changed")

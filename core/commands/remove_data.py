@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from core.commands.options import store_of
+from core.commands.ownership import ask
 from core.commands.tables import plain
 from core.data.imports import read_imported
-from core.errors import DataUnavailable, UsageError
+from core.errors import DataUnavailable
 from core.jobs.imported_sets import remove_imported, runs_on
 
 
@@ -35,11 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         users
     )
     if not arguments.yes:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(f"remove-data: {words}", "add --yes to remove it for good")
-        print(f"{words}. Remove it for good? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise UsageError("remove-data: nothing was removed")
+        ask("remove-data", words, "Remove it permanently?", "add --yes to remove it permanently")
     remove_imported(store, name)
     print(f"{plain(name)} is gone")
     return 0

@@ -1,15 +1,17 @@
-"""`trash [--json] [--empty]`: deleted runs, and removing them for good."""
+"""`trash [--json] [--empty [--everyone] [--yes]]`: deleted runs, and removing them permanently."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from typing import Any
 
 from core.commands.options import site_of, store_of, usable_site_of
-from core.commands.tables import table
-from core.errors import ConfigError
+from core.commands.ownership import ask, is_mine
+from core.commands.tables import plain, table
+from core.errors import ConfigError, UsageError
 from core.runs.store import RunStore
 from core.runs.trash import empty_trash, list_trash
 from core.words import ago, size
@@ -19,17 +21,17 @@ def add_parser(commands: Any) -> None:
     """Its options."""
     parser = commands.add_parser("trash", help="deleted runs, which can be brought back for site.trash_days")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--empty", action="store_true", help="remove all of them for good")
+    parser.add_argument("--empty", action="store_true", help="permanently remove your own; asks first")
+    parser.add_argument("--everyone", action="store_true", help="with --empty: other people's too")
+    parser.add_argument("--yes", action="store_true", help="with --empty: without a question")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List it, or empty it. What is removed for good lies where sound settings say, never in a folder guessed at."""
+    """List it, or empty it. What is removed lies where sound settings say, never in a folder guessed at."""
     if arguments.empty:
-        site, problem = usable_site_of(arguments)
-        if problem:
-            raise ConfigError(problem)
-        print(f"{size(empty_trash(RunStore(site.runs)))} freed")
-        return 0
+        return _empty(arguments)
+    if arguments.everyone or arguments.yes:
+        raise UsageError("trash: --everyone and --yes belong to --empty", "add --empty")
     store = store_of(arguments)
     found = list_trash(store, keep_days=site_of(arguments).trash_days)
     if arguments.json:
@@ -40,3 +42,26 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [[each.id, each.name or "-", each.by or "-", ago(each.at), size(each.size_bytes)] for each in found]
         print(table(["run", "name", "deleted by", "when", "size"], rows))
     return 0
+
+
+def _empty(arguments: argparse.Namespace) -> int:
+    """Remove what the person agreed to, and nothing that was deleted meanwhile."""
+    site, problem = usable_site_of(arguments)
+    if problem:
+        raise ConfigError(problem)
+    store = RunStore(site.runs)
+    found = list_trash(store)
+    goes = [each for each in found if arguments.everyone or is_mine(each.owner)]
+    if others := len(found) - len(goes):
+        print(f"{_runs(others)} of other people will stay; --everyone includes them", file=sys.stderr)
+    if goes and not arguments.yes:
+        owners = sorted({each.owner for each in goes if not is_mine(each.owner)})
+        words = f"{_runs(len(goes))}, {size(sum(each.size_bytes for each in goes))}"
+        words += f", also of {plain(', '.join(owners))}" if owners else ""
+        ask("trash --empty", words, "Permanently remove them?", "add --yes to permanently remove them")
+    print(f"{size(empty_trash(store, only={each.id for each in goes}))} freed")
+    return 0
+
+
+def _runs(number: int) -> str:
+    return f"{number} deleted run{'s' if number != 1 else ''}"

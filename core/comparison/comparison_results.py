@@ -207,7 +207,7 @@ def cell_name(index: int) -> str:
 
 def results_folder(run: Run, comparison_id: str) -> ComparisonFolder:
     """Where a comparison of this U-Net run is kept. Raises UsageError for an id that is no name of a folder."""
-    if not ID.match(comparison_id):
+    if not ID.fullmatch(comparison_id):
         raise UsageError(f"comparison '{quoted(comparison_id)}' is no id")
     return ComparisonFolder(run.folder / FOLDER / comparison_id)
 
@@ -218,7 +218,7 @@ def list_comparisons(run: Run) -> list[str]:
         names = [entry.name for entry in os.scandir(run.folder / FOLDER) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    return sorted((name for name in names if ID.match(name)), reverse=True)
+    return sorted((name for name in names if ID.fullmatch(name)), reverse=True)
 
 
 def read_comparison(run: Run, comparison_id: str) -> Comparison:
@@ -294,7 +294,7 @@ def delete_comparison(run: Run, comparison_id: str) -> None:
     if folder.is_symlink() or not folder.is_dir():
         raise RunNotFound(f"comparison '{quoted(comparison_id)}' is not kept with run {run.id}")
     try:
-        leftovers.remove_folder(folder)
+        leftovers.remove_folder(folder, within=run.folder)
     except OSError as error:
         raise LabError(f"{comparison_id}: cannot be removed: {error.strerror}") from None
 

@@ -51,7 +51,7 @@ def imported_names(folder: Path | None = None) -> list[str]:
         found = sorted(path.name for path in (folder or imports_dir()).iterdir())
     except OSError:
         return []
-    return [name for name in found if NAME.match(name)]
+    return [name for name in found if NAME.fullmatch(name)]
 
 
 def read_imported(name: str, folder: Path | None = None) -> Imported:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -243,7 +243,8 @@ def _keep(made: Overview, folder: Path) -> None:
         leftovers.publish(temporary, folder, is_whole=lambda _: False)
     others = sorted((path for path in folder.parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     for old in others[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process was quicker
+            leftovers.remove_folder(old)
 
 
 def _opened(folder: Path) -> Overview | None:

@@ -105,7 +105,7 @@ def _read(info: ModelFolderInfo, name: str) -> bytes:
     """A file whose sha256 is the one in lab.json."""
     fact = info.facts.files.get(name)
     try:
-        if fact is None or (info.path / name).parent.resolve() != info.path / JUDGE_FOLDER:
+        if fact is None or (info.path / name).parent.resolve() != info.path.resolve() / JUDGE_FOLDER:
             raise FileNotFoundError
         data = read_file(info.path / name, name)
     except OSError:

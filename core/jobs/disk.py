@@ -216,7 +216,7 @@ def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
             older = [info.path for info in list_checkpoints(run)[:-1]]
             if item.path not in older:
                 return 0
-            leftovers.remove_folder(item.path)
+            leftovers.remove_folder(item.path, within=run.folder)
             run.add_event("checkpoint removed", by=by, checkpoint=item.path.name)
             return item.size_bytes
         finally:

@@ -5,9 +5,9 @@ A snapshot is a copy of core/ in `<runs>/.queue/code/<hash>/core`, named by the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -54,4 +54,5 @@ def sweep(queue_folder: Path, needed: Collection[str], *, older_than: float) -> 
         return
     for folder in kept:
         if folder.name not in needed and folder.stat().st_mtime < older_than:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # it stays until the next time
+                leftovers.remove_folder(folder)

@@ -108,7 +108,7 @@ def remove_export(run: Run, name: str, *, by: str) -> None:
     """Take one away for good. Raises UsageError for none of that name, LabError when it cannot be removed."""
     target: Path = run.exports_dir / check_folder_name(name)
     try:
-        leftovers.remove_folder(target)
+        leftovers.remove_folder(target, within=run.folder)
     except FileNotFoundError:
         raise UsageError(f"{run.id}: has no export '{name}'", "it may have been removed already") from None
     except OSError as error:

@@ -18,12 +18,12 @@ from core.errors import LabError, UsageError, quoted
 from core.limited_child import Measured, run_limited
 from core.model_folders.import_child import KEPT, LIMITS, ModelLimits, request_of
 from core.model_folders.model_facts import (
-    DEMO,
     IMPORT_FILE,
     MAX_NAME,
     ModelFolderInfo,
     check_folder_name,
     find_model_folder,
+    is_demo,
     list_model_folders,
     model_folder_info,
 )
@@ -79,10 +79,10 @@ def import_model(
 def delete_model(models_dir: Path, reference: str) -> str:
     """Remove an imported model for good; returns its name. Raises UsageError for the demo and for none of that name."""
     info = find_model_folder(models_dir, reference)
-    if info.name == Path(DEMO).name:
+    if is_demo(info):
         raise UsageError(f"model '{info.name}': comes with the lab", "only imported models can be deleted")
     try:
-        leftovers.remove_folder(info.path)
+        leftovers.remove_folder(models_dir / info.name)
     except OSError as error:
         raise LabError(f"model '{quoted(info.name)}': cannot be deleted: {error.strerror}") from None
     return info.name

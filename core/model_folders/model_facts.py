@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,14 +171,28 @@ def find_model_folder(models_dir: Path, reference: str) -> ModelFolderInfo:
     raise UsageError(f"model '{quoted(wanted)}': is not in the models folder", f"there is: {quoted(names, 300)}")
 
 
+def as_called(folder: Path) -> Path:
+    """The whole path of a folder under the name that it was given; `resolve` would take that of what a link names."""
+    return Path(os.path.abspath(folder))  # noqa: PTH100 - see above
+
+
+def is_demo(info: ModelFolderInfo) -> bool:
+    """True for the model that comes with the lab."""
+    demo = project_root() / DEMO
+    return info.name == demo.name and info.path.resolve() == demo.resolve()
+
+
 def is_model_folder(folder: Path) -> bool:
     """True for a folder that says it holds a model, ours or plain diffusers."""
     return (folder / LAB_FILE).is_file() or (folder / "model_index.json").is_file()
 
 
 def model_folder_info(folder: Path) -> ModelFolderInfo:
-    """The facts of one folder of ours; opens no weights. Raises ModelRefused in one sentence."""
-    path = folder.resolve()
+    """The facts of one folder of ours; opens no weights. Raises ModelRefused in one sentence.
+
+    It is called as the folder is called, also where that is a link to another one.
+    """
+    path = as_called(folder)
     if not (path / LAB_FILE).is_file() and (path / "model_index.json").is_file():
         raise ModelRefused(
             f"{quoted(folder.name)}: is a plain diffusers folder without {LAB_FILE}",

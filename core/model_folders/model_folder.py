@@ -38,6 +38,7 @@ from core.model_folders.model_facts import (
     SETTINGS_FILE,
     VAE_FILE,
     LabFacts,
+    as_called,
     parse_facts,
     parse_settings,
 )
@@ -62,7 +63,7 @@ def load_model_folder(path: Path, *, device: str = "auto") -> LoadedModel:
             "import it first: python -m core import-model FOLDER",
         )
     facts, settings = check_model(files)
-    return build_model(files, facts, settings, name=path.resolve().name, device=device)
+    return build_model(files, facts, settings, name=as_called(path).name, device=device)
 
 
 def check_model(files: dict[str, bytes]) -> tuple[LabFacts, Settings]:

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from core import reading
-from core.config.schema import Settings, project_root
+from core.config.schema import Settings
 from core.errors import CheckpointError, RunNotFound, UsageError, quoted
 from core.model_folders.model_facts import (
-    DEMO,
     LAB_FILE,
     PREFIX,
     LabFacts,
     ModelFolderInfo,
     find_model_folder,
+    is_demo,
     is_model_folder,
     list_model_folders,
     model_folder_info,
@@ -166,7 +166,7 @@ class FolderSource:
     @property
     def origin(self) -> Origin:
         """The demo that comes with the lab, or a model that somebody imported."""
-        return "demo" if self.folder == (project_root() / DEMO).resolve() else "model"
+        return "demo" if is_demo(self.info) else "model"
 
     @property
     def created_at(self) -> str:

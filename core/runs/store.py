@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import json
 import os
-import shutil
 import stat
 import time
 import uuid
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core import atomic, reading
+from core import atomic, leftovers, reading
 from core.bounded_cache import BoundedCache
 from core.config.frozen import dump_settings
 from core.config.schema import Settings
@@ -167,7 +167,7 @@ class RunStore:
                 "resume or delete that run first",
             )
         if run.folder.is_symlink():
-            run.folder.unlink()
+            leftovers.remove_folder(run.folder)
             return
         lock = try_lock(lock_path(run), patience_s=0.5)
         if lock is None:
@@ -181,7 +181,8 @@ class RunStore:
 
     def discard(self, run: Run) -> None:
         """Remove a run that was created a moment ago and never started."""
-        shutil.rmtree(run.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it is gone already
+            leftovers.remove_folder(run.folder)
 
     def _folders(self) -> Sequence[Path]:
         try:

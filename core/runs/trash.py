@@ -6,8 +6,8 @@ Moving there and back is one rename; killed anywhere, the run is here or there, 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +46,8 @@ def put_into_trash(root: Path, run: Run, by: str) -> None:
     info = run.info
     trash = root / FOLDER
     trash.mkdir(exist_ok=True)
+    if trash.is_symlink():
+        raise LabError(f"{trash}: is a link, and nothing is removed behind a link", "make it a folder")
     target = trash / run.id
     if target.exists():  # an older one of that id, brought back as a copy meanwhile
         _remove(target)
@@ -61,6 +63,9 @@ def put_into_trash(root: Path, run: Run, by: str) -> None:
     atomic.write_json(trash / f"{run.id}.json", facts)
     run.folder.rename(target)
     atomic.fsync_dir(root)
+    if target.is_symlink():  # the folder was swapped for a link meanwhile
+        _remove(target)
+        return
     Run(target).add_event("deleted", by=by)
 
 
@@ -100,16 +105,20 @@ def remove_for_good(store: RunsFolder, run_id: str) -> int:
     return size
 
 
-def empty_trash(store: RunsFolder, *, older_than_days: float = 0.0) -> int:
-    """Remove what was deleted longer ago than that, and what interruptions left; bytes that became free."""
+def empty_trash(store: RunsFolder, *, older_than_days: float = 0.0, only: Collection[str] | None = None) -> int:
+    """Remove what was deleted longer ago than that, and what interruptions left; bytes that became free.
+
+    only: ids; the others stay. A run that somebody restored or removed meanwhile is no error.
+    """
     limit = datetime.now(UTC) - timedelta(days=older_than_days)
     freed = 0
     for trashed in list_trash(store):
-        if (instant(trashed.at) or datetime.now(UTC)) <= limit:
+        if (only is None or trashed.id in only) and (instant(trashed.at) or datetime.now(UTC)) <= limit:
             freed += trashed.size_bytes
             _remove(store.root / FOLDER / trashed.id)
     for half_removed in (store.root / FOLDER).glob(".trash-*"):
-        shutil.rmtree(half_removed, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            leftovers.remove_folder(half_removed, within=store.root)
     leftovers.sweep(store.root / FOLDER, older_than_s=leftovers.HOUR_S)  # another process may be writing there
     for facts in (store.root / FOLDER).glob("*.json"):
         with contextlib.suppress(OSError):
@@ -138,17 +147,20 @@ def _find(store: RunsFolder, text: str) -> Path:
 
 
 def _folders(store: RunsFolder) -> list[Path]:
+    trash = store.root / FOLDER
     try:
-        entries = sorted((store.root / FOLDER).iterdir())
+        entries = [] if trash.is_symlink() else sorted(trash.iterdir())
     except OSError:
         return []
     return [path for path in entries if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")]
 
 
 def _remove(folder: Path) -> None:
-    """Out of sight in one step, then removed."""
+    """Out of sight in one step, then removed; one that is gone already is no error."""
     try:
-        leftovers.remove_folder(folder)
+        leftovers.remove_folder(folder, within=folder.parent.parent)
+    except FileNotFoundError:
+        pass
     except OSError as error:
         raise LabError(f"{folder}: cannot be removed: {error.strerror}") from None
     folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)

@@ -104,7 +104,7 @@ def entries(folder: Path) -> tuple[list[Entry], list[str]]:
 
 def entry_of(folder: Path, entry_id: str) -> Entry:
     """One entry by id. Raises UsageError when there is none, or it is damaged."""
-    entry = _read(folder / entry_id) if ENTRY_ID.match(entry_id) else None
+    entry = _read(folder / entry_id) if ENTRY_ID.fullmatch(entry_id) else None
     if entry is None:
         raise UsageError(f"gallery: there is no drawing {quoted(entry_id, 60)}", "choose one of the gallery")
     return entry
@@ -112,7 +112,7 @@ def entry_of(folder: Path, entry_id: str) -> Entry:
 
 def remove(folder: Path, entry_id: str) -> None:
     """Take one away for good, a damaged one too; one that is gone already is no error. Raises LabError."""
-    if not ENTRY_ID.match(entry_id):
+    if not ENTRY_ID.fullmatch(entry_id):
         raise UsageError(f"gallery: there is no drawing {quoted(entry_id, 60)}")
     try:
         leftovers.remove_folder(folder / entry_id)
@@ -125,7 +125,7 @@ def remove(folder: Path, entry_id: str) -> None:
 def entry_ids(folder: Path) -> list[str]:
     """Ids of all that is kept, damaged ones too, newest first."""
     try:
-        return sorted((path.name for path in folder.iterdir() if ENTRY_ID.match(path.name)), reverse=True)
+        return sorted((path.name for path in folder.iterdir() if ENTRY_ID.fullmatch(path.name)), reverse=True)
     except OSError:
         return []
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from core.config.schema import project_root
 from core.model_folders.import_model import delete_model, import_model
-from core.model_folders.model_facts import DEMO, ModelFolderInfo, list_model_folders
+from core.model_folders.model_facts import ModelFolderInfo, is_demo, list_model_folders
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.settings import current_site
@@ -44,8 +43,7 @@ def begin_model_import(
 
 def imported_models() -> list[ModelFolderInfo]:
     """Every model folder of this lab but the bundled demo, by name."""
-    demo = (project_root() / DEMO).resolve()
-    return [info for info in list_model_folders(current_site().models) if info.path != demo]
+    return [info for info in list_model_folders(current_site().models) if not is_demo(info)]
 
 
 def remove_model(model_id: str) -> None:

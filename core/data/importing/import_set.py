@@ -93,9 +93,9 @@ def import_set(
 
 def check_import_name(name: str) -> None:
     """Raises UsageError for a name that `data.name` could not have, or that is taken."""
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         close = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:40]
-        hint = f"'{close}' would do" if NAME.match(close) else "such as flowers-2"
+        hint = f"'{close}' would do" if NAME.fullmatch(close) else "such as flowers-2"
         raise UsageError(f"name: '{quoted(name)}' is not made of small letters, digits, - and _ (at most 40)", hint)
     if name in names():
         raise UsageError(f"name: there is already a data set '{name}'", "choose another name")

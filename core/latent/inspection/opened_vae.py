@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+from core import leftovers
 from core.device import resolve_device
 from core.errors import CheckpointError
 from core.latent.cache import cached_latents, measure_scaling
@@ -155,7 +156,8 @@ def forget_oldest(cache_dir: Path, *, keep: str, most_bytes: int = MOST_KEPT_BYT
         if total <= most_bytes:
             return
         if path.name != keep:
-            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another process was quicker
+                leftovers.remove_folder(path)
             total -= size
 
 
