@@ -21,8 +21,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
     ("core.reading", "core.rules", "core.words", "core.diffusion.sampler_table"),
     ("core.bounded_cache", "core.leftovers"),
     ("core.config",),
-    ("core.runs",),
-    ("core.device", "core.limited_child", "core.machine", "core.diffusion", "core.models", "core.data"),
+    ("core.runs", "core.limited_child", "core.typed_paths"),
+    ("core.device", "core.machine", "core.diffusion", "core.models", "core.data"),
     ("core.data.importing", "core.latent"),
     ("core.latent.inspection",),
     ("core.sampling",),
@@ -44,7 +44,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("torch", "torchvision", "diffusers", "accelerate", "torchmetrics")
 LIGHT = (
     *("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.reading", "core.rules"),
-    *("core.config", "core.runs", "core.limited_child", "core.bounded_cache", "core.leftovers"),
+    *("core.config", "core.runs", "core.limited_child", "core.typed_paths", "core.bounded_cache", "core.leftovers"),
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "lab", "pages"),
     *("core.data.catalog", "core.data.arrays", "core.data.imports", "core.data.overview", "core.data.importing"),
     *("core.words", "core.diffusion.sampler_table", "core.model_folders.sources"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -10,6 +12,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from core import reading
 from core.errors import DataUnavailable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -78,28 +81,34 @@ def _pixels(image: Image.Image, where: str) -> np.ndarray:
     return pixels[..., None] if grey else pixels
 
 
-def _open(source: Path | IO[bytes], where: str, max_pixels: int) -> Image.Image:
-    try:
-        image = Image.open(source, formats=FORMATS)
-    except MemoryError:
-        raise
-    except Image.DecompressionBombError:
-        raise DataUnavailable(
-            f"{where}: it has more than {max_pixels:,} pixels", "make it smaller or remove it"
-        ) from None
-    except UnidentifiedImageError:
-        raise DataUnavailable(
-            f"{where}: not a picture that can be read (none of {', '.join(FORMATS)})", "repair or remove it"
-        ) from None
-    except Exception as error:  # parsers fed with damaged headers raise anything
-        raise DataUnavailable(
-            f"{where}: not a picture that can be read ({_first_line(error)})", "repair or remove it"
-        ) from None
-    if image.width * image.height > max_pixels:
-        size = f"{image.width} × {image.height}"
-        image.close()
-        raise DataUnavailable(f"{where}: {size} pixels are more than {max_pixels:,}", "make it smaller or remove it")
-    return image
+@contextmanager
+def _open(source: Path | IO[bytes], where: str, max_pixels: int) -> Iterator[Image.Image]:
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(reading.open_regular(source, limit=0)) if isinstance(source, Path) else source
+            image = opened.enter_context(Image.open(file, formats=FORMATS))
+        except MemoryError:
+            raise
+        except reading.Unreadable:
+            raise DataUnavailable(f"{where}: not an ordinary file", "remove it") from None
+        except Image.DecompressionBombError:
+            raise DataUnavailable(
+                f"{where}: it has more than {max_pixels:,} pixels", "make it smaller or remove it"
+            ) from None
+        except UnidentifiedImageError:
+            raise DataUnavailable(
+                f"{where}: not a picture that can be read (none of {', '.join(FORMATS)})", "repair or remove it"
+            ) from None
+        except Exception as error:  # parsers fed with damaged headers raise anything
+            raise DataUnavailable(
+                f"{where}: not a picture that can be read ({_first_line(error)})", "repair or remove it"
+            ) from None
+        if image.width * image.height > max_pixels:
+            size = f"{image.width} × {image.height}"
+            raise DataUnavailable(
+                f"{where}: {size} pixels are more than {max_pixels:,}", "make it smaller or remove it"
+            )
+        yield image
 
 
 def _first_line(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from core.data.npz_rules import NPZ_ARRAYS, npz_class_names, npz_problem
 from core.data.raw import RawSet, RawSplit, array_split
 from core.errors import DataUnavailable, StorageFull
 from core.runs.lock import try_lock
+from core.typed_paths import FILE, kind_of
 
 DOWNLOAD_PATIENCE_S = 1800.0
 SOCKET_TIMEOUT_S = 30.0
@@ -147,8 +148,7 @@ class NpzLoader:
     def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
         """The file of data.path."""
         path = resolve_path(settings.path or "")
-        if not path.is_file():
-            raise DataUnavailable(f"data.path: there is no file {path}", "give an .npz file with 'images' and 'labels'")
+        kind_of(path, wants=(FILE,), where="data.path: ", hint="give an .npz file with 'images' and 'labels'")
         return [path]
 
     def load(self, settings: DataSettings, data_dir: Path) -> RawSet:

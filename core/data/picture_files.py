@@ -14,6 +14,7 @@ from core.config.site import resolve_path
 from core.data.decoding import GREY_MODES, SPLIT_NAMES, SUFFIXES, Header, natural_key, read_header, read_picture
 from core.data.raw import RawSet, RawSplit
 from core.errors import DataUnavailable
+from core.typed_paths import FOLDER, kind_of
 
 COLOR_PROBES = 64  # pictures looked at to tell colour from grey
 
@@ -54,8 +55,7 @@ def _has_color(files: list[Path], headers: list[Header]) -> bool:
 
 def _folder(settings: DataSettings) -> Path:
     folder = resolve_path(settings.path or "")
-    if not folder.is_dir():
-        raise DataUnavailable(f"data.path: there is no folder {folder}", "give a folder with one directory a class")
+    kind_of(folder, wants=(FOLDER,), where="data.path: ", hint="give a folder with one directory per class")
     return folder
 
 

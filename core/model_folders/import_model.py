@@ -31,6 +31,7 @@ from core.model_folders.model_files import ModelRefused
 from core.runs.provenance import current_user
 from core.runs.run import now_iso
 from core.runs.store import storage_error
+from core.typed_paths import kind_of
 
 
 def import_model(
@@ -51,7 +52,7 @@ def import_model(
     anything damaged, foreign or hostile, UsageError for a name that is taken; nothing is left then.
     """
     name = _checked_name(name or (source.stem if source.suffix.lower() == ".zip" else source.name), models_dir)
-    _check_source(source)
+    kind_of(source, refused=ModelRefused, hint="give a model's folder, or a zip of it")
     target, existed = models_dir / name, models_dir.is_dir()
     try:
         with leftovers.built_beside(target) as temporary:
@@ -107,16 +108,6 @@ def _in_child(
         cancelled=cancelled,
         measured=measured,
     )
-
-
-def _check_source(source: Path) -> None:
-    """Raises ModelRefused when there is neither a folder nor an ordinary file."""
-    try:
-        is_there = source.is_dir() or source.is_file()
-    except (OSError, ValueError) as error:
-        raise ModelRefused(f"{quoted(source)}: cannot be read: {quoted(error, 120)}") from None
-    if not is_there:
-        raise ModelRefused(f"{quoted(source)}: is neither a folder nor a file", "give a model's folder, or a zip of it")
 
 
 def _checked_name(name: str, models_dir: Path) -> str:

@@ -18,6 +18,7 @@ from core.data.imports import FACTS, FORMAT, NAME, Imported, imports_dir, read_i
 from core.errors import DataUnavailable, LabError, UsageError, quoted
 from core.limited_child import PROGRESS, RESULT, Measured, run_limited
 from core.runs.provenance import current_user
+from core.typed_paths import FOLDER, kind_of
 
 COLORS = ("native", "grey", "rgb")
 
@@ -44,7 +45,9 @@ def import_set(
     what the child took, also when it failed. Raises UsageError or DataUnavailable; then nothing is left.
     """
     check_import_name(name)
-    kind = _kind(source)
+    found_kind = kind_of(source, refused=UsageError)
+    is_npz = source.suffix.lower() in (".npz", ".npy")
+    kind = found_kind if found_kind == FOLDER else "npz" if is_npz else "zip"
     root = folder or imports_dir()
     target = root / name
     existed = root.is_dir()
@@ -99,14 +102,6 @@ def check_import_name(name: str) -> None:
         raise UsageError(f"name: '{quoted(name)}' is not made of small letters, digits, - and _ (at most 40)", hint)
     if name in names():
         raise UsageError(f"name: there is already a data set '{name}'", "choose another name")
-
-
-def _kind(source: Path) -> str:
-    if source.is_dir():
-        return "folder"
-    if not source.is_file():
-        raise UsageError(f"{quoted(source, 200)}: there is no such folder or file")
-    return "npz" if source.suffix.lower() in (".npz", ".npy") else "zip"
 
 
 def _check_enough(found: dict[str, Any], source: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_file_is_described_without_importing_it(lab: Path, capsys: pytest.Capt
     [
         (["data", "mnst"], 2, "did you mean mnist"),
         (["data", "mnist"], 1, "'mnist' is not in"),
-        (["import-data", "absent.zip", "--name", "mine"], 2, "there is no such folder or file"),
+        (["import-data", "absent.zip", "--name", "mine"], 2, "there is no folder or file absent.zip"),
         (["import-data", "x", "--name", "mnist"], 2, "there is already a data set 'mnist'"),
     ],
 )

@@ -157,6 +157,16 @@ def one_picture(root: Path) -> None:
     Image.new("L", (8, 8)).save(root / "one" / "0.png")
 
 
+def a_pipe(root: Path) -> None:
+    os.mkfifo(root / "red" / "12.png")  # the lab waited for a writer for ever
+
+
+def a_pipe_below(root: Path) -> None:
+    (root / "red" / "more").mkdir()
+    os.mkfifo(root / "red" / "pipe")
+    (root / "red" / "more" / "link.jpg").symlink_to(root / "red" / "pipe")
+
+
 def gone(root: Path) -> None:
     root.rename(root.with_name("elsewhere"))
 
@@ -174,6 +184,8 @@ def gone(root: Path) -> None:
         (no_classes, "no pictures in the class directories of"),
         (splits_inside, "holds test and train instead of one directory a class"),
         (one_picture, "1 picture is too few"),
+        (a_pipe, "red/12.png: not an ordinary file"),
+        (a_pipe_below, "red/more/link.jpg: not an ordinary file"),
         (gone, "there is no folder"),
     ],
 )
