@@ -17,7 +17,7 @@ from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs to the longest name that fits
-    ("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version"),
+    ("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.compute.question"),
     ("core.reading", "core.rules", "core.words", "core.diffusion.sampler_table"),
     ("core.bounded_cache", "core.leftovers"),
     ("core.config",),
@@ -29,7 +29,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
     ("core.model_folders", "core.training"),
     ("core.evaluation",),
     ("core.comparison",),
-    ("core.jobs",),
+    ("core.compute.answers",),
+    ("core.jobs", "core.compute"),
     ("core.commands",),
     ("core.__main__",),
     ("lab.words",),
@@ -46,6 +47,7 @@ LIGHT = (
     *("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.reading", "core.rules"),
     *("core.config", "core.runs", "core.limited_child", "core.typed_paths", "core.bounded_cache", "core.leftovers"),
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "lab", "pages"),
+    *("core.compute", "core.sampling.drawing"),
     *("core.data.catalog", "core.data.arrays", "core.data.imports", "core.data.overview", "core.data.importing"),
     *("core.words", "core.diffusion.sampler_table", "core.model_folders.sources"),
     *("core.training.learning_rate", "core.latent.inspection.vae_source", "core.latent.inspection.psnr_ssim"),
@@ -55,7 +57,7 @@ LIGHT = (
     *("core.model_folders.import_child", "core.model_folders.model_files", "core.model_folders.model_zip"),
     *("core.model_folders.model_facts", "core.model_folders.model_card", "core.model_folders.diffusers_layout"),
 )
-NOT_LIGHT = ("core.runs.checkpoints",)
+NOT_LIGHT = ("core.runs.checkpoints", "core.compute.answers")
 Sources = Mapping[str, str]
 
 
@@ -128,14 +130,19 @@ def circles(found: Sources) -> list[str]:
     return sorted(module for module, names in reach.items() if module in names)
 
 
+def lies_in(module: str, rooms: Iterable[str]) -> bool:
+    """Whether one of the rooms is the module or holds it."""
+    return any(module == room or module.startswith(room + ".") for room in rooms)
+
+
 def heavy_imports(found: Sources) -> list[str]:
     """'a → torch' for every light module that imports something heavy when it is imported itself."""
     bad = []
     for module, source in found.items():
-        if module in NOT_LIGHT or not any(module == room or module.startswith(room + ".") for room in LIGHT):
+        if lies_in(module, NOT_LIGHT) or not lies_in(module, LIGHT):
             continue
         for name in sorted(imported(source, top_level_only=True)):
-            if name.split(".")[0] in HEAVY or name in NOT_LIGHT:
+            if name.split(".")[0] in HEAVY or lies_in(name, NOT_LIGHT):
                 bad.append(f"{module} → {name}")
     return bad
 

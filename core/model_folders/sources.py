@@ -43,6 +43,7 @@ class RunSource:
 
     run: Run
     origin: Origin = "run"
+    stamp: tuple[int, ...] = ()  # a checkpoint is never replaced under its name
     weights: tuple[Weights, ...] = ("ema", "raw")
     card: LabFacts | None = None  # what a model folder says about itself
     judge_in: Path | None = None  # the model folder, when a judge lies in it
@@ -239,7 +240,7 @@ class FolderSource:
         return load_model_folder(self.folder, device=device)
 
     @property
-    def stamp(self) -> reading.Stamp:
+    def stamp(self) -> tuple[int, ...]:
         """Another one when the folder was replaced under its name."""
         return reading.stamp_of(self.folder / LAB_FILE)
 

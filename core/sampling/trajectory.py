@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from core.errors import LabError
+from core.sampling.drawing import Curves, Layers
 from core.sampling.load import LoadedModel
 from core.sampling.request import Branch, SampleRequest, Start
 from core.sampling.steps import SamplerStep, sample_steps
@@ -20,37 +21,6 @@ MOST_LOG_SNR = 20.0  # log-SNR of clean pictures is infinite; curves end here
 
 class SamplingCancelled(LabError):
     """Somebody asked to stop between two steps. Nothing of the drawing is kept."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curves:
-    """What can be read off the path itself, F frames, N pictures, float32.
-
-    log_snr (F,): log of signal² / noise², cut off at ±20. latent_norm (F, N): root mean square of the noisy latents.
-    guidance_strength (F, N): ‖guided - conditional‖ / ‖conditional‖ of the network's output, 0 where guidance is off.
-    straightness (F, N): cosine between this step's move and the whole way from noise to picture, in the coordinates in
-    which a perfect path is straight, x / (signal + noise) (arXiv 2209.03003); 1 = straight; the last frame repeats.
-    """
-
-    log_snr: np.ndarray
-    latent_norm: np.ndarray
-    guidance_strength: np.ndarray
-    straightness: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layers:
-    """What only the Generate page looks at, F frames, N pictures.
-
-    latents (F, N, c, h, w) float32: noisy latents in the scale of training. predicted_noise: the same shape, float16.
-    guidance_change (F, N, H, W, C) int16: the predicted clean picture with guidance minus the one without, in grey
-    levels; None when guidance is off throughout.
-    """
-
-    latents: np.ndarray
-    predicted_noise: np.ndarray
-    guidance_change: np.ndarray | None
-    curves: Curves
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import LabError
+from core.sampling.drawing import Drawing
 from core.sampling.recipe import BranchRecipe, Recipe
 from lab.generate.generation_progress import drawn
 from lab.generate.generation_view import downloads, show_drawing
-from lab.services.models import Drawing
 from lab.words import plain, sentence
 
 KEEP = "as before"

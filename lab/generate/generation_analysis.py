@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.model_folders.sources import ModelSource
+from core.sampling.drawing import Drawing
 from core.words import count
 from lab.frame.live_fragment import live_until
 from lab.generate import generation_analysis_service
@@ -16,7 +17,6 @@ from lab.generate.generation_analysis_service import Analysis
 from lab.generate.generation_progress import ME
 from lab.services import judges
 from lab.services.background import Work
-from lab.services.models import Drawing
 from lab.words import escaped, sentence
 
 LOOK_AGAIN_S = 0.5

@@ -18,9 +18,9 @@ import streamlit as st
 from core.bounded_cache import BoundedCache
 from core.errors import LabError
 from core.model_folders.sources import ModelSource
+from core.sampling.drawing import Drawing
 from lab.services import background, judges
 from lab.services.background import Tell, Work
-from lab.services.models import Drawing
 
 MOST_CLASSES = 256
 MAX_MEASURES = 1024  # of a class each, a few kilobytes

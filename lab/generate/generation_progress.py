@@ -8,12 +8,12 @@ import uuid
 import streamlit as st
 
 from core.mosaic import mosaic
+from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe
 from core.words import duration
 from lab.generate import generation_service
 from lab.generate.generation_service import Look
 from lab.services.background import Work
-from lab.services.models import Drawing
 from lab.widgets.pictures import png
 from lab.widgets.scrubber import side_by_side
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe
 from lab.services import background, models
 from lab.services.background import Tell, Work
-from lab.services.models import Drawing
 
 
 @dataclass(frozen=True, kw_only=True)

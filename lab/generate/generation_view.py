@@ -12,11 +12,12 @@ import streamlit as st
 from core.mosaic import mosaic
 from core.runs.film import HELD, PREDICTED, Film
 from core.runs.film_export import animation
+from core.sampling.drawing import Drawing
 from core.sampling.recipe import exif_with_recipe, npz_with_recipe, png_with_recipe
 from lab.generate.gallery import keep_button
 from lab.generate.generation_analysis import analyze, show_analysis
 from lab.generate.generation_analysis_service import Nearest, Odds
-from lab.services.models import Drawing, source_of
+from lab.services.models import source_of
 from lab.widgets.scrubber import (
     Beside,
     Curve,

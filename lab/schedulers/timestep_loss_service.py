@@ -1,4 +1,4 @@
-"""Loss against t for a screen. PyTorch is imported inside the functions, under the lock that all models share."""
+"""Loss against t for a screen."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.bounded_cache import BoundedCache
+from core.compute.questions import MEASURE_TIMESTEP_LOSS
 from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss, key_of, read_kept
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
-from lab.services.models import borrowed
+from lab.services.computing import asked
 from lab.services.settings import current_site
 
 PICTURES = 512
@@ -43,30 +44,16 @@ def loss_of(run: Run, checkpoint: Checkpoint, on_progress: Callable[[str, float]
     """The loss at each timestep: from memory, from the run's folder, or measured now. Raises a LabError."""
     step, weights = checkpoint.step, checkpoint.weights
     key = key_of(run, step, weights=weights, num_pictures=PICTURES, num_points=POINTS)
-    return measurements().get_or_make(key, lambda: read_kept(run, step, key) or _measure(run, checkpoint, on_progress))
+
+    def measure() -> TimestepLoss:
+        on_progress("loading PyTorch and the model", 0.0)
+        work = asked(MEASURE_TIMESTEP_LOSS, run.id, step, weights, PICTURES, POINTS, current_site())
+        return work(lambda stage, fraction, look=None: on_progress(stage, fraction), lambda: False)
+
+    return measurements().get_or_make(key, lambda: read_kept(run, step, key) or measure())
 
 
 @st.cache_resource(show_spinner=False)
 def measurements() -> BoundedCache[str, TimestepLoss]:
     """Measurements of all sessions, about 10 kB each; not st.cache_data, which cannot hold a function for progress."""
     return BoundedCache(max_count=MAX_MEASUREMENTS)
-
-
-def _measure(run: Run, checkpoint: Checkpoint, on_progress: Callable[[str, float], None]) -> TimestepLoss:
-    on_progress("loading PyTorch and the model", 0.0)
-    from core.data.arrays import prepare
-    from core.evaluation.timestep_loss import timestep_loss
-
-    data = run.settings.data.model_copy(update={"download": False})
-    site = current_site()
-    image_set = prepare(data, data_dir=site.data, cache_dir=site.cache, rules=run.rules, progress=on_progress)
-    with borrowed(run.id, checkpoint.step, checkpoint.weights) as model:
-        return timestep_loss(
-            run,
-            model,
-            image_set,
-            weights=checkpoint.weights,
-            num_pictures=PICTURES,
-            num_points=POINTS,
-            progress=on_progress,
-        )

@@ -19,7 +19,7 @@ from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.data.data_service import data_settings
 from lab.latents import overview_service
-from lab.services import child
+from lab.services import child, computing
 from tests import forked
 from tests.models import Lab, brief_judges, made_once
 from tests.pages.run_folders import tiny_settings
@@ -98,8 +98,9 @@ def quick_judge(session_folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
-    """The runs folder that the screens look at; empty at first."""
+def store(tmp_path: Path, forks: None, monkeypatch: pytest.MonkeyPatch) -> RunStore:
+    """The runs folder that the screens look at; empty at first. The process that computes for them is forked."""
+    monkeypatch.setattr(computing, "COMMAND", forked.command("-m", "core.compute.worker"))
     for name in ("runs", "cache", "data", "imports", "models", "gallery"):
         monkeypatch.setenv(f"LAB_{name.upper()}", str(tmp_path / name))
     monkeypatch.setattr(overview_service, "FIRST", 1000)  # all pictures of a small set: no process measures more

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from core.config.schema import project_root
 from core.errors import LabError
@@ -19,12 +18,13 @@ from core.runs.listing import newest_step
 from core.runs.provenance import current_user
 from core.runs.run import Run
 from core.runs.store import RunStore
+from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe, png_with_recipe
 from lab.frame.state import WHO_KEY
 from lab.generate import model_import_service
 from lab.generate.model_import_service import imported_models
 from lab.services import models
-from lab.services.models import Drawing, model_sources, source_of
+from lab.services.models import model_sources, source_of
 from lab.services.settings import current_site
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import make_run, write_checkpoint
@@ -80,7 +80,7 @@ def test_the_demo_draws_the_classes_that_were_asked_for(store: RunStore) -> None
 def test_a_model_folder_put_under_the_same_name_is_not_drawn_with_the_old_weights(store: RunStore) -> None:
     folder = current_site().models / "mine"
     shutil.copytree(project_root() / DEMO, folder)
-    recipe = models.Recipe(
+    recipe = Recipe(
         source="model:mine",
         step=DEMO_STEP,
         labels=(3,),
@@ -99,7 +99,7 @@ def test_a_recipe_for_other_weights_than_a_model_folder_holds_is_refused(store: 
     for changed in ({"step": 1}, {"step": DEMO_STEP, "weights": "raw"}):
         with pytest.raises(LabError, match=f"holds the ema weights of step {DEMO_STEP:,} only"):
             models.draw_recipe(
-                models.Recipe(
+                Recipe(
                     **{
                         "source": "model:mnist-demo",
                         "labels": (3,),
@@ -137,7 +137,7 @@ def test_the_page_draws_at_once_and_offers_both_downloads(unet: Run, open_page: 
 
 
 def test_the_link_decides_seed_steps_sampler_and_guidance(unet: Run, open_page: OpenPage, monkeypatch: Any) -> None:
-    asked: list[models.Recipe] = []
+    asked: list[Recipe] = []
     real = models.draw_recipe
     monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
     open_page("generate", run=unet.id, seed="7", steps="2", sampler="euler", guidance="1.0")
@@ -191,19 +191,6 @@ def test_another_seed_is_another_drawing(unet: Run) -> None:
     assert not np.array_equal(draw(unet).images, draw(unet, seed=1).images)
 
 
-def test_the_path_ends_in_the_finished_pictures(unet: Run) -> None:
-    drawing = draw(unet)
-    assert drawing.noisy_images.shape == drawing.predicted_images.shape == (4, 2, 16, 16, 1)
-    np.testing.assert_array_equal(drawing.noisy_images[-1], drawing.predicted_images[-1])
-    assert list(drawing.steps) == [0, 1, 2, 3]
-    assert (drawing.noise_scale[-1], drawing.signal_scale[-1]) == (0, 1)
-
-
-def test_a_long_path_is_thinned_out_and_keeps_its_ends(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "MAX_FRAMES", 3)
-    assert list(draw(unet, num_inference_steps=8, sampler="euler").steps) == [0, 4, 8]
-
-
 def test_kept_drawings_do_not_fill_the_memory(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models.drawings(), "max_bytes", 1)
     first = draw(unet)
@@ -233,64 +220,6 @@ def test_a_label_outside_the_classes_is_refused(unet: Run) -> None:
         draw(unet, labels=(99,))
 
 
-def test_two_models_drawing_at_once_on_a_shelf_for_one_are_both_right(
-    unet: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(models.shelf(), "max_count", 0)  # the planted fault: whatever is idle is released at once
-    step = newest_step(unet)
-    recipes = [
-        models.Recipe(
-            source=unet.id,
-            step=step,
-            weights=weights,
-            labels=(0, 1),
-            seeds=(seed, seed),
-            sampler="unipc",
-            num_inference_steps=3,
-            guidance_scale=1.5,
-        )
-        for seed in range(2)
-        for weights in ("ema", "raw")
-    ]
-    expected = [models.draw_recipe(recipe).images for recipe in recipes]
-    assert not np.array_equal(expected[0], expected[1])
-    models.drawings().clear()
-    found: dict[int, np.ndarray] = {}
-
-    def _session(place: int) -> None:
-        found[place] = models.draw_recipe(recipes[place]).images
-
-    threads = [threading.Thread(target=_session, args=(place,)) for place in range(len(recipes))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for place, images in enumerate(expected):
-        np.testing.assert_array_equal(found[place], images)
-    assert models.shelf().kept() == []
-
-
-@pytest.mark.parametrize(
-    "error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory")]
-)
-def test_a_full_gpu_falls_back_to_the_cpu_and_says_so(
-    error: Exception, unet: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original, asked = models.load_source, []
-
-    def _load(key: str, step: int, weights: Any, device: str) -> Any:
-        asked.append(device)
-        if device != "cpu":
-            raise error
-        return original(key, step, weights, device)
-
-    monkeypatch.setattr(models, "load_source", _load)
-    drawing = draw(unet)
-    assert asked == ["", "cpu"]
-    assert drawing.notes == (models.FULL_GPU,)
-    assert drawing.device.startswith("CPU")
-
-
 def test_a_cancelled_drawing_leaves_nothing(unet: Run) -> None:
     seen: list[int] = []
     recipe = draw(unet).recipe.model_copy(update={"seeds": (5, 6)})
@@ -302,29 +231,6 @@ def test_a_cancelled_drawing_leaves_nothing(unet: Run) -> None:
     with pytest.raises(ZeroDivisionError):  # as Streamlit stops a script: by an error out of the callback
         models.draw_recipe(recipe, on_step=lambda done, total, pictures: 1 // 0)
     assert models.kept_drawing(recipe) is None
-    assert [models.shelf().leases(key) for key in models.shelf().kept()] == [0]
-
-
-def test_a_drawing_carries_the_recipe_that_gives_it_again(unet: Run) -> None:
-    first = draw(unet)
-    assert first.recipe.weights_sha256
-    models.drawings().clear()
-    again = models.draw_recipe(first.recipe, with_layers=True)
-    np.testing.assert_array_equal(again.noisy_images, first.noisy_images)
-    assert again.layers is not None and len(again.layers.latents) == len(again.steps)
-    assert again.notes == ()
-    other = models.draw_recipe(first.recipe.model_copy(update={"weights_sha256": "00"}))
-    assert other.notes == (models.OTHER_WEIGHTS,)
-
-
-def test_layers_are_thinned_out_with_the_path(unet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "MAX_FRAMES", 3)
-    drawing = models.draw_recipe(
-        draw(unet).recipe.model_copy(update={"sampler": "euler", "num_inference_steps": 8}), with_layers=True
-    )
-    assert list(drawing.steps) == [0, 4, 8]
-    assert drawing.layers is not None and len(drawing.layers.latents) == 3
-    assert drawing.layers.curves.log_snr.shape == (3,)
 
 
 def test_more_pictures_than_a_page_draws_are_refused(unet: Run) -> None:
@@ -334,7 +240,7 @@ def test_more_pictures_than_a_page_draws_are_refused(unet: Run) -> None:
 
 
 def test_raw_weights_are_drawn_when_the_link_says_so(unet: Run, open_page: OpenPage, monkeypatch: Any) -> None:
-    asked: list[models.Recipe] = []
+    asked: list[Recipe] = []
     real = models.draw_recipe
     monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
     open_page("generate", run=unet.id, weights="raw", rescale="0.5")
@@ -369,7 +275,7 @@ def test_the_branch_of_a_recipe_keeps_what_is_not_changed(unet: Run) -> None:
 def test_the_link_decides_classes_number_checkpoint_and_interval(
     unet: Run, open_page: OpenPage, monkeypatch: Any
 ) -> None:
-    asked: list[models.Recipe] = []
+    asked: list[Recipe] = []
     real = models.draw_recipe
     monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
     link = {"run": unet.id, "classes": "7,3", "number": "2", "checkpoint": "4", "rescale": "0.5", "steps": "2"}
@@ -434,14 +340,14 @@ def test_a_drawing_in_the_background_is_shared_and_ends_with_its_last_watcher(
 
     gate = threading.Event()
 
-    def _slow(recipe: models.Recipe, **options: Any) -> str:
+    def _slow(recipe: Recipe, **options: Any) -> str:
         while not options["should_stop"]():
             if gate.wait(0.01):
                 return "drawn"
         raise LabError("drawing: cancelled")
 
     monkeypatch.setattr(models, "draw_recipe", _slow)
-    recipe = models.Recipe(
+    recipe = Recipe(
         source=unet.id, step=4, labels=(0,), seeds=(9,), sampler="unipc", num_inference_steps=3, guidance_scale=1.0
     )
     first = generation_service.begin(recipe, watcher="ana")
@@ -589,7 +495,7 @@ def test_a_hostile_model_is_one_sentence_and_the_page_goes_on(
 def test_walks_and_real_pictures_are_drawn_from_the_link(
     unet: Run, open_page: OpenPage, monkeypatch: Any, way: str
 ) -> None:
-    asked: list[models.Recipe] = []
+    asked: list[Recipe] = []
     real = models.draw_recipe
     monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
     link = {"way": way, "classes": "3", "way-number": "5", "to-seed": "9", "to-class": "7", "from-picture": "2"}

@@ -17,19 +17,20 @@ from core.evaluation.nearest import nearest_pictures
 from core.runs.listing import newest_step
 from core.runs.run import Run
 from core.runs.store import RunStore
+from core.sampling.drawing import Drawing
 from lab.generate import generation_analysis_service, generation_view
 from lab.generate.generation_analysis_service import Nearest, analysis_of
-from lab.services import judges, models
+from lab.services import judges
 from lab.services.models import source_of
 from tests.pages.conftest import OpenPage, until
 from tests.pages.test_generate import DEMO_STEP, draw_from
 
 
-def drawn(run: Run) -> models.Drawing:
+def drawn(run: Run) -> Drawing:
     return draw_from(run.id, newest_step(run))
 
 
-def finished(run: Run, drawing: models.Drawing) -> generation_analysis_service.Analysis:
+def finished(run: Run, drawing: Drawing) -> generation_analysis_service.Analysis:
     for _ in range(3):
         looks = analysis_of(drawing, source_of(run.id), watcher="me")
         if not looks.waiting:

@@ -1,0 +1,217 @@
+"""One long-lived process that computes, behind an iterator of records: `Compute().remote(question, …)`.
+
+A question is one end of a socket pair, handed over the control socket, which is the process's standard input: no path,
+port or password, and whoever asks cancels by closing its end. Nothing is tried twice. Never imports PyTorch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from core.compute import wire
+from core.compute.question import Progress, Question, Request
+from core.config.schema import project_root
+from core.errors import LabError
+
+COMMAND = (sys.executable, "-m", "core.compute.worker")
+OWN_VARIABLE = "LAB_COMPUTE"  # in its environment: the lab's own process, whoever looks at a GPU
+IDLE_S = 300.0
+LOOK_S = 0.1
+FIRST_TO_GO = "800"  # of the kernel's out-of-memory scores: before the server
+
+
+class _Child:
+    """The process, our end of its control socket, and why it was ended."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.control, theirs = socket.socketpair()
+        with theirs:  # not PR_SET_PDEATHSIG, which fires when the *thread* that started it ends
+            self.process = subprocess.Popen(
+                command,
+                cwd=project_root(),
+                env={**environment, "PYTHONPATH": str(project_root()), OWN_VARIABLE: "1"},
+                stdin=theirs.fileno(),
+                start_new_session=True,
+            )
+        with contextlib.suppress(OSError), open(f"/proc/{self.process.pid}/oom_score_adj", "w") as file:
+            file.write(FIRST_TO_GO)
+        self.why = ""
+        self.uses_gpu = False
+
+    def death(self) -> str:
+        """How it died, in one sentence. It was just seen to hang up: it ends within moments."""
+        try:
+            code = self.process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            code = 0
+        if self.why:
+            return self.why
+        how = f"killed by signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"the process that computes ended ({how}); try again"
+
+    def private_bytes(self) -> int:
+        """Memory that it alone holds; 0 when it is gone."""
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{self.process.pid}/statm") as file:
+            _, resident, shared, *_ = map(int, file.read().split())
+            return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+        return 0
+
+
+class Records(Iterator[Any]):
+    """The records of one question: `Progress`, and in the end one `Answer`. Raises the LabError that was answered.
+
+    Not a generator: one that is being read refuses to be closed by another thread.
+    """
+
+    def __init__(self, sock: socket.socket, child: _Child) -> None:
+        self._sock, self._child = sock, child
+        self.closed = False
+
+    def __next__(self) -> Any:
+        if self.closed:
+            raise StopIteration
+        try:
+            found = wire.receive(self._sock)
+        except wire.HungUp:
+            if self.closed:
+                raise StopIteration from None
+            self.close()
+            raise LabError(self._child.death()) from None
+        if isinstance(found, Progress):
+            return found
+        self.close()
+        last, self._child.uses_gpu = found
+        if isinstance(last, LabError):
+            raise last
+        return last
+
+    def is_ready(self, seconds: float) -> bool:
+        """Waits at most so long for the next record."""
+        return self.closed or bool(select.select([self._sock], [], [], seconds)[0])
+
+    def close(self) -> None:
+        """Cancels, from any thread; after the last record it changes nothing."""
+        self.closed = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)  # close() alone does not wake a thread that reads
+        self._sock.close()
+
+    __del__ = close
+
+
+class Compute:
+    """Starts the process when it is needed, watches its memory, and ends it when it is idle.
+
+    budget_bytes: more than that, and it is ended with a sentence. idle_s: seconds without a question after which it
+    ends; while is_watched() it stays, unless it holds a GPU, which others may want. is_wanted(): whether somebody waits
+    for the GPU that it holds: then it ends as soon as it has nothing to do. All waits are on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget_bytes: float,
+        command: Sequence[str] = COMMAND,
+        environment: Mapping[str, str] = os.environ,
+        idle_s: float = IDLE_S,
+        is_watched: Callable[[], bool] = lambda: False,
+        is_wanted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.budget_bytes, self.command, self.environment, self.idle_s = budget_bytes, command, environment, idle_s
+        self.is_watched, self.is_wanted = is_watched, is_wanted
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        self._open: weakref.WeakSet[Records] = weakref.WeakSet()
+        self._used_at = 0.0
+
+    def remote(
+        self,
+        question: Question[Request, Any],
+        *request: Request.args,
+        **named: Request.kwargs,
+    ) -> Records:
+        """What the process says of it. Raises OSError when no process can be started."""
+        with self._lock:
+            child, (ours, theirs) = self._started(), socket.socketpair()
+            with theirs, contextlib.suppress(OSError):  # our copy of their end must go, or its closing is never seen
+                socket.send_fds(child.control, [b"q"], [theirs.fileno()])
+            self._open.add(records := Records(ours, child))
+        with contextlib.suppress(wire.HungUp):  # it died already: reading says so
+            wire.send(ours, (question, request, named))
+        return records
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now."""
+        child = self._child
+        return child.process.pid if child is not None and child.process.poll() is None else None
+
+    def end(self) -> None:
+        """Let it end now; whoever reads is told."""
+        with self._lock:
+            if self._child is not None:
+                self._child.control.close()
+                self._child = None
+
+    __del__ = end
+
+    def _started(self) -> _Child:
+        """Under the lock."""
+        self._used_at = time.monotonic()
+        if self._child is None or self._child.process.poll() is not None:
+            self._child = _Child(self.command, self.environment)
+            threading.Thread(target=_watch, args=(weakref.ref(self), self._child), daemon=True).start()
+        return self._child
+
+    def is_due(self, child: _Child) -> bool:
+        """Whether it must go now. Called ten times a second."""
+        with self._lock:
+            now = time.monotonic()
+            if any(not each.closed for each in self._open):
+                self._used_at = now
+            needed = child.private_bytes()
+            if needed > self.budget_bytes:
+                child.why = (
+                    f"this needs more than the {self.budget_bytes / 1e9:.1f} GB that screens may compute with, "
+                    "so it was ended; ask for less at once"
+                )
+            idle = now - self._used_at
+        stays = self.is_watched() and not child.uses_gpu
+        if stays:
+            self._used_at = max(self._used_at, now)
+        gives_way = child.uses_gpu and idle > LOOK_S and self.is_wanted()
+        if not (child.why or gives_way or (idle > self.idle_s and not stays)):
+            return False
+        with self._lock:
+            busy = any(not each.closed for each in self._open)
+            if busy and not child.why:
+                return False
+            if self._child is child:
+                self._child = None  # no question goes to one that ends
+        return True
+
+
+def _watch(owner: weakref.ref[Compute], child: _Child) -> None:
+    """Until the process ends, or must; then it leaves no zombie."""
+    while child.process.poll() is None:
+        compute = owner()
+        if compute is None or compute.is_due(child):
+            if child.why:
+                child.process.kill()
+            child.control.close()
+            break
+        del compute
+        time.sleep(LOOK_S)
+    child.process.wait()
+    child.control.close()
