@@ -1,4 +1,5 @@
-"""The frame around every screen: navigation, title, and the imports' starting point. `streamlit run lab/Home.py`."""
+"""The lab in the browser, `streamlit run lab/Home.py`: its door when the server imports this file, and the frame around
+every screen (navigation, title) when it draws a page."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core
 def main() -> None:
     """Draw the navigation and the chosen screen."""
     from lab.frame.confirm import open_question
-    from lab.frame.header import top_line
+    from lab.frame.header import open_to_all, top_line
     from lab.frame.notices import notices
     from lab.frame.page_guard import remember_page
     from lab.frame.state import PAGES, forget_endless_numbers
@@ -35,9 +36,15 @@ def main() -> None:
     remember_page(chosen.url_path or "overview")
     follow_theme()
     top_line()
+    open_to_all()
     notices()
     open_question()
     chosen.run()
 
 
-main()
+if __name__ == "__main__":  # Streamlit draws a page
+    main()
+else:  # the server starts
+    from lab.frame.door import door
+
+    app = st.App(__file__, middleware=door())

@@ -1,4 +1,4 @@
-"""What belongs to this installation and is never written into a run: slots, trash, webhook and folders.
+"""What belongs to this installation and is never written into a run: slots, trash, webhook, people and folders.
 
 `load.py` reads the section `site` of config.yaml; the variables of FOLDERS override its folders.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from core.config.schema import Section, project_root
 from core.errors import ConfigError
@@ -52,7 +52,18 @@ def _folder(value: object) -> Path:
     return resolve_path(str(value))
 
 
+def _login(text: str) -> str:
+    """A login or an account as it is compared: mail addresses are the same however they are capitalized."""
+    text = text.strip()
+    if not text or len(text) > LONGEST_LOGIN or not text.isprintable():
+        raise ValueError(f"should be a login of 1 to {LONGEST_LOGIN} printable characters, got {text!r}")
+    return text.lower() if "@" in text else text
+
+
+LONGEST_LOGIN = 254
 Folder = Annotated[Path, BeforeValidator(_folder)]
+Login = Annotated[str, AfterValidator(_login)]
+HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=253)]
 
 
 class SiteSettings(Section):
@@ -69,12 +80,33 @@ class SiteSettings(Section):
     webhook_url: str = Field(
         "", pattern=r"^(https?://\S+)?$", description="Gets a JSON message when a run ends or diverges."
     )
+    allowed_hosts: tuple[HostName, ...] = Field(
+        (), description="Names the lab answers to beside localhost and numeric addresses; `*.name` for all below."
+    )
+    open_without_login: bool = Field(
+        False, description="Open beyond this machine although nobody signs in; every page then says so."
+    )
+    members: tuple[Login, ...] = Field(
+        (), description="Logins that may enter, or `*@domain`; required with OIDC. Empty: all that the proxy lets in."
+    )
+    admins: tuple[Login, ...] = Field((), description="Logins or accounts that act on everybody's runs.")
+    people: dict[Login, Login] = Field(
+        {}, description="Which login is which account: what both start belongs to the account."
+    )
+    login_secret_file: Folder | None = Field(
+        None, description="File with the secret that the proxy sends as X-Lab-Secret; a login header needs it."
+    )
     runs: Folder = Field(Path("runs"), description="Run folders.")
     data: Folder = Field(Path("data"), description="Datasets as torchvision stores them; may be read-only.")
     cache: Folder = Field(Path("cache"), description="Arrays, latents and judges; can be deleted at any time.")
     imports: Folder = Field(Path("imports"), description="Imported datasets.")
     models: Folder = Field(Path("models"), description="Model folders; the bundled demo is always listed too.")
     gallery: Folder = Field(Path("gallery"), description="Images that people kept, for everyone on this server.")
+
+    @property
+    def has_login(self) -> bool:
+        """Whether people sign in here. Then they act on their own runs only, and admins on all."""
+        return bool(self.members) or self.login_secret_file is not None
 
     def environment(self) -> dict[str, str]:
         """The folders as LAB_* variables, for a process that works for this installation."""

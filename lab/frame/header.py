@@ -6,6 +6,7 @@ import urllib.parse
 
 import streamlit as st
 
+from core.config.load import read_site
 from core.runs.provenance import current_user
 from core.words import size
 from lab.frame.page_guard import back_to_right_page
@@ -47,6 +48,16 @@ def top_line() -> None:
     typed = st.session_state.get(WHO_KEY) or ""
     if typed and typed not in (remembered_name(), current_user()):
         _remember(data={"who": urllib.parse.quote(typed, safe=""), "cookie": WHO_COOKIE}, key="remember-who", height=0)
+
+
+def open_to_all() -> None:
+    """A line on every page where `site.open_without_login` lets people in whom nobody knows."""
+    site, _ = read_site()
+    if site.open_without_login and not site.has_login:
+        st.caption(
+            ":orange[:material/lock_open: Open without a login: whoever reaches this address can start, stop and "
+            "delete runs.]"
+        )
 
 
 def _glyphs(seen: MachineGlance) -> None:
