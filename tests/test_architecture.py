@@ -18,7 +18,7 @@ from tests import forked
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs to the longest name that fits
     ("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.compute.question"),
-    ("core.reading", "core.rules", "core.words", "core.diffusion.sampler_table"),
+    ("core.reading", "core.rules", "core.words", "core.csv_text", "core.diffusion.sampler_table"),
     ("core.bounded_cache", "core.leftovers"),
     ("core.config",),
     ("core.runs", "core.limited_child", "core.typed_paths"),
@@ -49,7 +49,7 @@ LIGHT = (
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "lab", "pages"),
     *("core.compute", "core.sampling.drawing"),
     *("core.data.catalog", "core.data.arrays", "core.data.imports", "core.data.overview", "core.data.importing"),
-    *("core.words", "core.diffusion.sampler_table", "core.model_folders.sources"),
+    *("core.words", "core.csv_text", "core.diffusion.sampler_table", "core.model_folders.sources"),
     *("core.training.learning_rate", "core.latent.inspection.vae_source", "core.latent.inspection.psnr_ssim"),
     *("core.latent.inspection.plain_vae", "core.latent.inspection.first_look", "core.latent.inspection.statistics"),
     *("core.latent.inspection.overview", "core.latent.inspection.verdict"),

@@ -14,6 +14,8 @@ from core.errors import ConfigError, quoted
 
 MAX_YAML_BYTES = 256 * 1024
 MAX_YAML_DEPTH = 8
+MAX_YAML_VALUES = 2_000  # names, values and sections; config.yaml has 150
+MAX_YAML_TEXT = 8_192  # characters of one name or value
 MAX_REASON = 300
 _FLOAT = re.compile(
     r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
@@ -24,13 +26,18 @@ _FLOAT = re.compile(
 class _StrictLoader(yaml.SafeLoader):
     """Safe YAML without anchors, aliases, merges and duplicate keys; `1e-4` is a number."""
 
-    depth = 0
+    depth = values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         where = f"line {event.start_mark.line + 1}"
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise ConfigError(f"{where}: YAML anchors and aliases are not accepted", "write the value out")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_YAML_TEXT:
+            raise ConfigError(f"{where}: a value of {len(event.value):,} characters", f"the most is {MAX_YAML_TEXT:,}")
+        self.values += 1
+        if self.values > MAX_YAML_VALUES:
+            raise ConfigError(f"{where}: more than {MAX_YAML_VALUES:,} values", "settings have a few hundred")
         self.depth += 1
         if self.depth > MAX_YAML_DEPTH:
             raise ConfigError(f"{where}: nested deeper than {MAX_YAML_DEPTH} levels")

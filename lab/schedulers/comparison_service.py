@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
 import streamlit as st
 
 from core.comparison import comparison_results as results
@@ -13,6 +12,7 @@ from core.comparison.comparison_results import CellResult, Comparison
 from core.comparison.grid import ComparisonRequest, Cost, Value, cost_of, parse_axis, value_in_words
 from core.config.load import settings_from
 from core.config.schema import Settings
+from core.csv_text import csv_text
 from core.errors import LabError
 from core.jobs import comparison_job
 from core.reading import Stamp, stamp_of
@@ -137,7 +137,7 @@ def as_csv(comparison: Comparison) -> bytes:
             rows.append(_row("cell", result, on_pareto_front=cell.index in front))
     if comparison.reference is not None:
         rows.append(_row("reference", comparison.reference, on_pareto_front=False))
-    return pd.DataFrame(rows).to_csv(index=False).encode()
+    return csv_text(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
 
 
 def _row(role: str, result: CellResult, *, on_pareto_front: bool) -> dict[str, object]:

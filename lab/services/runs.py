@@ -10,11 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from core import reading
 from core.bounded_cache import BoundedCache
+from core.csv_text import csv_text
 from core.errors import RunNotFound
 from core.runs.film import MAX_FILE_BYTES
 from core.runs.listing import CheckpointInfo, list_checkpoints
@@ -177,7 +177,8 @@ def _loss_sample(path: Path, stamp: reading.Stamp) -> tuple[float, ...]:
 
 def as_csv(run: Run) -> bytes:
     """Every logged line as CSV."""
-    return pd.DataFrame(curves(run)).to_csv(index=False).encode()
+    columns = curves(run)
+    return csv_text(list(columns), zip(*(column.tolist() for column in columns.values()), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

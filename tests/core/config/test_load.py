@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,31 @@ def test_differences_are_named(empty: Path) -> None:
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: [" + "1," * 120_000 + "]",
+        "seed:\n" + "- 1\n" * 60_000,
+        "seed: {" + ", ".join(f"k{number}: 1" for number in range(18_000)) + "}",
+        "seed: 1" + ":1" * 100_000,  # a number of base 60, which takes the square of its length
+        "? " + "x" * 200_000,
+    ],
+    ids=["one line", "a line each", "names", "base 60", "one name"],
+)
+def test_endless_values_are_refused_before_they_are_all_read(text: str) -> None:
+    """A list of 240 kB took minutes. Counted in function calls, which are the same on every machine."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        with pytest.raises(ConfigError, match=r"more than 2,000 values|a value of \d+,\d+ characters"):
+            parse_yaml(text)
+    finally:
+        sys.setprofile(None)
+    assert calls < 1_500_000
