@@ -75,6 +75,8 @@ def end_lab(store: RunStore) -> None:
         for pid in shim_pids(store.root / job.run_id):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for attempt in range(max(1, job.attempt - 3), job.attempt + 1):
-            attempts.signal_all(attempts.token_of(job.run_id, attempt), signal.SIGKILL)
+        for path in Path("/proc").iterdir():
+            if path.name.isdigit() and attempts.run_of(int(path.name)) == job.run_id:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(path.name), signal.SIGKILL)
     queue.close()

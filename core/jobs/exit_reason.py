@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 from core.errors import LabError
 from core.machine import attempts
-from core.machine.attempts import StopRequest
-from core.machine.processes import boot_id
+from core.machine.attempts import StopRequest, boot_id
 from core.runs.listing import kept_step, last_checkpoint_in_words, place_in_words
 from core.runs.run import Run, RunState, Status
 
@@ -95,10 +94,13 @@ def ending_of(run: Run, attempt: int | None = None) -> Ending:
     started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempt) or {}
     booted = started.get("boot_id") or (status.process.boot_id if status.process else boot_id())
     rebooted = booted != boot_id()
+    at = place_in_words(run, status.step) if status.step else ""
+    if end is None and not rebooted and attempts.is_copy(run.folder):
+        reason = f"this folder was copied while it trained{at}; {kept}; resume goes on here"
+        return Ending(state=RunState.INTERRUPTED, reason=reason)
     if status.state is RunState.INTERRUPTED:  # its own word: a SIGTERM from outside; at a shutdown everything gets one
         ended_itself = isinstance(code, int) and code >= 0
         return Ending(state=status.state, reason=status.reason, may_return=rebooted or not ended_itself)
-    at = place_in_words(run, status.step) if status.step else ""
     if end is not None and end.get("problem"):
         return Ending(state=RunState.FAILED, reason=str(end["problem"]))
     if rebooted:

@@ -109,7 +109,7 @@ class Housekeeping:
 
     def _is_released(self, release: _Release, now: float) -> bool:
         """True when no process is left and the GPUs' memory is back; written down as seen, or as not seen in time."""
-        left = attempts.living_pids(attempts.token_of(release.run.id, release.attempt))
+        left = attempts.living_in(release.run.folder, release.attempt)
         freed = {name: self._is_freed(name, release) for name in release.gpu_names}
         if left or not all(freed.values()):
             if now - release.since < RELEASE_PATIENCE_S:

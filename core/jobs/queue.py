@@ -20,6 +20,7 @@ from typing import Any
 from core.errors import LabError
 from core.jobs.queue_schema import NewerQueue, migrate
 from core.jobs.start_supervisor import FOLDER, start_supervisor
+from core.machine.attempts import number_after
 from core.runs.run import now_iso
 from core.runs.store import RunStore
 
@@ -208,25 +209,30 @@ class Queue:
 
     # -- what the supervisor does
 
-    def claim(self, run_id: str, slots: Sequence[str]) -> int | None:
-        """Give a waiting job its slots and start its next attempt: the attempt's number.
+    def claim(self, run_id: str, slots: Sequence[str], *, after: int = 0) -> int | None:
+        """Give a waiting job its slots and start its next attempt: the attempt's number, see `attempts.number_after`.
 
+        after: the newest attempt that its folder knows, where the queue was lost or an older one was put back.
         None when it does not wait any more or one of the slots is taken; then nothing has changed.
         """
         with self.transaction() as database:
             row = database.execute(
-                """update jobs set state = 'live', attempt = attempt + 1, slots = ?, waits_for = '',
-                          started_at = ? where run_id = ? and state = 'queued' returning attempt""",
-                (json.dumps(list(slots)), now_iso(), run_id),
+                "select attempt from jobs where run_id = ? and state = 'queued'", (run_id,)
             ).fetchone()
             if row is None:
                 return None
+            attempt = number_after(max(row["attempt"], after))
+            database.execute(
+                """update jobs set state = 'live', attempt = ?, slots = ?, waits_for = '', started_at = ?
+                   where run_id = ?""",
+                (attempt, json.dumps(list(slots)), now_iso(), run_id),
+            )
             try:
                 database.executemany("insert into leases values(?, ?)", [(slot, run_id) for slot in slots])
             except sqlite3.IntegrityError:
                 database.execute("rollback")
                 return None
-            return int(row["attempt"])
+            return attempt
 
     def release(self, run_id: str, attempt: int, state: JobState, **changes: Any) -> bool:
         """End an attempt and give its slots back, in one step. changes: other columns. False when it was not live."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from core.errors import LabError
 from core.jobs.exit_reason import ending_of, write_ending
 from core.jobs.job_row import job_for
-from core.jobs.queue import Queue
+from core.jobs.queue import JobState, Queue
 from core.machine import attempts
 from core.runs.lock import is_locked
 from core.runs.run import Run, RunState
@@ -26,8 +26,14 @@ FRESH_S = 60.0  # a busy machine may take that long between creating a run and q
 def take_in_unqueued(store: RunStore, queue: Queue) -> None:
     """Queue the runs whose folder says that they wait or live, but that the queue does not know.
 
-    It was lost, or the one who put them in died half-way.
+    It was lost, an older one was put back, or the one who put them in died half-way.
     """
+    for job in queue.jobs():
+        run = Run(store.root / job.run_id)
+        if attempts.current_attempt(run.folder) > job.attempt and run.status().state is not RunState.QUEUED:
+            logger.warning("%s: its folder knows a later attempt than the queue: the folder counts", run.id)
+            if not queue.release(run.id, job.attempt, JobState.ENDED):
+                queue.take_out(run.id)
     known = {job.run_id for job in queue.jobs()}
     for run in store.list():
         if run.id in known:

@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from core import atomic
@@ -35,7 +34,7 @@ from core.jobs.recovery import set_aside_if_damaged, take_in_unqueued
 from core.jobs.slots import Device, choose, device_of, find_devices
 from core.jobs.start_supervisor import ACTIVITY_NAME, FACTS_NAME, LOCK_NAME, LOG_NAME, command_line
 from core.machine import attempts
-from core.machine.processes import boot_id, own_identity
+from core.machine.processes import own_identity
 from core.runs.lock import FileLock, adopt_lock, try_lock
 from core.runs.run import Run, RunState, now_iso
 from core.runs.store import RunStore, lock_path
@@ -123,13 +122,17 @@ class Supervisor:
         try:
             end = attempts.read_file(run.folder, attempts.EXIT_FILE, job.attempt)
             started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, job.attempt)
-            if end is None and attempts.living_pids(attempts.token_of(job.run_id, job.attempt)):
+            if end is None and attempts.living_in(run.folder, job.attempt):
                 logger.warning("%s: its shim is gone, its training lives: adopting it", job.run_id)
                 run.add_event("adopted", reason="the process that watched it was gone")
                 self._spawn(run, job.attempt, lock, None, environment=dict(os.environ), folder=project_root())
                 return
-            if end is None and started is None:  # we died between claiming and starting
-                self.queue.release(job.run_id, job.attempt, JobState.QUEUED)
+            if end is None and started is None:  # we died before it started, or an older folder was put back
+                status = run.status()
+                if status.state.is_active:
+                    run.write_status(settled(status, RunState.QUEUED))
+                state = JobState.QUEUED if status.state.is_active else JobState.ENDED
+                self.queue.release(job.run_id, job.attempt, state)
                 return
             self._finish(run, job)
         finally:
@@ -180,8 +183,11 @@ class Supervisor:
         if not (run.folder / "run.json").is_file():
             self.queue.take_out(job.run_id)
             return False
+        if run.status().state in (RunState.FINISHED, RunState.STOPPED, RunState.FAILED):  # an older queue was put back
+            self.queue.take_out(job.run_id)
+            return False
         request = attempts.stop_of(run.folder, job.attempt)
-        if request is not None and request.at >= _seconds_of(job.queued_at):  # it came back before anybody saw it
+        if request is not None and job.started_at:  # it came back, and was not queued anew, before anybody saw it
             self._end_waiting(run, never_started(run, by=request.by))
             return False
         if (run.vae_dir / "codec.json").exists():
@@ -214,10 +220,11 @@ class Supervisor:
             self.queue.say_why(job.run_id, "another process that works on it")
             return False
         try:
-            if job.attempt and attempts.living_pids(attempts.token_of(job.run_id, job.attempt)):
+            last = attempts.current_attempt(run.folder)
+            if any(attempts.living_in(run.folder, number) for number in {job.attempt, last} - {0}):
                 self.queue.say_why(job.run_id, "processes of its last attempt to end")
                 return False
-            attempt = self.queue.claim(job.run_id, slots)
+            attempt = self.queue.claim(job.run_id, slots, after=last)
             if attempt is None:
                 return False
             devices = [device for device in self.devices if device.name in {device_of(slot) for slot in slots}]
@@ -226,7 +233,8 @@ class Supervisor:
                 "format": attempts.FORMAT,
                 "attempt": attempt,
                 "slots": list(slots),
-                "boot_id": boot_id(),
+                "boot_id": attempts.boot_id(),
+                "place": attempts.place_of(run.folder),
                 "started_at": now_iso(),
                 "code": job.code,
                 "environment": job.environment,
@@ -338,14 +346,6 @@ def _logged(job: Job) -> Iterator[None]:
         yield
     except (LabError, OSError, ValueError):
         logger.exception("%s: could not be looked after", job.run_id)
-
-
-def _seconds_of(iso: str) -> float:
-    """Seconds since 1970; 0 for a time that is not known. 57d6eac leaves stop.json when it resumes a run."""
-    try:
-        return datetime.fromisoformat(iso).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def _newest_code() -> float:

@@ -1,7 +1,8 @@
 """One attempt at a run: its token, its processes, and the small files that tell how it began and ended.
 
 Every process of an attempt carries `LAB_ATTEMPT=<run id>.<number>` in its environment, so that none is ever overlooked,
-whoever its parent is. Standard library only: the shim, which lives as long as a training, stays small.
+whoever its parent is. A number never comes again, in whatever queue or lab: what an earlier attempt left in the folder
+names another one and is not believed. Standard library only: the shim, which lives as long as a training, stays small.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,19 @@ ATTEMPT_FILE = "attempt.json"
 EXIT_FILE = "exit.json"
 STOP_FILE = "stop.json"
 FORMAT = 1  # of the three files
+COUNT_UNIT = 10**9  # of an attempt's number: above it the count of attempts, below it what chance drew
 _PROC = Path("/proc")
 _DEAD_STATES = ("Z", "X", "x")
+
+
+def number_after(last: int) -> int:
+    """The number of the attempt after `last`: larger than it, and given to no other attempt.
+
+    4123456789 is a fourth attempt. A queue made anew, or another lab that has the same run, may count from 1 again;
+    its first attempt is another 1… then. Labs up to 0.2.0 counted 1, 2, 3 and add 1 to whatever they find.
+    """
+    count = last // COUNT_UNIT if last >= COUNT_UNIT else last
+    return (count + 1) * COUNT_UNIT + secrets.randbelow(COUNT_UNIT)
 
 
 def token_of(run_id: str, attempt: int) -> str:
@@ -60,7 +74,38 @@ def current_attempt(folder: Path) -> int:
         number = reading.read_object(folder / ATTEMPT_FILE).get("attempt")
     except (OSError, ValueError):
         return 0
-    return number if isinstance(number, int) else 0
+    return number if isinstance(number, int) and 0 < number < 2**53 else 0
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """Changes at every start of the machine."""
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        import psutil
+
+        return f"boot-{int(psutil.boot_time())}"
+
+
+def place_of(folder: Path) -> dict[str, Any]:
+    """What attempt.json says of where its attempt works: a copy of the folder is another place, a renamed one is not.
+
+    Raises OSError when the folder is gone.
+    """
+    found = folder.stat()
+    return {"boot_id": boot_id(), "device": found.st_dev, "inode": found.st_ino}
+
+
+def is_copy(folder: Path) -> bool:
+    """True when the newest attempt works, or worked, in the folder that this one was copied from, and since the last
+    start of the machine: no process of it belongs here."""
+    try:
+        place = reading.read_object(folder / ATTEMPT_FILE).get("place")
+        own = place_of(folder)
+    except (OSError, ValueError):
+        return False
+    return isinstance(place, dict) and place.get("boot_id") == own["boot_id"] and place != own
 
 
 def ask_to_stop(folder: Path, attempt: int, *, level: int, by: str, pauses: bool = False) -> None:
@@ -132,6 +177,11 @@ def living(token: str, *, leave_out: frozenset[int] = frozenset()) -> Iterator[l
     finally:
         for _, descriptor in found:
             os.close(descriptor)
+
+
+def living_in(folder: Path, attempt: int) -> list[int]:
+    """Pids of the living processes of a run folder's attempt."""
+    return [] if is_copy(folder) else living_pids(token_of(folder.name, attempt))
 
 
 def living_pids(token: str, *, leave_out: frozenset[int] = frozenset()) -> list[int]:

@@ -6,10 +6,9 @@ psutil has no identity that another process can compare: its start times shift w
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from pathlib import Path
 
-from core.machine.attempts import living_stat
+from core.machine.attempts import boot_id, living_stat
 from core.runs.run import ProcessIdentity
 
 
@@ -31,17 +30,6 @@ def own_identity() -> ProcessIdentity:
 def is_alive(identity: ProcessIdentity | None) -> bool:
     """True while exactly this process lives: same boot, same pid, same start, not a zombie."""
     return identity is not None and identity == identity_of(identity.pid)
-
-
-@lru_cache(maxsize=1)
-def boot_id() -> str:
-    """Changes at every start of the machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        import psutil
-
-        return f"boot-{int(psutil.boot_time())}"
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import RunNotFound
 from core.machine import attempts
-from core.machine.processes import ProcessIdentity, boot_id
-from core.runs.run import Run, RunState
+from core.machine.attempts import boot_id
+from core.runs.run import ProcessIdentity, Run, RunState
 from core.runs.store import RunStore
 from lab.services.run_index import LISTED_FOR_S, RunIndex
 from tests.pages.run_folders import make_run

@@ -93,7 +93,10 @@ class LocalEngine:
             if not was_asked:
                 run.add_event(event, by=by)  # first: workers of version 0.1 tell a request from a bare signal by it
                 was_asked = True
-            attempt = attempts.current_attempt(run.folder) if job is None else job.attempt
+            if job is None and status.state is RunState.QUEUED:  # it waits, and the queue was lost
+                write_ending(run, never_started(run, by=by, pauses=pauses))
+                return
+            attempt = max(attempts.current_attempt(run.folder), job.attempt if job else 0)
             attempts.ask_to_stop(run.folder, attempt, level=level, by=by, pauses=pauses)
             with contextlib.suppress(LabError):
                 start_supervisor(self.store, self.worker)
@@ -110,7 +113,7 @@ class LocalEngine:
         """
         status = run.status()
         if status.state.is_active and status.state is not RunState.QUEUED:
-            if is_locked(lock_path(run)) or is_alive(status.process):
+            if is_locked(lock_path(run)) or (is_alive(status.process) and not attempts.is_copy(run.folder)):
                 asked = attempts.stop_of(run.folder, attempts.current_attempt(run.folder))
                 status = replace(status, state=RunState.STOPPING) if asked else status
                 return Observation(status=status, is_held=lambda: True)

@@ -9,7 +9,7 @@ import pytest
 from core import atomic
 from core.jobs.exit_reason import MAX_FRUITLESS, again, asked_to_end, ending_of, never_started, without_its_vae
 from core.machine import attempts
-from core.machine.processes import boot_id
+from core.machine.attempts import boot_id
 from core.runs.run import RunState
 from tests.core.jobs import standin_worker
 

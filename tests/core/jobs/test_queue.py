@@ -65,12 +65,13 @@ def test_a_slot_is_never_leased_twice(tmp_path):
     queue = Queue(tmp_path)
     assert queue.put(Job(run_id="a"))
     assert queue.put(Job(run_id="b"))
-    assert queue.claim("a", ["cpu/0"]) == 1
+    first = queue.claim("a", ["cpu/0"])
+    assert first is not None
     assert queue.claim("b", ["cpu/0"]) is None
     assert queue.job("b").state is JobState.QUEUED
-    assert queue.release("a", 1, JobState.ENDED)
-    assert queue.claim("b", ["cpu/0"]) == 1
-    assert not queue.release("a", 1, JobState.ENDED)
+    assert queue.release("a", first, JobState.ENDED)
+    assert queue.claim("b", ["cpu/0"])
+    assert not queue.release("a", first, JobState.ENDED)
 
 
 def double_starter(store, run_id, start, results):

@@ -77,7 +77,7 @@ def test_an_older_queue_keeps_its_jobs(tmp_path: Path, without: str) -> None:
     assert queue.put(Job(run_id="b"))
     assert [(job.run_id, job.owner, job.priority) for job in queue.jobs()] == [("a", "ana", 3), ("b", "", 0)]
     assert version_of(tmp_path) == FORMAT
-    assert queue.claim("a", ["cpu/0"]) == 1
+    assert queue.claim("a", ["cpu/0"])
 
 
 def test_many_that_open_it_at_once_migrate_it_once(tmp_path: Path) -> None:
@@ -215,9 +215,10 @@ def test_a_pause_of_a_run_that_cannot_be_written_stays_in_the_table(tmp_path: Pa
 def test_a_pause_in_the_table_is_over_with_its_attempt(tmp_path: Path, state: JobState) -> None:
     queue = Queue(tmp_path)
     queue.put(Job(run_id="a"))
-    assert queue.claim("a", ["cpu/0"]) == 1
+    attempt = queue.claim("a", ["cpu/0"])
+    assert attempt is not None
     with queue.transaction() as database:
         database.execute("update jobs set stop_level = 1, stop_by = 'bo', pauses = 1")
-    assert queue.release("a", 1, state)
+    assert queue.release("a", attempt, state)
     job = queue.job("a")
     assert job is not None and not job.pauses

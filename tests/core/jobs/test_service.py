@@ -120,30 +120,32 @@ def test_a_run_that_comes_back_from_the_trash_is_not_stopped_by_what_was_asked_b
     """Its attempts are counted on, and what was asked of an earlier one is taken back."""
     run = begin("vae")[0]
     queue = Queue(store.root)
-    assert queue.claim(run.id, ["cpu/0"]) == 1
-    atomic.write_json(run.folder / attempts.ATTEMPT_FILE, {"attempt": 1, "slots": ["cpu/0"]})
-    attempts.ask_to_stop(run.folder, 1, level=1, by="bo")
+    first = queue.claim(run.id, ["cpu/0"])
+    assert first is not None
+    atomic.write_json(run.folder / attempts.ATTEMPT_FILE, {"attempt": first, "slots": ["cpu/0"]})
+    attempts.ask_to_stop(run.folder, first, level=1, by="bo")
     run.write_status(Status(state=RunState.STOPPED, step=3, steps_total=3))
-    queue.release(run.id, 1, JobState.ENDED)
+    queue.release(run.id, first, JobState.ENDED)
     delete_run(store, run.id)
     queue.forget(run.id)
     restore_run(store, run.id)
     resume_run(store, run.id)
     attempt = queue.claim(run.id, ["cpu/0"])
-    assert attempt == 2
+    assert attempt is not None and attempt > first
     assert attempts.stop_of(run.folder, attempt) is None
 
 
 def live_but_stopped(store, run):
     """Its status says that it stopped; its process, and so its place in the queue, is not gone yet."""
-    Queue(store.root).claim(run.id, ["cpu:0"])
+    attempt = Queue(store.root).claim(run.id, ["cpu:0"])
     run.write_status(Status(state=RunState.STOPPED, step=3, steps_total=3))
+    return attempt
 
 
 def test_a_run_whose_process_is_still_ending_is_waited_for_and_deleted(begin, store):
     run = begin("vae")[0]
-    live_but_stopped(store, run)
-    later = threading.Timer(0.5, lambda: Queue(store.root).release(run.id, 1, JobState.ENDED))
+    attempt = live_but_stopped(store, run)
+    later = threading.Timer(0.5, lambda: Queue(store.root).release(run.id, attempt, JobState.ENDED))
     later.start()
     delete_run(store, run.id)
     later.join()
