@@ -55,6 +55,7 @@ LIGHT = (
     *("core.latent.inspection.overview", "core.latent.inspection.verdict"),
     *("core.model_folders.exports", "core.model_folders.hub", "core.model_folders.import_model"),
     *("core.model_folders.import_child", "core.model_folders.model_files", "core.model_folders.model_zip"),
+    "core.model_folders.cheap_checks",
     *("core.model_folders.model_facts", "core.model_folders.model_card", "core.model_folders.diffusers_layout"),
 )
 NOT_LIGHT = ("core.runs.checkpoints", "core.compute.answers")

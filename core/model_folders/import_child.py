@@ -1,4 +1,4 @@
-"""The process that reads a stranger's model: limited by the kernel, without PyTorch until every name and size is known.
+"""The process that reads a stranger's model: limited by the kernel, without PyTorch until all else was checked.
 
 `python -m core.model_folders.import_child REQUEST`, where REQUEST is JSON: source, name, data_set, folder, limits.
 It leaves the accepted files under `model/` in the folder, and `result.json`:
@@ -18,6 +18,7 @@ from typing import Any
 from core import atomic
 from core.errors import quoted
 from core.limited_child import limit_process, status_bytes, write_outcome
+from core.model_folders.cheap_checks import check_cheaply
 from core.model_folders.model_files import MAX_TOTAL_BYTES, ModelRefused, read_model_files
 from core.model_folders.model_zip import read_model_zip
 
@@ -63,6 +64,7 @@ def read(request: dict[str, Any], *, allow: Callable[[int | None], None]) -> dic
     try:
         reader = read_model_files if source.is_dir() else read_model_zip
         files = reader(source, most=most, sized=allow)
+        check_cheaply(files, data_set=request["data_set"])
         allow(None)  # PyTorch takes what it takes
         from core.model_folders.import_diffusers import accepted
 

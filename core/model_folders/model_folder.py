@@ -7,7 +7,6 @@ compared with that before a tensor is made.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,13 @@ from core.device import resolve_device
 from core.diffusion.schedule import build_schedule
 from core.errors import LabError, quoted
 from core.latent.codec import LatentCodec, LatentScaling
+from core.model_folders.cheap_checks import check_ours, networks_of
 from core.model_folders.diffusers_layout import (
     NULL_LABEL,
     UNET_CONFIG,
     UNET_WEIGHTS,
     VAE_CONFIG,
     VAE_WEIGHTS,
-    check_files,
-    class_names_of_index,
-    unet_settings_of,
-    vae_settings_of,
 )
 from core.model_folders.model_facts import (
     LAB_FILE,
@@ -39,8 +35,6 @@ from core.model_folders.model_facts import (
     VAE_FILE,
     LabFacts,
     as_called,
-    parse_facts,
-    parse_settings,
 )
 from core.model_folders.model_files import ModelRefused, json_object, read_model_files, tensor_headers
 from core.models.unet import build_unet
@@ -71,21 +65,7 @@ def check_model(files: dict[str, bytes]) -> tuple[LabFacts, Settings]:
 
     Raises ModelRefused for a missing or altered file, networks that do not fit their settings, or foreign classes.
     """
-    check_files(files)
-    for name in (LAB_FILE, SETTINGS_FILE, VAE_FILE):
-        if name not in files:
-            raise ModelRefused(f"{name}: is missing", "give the whole folder, as it was exported")
-    facts, settings = parse_facts(files[LAB_FILE]), parse_settings(files[SETTINGS_FILE])
-    for name in (*facts.files, UNET_WEIGHTS, VAE_FILE, SETTINGS_FILE):
-        data, fact = files.get(name), facts.files.get(name)
-        if data is None or fact is None:
-            raise ModelRefused(f"{quoted(name)}: is missing", "give the whole folder, as it was exported")
-        if hashlib.sha256(data).hexdigest() != fact.sha256:
-            raise ModelRefused(f"{quoted(name)}: was altered after the export", "fetch the folder again")
-    if len(class_names_of_index(files)) != len(facts.class_names):
-        raise ModelRefused("model_index.json: id2label and lab.json name different numbers of classes")
-    if not len(facts.shift) == len(facts.scale) == settings.vae.latent_channels or min(facts.scale) <= 0:
-        raise ModelRefused(f"{LAB_FILE}: shift and scale do not fit {settings.vae.latent_channels} latent channels")
+    facts, settings = check_ours(files)
     unet, vae = check_networks(files, image_size=settings.data.image_size, channels=facts.channels)
     if (unet, vae) != (settings.unet, settings.vae):
         raise ModelRefused(f"{SETTINGS_FILE}: describes other networks than the folder holds")
@@ -97,8 +77,7 @@ def check_model(files: dict[str, bytes]) -> tuple[LabFacts, Settings]:
 
 def check_networks(files: dict[str, bytes], *, image_size: int, channels: int) -> tuple[Any, Any]:
     """(UnetSettings, VaeSettings) of the plain part, whose weights were compared with them. Raises ModelRefused."""
-    unet_config, vae_config = json_object(files, UNET_CONFIG), json_object(files, VAE_CONFIG)
-    unet, vae = unet_settings_of(unet_config), vae_settings_of(vae_config)
+    unet, vae = networks_of(files)
     if image_size % vae.downsample_factor:
         raise ModelRefused(f"{VAE_CONFIG}: {image_size} pixels cannot be halved so often")
     try:
@@ -112,8 +91,8 @@ def check_networks(files: dict[str, bytes], *, image_size: int, channels: int) -
             network = build_vae(vae, channels=channels, image_size=image_size)
     except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
         raise ModelRefused(f"{UNET_CONFIG}: no such network can be built: {quoted(error, 120)}") from None
-    _check_config(UNET_CONFIG, unet_config, wide.config)
-    _check_config(VAE_CONFIG, vae_config, network.config, but=("scaling_factor", "force_upcast"))
+    _check_config(UNET_CONFIG, json_object(files, UNET_CONFIG), wide.config)
+    _check_config(VAE_CONFIG, json_object(files, VAE_CONFIG), network.config, but=("scaling_factor", "force_upcast"))
     check_tensors(files[UNET_WEIGHTS], UNET_WEIGHTS, wide.state_dict())
     check_tensors(files[VAE_WEIGHTS], VAE_WEIGHTS, network.state_dict())
     return unet, vae

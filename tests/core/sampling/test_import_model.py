@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -19,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.__main__ import main
-from core.config.schema import DiffusionSettings
+from core.config.schema import DiffusionSettings, project_root
 from core.diffusion.samplers import build_sampler
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
@@ -27,8 +29,8 @@ from core.limited_child import RESULT, write_outcome
 from core.model_folders import import_child
 from core.model_folders import import_model as module
 from core.model_folders.export import export_run
-from core.model_folders.import_child import ModelLimits
-from core.model_folders.import_diffusers import _diffusion_of
+from core.model_folders.import_child import ModelLimits, request_of
+from core.model_folders.import_diffusers import diffusion_of
 from core.model_folders.import_model import delete_model, import_model
 from core.model_folders.model_facts import list_model_folders
 from core.model_folders.model_files import ModelRefused
@@ -121,8 +123,8 @@ def test_a_plain_folder_in_half_precision_draws_what_diffusers_draws(plain: Path
 @pytest.mark.parametrize("zero", [False, True])
 def test_the_noise_schedule_is_found_again(schedule: Any, zero: bool) -> None:
     asked = DiffusionSettings(schedule=schedule, prediction_type="v_prediction", rescale_betas_zero_snr=zero)
-    found, name = _diffusion_of(json.loads(build_sampler("ddim", build_schedule(asked), 10).to_json_string()))
-    assert (found.prediction_type, name) == ("v_prediction", "ddim")
+    found = diffusion_of(json.loads(build_sampler("ddim", build_schedule(asked), 10).to_json_string()))
+    assert found.prediction_type == "v_prediction"
     difference = build_schedule(found).signal_scale - build_schedule(asked).signal_scale
     assert difference.abs().max() < 1e-6
 
@@ -358,3 +360,47 @@ def test_a_judge_that_is_not_finite_is_refused(folder: Path, tmp_path: Path) -> 
     save_file({"head.bias": torch.full((3,), torch.nan)}, folder / "lab" / "judge" / "model.safetensors")
     with pytest.raises(ModelRefused, match="NaN or infinite"):
         import_model(folder, models_dir=tmp_path / "models")
+
+
+NEEDS_PYTORCH = {
+    *("NaN", "infinite", "wrong shapes", "lacks a tensor", "other noise"),
+    *("foreign block", "block types"),  # what of a network's configuration the builders of diffusers know better
+}
+READ_WITHOUT_PYTORCH = """
+import json, sys
+sys.modules["torch"] = None
+from core.errors import LabError
+from core.model_folders import import_child
+for request in sys.stdin:
+    try:
+        import_child.read(json.loads(request), allow=lambda size: None)
+    except (LabError, ImportError) as error:
+        print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_what_can_be_refused_without_pytorch_is_refused_before_it_is_loaded(plain: Path, exported: Path) -> None:
+    """It took 1.25 GB to say that a folder lacks a file. A sound folder is the one that may load it."""
+    cases, requests = [("sound", "", "No module named|import of torch")], []
+    for kind, spoiled in (("ours", HOSTILE), ("plain", HOSTILE_PLAIN)):
+        for case, (_, sentence) in spoiled.items():
+            cases.append((case, kind, sentence if case not in NEEDS_PYTORCH else cases[0][2]))
+    for number, (case, kind, _) in enumerate(cases):
+        folder = Path(shutil.copytree(plain if kind == "plain" else exported, plain.parent / str(number)))
+        if kind:
+            (HOSTILE_PLAIN if kind == "plain" else HOSTILE)[case][0](folder)
+        limits = ModelLimits()
+        requests.append(
+            request_of(folder, name="x", data_set="", folder=plain.parent / f"{number}-kept", limits=limits)
+        )
+    done = subprocess.run(
+        [sys.executable, "-c", READ_WITHOUT_PYTORCH],
+        input="\n".join(requests),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=project_root(),
+    )
+    said = dict(zip(cases, done.stdout.splitlines(), strict=True))
+    wrong = {case[:2]: words for case, words in said.items() if not any(part in words for part in case[2].split("|"))}
+    assert wrong == {}

@@ -1,0 +1,167 @@
+"""What an imported folder must say of itself, looked at before PyTorch is loaded, which takes over a gigabyte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.config.schema import DataSettings, Settings, UnetSettings, VaeSettings
+from core.diffusion.sampler_table import EXPORTED_SAMPLERS, SAMPLERS
+from core.errors import UsageError, quoted
+from core.model_folders.diffusers_layout import (
+    SCHEDULER,
+    UNET_CONFIG,
+    UNET_WEIGHTS,
+    VAE_CONFIG,
+    check_files,
+    class_names_of_index,
+    unet_settings_of,
+    vae_settings_of,
+)
+from core.model_folders.model_facts import LAB_FILE, SETTINGS_FILE, VAE_FILE, LabFacts, parse_facts, parse_settings
+from core.model_folders.model_files import WEIGHTS, ModelRefused, json_object, tensor_headers
+
+_PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction")
+_BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Betas:
+    """What decides the noise of a plain folder: the numbers themselves (T,), or how diffusers computes them."""
+
+    num_train_timesteps: int
+    trained: tuple[float, ...] = ()
+    start: float = 0.0
+    end: float = 0.0
+    schedule: str = ""
+    rescaled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainFolder:
+    """A plain diffusers folder in the lab's own settings. factor: the VAE's scaling. betas: None for flow matching."""
+
+    class_names: tuple[str, ...]
+    unet: UnetSettings
+    vae: VaeSettings
+    data: DataSettings
+    channels: int
+    factor: float
+    sampler: str
+    prediction_type: str
+    betas: Betas | None
+
+
+def check_cheaply(files: dict[str, bytes], *, data_set: str) -> None:
+    """Raises ModelRefused for all that can be refused without PyTorch, UsageError for a data set that ours name."""
+    if LAB_FILE not in files:
+        check_plain(files)
+    elif data_set:
+        raise UsageError(f"--data {quoted(data_set)}: this folder says itself what it learned from", "leave it out")
+    else:
+        check_ours(files)
+    for name in files:
+        if name.endswith(WEIGHTS):
+            tensor_headers(files[name], name)
+
+
+def check_ours(files: dict[str, bytes]) -> tuple[LabFacts, Settings]:
+    """What a folder of ours says of itself. Raises ModelRefused for a missing or altered file, or foreign classes."""
+    check_files(files)
+    for name in (LAB_FILE, SETTINGS_FILE, VAE_FILE):
+        if name not in files:
+            raise ModelRefused(f"{name}: is missing", "give the whole folder, as it was exported")
+    facts, settings = parse_facts(files[LAB_FILE]), parse_settings(files[SETTINGS_FILE])
+    for name in (*facts.files, UNET_WEIGHTS, VAE_FILE, SETTINGS_FILE):
+        data, fact = files.get(name), facts.files.get(name)
+        if data is None or fact is None:
+            raise ModelRefused(f"{quoted(name)}: is missing", "give the whole folder, as it was exported")
+        if hashlib.sha256(data).hexdigest() != fact.sha256:
+            raise ModelRefused(f"{quoted(name)}: was altered after the export", "fetch the folder again")
+    if len(class_names_of_index(files)) != len(facts.class_names):
+        raise ModelRefused("model_index.json: id2label and lab.json name different numbers of classes")
+    if not len(facts.shift) == len(facts.scale) == settings.vae.latent_channels or min(facts.scale) <= 0:
+        raise ModelRefused(f"{LAB_FILE}: shift and scale do not fit {settings.vae.latent_channels} latent channels")
+    networks_of(files)
+    return facts, settings
+
+
+def check_plain(files: dict[str, bytes]) -> PlainFolder:
+    """What a plain diffusers folder says of itself. Raises ModelRefused, naming what this lab cannot generate with."""
+    check_files(files)
+    names = class_names_of_index(files)
+    unet_config, vae_config = json_object(files, UNET_CONFIG), json_object(files, VAE_CONFIG)
+    side, channels, factor = unet_config.get("sample_size"), vae_config.get("in_channels"), _scaling_factor(vae_config)
+    unet, vae = networks_of(files)
+    if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= 512:
+        raise ModelRefused(f"{UNET_CONFIG}: sample_size is {quoted(side)}, not one whole number up to 512")
+    if channels not in (1, 3) or not isinstance(channels, int) or isinstance(channels, bool):
+        raise ModelRefused(f"{VAE_CONFIG}: in_channels is {quoted(channels)}, pictures have 1 or 3")
+    try:
+        data = DataSettings(image_size=side * vae.downsample_factor)
+    except ValueError as error:
+        raise ModelRefused(f"{VAE_CONFIG}: {quoted(' '.join(str(error).split()), 160)}") from None
+    prediction, betas = noise_of(json_object(files, SCHEDULER))
+    return PlainFolder(
+        class_names=names,
+        unet=unet,
+        vae=vae,
+        data=data,
+        channels=channels,
+        factor=factor,
+        sampler=_sampler_of(json_object(files, SCHEDULER)),
+        prediction_type=prediction,
+        betas=betas,
+    )
+
+
+def networks_of(files: dict[str, bytes]) -> tuple[UnetSettings, VaeSettings]:
+    """The two networks that the plain part describes. Raises ModelRefused."""
+    return unet_settings_of(json_object(files, UNET_CONFIG)), vae_settings_of(json_object(files, VAE_CONFIG))
+
+
+def noise_of(config: Mapping[str, Any]) -> tuple[str, Betas | None]:
+    """(what the network predicts, as diffusers calls it; what decides its noise). Raises ModelRefused."""
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in _PREDICTIONS:
+        raise ModelRefused(f"{SCHEDULER}: prediction_type {quoted(prediction)} is not understood")
+    if prediction == "flow_prediction":
+        if config.get("use_flow_sigmas") is not True or config.get("flow_shift", 1.0) != 1.0:
+            raise ModelRefused(f"{SCHEDULER}: flow matching is understood with use_flow_sigmas and flow_shift 1 only")
+        return prediction, None
+    count, trained = config.get("num_train_timesteps", 1000), config.get("trained_betas")
+    if not isinstance(count, int) or isinstance(count, bool) or not 10 <= count <= 10_000:
+        raise ModelRefused(f"{SCHEDULER}: num_train_timesteps is {quoted(count)}, not between 10 and 10,000")
+    if trained is not None:
+        if not isinstance(trained, list) or len(trained) != count:
+            raise ModelRefused(f"{SCHEDULER}: trained_betas are not {count:,} numbers")
+        if not all(isinstance(value, int | float) and 0 < value <= 1 for value in trained):
+            raise ModelRefused(f"{SCHEDULER}: trained_betas must lie between 0 and 1")
+        return prediction, Betas(num_train_timesteps=count, trained=tuple(trained))
+    start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+    if not all(isinstance(value, float) and 0 < value < 1 for value in (start, end)):
+        raise ModelRefused(f"{SCHEDULER}: beta_start and beta_end must lie between 0 and 1")
+    name = config.get("beta_schedule", "linear")
+    if name not in _BETA_SCHEDULES:
+        raise ModelRefused(f"{SCHEDULER}: beta_schedule {quoted(name)} is not understood")
+    rescaled = config.get("rescale_betas_zero_snr", False) is True
+    return prediction, Betas(num_train_timesteps=count, start=start, end=end, schedule=name, rescaled=rescaled)
+
+
+def _scaling_factor(vae_config: Mapping[str, Any]) -> float:
+    value = vae_config.get("scaling_factor", 0.18215)  # diffusers' own default
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 1e-6 <= value <= 1e6:
+        raise ModelRefused(f"{VAE_CONFIG}: scaling_factor is {quoted(value)}, no usable number")
+    if vae_config.get("shift_factor") not in (None, 0, 0.0):
+        raise ModelRefused(f"{VAE_CONFIG}: has a shift_factor, which DiTPipeline does not apply")
+    return float(value)
+
+
+def _sampler_of(config: Mapping[str, Any]) -> str:
+    classes = {SAMPLERS[name].class_name: name for name in EXPORTED_SAMPLERS}
+    kind = config.get("_class_name")
+    if not isinstance(kind, str) or kind not in classes:
+        raise ModelRefused(f"{SCHEDULER}: is of a {quoted(kind)}", f"one of {', '.join(classes)} is understood")
+    return classes[kind]
