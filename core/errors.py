@@ -42,6 +42,10 @@ class ConfigError(UsageError):
     """A configuration that cannot be read, is out of bounds, or asks for an impossible pair."""
 
 
+class NotAllowed(LabError):
+    """The person may not do this here: it is another's, and people sign in."""
+
+
 class DataUnavailable(LabError):
     """A data set that is not on this machine and cannot be fetched, or that cannot be read."""
 

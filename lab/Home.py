@@ -18,6 +18,7 @@ os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core
 def main() -> None:
     """Draw the navigation and the chosen screen."""
     from lab.frame.confirm import open_question
+    from lab.frame.gate import let_in
     from lab.frame.header import open_to_all, top_line
     from lab.frame.notices import notices
     from lab.frame.page_guard import remember_page
@@ -31,6 +32,9 @@ def main() -> None:
     ]
     for style in ("app.css", "app_dark.css") if st.context.theme.type == "dark" else ("app.css",):
         st.html(ROOT / "lab" / "frame" / style)
+    if not let_in():
+        st.navigation(pages, position="hidden")
+        return
     chosen = st.navigation(pages, position="top")
     forget_endless_numbers()
     remember_page(chosen.url_path or "overview")

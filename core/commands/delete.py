@@ -8,6 +8,7 @@ from typing import Any
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.jobs.service import delete_run
+from core.runs.provenance import current_user
 from core.runs.trash import remove_for_good
 
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     confirm_owner(found, "delete", yes=arguments.yes)
     delete_run(store, found.id)
     if arguments.now:
-        remove_for_good(store, found.id)
+        remove_for_good(store, found.id, by=current_user())
         print(f"{found.id} is gone")
     else:
         print(f"{found.id} is in the trash; bring it back with: python -m core restore {found.id}")

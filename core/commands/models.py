@@ -10,6 +10,7 @@ from core.commands.ownership import add_yes_option, ask_owner
 from core.commands.tables import plain, table
 from core.model_folders.import_model import delete_model
 from core.model_folders.model_facts import find_model_folder, list_model_folders
+from core.runs.provenance import current_user
 from core.words import ago
 
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.delete:
         info = find_model_folder(folder, arguments.delete)
         ask_owner(info.id, info.owner, "delete", yes=arguments.yes)
-        print(f"{plain(delete_model(folder, arguments.delete))} is gone")
+        print(f"{plain(delete_model(folder, arguments.delete, by=current_user()))} is gone")
         return 0
     rows = [
         [

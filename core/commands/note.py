@@ -7,9 +7,8 @@ from typing import Any
 
 from core.commands.options import store_of
 from core.commands.tables import plain
-from core.runs.notes import Notes, change_notes, check_notes, check_tag, read_notes
-from core.runs.provenance import current_user
-from core.runs.store import check_name
+from core.jobs.service import describe_run
+from core.runs.notes import Notes, read_notes
 
 
 def add_parser(commands: Any) -> None:
@@ -29,17 +28,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Change what was asked for, all of it or nothing, and print what there is now."""
     store = store_of(arguments)
     found = store.get(arguments.run)
-    by = current_user()
-    if arguments.name is not None:
-        check_name(arguments.name)
-    if arguments.text is not None:
-        check_notes(arguments.text)
-    for tag in arguments.tag:
-        check_tag(tag)
-    if arguments.text is not None or arguments.tag or arguments.untag or arguments.favourite is not None:
-        notes = change_notes(
-            found,
-            by=by,
+    given = (arguments.name, arguments.text, arguments.favourite)
+    if arguments.tag or arguments.untag or any(each is not None for each in given):
+        found, notes = describe_run(
+            store,
+            found.id,
+            name=arguments.name,
             notes=arguments.text,
             add_tags=arguments.tag,
             remove_tags=arguments.untag,
@@ -47,11 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         notes = read_notes(found)
-    if arguments.name is not None:
-        before = found.info.name
-        found = store.rename(found.id, arguments.name)
-        if found.info.name != before:
-            found.add_event("renamed", by=by, name=found.info.name, before=before)
     print(in_words(notes, found.id, found.info.name))
     return 0
 

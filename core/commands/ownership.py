@@ -8,6 +8,7 @@ import sys
 from core.commands.tables import plain
 from core.errors import UsageError
 from core.runs.provenance import current_user
+from core.runs.rights import require_right, same_person
 from core.runs.run import Run
 
 
@@ -17,7 +18,7 @@ def add_yes_option(parser: argparse.ArgumentParser, what: str = "run") -> None:
 
 
 def confirm_owner(run: Run, verb: str, *, yes: bool) -> None:
-    """Return when the run is one's own or the person agrees. Raises UsageError otherwise."""
+    """Return when the run is one's own or the person agrees. Raises UsageError otherwise; NotAllowed."""
     ask_owner(
         run.id, run.info.owner, verb, yes=yes, hint="add --yes to do it all the same; it is written in the run's events"
     )
@@ -25,6 +26,8 @@ def confirm_owner(run: Run, verb: str, *, yes: bool) -> None:
 
 def ask_owner(what: str, owner: str, verb: str, *, yes: bool, hint: str = "add --yes to do it all the same") -> None:
     """As `confirm_owner`, for anything that has an owner. what: its id, as the sentence begins."""
+    if owner:
+        require_right(owner, "", f"{verb} {plain(what)}")
     if not yes and not is_mine(owner):
         words = f"{plain(what)} belongs to {plain(owner)}, you are {plain(current_user())}"
         ask(verb, words, f"{verb.capitalize()} it?", hint)
@@ -32,7 +35,7 @@ def ask_owner(what: str, owner: str, verb: str, *, yes: bool, hint: str = "add -
 
 def is_mine(owner: str) -> bool:
     """True for what belongs to whoever types, or to nobody."""
-    return owner in ("", current_user())
+    return not owner or same_person(owner, current_user())
 
 
 def ask(command: str, words: str, question: str, hint: str) -> None:

@@ -11,6 +11,7 @@ from core.commands.tables import plain
 from core.data.imports import read_imported
 from core.errors import DataUnavailable
 from core.jobs.imported_sets import remove_imported, runs_on
+from core.runs.provenance import current_user
 
 
 def add_parser(commands: Any) -> None:
@@ -36,6 +37,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if not arguments.yes:
         ask("remove-data", words, "Remove it permanently?", "add --yes to remove it permanently")
-    remove_imported(store, name)
+    remove_imported(store, name, by=current_user())
     print(f"{plain(name)} is gone")
     return 0

@@ -12,6 +12,8 @@ from core.commands.options import site_of, store_of, usable_site_of
 from core.commands.ownership import ask, is_mine
 from core.commands.tables import plain, table
 from core.errors import ConfigError, UsageError
+from core.runs.provenance import current_user
+from core.runs.rights import may_act
 from core.runs.store import RunStore
 from core.runs.trash import empty_trash, list_trash
 from core.words import ago, size
@@ -51,7 +53,8 @@ def _empty(arguments: argparse.Namespace) -> int:
         raise ConfigError(problem)
     store = RunStore(site.runs)
     found = list_trash(store)
-    goes = [each for each in found if arguments.everyone or is_mine(each.owner)]
+    chosen = [each for each in found if arguments.everyone or is_mine(each.owner)]
+    goes = [each for each in chosen if may_act(each.owner, current_user())]
     if others := len(found) - len(goes):
         print(f"{_runs(others)} of other people will stay; --everyone includes them", file=sys.stderr)
     if goes and not arguments.yes:

@@ -108,6 +108,20 @@ class SiteSettings(Section):
         """Whether people sign in here. Then they act on their own runs only, and admins on all."""
         return bool(self.members) or self.login_secret_file is not None
 
+    def account_of(self, name: str) -> str:
+        """The account that a login stands for; any other name is itself. Mail addresses compare in lower case."""
+        name = name.lower() if "@" in name else name
+        return self.people.get(name, name)
+
+    def is_admin(self, name: str) -> bool:
+        """Whether this login or account acts on everybody's runs."""
+        return any(self.account_of(name) == self.account_of(admin) for admin in self.admins)
+
+    def admits(self, login: str) -> bool:
+        """Whether this login is listed, by itself or by `*@domain`."""
+        login = login.lower() if "@" in login else login
+        return any(login == each or ("@" in login and f"*@{login.rpartition('@')[2]}" == each) for each in self.members)
+
     def environment(self) -> dict[str, str]:
         """The folders as LAB_* variables, for a process that works for this installation."""
         return {variable: str(getattr(self, name)) for variable, name in FOLDERS.items()}

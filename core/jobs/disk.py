@@ -16,6 +16,8 @@ from core.jobs.engines.choose import observed_status
 from core.runs import trash
 from core.runs.listing import list_checkpoints
 from core.runs.lock import try_lock
+from core.runs.provenance import current_user
+from core.runs.rights import may_act, require_right
 from core.runs.run import Run, RunState, instant
 from core.runs.store import RunStore, lock_path
 
@@ -48,11 +50,12 @@ class CacheEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One thing that would go."""
+    """One thing that would go. owner: whose it is; None for what belongs to nobody."""
 
     words: str
     path: Path
     size_bytes: int
+    owner: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +110,12 @@ def cache_entries(cache_dir: Path, store: RunStore | None = None) -> list[CacheE
     return found
 
 
-def plan_cleanup(store: RunStore, cache_dir: Path, *, choice: Choice, older_than_days: float) -> CleanupPlan:
+def plan_cleanup(
+    store: RunStore, cache_dir: Path, *, choice: Choice, older_than_days: float, by: str = ""
+) -> CleanupPlan:
     """What would go, and what stays although one might think it goes. Removes nothing.
 
+    by: who cleans up; what they may not act on stays.
     Raises UsageError for an unknown choice.
     """
     if choice not in get_args(Choice):
@@ -127,9 +133,16 @@ def plan_cleanup(store: RunStore, cache_dir: Path, *, choice: Choice, older_than
         for each in trash.list_trash(store):
             if datetime.fromisoformat(each.at) <= limit:
                 words = f"deleted run {each.name or each.id}"
-                goes.append(Item(words=words, path=store.root / trash.FOLDER / each.id, size_bytes=each.size_bytes))
+                path = store.root / trash.FOLDER / each.id
+                goes.append(Item(words=words, path=path, size_bytes=each.size_bytes, owner=each.owner))
             else:
                 stays.append(f"{each.name or each.id}, deleted less than {older_than_days:g} days ago")
+    theirs = [item for item in goes if item.owner is not None and not may_act(item.owner, by or current_user())]
+    if theirs:
+        goes = [item for item in goes if item not in theirs]
+        stays.append(
+            f"{len(theirs)} of other people: only they and admins remove {'it' if len(theirs) == 1 else 'them'}"
+        )
     return CleanupPlan(choice=choice, goes=tuple(goes), stays=tuple(stays), bytes=sum(item.size_bytes for item in goes))
 
 
@@ -159,7 +172,8 @@ def _plan_checkpoints(store: RunStore, limit: datetime, goes: list[Item], stays:
         for info in checkpoints[:-1]:
             if datetime.fromtimestamp(info.path.stat().st_mtime, UTC) <= limit:
                 words = f"checkpoint of step {info.step:,} of {run.info.name or run.id}"
-                goes.append(Item(words=words, path=info.path, size_bytes=info.size_bytes))
+                owner = run.info.owner
+                goes.append(Item(words=words, path=info.path, size_bytes=info.size_bytes, owner=owner))
     if kept:
         stays.append(f"the newest checkpoint of each of {kept} run{'s' if kept > 1 else ''}")
     if active:
@@ -181,7 +195,8 @@ def _plan_failed(store: RunStore, limit: datetime, goes: list[Item], stays: list
         elif ended > limit:
             stays.append(f"{name}: it ended too lately")
         else:
-            goes.append(Item(words=f"run {name} ({status.state})", path=run.folder, size_bytes=_bytes_of(run.folder)))
+            words, num_bytes = f"run {name} ({status.state})", _bytes_of(run.folder)
+            goes.append(Item(words=words, path=run.folder, size_bytes=num_bytes, owner=run.info.owner))
 
 
 def _plan_caches(store: RunStore, cache_dir: Path, limit: datetime, goes: list[Item], stays: list[str]) -> None:
@@ -201,7 +216,9 @@ def _plan_caches(store: RunStore, cache_dir: Path, limit: datetime, goes: list[I
 
 def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
     if choice == "trash":
-        return trash.remove_for_good(store, item.path.name)
+        return trash.remove_for_good(store, item.path.name, by=by)
+    if item.owner is not None:
+        require_right(item.owner, by, f"remove {item.words}")
     if choice == "failed runs":
         store.delete(item.path.name, by=by, is_active=lambda run: observed_status(run).state.is_active)
         return item.size_bytes

@@ -13,6 +13,7 @@ from core.jobs.service import check_priority
 from core.jobs.start_supervisor import LOCK_NAME, LOG_NAME, start_supervisor
 from core.runs.lock import is_locked
 from core.runs.provenance import current_user
+from core.runs.rights import require_right
 from core.runs.run import Run
 from core.runs.store import RunStore
 
@@ -25,6 +26,7 @@ def move_run(store: RunStore, run_id: str, *, to: str, by: str = "") -> None:
     if to not in MOVES:
         raise UsageError(f"--to: must be one of {', '.join(MOVES)}, got '{to}'")
     run = store.get(run_id)
+    require_right(run.info.owner, by, f"move run {run.id}")
     if not Queue(store.root).move(run.id, to):
         raise LabError(f"run {run.id} does not wait: it is {in_words(observed_status(run))}")
     run.add_event("moved in the queue", by=by or current_user(), to=to)
@@ -34,6 +36,7 @@ def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -
     """Change a waiting run's priority, -10 to 10; higher goes first. Raises LabError when it does not wait."""
     check_priority(priority)
     run = store.get(run_id)
+    require_right(run.info.owner, by, f"prioritize run {run.id}")
     if not Queue(store.root).set_priority(run.id, priority):
         raise LabError(f"run {run.id} does not wait: it is {in_words(observed_status(run))}")
     run.add_event("priority changed", by=by or current_user(), priority=priority)

@@ -6,7 +6,7 @@ What runs them is behind `Engine`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from core.jobs.exit_reason import grace_s
 from core.jobs.start_once import start_once
 from core.jobs.stop_report import stop_stages
 from core.runs.kinds import trained_by
+from core.runs.notes import Notes, change_notes
 from core.runs.provenance import current_user
+from core.runs.rights import require_right
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, check_name
 
@@ -165,7 +167,7 @@ def request_stop(store: RunStore, run_id: str, *, by: str = "", engine: Engine |
 
     Raises LabError when it is not active.
     """
-    run = store.get(run_id)
+    run = _own(store, run_id, by, "stop")
     (engine or engine_for(store)).ask_to_stop(run, by=by or current_user())
     return run
 
@@ -177,7 +179,7 @@ def pause_run(
 
     Returns at once, or, with `wait`, when its processes are gone. Raises LabError when it is not active.
     """
-    run, engine = store.get(run_id), engine or engine_for(store)
+    run, engine = _own(store, run_id, by, "pause"), engine or engine_for(store)
     engine.ask_to_stop(run, by=by or current_user(), pauses=True)
     return _wait_for_end(engine, run, grace_s(run) + STOP_SLACK_S) if wait else engine.observe(run).status
 
@@ -189,7 +191,7 @@ def force_stop(
 
     Raises LabError when it is not active, or when they could not be killed.
     """
-    run, engine = store.get(run_id), engine or engine_for(store)
+    run, engine = _own(store, run_id, by, "kill"), engine or engine_for(store)
     engine.ask_to_stop(run, by=by or current_user(), kills=True)
     return _wait_for_end(engine, run, timeout_s)
 
@@ -236,6 +238,7 @@ def resume_run(store: RunStore, run_id: str, *, by: str = "", engine: Engine | N
     parents = [parent for parent in _unfinished_parents(store, run) if not observed_status(parent).state.is_active]
     runs = [*parents, run]
     for each in runs:
+        require_right(each.info.owner, by, f"resume run {each.id}")
         each.settings  # noqa: B018 - unreadable settings raise here, before anything changes
     engine.submit(runs, resumed_by=by or current_user())
     return runs
@@ -272,7 +275,7 @@ def delete_run(store: RunStore, run_id: str, *, by: str = "") -> None:
 
     Raises RunBusy while it is active, or an active U-Net run needs it.
     """
-    run, engine = store.get(run_id), engine_for(store)
+    run, engine = _own(store, run_id, by, "delete"), engine_for(store)
     deadline = time.monotonic() + RELEASE_PATIENCE_S
     while engine.observe(run).is_held():
         if engine.observe(run).status.state.is_active:
@@ -288,6 +291,44 @@ def restore_run(store: RunStore, run_id: str, *, by: str = "") -> Run:
     from core.runs.trash import restore
 
     return restore(store, run_id, by=by or current_user())
+
+
+def describe_run(
+    store: RunStore,
+    run_id: str,
+    *,
+    by: str = "",
+    name: str | None = None,
+    notes: str | None = None,
+    instead_of: str | None = None,
+    add_tags: Iterable[str] = (),
+    remove_tags: Iterable[str] = (),
+    favourite: bool | None = None,
+) -> tuple[Run, Notes]:
+    """Change a run's name, notes, tags and favourite mark: what is named, all of it or nothing; see `change_notes`.
+
+    A favourite is a private matter: everybody may mark any run. Raises what `check_name` and `change_notes` raise.
+    """
+    run, by = store.get(run_id), by or current_user()
+    add, remove = list(add_tags), list(remove_tags)
+    if name is not None or notes is not None or add or remove:
+        require_right(run.info.owner, by, f"describe run {run.id}")
+    title = None if name is None else check_name(name)
+    changed = change_notes(
+        run, by=by, notes=notes, instead_of=instead_of, add_tags=add, remove_tags=remove, favourite=favourite
+    )
+    before = run.info.name
+    if title is not None and title != before:
+        run = store.rename(run.id, title)
+        run.add_event("renamed", by=by, name=title, before=before)
+    return run, changed
+
+
+def _own(store: RunStore, run_id: str, by: str, act: str) -> Run:
+    """The run, for whoever may act on it. Raises RunNotFound, NotAllowed."""
+    run = store.get(run_id)
+    require_right(run.info.owner, by, f"{act} run {run.id}")
+    return run
 
 
 def _wait_for_end(engine: Engine, run: Run, timeout_s: float, tell: Callable[[], None] = lambda: None) -> Status:

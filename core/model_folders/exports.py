@@ -18,6 +18,7 @@ from core.errors import LabError, RunNotFound, UsageError, quoted
 from core.model_folders import hub
 from core.model_folders.model_facts import ModelFolderInfo, check_folder_name, model_folder_info
 from core.model_folders.model_files import read_model_files
+from core.runs.rights import require_right
 from core.runs.run import Run
 from core.runs.store import storage_error
 
@@ -59,6 +60,7 @@ def keep_export(
     by: who did it, for the events. progress: told what is done and how far it is (0 to 1); what it raises ends the
     export. Raises UsageError for a name that is no folder's, and what `check_free` and `files_of_run` raise.
     """
+    require_right(run.info.owner, by, f"export run {run.id}")
     target = check_free(run, name)
 
     from core.model_folders.export import files_of_run
@@ -98,6 +100,7 @@ def size_of(info: ModelFolderInfo) -> int:
 
 def push_export(run: Run, info: ModelFolderInfo, repo_id: str, *, private: bool, by: str) -> hub.Pushed:
     """Put it into a new repository of the model hub. Raises UsageError for a name that is none, PushFailed."""
+    require_right(run.info.owner, by, f"push an export of run {run.id}")
     hub.check_repo_id(repo_id, "repository")
     pushed = hub.push(info.path, repo_id, private=private)
     _on_record(run, "pushed to a hub", by=by, name=info.name, url=pushed.url, private=pushed.is_private)
@@ -106,6 +109,7 @@ def push_export(run: Run, info: ModelFolderInfo, repo_id: str, *, private: bool,
 
 def remove_export(run: Run, name: str, *, by: str) -> None:
     """Take one away for good. Raises UsageError for none of that name, LabError when it cannot be removed."""
+    require_right(run.info.owner, by, f"remove an export of run {run.id}")
     target: Path = run.exports_dir / check_folder_name(name)
     try:
         leftovers.remove_folder(target, within=run.folder)

@@ -29,6 +29,7 @@ from core.model_folders.model_facts import (
 )
 from core.model_folders.model_files import ModelRefused
 from core.runs.provenance import current_user
+from core.runs.rights import require_right
 from core.runs.run import now_iso
 from core.runs.store import storage_error
 from core.typed_paths import kind_of
@@ -77,11 +78,13 @@ def import_model(
     return model_folder_info(target)
 
 
-def delete_model(models_dir: Path, reference: str) -> str:
-    """Remove an imported model for good; returns its name. Raises UsageError for the demo and for none of that name."""
+def delete_model(models_dir: Path, reference: str, *, by: str) -> str:
+    """Remove an imported model for good; returns its name. Raises UsageError for the demo and for none of that name,
+    NotAllowed."""
     info = find_model_folder(models_dir, reference)
     if is_demo(info):
         raise UsageError(f"model '{info.name}': comes with the lab", "only imported models can be deleted")
+    require_right(info.owner, by, f"remove model {info.name}")
     try:
         leftovers.remove_folder(models_dir / info.name)
     except OSError as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import pwd
 import subprocess
 from importlib import metadata
 
+from core.config.load import read_site
 from core.config.schema import project_root
 from core.rules import NEWEST
 from core.version import VERSION
@@ -16,8 +18,10 @@ PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "n
 
 
 def current_user() -> str:
-    """LAB_USER, else the login name, else 'unknown'."""
+    """LAB_USER, else the login name, else 'unknown'. Where people sign in (`site.members`), always the account."""
     try:
+        if read_site()[0].has_login:
+            return pwd.getpwuid(os.getuid()).pw_name
         return os.environ.get("LAB_USER", "").strip() or getpass.getuser()
     except (OSError, KeyError):
         return "unknown"

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from core import atomic, leftovers, reading
 from core.errors import LabError, RunBusy, RunNotFound, quoted
+from core.runs.rights import require_right
 from core.runs.run import Run, instant, now_iso
 
 FOLDER = ".trash"
@@ -84,8 +85,10 @@ def list_trash(store: RunsFolder, *, keep_days: float | None = None) -> list[Tra
 
 
 def restore(store: RunsFolder, run_id: str, *, by: str) -> Run:
-    """Bring a run back, by its id, a part of it, or its name. Raises RunNotFound; RunBusy when it is there again."""
+    """Bring a run back, by its id, a part of it, or its name. Raises RunNotFound, NotAllowed, and
+    RunBusy when it is there again."""
     folder = _find(store, run_id)
+    _require_right(store, folder.name, by, "restore")
     target = store.root / folder.name
     if target.exists():
         raise RunBusy(f"run {folder.name} exists again", "delete or rename that folder first")
@@ -97,9 +100,10 @@ def restore(store: RunsFolder, run_id: str, *, by: str) -> Run:
     return run
 
 
-def remove_for_good(store: RunsFolder, run_id: str) -> int:
-    """Remove one run from the trash; bytes that became free. Raises RunNotFound."""
+def remove_for_good(store: RunsFolder, run_id: str, *, by: str) -> int:
+    """Remove one run from the trash; bytes that became free. Raises RunNotFound, NotAllowed."""
     folder = _find(store, run_id)
+    _require_right(store, folder.name, by, "remove")
     size = _size(folder)
     _remove(folder)
     return size
@@ -126,6 +130,11 @@ def empty_trash(store: RunsFolder, *, older_than_days: float = 0.0, only: Collec
                 facts.unlink()
     leftovers.sweep(store.root, older_than_s=leftovers.HOUR_S)
     return freed
+
+
+def _require_right(store: RunsFolder, run_id: str, by: str, act: str) -> None:
+    owner = next((each.owner for each in list_trash(store) if each.id == run_id), "")
+    require_right(owner, by, f"{act} run {run_id}")
 
 
 def _find(store: RunsFolder, text: str) -> Path:

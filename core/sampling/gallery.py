@@ -14,6 +14,7 @@ from pathlib import Path
 from core import atomic, leftovers, reading
 from core.errors import LabError, UsageError, quoted
 from core.runs.lock import try_lock
+from core.runs.rights import require_right
 from core.runs.run import now_iso
 from core.runs.store import storage_error
 from core.sampling.recipe import Recipe, read_recipe
@@ -110,10 +111,13 @@ def entry_of(folder: Path, entry_id: str) -> Entry:
     return entry
 
 
-def remove(folder: Path, entry_id: str) -> None:
+def remove(folder: Path, entry_id: str, *, by: str) -> None:
     """Take one away for good, a damaged one too; one that is gone already is no error. Raises LabError."""
     if not ENTRY_ID.fullmatch(entry_id):
         raise UsageError(f"gallery: there is no drawing {quoted(entry_id, 60)}")
+    if (folder / entry_id).exists():
+        entry = _read(folder / entry_id)
+        require_right(entry.owner if entry else "", by, f"remove drawing {entry_id}")
     try:
         leftovers.remove_folder(folder / entry_id)
     except FileNotFoundError:

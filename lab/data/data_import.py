@@ -85,7 +85,7 @@ def remove_a_set(name: str) -> None:
         agreed = st.button("Remove it for good", type="primary", key="remove-set-yes")
         if agreed:
             with problems_shown():
-                data_import_service.remove(name)
+                data_import_service.remove(name, who())
                 st.query_params.pop("set", None)
                 st.session_state.pop("pick-set", None)
                 st.rerun()

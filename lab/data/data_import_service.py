@@ -56,9 +56,9 @@ def begin_import(
     return background.begin_alone(WHAT, imported_by, task, busy="another set is being imported")
 
 
-def remove(name: str) -> None:
+def remove(name: str, by: str) -> None:
     """Remove an imported set for good. Raises a LabError in one sentence."""
     try:
-        remove_imported(open_store(), name)
+        remove_imported(open_store(), name, by=by)
     except OSError as error:
         raise LabError(f"'{name}' could not be removed: {error.strerror or error}") from None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
 
+from core.errors import ConfigError
+from core.runs.rights import may_act, require_right
 from lab.frame.problems import problems_shown
-from lab.frame.state import NAME_LIMIT, WHO_KEY, is_named, login_expected, who
+from lab.frame.state import NAME_LIMIT, WHO_KEY, is_named, who
 from lab.words import escaped
 
 _QUESTION = "confirm-question"
@@ -32,18 +35,20 @@ def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, wh
     verb: what the button does, in plain words: 'stop', 'pause', 'move up'. what: the words between verb and owner, as
     in 'Stop a run of Ana?'. Who has not said a name yet is asked for it in the dialog, so `action` must call who()
     itself. A LabError of the action is told in one sentence where it ran; after a yes the page is drawn again, which
-    closes the dialog.
+    closes the dialog. Where people sign in, what the person has no right to is refused in the same way.
     """
     if owner == who():
         with problems_shown():
             action()
+        return
+    if not _is_allowed(owner, verb, what):
         return
     st.session_state[_QUESTION] = _Question(
         title=f"{_sentence(verb)} {what} {owner or 'somebody'}?",
         owner=owner,
         verb=verb,
         action=action,
-        ask_name=not is_named() and not login_expected(),
+        ask_name=not is_named(),
     )
     st.rerun()
 
@@ -53,6 +58,8 @@ def confirm_for_good(owner: str, verb: str, action: Callable[[], None], *, what:
 
     what: the kind of thing, as in 'Remove a model of Ana?'. name: what it is called, not escaped; '' for none.
     """
+    if not _is_allowed(owner, verb, what):
+        return
     whose = "yours" if owner == who() else owner or "somebody"
     st.session_state[_QUESTION] = _Question(
         title=f"{_sentence(verb)} {what} of {whose}?",
@@ -63,6 +70,21 @@ def confirm_for_good(owner: str, verb: str, action: Callable[[], None], *, what:
         note=f"{f'**{escaped(name, 120)}**' if name else 'It'} goes for good, for everybody.",
     )
     st.rerun()
+
+
+def may_act_on(owner: str) -> bool:
+    """Whether this person may act on what belongs to `owner`: a screen that does not offer the rest asks here."""
+    with contextlib.suppress(ConfigError):  # the act itself says what is wrong
+        return may_act(owner, who())
+    return True
+
+
+def _is_allowed(owner: str, verb: str, what: str) -> bool:
+    """False, with one sentence, for what is another's where people sign in."""
+    with problems_shown():
+        require_right(owner, who(), f"{verb} {what} {owner or 'somebody'}")
+        return True
+    return False
 
 
 def open_question() -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from core.config.load import read_site
 from core.runs.provenance import current_user
 from core.words import size
+from lab.frame.gate import why_not
 from lab.frame.page_guard import back_to_right_page
 from lab.frame.problems import problems_shown
 from lab.frame.state import (
@@ -16,7 +17,6 @@ from lab.frame.state import (
     WHO_COOKIE,
     WHO_KEY,
     is_named,
-    login_expected,
     page_file,
     remembered_name,
     signed_in,
@@ -40,6 +40,8 @@ _remember = st.components.v2.component(
 def top_line() -> None:
     """Devices busy or free, runs that wait, free disk: each leads to the machine page. The name people see."""
     back_to_right_page()
+    if why_not():
+        st.rerun()  # no member any more: Home.py says so
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         with problems_shown():
             _glyphs(glance())
@@ -81,16 +83,17 @@ def _label() -> str:
 
 
 def _who() -> None:
-    """Sign in or out where that is configured; else a name, with what it is worth."""
+    """Who signed in, and what they may do; else a name, with what it is worth."""
     if signed_in():
         st.markdown(f"Signed in as **{escaped(signed_in(), NAME_LIMIT)}**")
+        account = f"Your runs belong to **{escaped(who(), NAME_LIMIT)}**. " if who() != signed_in() else ""
+        admin = read_site()[0].is_admin(who())
+        st.caption(
+            account + ("You are an admin: you act on everyone's runs." if admin else "You act on your own runs.")
+        )
         if st.user.get("is_logged_in"):
             st.button("Sign out", icon=":material/logout:", on_click=st.logout)
         return
-    if "is_logged_in" in st.user:
-        st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login)
-    elif login_expected():
-        st.markdown("You did not come through the proxy that signs people in.")
     key = f"who-was-{typed_name()}"  # a name typed elsewhere makes a new field, which shows it
     with st.container(width=300):
         st.text_input(

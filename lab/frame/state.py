@@ -9,6 +9,8 @@ import urllib.parse
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from core.config.load import read_site
+from core.config.site import LONGEST_LOGIN
 from core.runs.provenance import current_user
 from core.runs.run import Run
 from lab.words import plain
@@ -23,27 +25,41 @@ PAGES = {
     "latents": ("Latents", ":material/blur_on:"),
     "generate": ("Generate", ":material/brush:"),
 }
+PROXY_KEYS = ("email", "name", "preferred_username", "user")  # of server.trustedUserHeaders
 WHO_KEY = WHO_COOKIE = "lab-who"
 NAME_LIMIT = 60
 
 
 def who() -> str:
-    """Who starts and stops runs here: the login's name, else the one typed above, else the server's user.
+    """Who starts and stops runs here: the account of the login, else the name typed above, else the server's user.
 
     Where a login is configured but was not used, the name says so: it must not pass for somebody who did sign in.
     """
     if signed_in():
-        return signed_in()
+        return read_site()[0].account_of(signed_in())
     name = typed_name() or current_user()
     return f"{name} (not signed in)" if login_expected() else name
 
 
 def signed_in() -> str:
-    """The name by which st.login or a trusted proxy header knows this person, or ''."""
-    if st.user.get("is_logged_in") is False:
+    """The login of this person, or ''; mail addresses in lower case, and never shortened into somebody else's.
+
+    From st.login only what the provider vouches for: the mail address unless it says it is not verified, else its own
+    identifier, never a name that people choose for themselves. From a trusted proxy header what it says.
+    """
+    if "is_logged_in" in st.user:
+        if not st.user.get("is_logged_in"):
+            return ""
+        mail = st.user.get("email")
+        login: object = mail or st.user.get("sub")
+        if mail and str(st.user.get("email_verified", True)).lower() != "true":
+            return ""
+    else:
+        login = next(filter(None, (st.user.get(key) for key in PROXY_KEYS)), "")
+    login = login.strip() if isinstance(login, str) else ""
+    if len(login) > LONGEST_LOGIN or not login.isprintable():
         return ""
-    names = (st.user.get(key) for key in ("email", "name", "preferred_username", "user"))
-    return next((plain(name, NAME_LIMIT).strip() for name in names if isinstance(name, str) and name.strip()), "")
+    return login.lower() if "@" in login else login
 
 
 def login_expected() -> bool:

@@ -78,7 +78,7 @@ def _remove_button(entry: Entry) -> None:
         confirm_for_good(
             entry.owner,
             "remove",
-            partial(gallery_service.remove, entry.id),
+            lambda: gallery_service.remove(entry.id, who()),
             what="a drawing",
             name=entry.title or "untitled",
         )
@@ -96,4 +96,4 @@ def keep_button(picture: bytes, *, source_title: str, device: str, key: str) -> 
 
 def _remove_all(ids: list[str]) -> None:
     for entry_id in ids:
-        gallery_service.remove(entry_id)
+        gallery_service.remove(entry_id, who())

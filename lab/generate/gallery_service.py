@@ -23,6 +23,6 @@ def entry_of(entry_id: str) -> Entry:
     return core_gallery.entry_of(current_site().gallery, entry_id)
 
 
-def remove(entry_id: str) -> None:
+def remove(entry_id: str, by: str) -> None:
     """Take one away for good. Raises a LabError."""
-    core_gallery.remove(current_site().gallery, entry_id)
+    core_gallery.remove(current_site().gallery, entry_id, by=by)

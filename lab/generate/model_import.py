@@ -77,7 +77,7 @@ def _line(info: ModelFolderInfo) -> None:
 
 def _remove(model_id: str) -> None:
     """And leave it, where it was chosen."""
-    remove_model(model_id)
+    remove_model(model_id, who())
     if st.query_params.get("run") == model_id:
         st.query_params.pop("run", None)
 

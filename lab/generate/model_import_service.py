@@ -46,6 +46,6 @@ def imported_models() -> list[ModelFolderInfo]:
     return [info for info in list_model_folders(current_site().models) if not is_demo(info)]
 
 
-def remove_model(model_id: str) -> None:
+def remove_model(model_id: str, by: str) -> None:
     """Take an imported model away for good. Raises a LabError in one sentence."""
-    delete_model(current_site().models, model_id)
+    delete_model(current_site().models, model_id, by=by)

@@ -152,7 +152,7 @@ def _clean_up() -> None:
     st.caption(CHOICES[choice])
     if st.button("Show what would go", icon=":material/visibility:"):
         with problems_shown(), st.spinner("Looking"):
-            st.session_state[_PLAN] = (choice, days, machine.plan_cleanup(choice, float(days)))
+            st.session_state[_PLAN] = (choice, days, machine.plan_cleanup(choice, float(days), who()))
     kept = st.session_state.get(_PLAN)
     if kept and kept[:2] == (choice, days):
         _preview(kept[2])

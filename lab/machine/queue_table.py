@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.jobs.queue_view import QueueEntry
 from core.words import ago, duration
-from lab.frame.confirm import confirm_if_not_mine
+from lab.frame.confirm import confirm_if_not_mine, may_act_on
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file, who
 from lab.machine.machine_cards import run_link, run_title
@@ -93,6 +93,8 @@ def _row(entry: QueueEntry, names: Mapping[str, str], *, last: int) -> None:
     priority = f"  \n:gray[:small[priority {entry.priority:+d}]]" if entry.priority else ""
     state.markdown(_badge(entry.state) + priority)
     when.markdown(_when(entry, names))
+    if not may_act_on(entry.owner):
+        return
     with actions.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
         if waits:
             _arrow(entry, "up", "arrow_upward", "Move up", disabled=entry.place <= 1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
 from core.runs.notes import MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS, Notes
 from core.runs.store import MAX_NAME_LENGTH
-from lab.frame.confirm import confirm_if_not_mine
+from lab.frame.confirm import confirm_if_not_mine, may_act_on
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, select_run, who
 from lab.runs.run_window import close_window, open_window
@@ -40,6 +41,9 @@ def run_actions(view: RunView, *, paused: bool, leaving: bool) -> None:
     """
     with st.empty().container(horizontal=True, horizontal_alignment="right", gap="small"):
         _favourite(view)
+        if not may_act_on(view.run.info.owner):
+            _generate(view)
+            return
         if paused:
             _while_paused(view)
         elif view.is_active:
@@ -93,8 +97,7 @@ def _stop(view: RunView, *, waits: bool) -> None:
 
 
 def _when_over(view: RunView, *, leaving: bool) -> None:
-    finished = view.state == "finished"
-    if not finished and st.button(
+    if view.state != "finished" and st.button(
         "Resume",
         icon=":material/play_arrow:",
         type="primary",
@@ -103,8 +106,13 @@ def _when_over(view: RunView, *, leaving: bool) -> None:
     ):
         words = "Queued: it goes on from its last checkpoint"
         confirm_if_not_mine(view.run.info.owner, "resume", lambda: _act(lambda: acting.resume(view.id, who()), words))
-    can_draw = view.run.kind.generates and bool(runs.checkpoints(view.run))
-    if can_draw and st.button("Generate", icon=":material/brush:", type="primary" if finished else "secondary"):
+    _generate(view)
+
+
+def _generate(view: RunView) -> None:
+    can_draw = not view.is_active and view.run.kind.generates and bool(runs.checkpoints(view.run))
+    kind: Literal["primary", "secondary"] = "primary" if view.state == "finished" else "secondary"
+    if can_draw and st.button("Generate", icon=":material/brush:", type=kind):
         go_to("generate", view.id)
 
 

@@ -11,7 +11,7 @@ from core.model_folders.exports import list_exports, packed, remove_export, size
 from core.model_folders.hub import Pushed
 from core.model_folders.model_facts import ModelFolderInfo
 from core.words import ago, count, size
-from lab.frame.confirm import confirm_for_good, confirm_if_not_mine
+from lab.frame.confirm import confirm_for_good, confirm_if_not_mine, may_act_on
 from lab.frame.live_fragment import live_until
 from lab.frame.problems import problems_shown
 from lab.frame.state import who
@@ -42,8 +42,9 @@ def run_export(view: RunView) -> None:
     place = st.empty()
     for info in found:
         _line(view, info)
-    with st.expander("New export", icon=":material/output:", expanded=not found):
-        _form(view, steps, {info.name for info in found})
+    if may_act_on(view.run.info.owner):
+        with st.expander("New export", icon=":material/output:", expanded=not found):
+            _form(view, steps, {info.name for info in found})
     with place.container():
         _show(view)
 
@@ -118,6 +119,8 @@ def _line(view: RunView, info: ModelFolderInfo) -> None:
             key=f"{key}/zip",
             help="A zip that 'Models of others' on Generate takes, too",
         )
+        if not may_act_on(owner):
+            return
         with st.popover("Push", icon=":material/cloud_upload:", help="To a model hub"):
             _push(view, info, key)
         if st.button("", icon=":material/delete:", type="tertiary", key=f"{key}/remove", help="Remove this export"):

@@ -16,6 +16,7 @@ from core.csv_text import csv_text
 from core.errors import LabError
 from core.jobs import comparison_job
 from core.reading import Stamp, stamp_of
+from core.runs.rights import require_right
 from core.runs.run import Run
 from lab.services import run_actions
 from lab.services.runs import RunView, list_views, open_store
@@ -123,6 +124,8 @@ def delete(run: Run, listed: Listed, by: str) -> None:
     """Remove the results, and put the job into the trash. Raises LabError while it is active."""
     if listed.job is not None:
         run_actions.delete(listed.id, by)
+    else:
+        require_right(run.info.owner, by, f"delete comparison {listed.id}")
     if listed.kept:
         results.delete_comparison(run, listed.id)
 

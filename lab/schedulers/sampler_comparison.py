@@ -114,11 +114,11 @@ def _result(found: Comparison) -> None:
 
 def _actions(view: RunView, chosen: Listed) -> None:
     """Stop or resume, download, delete."""
-    job = chosen.job
+    job, owner = chosen.job, chosen.owner or view.run.info.owner
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         if job is not None and job.is_active and job.state != "stopping":
             if st.button("Cancel", icon=":material/stop:", help="Stops it; cells that are finished are kept"):
-                confirm_if_not_mine(chosen.owner, "stop", lambda: _stop(chosen), what="a comparison of")
+                confirm_if_not_mine(owner, "stop", lambda: _stop(chosen), what="a comparison of")
         elif (
             job is not None
             and job.state in ("stopped", "failed", "interrupted")
@@ -126,14 +126,14 @@ def _actions(view: RunView, chosen: Listed) -> None:
                 "Resume", type="primary", icon=":material/play_arrow:", help="Finished cells are not repeated"
             )
         ):
-            confirm_if_not_mine(chosen.owner, "resume", lambda: _resume(chosen), what="a comparison of")
+            confirm_if_not_mine(owner, "resume", lambda: _resume(chosen), what="a comparison of")
         if chosen.kept:
             _download(view, chosen)
         if not chosen.is_active:
             with st.popover("", icon=":material/more_vert:", help="Delete"):
                 st.markdown("Pictures and figures of this comparison are removed for good.")
                 if st.button("Delete for good", icon=":material/delete:", type="primary", key="delete-comparison"):
-                    confirm_if_not_mine(chosen.owner, "delete", lambda: _delete(view, chosen), what="a comparison of")
+                    confirm_if_not_mine(owner, "delete", lambda: _delete(view, chosen), what="a comparison of")
 
 
 def _download(view: RunView, chosen: Listed) -> None:

@@ -244,9 +244,9 @@ def cache_entries() -> list[CacheEntry]:
     return sorted(disk.cache_entries(current_site().cache, open_store()), key=lambda entry: -entry.size_bytes)
 
 
-def plan_cleanup(choice: CleanupChoice, older_than_days: float) -> CleanupPlan:
-    """What a clean-up would remove and what it would leave; removes nothing."""
-    return disk.plan_cleanup(open_store(), current_site().cache, choice=choice, older_than_days=older_than_days)
+def plan_cleanup(choice: CleanupChoice, older_than_days: float, by: str) -> CleanupPlan:
+    """What a clean-up by this person would remove and what it would leave; removes nothing."""
+    return disk.plan_cleanup(open_store(), current_site().cache, choice=choice, older_than_days=older_than_days, by=by)
 
 
 def apply_cleanup(plan: CleanupPlan, by: str) -> int:
@@ -258,12 +258,7 @@ def apply_cleanup(plan: CleanupPlan, by: str) -> int:
 
 def owners_of(plan: CleanupPlan) -> list[str]:
     """Whose runs a clean-up touches."""
-    store = open_store()
-    deleted = {item.id: item.owner for item in trashed()}
-    owners = {run.id: run.info.owner for run in store.list()} | deleted
-    inside = (item.path.relative_to(store.root).parts for item in plan.goes if item.path.is_relative_to(store.root))
-    touched = {owners.get(name, "") for parts in inside for name in parts[:2]}
-    return sorted({plain(owner, 60) for owner in touched} - {""})
+    return sorted({plain(item.owner, 60) for item in plan.goes if item.owner})
 
 
 def trashed() -> list[Trashed]:

@@ -11,9 +11,8 @@ from core import reading
 from core.jobs import queue_view, service, stop_report
 from core.jobs.queue_view import QueueEntry
 from core.jobs.stop_report import StopStage
-from core.runs.notes import Notes, change_notes
+from core.runs.notes import Notes
 from core.runs.run import Run
-from core.runs.store import check_name
 from lab.services.runs import RunView, forget_listing, open_store
 
 QUEUE_KEPT_S = 1.0
@@ -62,25 +61,21 @@ def branch(run_id: str, step: int, *, by: str, name: str, overrides: Mapping[str
 
 def describe(run_id: str, by: str, *, name: str, tags: list[str], notes: str, seen: Notes) -> None:
     """Name, tags and notes as the form has them; `seen` is what the person saw before. All of it or nothing."""
-    store = open_store()
-    run = store.get(run_id)
-    title = check_name(name)
-    change_notes(
-        run,
+    service.describe_run(
+        open_store(),
+        run_id,
         by=by,
+        name=name,
         notes=notes,
         instead_of=seen.notes,
         add_tags=[tag for tag in tags if tag not in seen.tags],
         remove_tags=[tag for tag in seen.tags if tag not in tags],
     )
-    before = run.info.name
-    if title != before:
-        store.rename(run.id, title).add_event("renamed", by=by, name=title, before=before)
 
 
 def mark_favourite(run_id: str, by: str, favourite: bool) -> None:
     """Make it a favourite of `by`, or not any more."""
-    change_notes(open_store().get(run_id), by=by, favourite=favourite)
+    service.describe_run(open_store(), run_id, by=by, favourite=favourite)
 
 
 def queue() -> list[QueueEntry]:

@@ -68,17 +68,21 @@ def clean_up(choice: disk.Choice, entry: Path, place: Place) -> None:
 
 
 REMOVERS = {
-    "an imported model": Remover("models/theirs", lambda place, entry: delete_model(entry.parent, "theirs")),
+    "an imported model": Remover("models/theirs", lambda place, entry: delete_model(entry.parent, "theirs", by="ana")),
     "a run": Remover("runs/linked", lambda place, entry: place.store.delete("linked")),
     "a run that never started": Remover("runs/linked", lambda place, entry: place.store.discard(Run(entry))),
-    "a deleted run": Remover("runs/.trash/gone", lambda place, entry: trash.remove_for_good(place.store, "gone")),
+    "a deleted run": Remover(
+        "runs/.trash/gone", lambda place, entry: trash.remove_for_good(place.store, "gone", by="ana")
+    ),
     "the trash": Remover("runs/.trash/gone", lambda place, entry: trash.empty_trash(place.store)),
-    "an imported set": Remover("imports/flowers", lambda place, entry: remove_imported(place.store, "flowers")),
+    "an imported set": Remover(
+        "imports/flowers", lambda place, entry: remove_imported(place.store, "flowers", by="ana")
+    ),
     "an export": Remover("RUN/exports/digits", lambda place, entry: remove_export(place.run, "digits", by="ana")),
     "a comparison": Remover(
         f"RUN/comparisons/{COMPARISON}", lambda place, entry: delete_comparison(place.run, COMPARISON)
     ),
-    "a drawing": Remover(f"gallery/{DRAWING}", lambda place, entry: gallery.remove(entry.parent, DRAWING)),
+    "a drawing": Remover(f"gallery/{DRAWING}", lambda place, entry: gallery.remove(entry.parent, DRAWING, by="ana")),
     "a checkpoint": Remover(
         "RUN/checkpoints/step-00000001", lambda place, entry: clean_up("old checkpoints", entry, place)
     ),
@@ -153,7 +157,7 @@ def test_a_linked_model_is_called_as_its_link_and_goes_without_what_it_points_to
     (place.root / "models").mkdir()
     (place.root / "models" / "theirs").symlink_to(place.root / "elsewhere")
     assert "theirs" in [info.name for info in list_model_folders(place.root / "models")]
-    assert delete_model(place.root / "models", "theirs") == "theirs"
+    assert delete_model(place.root / "models", "theirs", by="ana") == "theirs"
     assert list((place.root / "models").iterdir()) == []
     assert (place.root / "elsewhere" / "lab.json").is_file()
 

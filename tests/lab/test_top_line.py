@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,15 @@ def proxy_headers() -> Any:
     config.set_option("server.trustedUserHeaders", before)
 
 
+@pytest.fixture
+def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The config.yaml of a lab with a login."""
+    path = tmp_path / "config.yaml"
+    path.write_text('site: {members: ["*@example.com"], people: {bea@example.com: bea}}\n')
+    monkeypatch.setenv("LAB_PROJECT", str(tmp_path))
+    return path
+
+
 def run(source: str, *, typed: str = "", user: dict[str, Any] | None = None) -> AppTest:
     app = AppTest.from_string(source, default_timeout=600)
     app.user = user or {}
@@ -53,8 +63,13 @@ def run(source: str, *, typed: str = "", user: dict[str, Any] | None = None) -> 
     [
         ("", {}, "service-account"),
         ("Ana", {}, "Ana"),
-        ("Ana", {"is_logged_in": True, "email": "bea@example.com"}, "bea@example.com"),
-        ("Ana", {"is_logged_in": True, "name": "Bea"}, "Bea"),
+        ("Ana", {"is_logged_in": True, "email": "Bea@Example.com"}, "bea@example.com"),
+        ("Ana", {"is_logged_in": True, "email": "bea@example.com", "email_verified": True}, "bea@example.com"),
+        ("Ana", {"is_logged_in": True, "email": "bea@example.com", "email_verified": "false"}, "Ana (not signed in)"),
+        ("Ana", {"is_logged_in": True, "name": "Bea", "preferred_username": "bea"}, "Ana (not signed in)"),
+        ("Ana", {"is_logged_in": True, "name": "Bea", "sub": "0001"}, "0001"),  # names are chosen, identifiers are not
+        ("Ana", {"is_logged_in": True, "email": "b" * 254 + "@example.com"}, "Ana (not signed in)"),
+        ("Ana", {"is_logged_in": True, "email": "b" * 70 + "@example.com"}, "b" * 70 + "@example.com"),
         ("Ana", {"email": "proxy@example.com"}, "proxy@example.com"),
         ("Ana", {"preferred_username": "bea"}, "bea"),
         ("bea@example.com", {"is_logged_in": False}, "bea@example.com (not signed in)"),
@@ -107,14 +122,11 @@ def test_a_typed_name_is_called_what_it_is(no_links: None) -> None:
     assert any("Attribution only: anyone can type any name" in caption.value for caption in run(LINE).caption)
 
 
-def test_who_signed_in_is_not_asked_for_a_name(no_links: None) -> None:
+def test_who_signed_in_is_not_asked_for_a_name(no_links: None, members: Path) -> None:
     app = run(LINE, user={"is_logged_in": True, "email": "bea@example.com"})
     assert not app.text_input
     assert [button.label for button in app.button] == ["Sign out"]
-
-
-def test_where_a_login_is_configured_it_is_offered(no_links: None) -> None:
-    assert [button.label for button in run(LINE, user={"is_logged_in": False}).button] == ["Sign in"]
+    assert [line.value for line in app.caption] == ["Your runs belong to **bea**. You act on your own runs."]
 
 
 def test_a_proxy_user_has_no_button_to_sign_out(no_links: None) -> None:

@@ -393,11 +393,12 @@ def test_every_clean_up_can_be_looked_at_in_every_lab(lab: str, store: RunStore,
 def plan(store: RunStore, queued: Any, monkeypatch: pytest.MonkeyPatch) -> CleanupPlan:
     """One checkpoint of a run of Ana goes."""
     run = make_run(store, owner="ana")
-    goes = (Item(words="checkpoint of step 100", path=run.checkpoints_dir / "step-00000100", size_bytes=3 * GB),)
+    path = run.checkpoints_dir / "step-00000100"
+    goes = (Item(words="checkpoint of step 100", path=path, size_bytes=3 * GB, owner="ana"),)
     found = CleanupPlan(
         choice="old checkpoints", goes=goes, stays=("the newest good checkpoint of 1 run",), bytes=3 * GB
     )
-    monkeypatch.setattr(disk, "plan_cleanup", lambda store, cache_dir, *, choice, older_than_days: found)
+    monkeypatch.setattr(disk, "plan_cleanup", lambda store, cache_dir, *, choice, older_than_days, by: found)
     return found
 
 

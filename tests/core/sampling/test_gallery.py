@@ -102,8 +102,8 @@ def test_damaged_facts_are_told_and_can_be_removed(tmp_path: Path, text: str) ->
     broken = kept(tmp_path)
     (tmp_path / broken / "entry.json").write_text(text)
     assert gallery.entries(tmp_path) == ([], [broken])
-    gallery.remove(tmp_path, broken)
-    gallery.remove(tmp_path, broken)  # somebody else was faster
+    gallery.remove(tmp_path, broken, by="ana")
+    gallery.remove(tmp_path, broken, by="ana")  # somebody else was faster
     assert gallery.entries(tmp_path) == ([], [])
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -122,4 +122,4 @@ def test_ids_that_are_none_reach_nothing(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError):
         gallery.entry_of(tmp_path, name)
     with pytest.raises(UsageError):
-        gallery.remove(tmp_path, name)
+        gallery.remove(tmp_path, name, by="ana")

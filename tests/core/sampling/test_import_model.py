@@ -292,7 +292,7 @@ def test_models_are_listed_and_deleted_but_not_the_demo(
     assert main(["models", "--delete", "digits"]) == 0
     assert files_under(models) == [] and [info.name for info in list_model_folders(models)] == ["mnist-demo"]
     with pytest.raises(UsageError, match="comes with the lab"):
-        delete_model(models, "mnist-demo")
+        delete_model(models, "mnist-demo", by="ana")
 
 
 def test_a_model_of_unknown_data_is_not_evaluated(
