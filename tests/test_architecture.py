@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
     ("lab.widgets",),
     ("lab.frame",),
     ("lab.data", "lab.generate", "lab.latents", "lab.machine", "lab.schedulers", "lab.train"),
-    ("lab.runs",),
+    ("lab.runs", "lab.overview"),
     ("lab.Home", "pages"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
