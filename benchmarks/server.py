@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.jobs.queue import Queue
-from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
+from core.jobs.serving import FACTS_NAME, LOCK_NAME
 from core.runs.lock import is_locked
 
 ROOT = Path(__file__).resolve().parents[1]

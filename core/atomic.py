@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,41 @@ def fsync_dir(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def private_mode(folder: Path) -> int:
+    """Mode of a file that only the lab reads and writes: for its own account, and for the group or everyone where they
+    may write into `folder`, and not only beside others as in /tmp. Raises OSError."""
+    found = folder.stat().st_mode
+    wider = 0 if found & stat.S_ISVTX else found & (stat.S_IWGRP | stat.S_IWOTH)
+    return 0o600 | wider | wider << 1
+
+
+def private_folder(folder: Path) -> None:
+    """Create a folder that only the lab reads and writes, with its parents; an older one of this account becomes so.
+
+    The group and everyone may enter where they may write into the folder above. Raises OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mode = private_mode(folder.parent)
+    mode |= mode >> 2 & 0o111
+    found = folder.stat()
+    if found.st_uid == os.geteuid() and found.st_mode & 0o777 != mode:
+        folder.chmod(mode | found.st_mode & stat.S_ISGID)
+
+
+def open_private(path: Path, flags: int = 0) -> int:
+    """A descriptor to read and write the file, see `private_mode`; created when missing, and an older one of this
+    account loses what is too wide. flags: beside O_RDWR, O_CREAT and O_CLOEXEC. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
+    try:
+        mode, found = private_mode(path.parent), os.fstat(descriptor)
+        if found.st_uid == os.geteuid() and found.st_mode & 0o777 != mode and stat.S_ISREG(found.st_mode):
+            os.fchmod(descriptor, mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.jobs.queue import JobState, Queue
-from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
+from core.jobs.queue_schema import FORMAT
+from core.jobs.serving import FACTS_NAME, LOCK_NAME, say_who_serves
 from core.machine import attempts
 from core.runs.lock import is_locked, try_lock
 from core.runs.store import RunStore
@@ -34,6 +35,7 @@ def kill_supervisor(store: RunStore, number: signal.Signals = signal.SIGKILL) ->
     pid = supervisor_pid(store)
     while is_locked(lock):
         pid = supervisor_pid(store) or pid
+        assert pid != os.getpid()
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
@@ -49,6 +51,7 @@ def nobody_serves(store: RunStore) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = try_lock(folder / LOCK_NAME, patience_s=5.0)
     assert lock is not None, "a supervisor lives"
+    say_who_serves(folder, FORMAT)
     try:
         yield
     finally:

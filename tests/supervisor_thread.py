@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from core.jobs.queue import Queue
-from core.jobs.start_supervisor import LOCK_NAME
+from core.jobs.serving import LOCK_NAME
 from core.jobs.supervisor import Supervisor
 from core.runs.lock import try_lock
 from core.runs.store import RunStore
@@ -28,6 +28,7 @@ class SupervisorThread:
         self.lock = lock
         self.supervisor = Supervisor(store, lock, worker=worker)
         self.supervisor.upgrade_at = float("inf")  # this process never goes on as newer code
+        self.supervisor.write_facts()
         self.is_over = threading.Event()
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()

@@ -44,8 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         ensure_supervisor(store)
     entries = queue_view(store)
+    supervisor = supervisor_state(store)
+    if supervisor.problem and not problem:
+        print(f"supervisor: {plain(supervisor.problem)}", file=sys.stderr)
     if arguments.json:
-        print(json.dumps([row(entry) for entry in entries], indent=1))
+        rows = [{**row(entry), "supervisor_problem": supervisor.problem} for entry in entries]
+        print(json.dumps(rows, indent=1))
         return 0
     if not entries:
         print("Nothing trains and nothing waits.")
@@ -64,9 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
             for entry in entries
         ]
         print(table(["place", "run", "state", "name", "owner", "priority", "where, or waits for", "starts"], lines))
-    supervisor = supervisor_state(store)
-    if supervisor.problem and not problem:
-        print(f"supervisor: {plain(supervisor.problem)}", file=sys.stderr)
     return 0
 
 

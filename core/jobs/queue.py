@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -17,9 +18,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from core import atomic
 from core.errors import LabError
 from core.jobs.queue_schema import NewerQueue, migrate
-from core.jobs.start_supervisor import FOLDER, start_supervisor
+from core.jobs.serving import FOLDER
+from core.jobs.start_supervisor import start_supervisor
 from core.machine.attempts import number_after
 from core.runs.run import now_iso
 from core.runs.store import RunStore
@@ -383,7 +386,9 @@ class Queue:
             return database
         self.close()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            atomic.private_folder(self.folder)
+            with contextlib.suppress(FileExistsError):  # only a new one: to close it would end SQLite's locks on it
+                os.close(atomic.open_private(self.path, os.O_EXCL))  # its other files get the mode of this one
             database, self._local.newer = _opened(self.path)
         except sqlite3.DatabaseError as error:
             raise _in_words(error, self.path) from None

@@ -10,8 +10,8 @@ from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import in_words
 from core.jobs.queue import Queue
 from core.jobs.service import check_priority
-from core.jobs.start_supervisor import LOCK_NAME, LOG_NAME, start_supervisor
-from core.runs.lock import is_locked
+from core.jobs.serving import is_served
+from core.jobs.start_supervisor import LOG_NAME, start_supervisor
 from core.runs.provenance import current_user
 from core.runs.rights import require_right
 from core.runs.run import Run
@@ -52,7 +52,7 @@ def wait_until_taken(store: RunStore, runs: Sequence[Run], timeout_s: float = ST
     """Return once a supervisor lives that will start the runs. Raises LabError when none stays alive."""
     folder = Queue(store.root).folder
     deadline = time.monotonic() + timeout_s
-    while not is_locked(folder / LOCK_NAME):
+    while not is_served(folder):
         if not any(run.status().state.is_active for run in runs):
             return
         if time.monotonic() >= deadline:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core import reading
 from core.errors import LabError
-from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
+from core.jobs.serving import LOCK_NAME, facts_of
 from core.machine import attempts
 from core.machine.processes import is_alive
 from core.runs.lock import is_locked
@@ -126,7 +126,8 @@ def end_older_supervisor(folder: Path) -> bool:
     deadline = time.monotonic() + END_S
     asked: ProcessIdentity | None = None
     while is_locked(folder / LOCK_NAME):
-        identity, number = _supervisor(folder)
+        facts = facts_of(folder)
+        identity, number = facts.process, facts.queue_format
         if number >= FORMAT or (identity is not None and identity.pid == os.getpid()):
             return False
         if identity is not None and identity != asked and is_alive(identity):
@@ -144,12 +145,3 @@ def end_older_supervisor(folder: Path) -> bool:
             )
         time.sleep(0.05)
     return asked is not None
-
-
-def _supervisor(folder: Path) -> tuple[ProcessIdentity | None, int]:
-    """Who says it serves this queue, and the format it knows: 0 for labs that knew none."""
-    try:
-        facts = reading.read_object(folder / FACTS_NAME)
-        return ProcessIdentity(**facts["process"]), int(facts.get("queue_format", 0))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None, 0

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from core import reading
 from core.config.load import read_site
 from core.errors import LabError
 from core.jobs.engines.choose import observed_status
 from core.jobs.job_row import signature_of, work_of
 from core.jobs.queue import Job, JobState, Queue
+from core.jobs.serving import facts_of, is_served, stillness
 from core.jobs.slots import CPU, Device, choose, device_of, find_devices, slots_of
-from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
-from core.runs.lock import is_locked
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 
@@ -111,16 +109,11 @@ def runs_by_device(store: RunStore) -> dict[str, list[str]]:
 def supervisor_state(store: RunStore) -> SupervisorState:
     """Whether the supervisor of this runs folder lives."""
     queue = Queue(store.root)
-    folder, alive = queue.folder, is_locked(queue.folder / LOCK_NAME)
-    if not alive or queue.problem:
-        return SupervisorState(alive=alive, problem=queue.problem)
-    try:
-        facts = reading.read_object(folder / FACTS_NAME)
-        return SupervisorState(
-            alive=True, started_at=str(facts.get("started_at", "")), problem=str(facts.get("problem", ""))
-        )
-    except (OSError, reading.Unreadable):
-        return SupervisorState(alive=True)
+    if not is_served(queue.folder):
+        return SupervisorState(alive=False, problem=queue.problem)
+    facts = facts_of(queue.folder)
+    problem = queue.problem or stillness(queue.folder) or facts.problem
+    return SupervisorState(alive=True, started_at=facts.started_at, problem=problem)
 
 
 class _Forecast:

@@ -1,7 +1,8 @@
-"""How a supervisor comes to life: whoever needs one starts it, and of many started at once one stays."""
+"""How a supervisor comes to life: whoever needs one starts it, one start at a time on a machine."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,41 +11,68 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from core import atomic
 from core.config.schema import project_root
 from core.config.site import FOLDERS
-from core.errors import LabError
-from core.runs.lock import is_locked
-from core.runs.store import RunStore
+from core.jobs.serving import FOLDER, is_served
+from core.runs.lock import FileLock, try_lock
+from core.runs.store import RunStore, storage_error
 
-FOLDER = ".queue"  # in the runs folder
-LOCK_NAME, FACTS_NAME, LOG_NAME, ACTIVITY_NAME = "supervisor.lock", "supervisor.json", "supervisor.log", "knock"
+START_NAME, LOG_NAME, ACTIVITY_NAME = "starting.lock", "supervisor.log", "knock"
+STARTING_S = 60.0  # a start that takes longer hangs, or somebody else holds its lock
 
 
 def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> None:
-    """Start one unless one lives. Cheap enough for every click; of many at once one stays.
+    """Start one unless one lives or is being started. Cheap enough for every click of everybody.
 
     Raises LabError when it cannot be started.
     """
     folder = store.root / FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        atomic.private_folder(folder)
         _touch_activity(folder)
         _reap()
-        if is_locked(folder / LOCK_NAME):
+        if is_served(folder):
             return
-        with (folder / LOG_NAME).open("ab") as log:
-            child = subprocess.Popen(
-                command_line(store, worker),
-                cwd=project_root(),
-                env=supervisor_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        _started.append(child)
+        starting = take_start(folder)
+        if starting is None:
+            return
+        try:
+            if not is_served(folder):
+                _started.append(_spawn(store, worker, starting))
+        finally:
+            starting.release()  # the new process holds it until it serves
     except OSError as error:
-        raise LabError(f"{folder}: the supervisor could not be started: {error.strerror}", "check the disk") from None
+        raise storage_error(error, folder) from None
+
+
+def take_start(folder: Path, *, patience_s: float = 0.0) -> FileLock | None:
+    """The right to start the supervisor of a queue's folder, or None while somebody starts one.
+
+    One that is not given back within STARTING_S is replaced. Raises OSError.
+    """
+    path = folder / START_NAME
+    found = try_lock(path, patience_s=patience_s)
+    if found is not None:
+        _held_since.pop(path, None)
+    elif time.monotonic() - _held_since.setdefault(path, time.monotonic()) > STARTING_S:
+        path.unlink(missing_ok=True)
+        _held_since.pop(path, None)
+    return found
+
+
+def _spawn(store: RunStore, worker: Sequence[str] | None, starting: FileLock) -> subprocess.Popen[bytes]:
+    with (store.root / FOLDER / LOG_NAME).open("ab") as log:
+        return subprocess.Popen(
+            command_line(store, worker, starting=starting.descriptor),
+            cwd=project_root(),
+            env=supervisor_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[starting.descriptor],
+        )
 
 
 def supervisor_environment() -> dict[str, str]:
@@ -55,6 +83,7 @@ def supervisor_environment() -> dict[str, str]:
 
 
 _started: list[subprocess.Popen[bytes]] = []
+_held_since: dict[Path, float] = {}
 
 
 def _reap() -> None:
@@ -63,14 +92,19 @@ def _reap() -> None:
 
 
 def _touch_activity(folder: Path) -> None:
-    """Somebody looks: at most one touch a minute."""
+    """Somebody looks: at most one touch a minute, whatever the clock did meanwhile. A full disk needs none."""
     path = folder / ACTIVITY_NAME
-    if not path.exists() or time.time() - path.stat().st_mtime > 60:
-        path.touch()
+    with contextlib.suppress(OSError):
+        if not path.exists() or abs(time.time() - path.stat().st_mtime) > 60:
+            path.touch()
 
 
-def command_line(store: RunStore, worker: Sequence[str] | None, lock: int | None = None) -> list[str]:
-    """A supervisor's. worker: another training command line. lock: descriptor of its lock, where that is held."""
+def command_line(
+    store: RunStore, worker: Sequence[str] | None, *, lock: int | None = None, starting: int | None = None
+) -> list[str]:
+    """A supervisor's. worker: another training command line. lock, starting: descriptors of the locks it inherits, its
+    own and that of its start."""
     command = [sys.executable, "-m", "core.jobs.supervisor", "--runs", str(store.root.resolve())]
     command += ["--worker", json.dumps(list(worker))] if worker else []
-    return command + (["--lock", str(lock)] if lock is not None else [])
+    command += ["--lock", str(lock)] if lock is not None else []
+    return command + (["--starting", str(starting)] if starting is not None else [])

@@ -31,14 +31,13 @@ from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_schema import FORMAT as QUEUE_FORMAT
 from core.jobs.queue_schema import NewerQueue
 from core.jobs.recovery import set_aside_if_damaged, take_in_unqueued
+from core.jobs.serving import BEAT_EVERY_S, LOCK_NAME, beat, say_who_serves, take_lock
 from core.jobs.slots import Device, choose, device_of, find_devices
-from core.jobs.start_supervisor import ACTIVITY_NAME, FACTS_NAME, LOCK_NAME, LOG_NAME, command_line
+from core.jobs.start_supervisor import ACTIVITY_NAME, LOG_NAME, START_NAME, command_line, take_start
 from core.machine import attempts
-from core.machine.processes import own_identity
 from core.runs.lock import FileLock, adopt_lock, try_lock
 from core.runs.run import Run, RunState, now_iso
 from core.runs.store import RunStore, lock_path
-from core.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +45,7 @@ TICK_S = 0.25
 UNQUEUED_EVERY_S = 5.0
 UPGRADE_EVERY_S = 15.0
 IDLE_EXIT_S = 3600.0
+START_PATIENCE_S = 30.0
 
 
 class Supervisor:
@@ -57,20 +57,25 @@ class Supervisor:
         self.queue = Queue(store.root)
         self.children: list[subprocess.Popen[bytes]] = []
         self.site, self.problem = read_site()[0], ""
-        self.unqueued_at = self.upgrade_at = float("-inf")
-        self.busy_at = time.monotonic()
+        self.unqueued_at = self.upgrade_at = self.beat_at = float("-inf")
+        self.busy_at, self.knock = time.monotonic(), 0
         self.started_code = _newest_code()
         self.devices_at, self.devices = float("-inf"), list[Device]()
         self.housekeeping = Housekeeping(store, self.queue)
         self.quitting = False
 
-    def serve(self) -> int:
-        """Tick until told to stop, until nothing was to do for an hour, or until the runs folder is gone."""
+    def serve(self, starting: FileLock | None = None) -> int:
+        """Tick until told to stop, until nothing was to do for an hour, or until the runs folder is gone.
+
+        starting: the lock of this start, given back as soon as others see who serves.
+        """
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, self._on_term)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         logger.info("supervisor of %s, pid %d", self.store.root, os.getpid())
-        self._write_facts()  # before the queue is opened: others see that it needs no ending before a migration
+        self.write_facts()  # before the queue is opened: others see that it needs no ending before a migration
+        if starting is not None:
+            starting.release()
         is_checked = False
         while not self.quitting and self._is_wanted():
             try:
@@ -91,9 +96,12 @@ class Supervisor:
 
     def tick(self) -> None:
         """One look at everything; each part is safe to repeat and to be cut off anywhere."""
+        now = time.monotonic()
+        if now - self.beat_at >= BEAT_EVERY_S:
+            self.beat_at = now
+            beat(self.queue.folder)
         self.children = [child for child in self.children if child.poll() is None]
         self._read_config()
-        now = time.monotonic()
         if now - self.unqueued_at >= UNQUEUED_EVERY_S:
             self.unqueued_at = now
             take_in_unqueued(self.store, self.queue)
@@ -280,20 +288,12 @@ class Supervisor:
             self.problem = problem
             if problem:
                 logger.error(problem)
-            self._write_facts()
+            self.write_facts()
 
-    def _write_facts(self) -> None:
-        facts = {
-            "format": 1,
-            "lab_version": VERSION,
-            "queue_format": QUEUE_FORMAT,
-            "pid": os.getpid(),
-            "started_at": now_iso(),
-            "problem": self.problem,
-            "process": own_identity().__dict__,
-        }
-        with contextlib.suppress(OSError):
-            atomic.write_json(self.queue.folder / FACTS_NAME, facts)
+    def write_facts(self) -> None:
+        """Say that this process serves the queue, and show that it moves."""
+        say_who_serves(self.queue.folder, QUEUE_FORMAT, self.problem)
+        beat(self.queue.folder)
 
     def _is_wanted(self) -> bool:
         """False once the runs folder is gone, or for an hour nothing ran and nobody looked."""
@@ -302,12 +302,13 @@ class Supervisor:
                 return False
         except OSError:
             return False
-        if time.monotonic() - self.busy_at < IDLE_EXIT_S:
-            return True
         try:
-            return time.time() - (self.queue.folder / ACTIVITY_NAME).stat().st_mtime < IDLE_EXIT_S
+            knock = (self.queue.folder / ACTIVITY_NAME).stat().st_mtime_ns
         except OSError:
-            return False
+            knock = self.knock
+        if knock != self.knock:
+            self.knock, self.busy_at = knock, time.monotonic()
+        return time.monotonic() - self.busy_at < IDLE_EXIT_S
 
     def _follow_upgrades(self, now: float) -> None:
         """When the checkout was updated and still loads, go on as the new code, with the same pid and lock."""
@@ -333,7 +334,7 @@ class Supervisor:
         self.housekeeping.close()
         self.queue.close()
         os.set_inheritable(self.lock.descriptor, True)
-        os.execv(sys.executable, command_line(self.store, self.worker, self.lock.descriptor))  # noqa: S606
+        os.execv(sys.executable, command_line(self.store, self.worker, lock=self.lock.descriptor))  # noqa: S606
 
     def _on_term(self, number: int, frame: object) -> None:
         self.quitting = True
@@ -359,21 +360,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, required=True, help="the runs folder")
     parser.add_argument("--worker", default="", help="another worker's command line, as a JSON list (for tests)")
     parser.add_argument("--lock", type=int, default=None, help="descriptor of the lock that is held already")
+    parser.add_argument("--starting", type=int, default=None, help="descriptor of the lock of this start")
     arguments = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
     )
     store = RunStore(arguments.runs)
     folder = Queue(store.root).folder
-    folder.mkdir(parents=True, exist_ok=True)
+    atomic.private_folder(folder)
+    starting: FileLock | None = None
     if arguments.lock is not None:
         lock: FileLock | None = adopt_lock(folder / LOCK_NAME, arguments.lock)
     else:
-        lock = try_lock(folder / LOCK_NAME)
+        if arguments.starting is not None:
+            starting = adopt_lock(folder / START_NAME, arguments.starting)
+        else:
+            starting = take_start(folder, patience_s=START_PATIENCE_S)
+        lock = take_lock(folder)
     if lock is None:
         return 0
     try:
-        return Supervisor(store, lock, worker=json.loads(arguments.worker) if arguments.worker else None).serve()
+        worker = json.loads(arguments.worker) if arguments.worker else None
+        return Supervisor(store, lock, worker=worker).serve(starting)
     except NewerQueue as error:
         logger.error(str(error))
         return error.exit_code

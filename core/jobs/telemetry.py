@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from core import atomic, reading
-from core.jobs.start_supervisor import FOLDER
+from core.jobs.serving import FOLDER
 from core.machine.snapshot import Machine
 
 FILE = "machine.jsonl"

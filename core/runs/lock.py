@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import atomic
+
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in the place of a lock must not hold anybody up
 
 
@@ -54,9 +56,14 @@ def adopt_lock(path: Path, descriptor: int) -> FileLock:
 
 
 def is_locked(path: Path) -> bool:
-    """True while a process holds the lock on `path`; a missing file is not locked. Many may ask at once."""
+    """True while a process holds the lock on `path`; a missing file is not locked. Many may ask at once.
+
+    Also True for the lock of another account, at which this one may not look.
+    """
     try:
         descriptor = os.open(path, _READ)
+    except PermissionError:
+        return True
     except OSError:
         return False
     try:
@@ -70,7 +77,7 @@ def is_locked(path: Path) -> bool:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        return atomic.open_private(path, os.O_NONBLOCK)
     except PermissionError:  # another person's file: flock needs no write permission
         return os.open(path, _READ)
 

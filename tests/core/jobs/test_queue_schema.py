@@ -18,7 +18,7 @@ from core.errors import LabError
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_schema import FORMAT, NewerQueue
 from core.jobs.recovery import set_aside_if_damaged
-from core.jobs.start_supervisor import FACTS_NAME, LOCK_NAME
+from core.jobs.serving import FACTS_NAME, LOCK_NAME
 from core.machine import attempts
 from core.machine.processes import identity_of
 from core.runs.lock import is_locked, try_lock
