@@ -20,12 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import reading
+import psutil
+
+from core import errors, reading
 from core.config.schema import project_root
-from core.errors import LabError, UsageError
+from core.errors import DataUnavailable, LabError, UsageError
 
 RESULT, PROGRESS = "result.json", "progress.json"
 POLL_S = 0.05
+TELL_EVERY_S = 0.2
+STALL_S = 120.0  # without a moment of processor time: whatever it reads from does not answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +49,20 @@ def run_limited(
     cpu_s: int,
     what: str,
     environment: Mapping[str, str] | None = None,
-    progress: Callable[[float], None] = lambda fraction: None,
+    stall_s: float = STALL_S,
+    progress: Callable[[Any], None] = lambda told: None,
     cancelled: Callable[[], bool] = lambda: False,
     measured: Callable[[Measured], None] | None = None,
 ) -> dict[str, Any]:
     """What the child wrote down: {"found": …}, or {"problem": sentence, "hint": …, "is_usage": a wish, not the data}.
 
-    It is killed when cancelled or too slow.
+    It is killed when cancelled, when too slow, and when it took no processor time for `stall_s`.
     folder: where it works and leaves its result. what: a noun for the hint when it dies, 'a set of pictures'.
-    environment: beside PATH, LANG, PYTHONPATH and one thread; nothing else is inherited.
+    environment: beside PATH, LANG, PYTHONPATH and one thread; nothing else is inherited. progress: gets what the
+    child's `teller` told.
     """
     started, peak = time.monotonic(), 0
+    worked_s, worked_at = 0.0, started
     with subprocess.Popen(
         [sys.executable, "-m", module, request],
         cwd=folder,
@@ -72,8 +79,12 @@ def run_limited(
                     return {"problem": "the import was cancelled"}
                 if time.monotonic() - started > wall_s:
                     return {"problem": f"reading it took longer than {wall_s:.0f} s", "hint": "import less"}
+                if (spent_s := processor_s(child.pid)) > worked_s:
+                    worked_s, worked_at = spent_s, time.monotonic()
+                if time.monotonic() - worked_at > stall_s:
+                    return {"problem": f"nothing could be read for {stall_s:.0f} s", "hint": "does its disk answer?"}
                 with contextlib.suppress(OSError, ValueError):
-                    progress(float(json.loads((folder / PROGRESS).read_bytes())))
+                    progress(json.loads((folder / PROGRESS).read_bytes()))
                 time.sleep(POLL_S)
         finally:
             if child.poll() is None:
@@ -92,7 +103,8 @@ def write_outcome(folder: Path, read: Callable[[], Any], *, memory_bytes: int) -
     try:
         outcome: dict[str, Any] = {"found": read()}
     except LabError as error:
-        outcome = {"problem": error.message, "hint": error.hint, "is_usage": isinstance(error, UsageError)}
+        is_usage, kind = isinstance(error, UsageError), type(error).__name__
+        outcome = {"problem": error.message, "hint": error.hint, "is_usage": is_usage, "kind": kind}
     except MemoryError:
         outcome = {"problem": f"it needs more than {memory_bytes / 1e6:.0f} MB of memory to read", "hint": ""}
     except OSError as error:
@@ -105,6 +117,33 @@ def write_outcome(folder: Path, read: Callable[[], Any], *, memory_bytes: int) -
     temporary = folder / f"{RESULT}.tmp"
     temporary.write_text(json.dumps({**outcome, "peak_bytes": peak_bytes("self")}))
     temporary.rename(folder / RESULT)
+
+
+def teller(folder: Path) -> Callable[[Any], None]:
+    """In the child: passes something JSON can hold on to `progress` of `run_limited`, at most five times a second."""
+    last = time.monotonic()
+
+    def tell(told: Any) -> None:
+        nonlocal last
+        if time.monotonic() - last > TELL_EVERY_S:
+            last = time.monotonic()
+            temporary = folder / f"{PROGRESS}.tmp"
+            temporary.write_text(json.dumps(told))
+            temporary.rename(folder / PROGRESS)
+
+    return tell
+
+
+def problem_of(outcome: dict[str, Any], *, begins: str) -> LabError:
+    """The error that the child's outcome tells: of the kind that was raised there, else DataUnavailable.
+
+    begins: what stands before a sentence that is not the child's own, because it died or took too much.
+    """
+    problem, hint = str(outcome["problem"]), str(outcome.get("hint", ""))
+    kind = getattr(errors, str(outcome.get("kind")), None)
+    if isinstance(kind, type) and issubclass(kind, LabError):
+        return kind(problem, hint)
+    return DataUnavailable(problem if "kind" in outcome else f"{begins}: {problem}", hint)
 
 
 def limit_process(*, cpu_s: int, file_bytes: int) -> None:
@@ -128,11 +167,21 @@ def status_bytes(process: int | str, name: str) -> int:
         return 0
 
 
+def processor_s(process: int) -> float:
+    """Seconds of processor time that a process has taken; 0 when it is gone."""
+    try:
+        spent = psutil.Process(process).cpu_times()
+        return float(spent.user + spent.system)
+    except psutil.Error:
+        return 0.0
+
+
 def _environment() -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", ""),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(project_root()),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),  # the very code that asks, frozen or not
+        "LAB_PROJECT": str(project_root()),
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
 

@@ -65,9 +65,9 @@ def inside(path: Path, roots: Sequence[Path], *, where: str = "") -> Path:
 
     Outside of the roots nothing is looked at, so a refusal does not say what is there. Raises DataUnavailable.
     """
-    written = Path(os.path.normpath(path))
     if not roots:
-        return written
+        return path
+    written = Path(os.path.normpath(Path.cwd() / path))
     hint = f"use a path in {' or '.join(quoted(root, SHOWN) for root in roots)}"
     real_roots = [Path(os.path.realpath(root)) for root in roots]
     if not any(written.is_relative_to(root) for root in (*roots, *real_roots)):

@@ -17,6 +17,7 @@ from lab.widgets.url_selectbox import pick
 from lab.words import escaped, plain, sentence
 
 SET = "set"
+LOOKED = "data-looked-at"  # (set, path, work) that this session asked for
 
 
 def label_of(each: Listed) -> str:
@@ -70,10 +71,9 @@ def absent(entry: CatalogEntry, data: DataSettings) -> None:
         st.rerun()
 
 
-def overview(chosen: Listed, path: str) -> Overview | None:
+def overview(chosen: CatalogEntry) -> Overview | None:
     """The overview, made now with progress when there is none; None when there is nothing to show."""
-    assert chosen.entry is not None
-    data = data_service.data_settings(chosen.name, path)
+    data = data_service.data_settings(chosen.name, "")
     running = background.find(data_service.work_key(data))
     if running is not None and not running.is_done:
         wait_with_progress(running, "Reading every picture once")
@@ -83,13 +83,29 @@ def overview(chosen: Listed, path: str) -> Overview | None:
             st.rerun()
         return None
     if not data_service.is_here(chosen.name):
-        absent(chosen.entry, data)
+        absent(chosen, data)
         return None
     kept = data_service.kept(data)
     if kept is None:
         wait_with_progress(data_service.look(data), "Reading every picture once")
         st.rerun()
     return kept
+
+
+def own_overview(name: str, path: str) -> Overview | None:
+    """The overview of what `path` holds, once this person asked for it: a link fills the form and reads nothing."""
+    data = data_service.data_settings(name, path)
+    pressed = st.button("Look at it", type="primary", icon=":material/visibility:", disabled=not path, key="look")
+    if pressed:
+        st.session_state[LOOKED] = (name, path, data_service.look(data))
+    *asked, work = st.session_state.get(LOOKED, (None,))
+    if asked != [name, path]:
+        st.caption("Give the path of your pictures and press *Look at it*, or import them below under a name.")
+        return None
+    wait_with_progress(work, "Reading every picture once")
+    if work.problem is not None:
+        st.error(sentence(work.problem), icon=":material/error:")
+    return data_service.opened(work.result) if work.result else None
 
 
 def page() -> None:
@@ -102,10 +118,10 @@ def page() -> None:
     with problems_shown():
         if chosen.entry is None:
             st.error(escaped(chosen.problem, 400), icon=":material/error:")
-        elif chosen.entry.needs_path and not path:
-            st.markdown("Give the path of your pictures above to look at them, or import them below under a name.")
+        elif chosen.entry.needs_path:
+            found = own_overview(chosen.name, path)
         else:
-            found = overview(chosen, path)
+            found = overview(chosen.entry)
     if found is not None and chosen.entry is not None:
         data_view.headline(found)
         data_view.at_a_glance(found)

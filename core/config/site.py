@@ -101,6 +101,9 @@ class SiteSettings(Section):
     cache: Folder = Field(Path("cache"), description="Arrays, latents and judges; can be deleted at any time.")
     imports: Folder = Field(Path("imports"), description="Imported datasets.")
     models: Folder = Field(Path("models"), description="Model folders; the bundled demo is always listed too.")
+    data_roots: tuple[Folder, ...] = Field(
+        (), description="Folders that a path typed in a browser may lead to, links included; none for anywhere."
+    )
     gallery: Folder = Field(Path("gallery"), description="Images that people kept, for everyone on this server.")
 
     @property

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ import numpy as np
 
 from core import atomic, leftovers, reading
 from core.config.schema import DataSettings
+from core.data import own_data
 from core.data.array_files import ArrayWriter, open_array
 from core.data.catalog import CatalogEntry, entry, present_names
 from core.data.fit import fit_pictures
+from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.loaders import TorchvisionLoader
 from core.data.raw import RawSet
 from core.data.splits import check_labels, holdout_indices, limited_indices
-from core.errors import ConfigError, DataUnavailable, LabError, StorageFull
+from core.errors import DataUnavailable, LabError, StorageFull
 from core.rules import NEWEST, Rules, check
 
 logger = logging.getLogger(__name__)
@@ -80,34 +82,74 @@ def prepare(
     seed: int = 0,
     rules: Rules = NEWEST,
     progress: Progress | None = None,
+    limits: ReadLimits = OWN_LIMITS,
 ) -> ImageSet:
     """The data set that these settings describe, from the cache or built now.
 
     data_dir may be read-only; something is downloaded into it only when the set is missing and settings.download is
-    on. rules: those of the run that asks. progress(stage, fraction). Raises ConfigError, DataUnavailable or
-    StorageFull, each one sentence.
+    on. rules: those of the run that asks. progress(stage, fraction). limits: of the process that reads data.path.
+    Raises ConfigError, DataUnavailable or StorageFull, each one sentence.
     """
     for name in ("folders", "bit_depth"):  # what the loaders do is version 1 of both
         check(name, getattr(rules, name))
-    found = entry(settings.name)
+    report = progress or (lambda stage, fraction: None)
+    if entry(settings.name).needs_path:
+        more = {"seed": seed, "rule": rules.split}
+        request = own_data.request_of(
+            "arrays", settings, data_dir=data_dir, cache_dir=cache_dir, limits=limits, more=more
+        )
+        return open_image_set(Path(own_data.read(request, report=report)))
+    folder = arrays_folder(settings, data_dir=data_dir, cache_dir=cache_dir, seed=seed, rule=rules.split, report=report)
+    return open_image_set(folder)
+
+
+def arrays_folder(
+    settings: DataSettings,
+    *,
+    data_dir: Path,
+    cache_dir: Path,
+    seed: int = 0,
+    rule: int = NEWEST.split,
+    report: Progress = lambda stage, fraction: None,
+    limits: ReadLimits = OWN_LIMITS,
+) -> Path:
+    """Where `prepare` finds the arrays; they are made now, in this process, when they are not there whole.
+
+    rule: of the split. limits: for what is read from data.path. Raises as `prepare` does.
+    """
+    found = entry(settings.name, limits)
     source = source_files(found, settings, data_dir)
     folder = cache_dir / "arrays" / f"{settings.name}-{_key(found, settings, source, seed)}"
     if folder.exists():
         try:
-            return open_image_set(folder)
+            open_image_set(folder)
+            return folder
         except DataUnavailable as error:
             logger.warning("%s; building it again", error.message)
-    report = progress or (lambda stage, fraction: None)
     report(f"reading {settings.name}", 0.0)
     raw = found.loader.load(settings, data_dir)
     check_labels(raw, where=_where(settings))
     try:
-        _build(folder, raw, found, settings, seed, rules.split, report)
+        _build(folder, raw, found, settings, seed, rule, report)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"disk full while writing the arrays of '{settings.name}' to {cache_dir}") from None
         raise LabError(f"site.cache: cannot write to {cache_dir} ({error.strerror or error})") from None
-    return open_image_set(folder)
+    return folder
+
+
+def check_own_files(settings: DataSettings, *, limits: ReadLimits = OWN_LIMITS) -> None:
+    """List what data.path names, in the process that reads such things; nothing is made.
+
+    Raises ConfigError, DataUnavailable, each one sentence.
+    """
+    own_data.read(own_data.request_of("files", settings, data_dir=Path(), cache_dir=Path(), limits=limits))
+
+
+def list_own_files(settings: DataSettings, *, data_dir: Path, limits: ReadLimits, **_: object) -> Path:
+    """As `check_own_files`, in this process; gives what data.path names."""
+    source_files(entry(settings.name, limits), settings, data_dir)
+    return Path(settings.path or "")
 
 
 def open_image_set(folder: Path) -> ImageSet:
@@ -136,12 +178,10 @@ def open_image_set(folder: Path) -> ImageSet:
     return opened
 
 
-def source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) -> list[Path]:
+def source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) -> Sequence[Path | str]:
     """The files of a set; what is missing is downloaded if settings.download. Raises ConfigError, DataUnavailable."""
-    if found.needs_path and not settings.path:
-        raise ConfigError(f"data.path: the data set '{settings.name}' needs a path")
     files = found.loader.files(settings, data_dir)
-    if found.needs_path or all(path.is_file() for path in files):
+    if found.needs_path or all(Path(path).is_file() for path in files):
         return files
     reason = f"data.name: '{settings.name}' is not in {data_dir}"
     hint = f"there now: {', '.join(present_names(data_dir))}"
@@ -156,16 +196,16 @@ def source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) ->
     return files
 
 
-def file_stats(files: list[Path], settings: DataSettings) -> list[tuple[str, int, int]]:
+def file_stats(files: Sequence[Path | str], settings: DataSettings) -> list[tuple[str, int, int]]:
     """(path, size, modification time) of each: what tells that a source has changed. Raises DataUnavailable."""
     try:
-        stats = [(str(path), path.stat()) for path in files]
+        facts = ((str(path), Path(path).stat()) for path in files)
+        return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in facts]
     except OSError as error:
         raise DataUnavailable(f"{_where(settings)}: {error.filename} cannot be read ({error.strerror})") from None
-    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
-def _key(found: CatalogEntry, settings: DataSettings, files: list[Path], seed: int) -> str:
+def _key(found: CatalogEntry, settings: DataSettings, files: Sequence[Path | str], seed: int) -> str:
     """Everything that the arrays are made from; what has no influence is left out, so that it rebuilds nothing."""
     own_heldout = bool(found.test_count)
     parts = {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from core.config.schema import DataSettings
 from core.data.imports import Imported, ImportedLoader, imported_names, imports_dir, read_imported
+from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.loaders import DigitsLoader, NpzLoader, TorchvisionLoader
 from core.data.picture_files import ImageFolderLoader
 from core.data.raw import Loader
@@ -47,10 +48,16 @@ def names() -> list[str]:
     return [*_ENTRIES, *imported_names()]
 
 
-def entry(name: str) -> CatalogEntry:
-    """The entry of that name. Raises ConfigError, with the nearest name; DataUnavailable for a damaged import."""
+def entry(name: str, limits: ReadLimits = OWN_LIMITS) -> CatalogEntry:
+    """The entry of that name. Raises ConfigError, with the nearest name; DataUnavailable for a damaged import.
+
+    limits: for what it reads from data.path.
+    """
     if name in _ENTRIES:
-        return _ENTRIES[name]
+        found = _ENTRIES[name]
+        if isinstance(found.loader, ImageFolderLoader | NpzLoader):
+            return replace(found, loader=replace(found.loader, limits=limits))
+        return found
     known = names()
     if name in known:
         return _imported(read_imported(name))
@@ -66,7 +73,7 @@ def is_present(name: str, data_dir: Path) -> bool:
     found = entry(name)
     if found.needs_path:
         return True
-    return all(path.is_file() for path in found.loader.files(DataSettings(name=name), data_dir))
+    return all(Path(path).is_file() for path in found.loader.files(DataSettings(name=name), data_dir))
 
 
 def present_names(data_dir: Path) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from core import reading
 from core.config.load import read_site
 from core.config.schema import DataSettings
-from core.data.raw import BLOCK, RawSet, RawSplit
+from core.data.raw import RawSet, RawSplit, blocks_of
 from core.errors import DataUnavailable
 
 FORMAT = 1
@@ -117,9 +117,7 @@ class ImportedLoader:
 
         def blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
             if same:
-                pictures = pixels.reshape(count, *shapes[0])
-                for first in range(0, len(indices), BLOCK):
-                    yield pictures[indices[first : first + BLOCK]]
+                yield from blocks_of(pixels.reshape(count, *shapes[0]), indices)
                 return
             for index in indices:
                 yield pixels[starts[index] : starts[index + 1]].reshape(1, *shapes[index])

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from core.config.schema import DataSettings
-from core.config.site import resolve_path
-from core.data.npz_rules import NPZ_ARRAYS, npz_class_names, npz_problem
-from core.data.raw import RawSet, RawSplit, array_split
+from core.data.limits import OWN_LIMITS, ReadLimits
+from core.data.npz_file import npz_class_names, npz_problem, opened_npz
+from core.data.raw import RawSet, RawSplit, array_split, own_path
 from core.errors import DataUnavailable, StorageFull
 from core.runs.lock import try_lock
-from core.typed_paths import FILE, kind_of
+from core.typed_paths import FILE
 
 DOWNLOAD_PATIENCE_S = 1800.0
 SOCKET_TIMEOUT_S = 30.0
@@ -142,39 +142,43 @@ class DigitsLoader:
 class NpzLoader:
     """An .npz file: images uint8 (N, h, w) or (N, h, w, 1 or 3) and labels whole numbers (N,).
 
-    Optional: test_images and test_labels, held out as they are; class_names (K,), texts.
+    Optional: test_images and test_labels, held out as they are; class_names (K,), texts. Pictures are read into a
+    nameless file, so memory stays bounded.
     """
+
+    limits: ReadLimits = OWN_LIMITS
 
     def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
         """The file of data.path."""
-        path = resolve_path(settings.path or "")
-        kind_of(path, wants=(FILE,), where="data.path: ", hint="give an .npz file with 'images' and 'labels'")
-        return [path]
+        hint = "give an .npz file with 'images' and 'labels'"
+        return [own_path(settings, wants=FILE, hint=hint, limits=self.limits)]
 
     def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
         """The arrays, checked."""
-        path = resolve_path(settings.path or "")
-        arrays = _read_npz(path)
-        problem = npz_problem(arrays)
+        (path,) = self.files(settings, data_dir)
+        where = f"data.path: {path}"
+        try:
+            with opened_npz(path, self.limits) as npz:
+                problem = npz_problem(npz.arrays)
+                splits = [
+                    array_split(npz.on_disk(f"{prefix}images"), npz.arrays[f"{prefix}labels"])
+                    for prefix in ("", "test_")
+                    if not problem and f"{prefix}images" in npz.arrays
+                ]
+        except DataUnavailable as error:
+            raise DataUnavailable(f"{where} cannot be read as .npz ({error.message})", error.hint) from None
+        except StorageFull as error:
+            raise StorageFull(f"{where}: {error.message}") from None
+        except MemoryError:
+            raise
+        except Exception as error:  # damaged archives raise whatever their parsers meet
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull(f"{where}: disk full while unpacking it") from None
+            raise DataUnavailable(f"{where} cannot be read as .npz ({_in_words(error)})") from None
         if problem:
-            raise DataUnavailable(f"data.path: {path}: {problem}")
-        heldout = array_split(arrays["test_images"], arrays["test_labels"]) if "test_images" in arrays else None
-        return RawSet(
-            train=array_split(arrays["images"], arrays["labels"]), heldout=heldout, class_names=npz_class_names(arrays)
-        )
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataUnavailable(f"data.path: {path} is a single array", "save it with numpy.savez(images=, labels=)")
-        with archive:
-            return {name: archive[name] for name in NPZ_ARRAYS if name in archive.files}
-    except DataUnavailable:
-        raise
-    except Exception as error:  # damaged archives raise whatever their parsers meet
-        raise DataUnavailable(f"data.path: {path} cannot be read as .npz ({_in_words(error)})") from None
+            raise DataUnavailable(f"{where}: {problem}")
+        names = npz_class_names(npz.arrays)
+        return RawSet(train=splits[0], heldout=splits[1] if len(splits) > 1 else None, class_names=names)
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -188,8 +192,6 @@ def torchvision_datasets() -> Any:
 
 
 def _in_words(error: BaseException) -> str:
-    """One line naming the kind of error and its first line of text; never numpy's advice to trust a pickle."""
+    """One line naming the kind of error and its first line of text."""
     text = str(error).strip().splitlines()
-    if "pickle" in str(error):
-        return "it holds Python objects, or is no archive of arrays"
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

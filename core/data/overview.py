@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import logging
+import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ import numpy as np
 
 from core import atomic, leftovers, reading
 from core.config.schema import DataSettings
+from core.data import own_data
 from core.data.arrays import Progress, file_stats, source_files
 from core.data.catalog import entry
 from core.data.duplicates import Duplicates, digests_of, find_duplicates, squeezed
 from core.data.fit import fit_pictures
+from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.raw import RawSet, RawSplit
 from core.data.splits import check_labels, holdout_indices
 from core.errors import LabError
@@ -88,13 +92,45 @@ def describe(settings: DataSettings, *, data_dir: Path, cache_dir: Path, progres
 
     Raises ConfigError, DataUnavailable or StorageFull, each one sentence.
     """
-    folder = overview_folder(settings, data_dir=data_dir, cache_dir=cache_dir)
-    kept = _opened(folder)
-    if kept is not None:
-        return kept
     report = progress or (lambda stage, fraction: None)
+    if entry(settings.name).needs_path:
+        folder = described_path(settings, data_dir=data_dir, cache_dir=cache_dir, report=report)
+    else:
+        folder = described_folder(settings, data_dir=data_dir, cache_dir=cache_dir, report=report)
+    found = open_overview(folder)
+    if found is None:
+        raise LabError(f"site.cache: {folder} went away while it was read", "try again")
+    return found
+
+
+def described_path(
+    settings: DataSettings,
+    *,
+    data_dir: Path,
+    cache_dir: Path,
+    report: Progress = lambda stage, fraction: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    limits: ReadLimits = OWN_LIMITS,
+) -> Path:
+    """As `described_folder`, of a set that is read from data.path: by a limited process."""
+    request = own_data.request_of("overview", settings, data_dir=data_dir, cache_dir=cache_dir, limits=limits)
+    return Path(own_data.read(request, report=report, cancelled=cancelled))
+
+
+def described_folder(
+    settings: DataSettings,
+    *,
+    data_dir: Path,
+    cache_dir: Path,
+    report: Progress = lambda stage, fraction: None,
+    limits: ReadLimits = OWN_LIMITS,
+) -> Path:
+    """Where the overview is kept; it is made now, in this process, when it is not there. Raises as `describe` does."""
+    folder = overview_folder(settings, data_dir=data_dir, cache_dir=cache_dir, limits=limits)
+    if open_overview(folder) is not None:
+        return folder
     report("reading", 0.0)
-    found = entry(settings.name)
+    found = entry(settings.name, limits)
     raw = found.loader.load(settings, data_dir)
     check_labels(raw, where=f"data.name: {settings.name}")
     title = Path(settings.path).name if found.needs_path and settings.path else found.title
@@ -103,12 +139,14 @@ def describe(settings: DataSettings, *, data_dir: Path, cache_dir: Path, progres
         _keep(made, folder)
     except OSError as error:
         raise LabError(f"site.cache: cannot write to {cache_dir} ({error.strerror or error})") from None
-    return made
+    return folder
 
 
-def overview_folder(settings: DataSettings, *, data_dir: Path, cache_dir: Path) -> Path:
+def overview_folder(
+    settings: DataSettings, *, data_dir: Path, cache_dir: Path, limits: ReadLimits = OWN_LIMITS
+) -> Path:
     """Where the overview is kept: the name says which files it is of, as they are now. Raises DataUnavailable."""
-    found = entry(settings.name)
+    found = entry(settings.name, limits)
     files = source_files(found, settings, data_dir)
     parts = {
         "format": FORMAT,
@@ -117,11 +155,6 @@ def overview_folder(settings: DataSettings, *, data_dir: Path, cache_dir: Path) 
     }
     key = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return cache_dir / "overviews" / f"{settings.name}-{key}"
-
-
-def kept_overview(settings: DataSettings, *, data_dir: Path, cache_dir: Path) -> Overview | None:
-    """The overview when it was made before, else None. Raises DataUnavailable when the set is not here."""
-    return _opened(overview_folder(settings, data_dir=data_dir, cache_dir=cache_dir))
 
 
 def overview_of(
@@ -134,7 +167,7 @@ def overview_of(
     channels = raw.train.channels
     values = np.zeros((channels, 256), dtype=np.int64)
     digests: list[bytes] = []
-    vectors = np.empty((total, 256), dtype=np.float32)
+    vectors = _on_disk((total, 256))
     seen: list[tuple[int, int]] = []
     for part, (split, indices) in enumerate(parts):
         for start in range(0, len(indices), READ):
@@ -181,6 +214,12 @@ def overview_of(
         pair_pictures=np.array(pairs, dtype=np.uint8).reshape(-1, 2, side or THUMB, side or THUMB, channels),
         pair_labels=labels[duplicates.pairs],
     )
+
+
+def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
+    """float32 over a nameless file, so that a million pictures need no gigabyte of memory."""
+    with tempfile.TemporaryFile() as file:
+        return np.asarray(np.memmap(file, dtype=np.float32, mode="w+", shape=shape))
 
 
 def _splits(raw: RawSet, holdout_fraction: float) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -247,7 +286,8 @@ def _keep(made: Overview, folder: Path) -> None:
             leftovers.remove_folder(old)
 
 
-def _opened(folder: Path) -> Overview | None:
+def open_overview(folder: Path) -> Overview | None:
+    """The overview that is kept there, or None when there is none that is whole."""
     try:
         facts = reading.read_object(folder / "facts.json")
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:

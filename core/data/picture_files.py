@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from core.config.schema import DataSettings
-from core.config.site import resolve_path
-from core.data.decoding import GREY_MODES, SPLIT_NAMES, SUFFIXES, Header, natural_key, read_header, read_picture
-from core.data.raw import RawSet, RawSplit
+from core.data.decoding import GREY_MODES, SPLIT_NAMES, SUFFIXES, natural_key, read_header, read_picture
+from core.data.limits import OWN_LIMITS, ReadLimits
+from core.data.raw import RawSet, RawSplit, own_path
 from core.errors import DataUnavailable
-from core.typed_paths import FOLDER, kind_of
+from core.typed_paths import FOLDER, inside
 
 COLOR_PROBES = 64  # pictures looked at to tell colour from grey
 
@@ -23,45 +23,52 @@ COLOR_PROBES = 64  # pictures looked at to tell colour from grey
 class ImageFolderLoader:
     """A folder with one directory a class, pictures anywhere below it. No test split."""
 
-    def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
+    limits: ReadLimits = OWN_LIMITS
+
+    def files(self, settings: DataSettings, data_dir: Path) -> list[str]:
         """Every picture, class after class."""
-        return [path for paths in _classes(_folder(settings)).values() for path in paths]
+        return [path for paths in self._classes(settings).values() for path in paths]
 
     def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
         """Reads every header now, the pixels when they are asked for."""
-        classes = _classes(_folder(settings))
+        classes = self._classes(settings)
         files = [path for paths in classes.values() for path in paths]
         # a name that is no UTF-8 could not be printed later
         names = tuple(name.encode(errors="replace").decode() for name in classes)
         labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in classes.values()])
-        headers = [read_header(path) for path in files]
-        channels = 3 if _has_color(files, headers) else 1
+        sizes = np.empty((len(files), 2), dtype=np.int64)
+        colored = []
+        for place, path in enumerate(files):
+            header = read_header(Path(path))
+            sizes[place] = header.height, header.width
+            if header.mode not in GREY_MODES:
+                colored.append(path)
 
         def blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
             for index in indices:
-                yield read_picture(files[index], at_least=settings.image_size)[None]
+                yield read_picture(Path(files[index]), at_least=settings.image_size)[None]
 
-        sizes = np.array([(header.height, header.width) for header in headers], dtype=np.int64)
+        channels = 3 if _has_color(colored) else 1
         train = RawSplit(labels=labels.astype(np.int64), channels=channels, blocks=blocks, sizes=sizes)
         return RawSet(train=train, heldout=None, class_names=names)
 
+    def _classes(self, settings: DataSettings) -> dict[str, list[str]]:
+        hint = "give a folder with one directory per class"
+        return _classes(own_path(settings, wants=FOLDER, hint=hint, limits=self.limits), self.limits)
 
-def _has_color(files: list[Path], headers: list[Header]) -> bool:
+
+def _has_color(colored: list[str]) -> bool:
     """Palettes and RGB files may hold nothing but grey: a spread of them is decoded to see."""
-    colored = [path for path, header in zip(files, headers, strict=True) if header.mode not in GREY_MODES]
     spread = colored[:: max(1, len(colored) // COLOR_PROBES)]
-    return any(bool((pixels != pixels[..., :1]).any()) for pixels in map(read_picture, spread))
+    return any(bool((pixels != pixels[..., :1]).any()) for pixels in (read_picture(Path(path)) for path in spread))
 
 
-def _folder(settings: DataSettings) -> Path:
-    folder = resolve_path(settings.path or "")
-    kind_of(folder, wants=(FOLDER,), where="data.path: ", hint="give a folder with one directory per class")
-    return folder
-
-
-def _classes(folder: Path) -> dict[str, list[Path]]:
+def _classes(folder: Path, limits: ReadLimits) -> dict[str, list[str]]:
     """Class name → its pictures, both in natural order (2 before 10)."""
-    found = {path.name: _pictures(path) for path in _natural(folder.iterdir()) if _is_class(path)}
+    found: dict[str, list[str]] = {}
+    left = limits.entries
+    for path in sorted(filter(_is_class, folder.iterdir()), key=lambda path: natural_key(str(path))):
+        found[path.name], left = _pictures(path, left, limits)
     if not any(found.values()):
         hint = "it needs one directory a class, with pictures inside"
         raise DataUnavailable(f"data.path: no pictures in the class directories of {folder}", hint)
@@ -80,15 +87,18 @@ def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith((".", "__"))
 
 
-def _pictures(folder: Path) -> list[Path]:
-    found = [
-        Path(parent) / name
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-    ]
-    return _natural(found)
-
-
-def _natural(paths: Iterable[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: natural_key(str(path)))
+def _pictures(folder: Path, left: int, limits: ReadLimits) -> tuple[list[str], int]:
+    """(its pictures in natural order, how many entries may come after them). Raises DataUnavailable."""
+    roots = [Path(root) for root in limits.roots]
+    inside(folder, roots, where="data.path: ")
+    found: list[str] = []
+    for parent, directories, names in os.walk(folder):
+        left -= len(directories) + len(names)
+        if left < 0:
+            raise DataUnavailable(f"data.path: more than {limits.entries:,} files and directories", "give fewer")
+        pictures = [name for name in names if not name.startswith(".") and PurePath(name).suffix.lower() in SUFFIXES]
+        paths = [f"{parent}/{name}" for name in pictures]
+        for path in paths if roots else ():
+            inside(Path(path), roots, where="data.path: ")
+        found += paths
+    return sorted(found, key=natural_key), left

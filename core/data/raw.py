@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,8 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from core.config.schema import DataSettings
+from core.config.site import resolve_path
+from core.data.limits import ReadLimits
+from core.errors import ConfigError
+from core.typed_paths import inside, kind_of
 
-BLOCK = 1024  # pictures of one size that are fitted at once
+BLOCK, BLOCK_BYTES = 1024, 32_000_000  # pictures of one size that are fitted at once: so many, and at most so large
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ class RawSet:
 class Loader(Protocol):
     """One kind of source."""
 
-    def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
+    def files(self, settings: DataSettings, data_dir: Path) -> Sequence[Path | str]:
         """The files it reads, whether they exist or not. Raises DataUnavailable for a folder that cannot be listed."""
         ...
 
@@ -54,8 +58,24 @@ def array_split(images: np.ndarray, labels: np.ndarray) -> RawSplit:
     """images uint8 (N, h, w) or (N, h, w, C), labels (N,) integers."""
     pictures = images if images.ndim == 4 else images[..., None]
 
-    def blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
-        for start in range(0, len(indices), BLOCK):
-            yield pictures[indices[start : start + BLOCK]]
+    return RawSplit(
+        labels=np.asarray(labels, dtype=np.int64),
+        channels=pictures.shape[3],
+        blocks=lambda indices: blocks_of(pictures, indices),
+    )
 
-    return RawSplit(labels=np.asarray(labels, dtype=np.int64), channels=pictures.shape[3], blocks=blocks)
+
+def blocks_of(pictures: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]:
+    """Those of (N, h, w, C), in the order of the indices, a block in memory at a time."""
+    step = max(1, min(BLOCK, BLOCK_BYTES // max(1, pictures[:1].nbytes)))
+    for start in range(0, len(indices), step):
+        yield pictures[indices[start : start + step]]
+
+
+def own_path(settings: DataSettings, *, wants: str, hint: str, limits: ReadLimits) -> Path:
+    """data.path as an absolute path of that kind, where it may lead. Raises ConfigError, DataUnavailable."""
+    if not settings.path:
+        raise ConfigError(f"data.path: the data set '{settings.name}' needs a path")
+    path = inside(resolve_path(settings.path), [Path(root) for root in limits.roots], where="data.path: ")
+    kind_of(path, wants=(wants,), where="data.path: ", hint=hint)
+    return path

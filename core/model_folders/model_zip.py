@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from core.data.importing.archive import open_archive
-from core.data.importing.limits import LIMITS
+from core.data.archive import open_archive
+from core.data.limits import LIMITS
 from core.errors import DataUnavailable, quoted
 from core.model_folders.model_files import (
     MAX_DEPTH,

@@ -6,8 +6,8 @@ import streamlit as st
 
 from core.config.site import typed_path
 from core.data.importing.import_set import COLORS
-from core.data.importing.limits import LIMITS
 from core.data.imports import Imported
+from core.data.limits import LIMITS
 from lab.data import data_import_service
 from lab.frame.problems import problems_shown
 from lab.frame.state import who

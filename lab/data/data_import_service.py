@@ -12,6 +12,7 @@ from core.jobs.imported_sets import remove_imported
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.runs import open_store
+from lab.services.typed_paths import in_roots
 from lab.services.uploads import uploaded_file
 
 WHAT = "import of a set"
@@ -29,9 +30,10 @@ def begin_import(
 ) -> Work:
     """Start it; what was uploaded (its name, its bytes) goes before `source`. The outcome is an Imported.
 
-    Raises UsageError while another one is read.
+    Raises UsageError while another one is read, DataUnavailable for a source out of site.data_roots.
     """
     kept = (upload[0], bytes(upload[1])) if upload else None
+    given = source if kept else in_roots(source)
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> Imported:
         def read(path: Path, words: str) -> Imported:
@@ -49,7 +51,7 @@ def begin_import(
 
         tell("reading", 0.0)
         if kept is None:
-            return read(source, str(source))
+            return read(given, str(source))
         with uploaded_file(*kept, imports_dir()) as path:
             return read(path, f"uploaded as {kept[0]}")
 

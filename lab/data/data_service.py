@@ -12,12 +12,13 @@ import streamlit as st
 from core.config.schema import DataSettings
 from core.data import catalog
 from core.data.catalog import CatalogEntry
-from core.data.overview import Overview, kept_overview, overview_folder
+from core.data.overview import Overview, described_path, open_overview, overview_folder
 from core.errors import DataUnavailable, LabError
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.child import run_child
 from lab.services.settings import current_settings, current_site
+from lab.services.typed_paths import own_limits
 
 LOOK_AGAIN_S = 30.0
 
@@ -65,35 +66,45 @@ def data_settings(name: str, path: str) -> DataSettings:
 def kept(data: DataSettings) -> Overview | None:
     """The overview when it was made before. Raises DataUnavailable when the set is not here."""
     site = current_site()
-    folder = _folder(data.name, data.path or "", data.holdout_fraction, str(site.data), str(site.cache))
-    return _kept(str(folder), data)
+    return opened(_folder(data.name, data.holdout_fraction, str(site.data), str(site.cache)))
 
 
 @st.cache_data(ttl=LOOK_AGAIN_S, max_entries=32, show_spinner=False)
-def _folder(name: str, path: str, holdout_fraction: float, data_dir: str, cache_dir: str) -> Path:
+def _folder(name: str, holdout_fraction: float, data_dir: str, cache_dir: str) -> Path:
     """Where its overview would be: looks at every file of the set, so not at each rerun."""
-    data = data_settings(name, path).model_copy(update={"holdout_fraction": holdout_fraction})
+    data = data_settings(name, "").model_copy(update={"holdout_fraction": holdout_fraction})
     return overview_folder(data, data_dir=Path(data_dir), cache_dir=Path(cache_dir))
 
 
-def _kept(folder: str, data: DataSettings) -> Overview | None:
-    if not Path(folder).is_dir():
-        return None
-    return _read(folder, Path(folder).stat().st_mtime_ns, data)
+def opened(folder: Path) -> Overview | None:
+    """The overview that lies there, or None."""
+    return _read(folder, folder.stat().st_mtime_ns) if folder.is_dir() else None
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _read(folder: str, changed_at: int, _data: DataSettings) -> Overview | None:
-    return kept_overview(_data, data_dir=current_site().data, cache_dir=current_site().cache)
+def _read(folder: Path, changed_at: int) -> Overview | None:
+    return open_overview(folder)
 
 
 def look(data: DataSettings, *, download: bool = False) -> Work:
-    """Read the set in a process of its own, after fetching it when asked to; the overview is kept then."""
-    what = data.path or "" if catalog.entry(data.name).needs_path else data.name
+    """Read the set in a process of its own, after fetching it when asked to; the overview is kept then.
 
-    def task(tell: Tell, cancelled: Callable[[], bool]) -> None:
+    The result for a set of one's own is the folder of its overview, see `opened`.
+    """
+    site = current_site()
+
+    def own(tell: Tell, cancelled: Callable[[], bool]) -> Path:
         tell("Starting", 0.0)
-        words = ["data", what, "--json", "--progress"] + (["--download"] if download else [])
+
+        def report(stage: str, fraction: float) -> None:
+            tell(stage.capitalize(), fraction)
+
+        places = {"data_dir": site.data, "cache_dir": site.cache}
+        return described_path(data, **places, report=report, cancelled=cancelled, limits=own_limits())
+
+    def published(tell: Tell, cancelled: Callable[[], bool]) -> None:
+        tell("Starting", 0.0)
+        words = ["data", data.name, "--json", "--progress"] + (["--download"] if download else [])
         try:
             problem = run_child(words, tell, cancelled)
         finally:
@@ -101,7 +112,7 @@ def look(data: DataSettings, *, download: bool = False) -> Work:
         if problem:
             raise DataUnavailable(problem)
 
-    return background.begin(work_key(data), task)
+    return background.begin(work_key(data), own if catalog.entry(data.name).needs_path else published)
 
 
 def work_key(data: DataSettings) -> str:

@@ -10,6 +10,7 @@ from core.model_folders.model_facts import ModelFolderInfo, is_demo, list_model_
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.settings import current_site
+from lab.services.typed_paths import in_roots
 from lab.services.uploads import uploaded_file
 
 WHAT = "import of a model"
@@ -20,9 +21,10 @@ def begin_model_import(
 ) -> Work:
     """Start it; what was uploaded (its name, its bytes) goes before `source`. The outcome is a ModelFolderInfo.
 
-    Raises UsageError while another one is read.
+    Raises UsageError while another one is read, DataUnavailable for a source out of site.data_roots.
     """
     kept = (upload[0], bytes(upload[1])) if upload else None
+    given = source if kept else in_roots(source)
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> ModelFolderInfo:
         tell("checking every file and number", 0.3)
@@ -34,7 +36,7 @@ def begin_model_import(
             )
 
         if kept is None:
-            return read(source)
+            return read(given)
         with uploaded_file(*kept, folder) as path:
             return read(path)
 

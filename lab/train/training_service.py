@@ -1,21 +1,24 @@
-"""Settings, costs and launches for the Train screen."""
+"""Settings and launches for the Train screen. PyTorch is imported by `measure` and at the start of a training only."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
-from core.compute.questions import CHECK_READY, MEASURE_COST
-from core.config.load import load_config, preset_names
+from core.config.frozen import dump_settings
+from core.config.load import load_config, preset_names, settings_from
 from core.config.schema import Settings
 from core.jobs import service
 from core.runs.kinds import KINDS
 from core.runs.run import Run
-from lab.services.computing import ask
 from lab.services.runs import open_store
+from lab.services.typed_paths import check_files, check_typed
+
+_MEASURING = threading.Lock()
 
 PRESET_WORDS = {
     "quick": ("Quick", "Good digits in about four minutes on a CPU core. Small networks, flow matching."),
@@ -33,7 +36,8 @@ def presets() -> list[str]:
 
 
 def settings_for(preset: str, changes: Mapping[str, Any]) -> Settings:
-    """A preset with changed settings (dotted name → value). Raises ConfigError in one sentence."""
+    """A preset with changed settings (dotted name → value). Raises a LabError in one sentence."""
+    check_typed(changes)
     return load_config(preset=preset, overrides=changes)
 
 
@@ -49,16 +53,10 @@ def start(
 
     token: of one press of the button; the same token again gives the same runs.
     """
+    if not vae_run:
+        check_files(settings.data)
     runs = service.start_training(
-        kind,
-        settings,
-        store=open_store(),
-        vae_run=vae_run or None,
-        name=name,
-        owner=owner,
-        preset=preset,
-        token=token,
-        check=lambda settings, kind, data_dir, cache_dir: ask(CHECK_READY, settings, kind, data_dir, cache_dir),
+        kind, settings, store=open_store(), vae_run=vae_run or None, name=name, owner=owner, preset=preset, token=token
     )
     return [run.id for run in runs]
 
@@ -82,10 +80,19 @@ class Cost:
         return cls(network=KINDS[part].title, steps=train.steps, pictures=train.steps * train.batch_size)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
 def measure(settings: Settings, part: str) -> Cost:
     """The cost of training 'vae' or 'unet' from a few real steps here, now; kept for the same settings."""
-    found = ask(MEASURE_COST, settings, part)
+    return _measure(dump_settings(settings), part)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _measure(frozen: str, part: str) -> Cost:
+    from core.config.strict_yaml import parse_yaml
+    from core.training.probe import probe
+
+    settings = settings_from(parse_yaml(frozen))
+    with _MEASURING:
+        found = probe(settings, part)
     return replace(
         Cost.planned(settings, part),
         parameters=found.parameters,

@@ -84,7 +84,22 @@ def test_a_link_to_a_set_that_is_not_there_shows_another(name: str, open_page: O
 
 def test_ones_own_file_that_is_not_there_is_one_sentence(open_page: OpenPage) -> None:
     app = open_page("data", set="npz", path="/absent.npz")
+    assert not app.exception and not app.error
+    app.button(key="look").click().run()
     assert not app.exception
+    assert "there is no file" in app.error[0].value
+    app.text_input(key="path").input("/another.npz").run()
+    assert not app.error, "what was said of one path is not said of the next"
+
+
+def test_ones_own_file_is_looked_at_after_a_press_and_stays(open_page: OpenPage, made: Path) -> None:
+    app = open_page("data", set="npz", path=str(made))
+    assert "press *Look at it*" in words(app) and "**9** pictures to learn from" not in words(app)
+    app.button(key="look").click().run()
+    assert not app.exception and "**9** pictures to learn from, **3** held out" in words(app)
+    made.unlink()
+    assert "**9** pictures to learn from" in words(app.run()), "it is not read again with every press elsewhere"
+    app.button(key="look").click().run()
     assert "there is no file" in app.error[0].value
 
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from core.data.importing.archive import open_archive
-from core.data.importing.limits import KEPT_SIDE, ImportLimits
-from core.data.npz_rules import NPZ_ARRAYS, npz_class_names, npz_problem
+from core.data.limits import KEPT_SIDE, ReadLimits
+from core.data.npz_file import npz_class_names, npz_problem, opened_npz
 from core.errors import DataUnavailable, quoted
-
-CHUNK_BYTES = 16_000_000
-MAX_HEADER = 4096
-TEXT_BYTES = 4_000_000
 
 
 class PartWriter:
@@ -86,22 +80,10 @@ def channels_of(writers: Iterable[PartWriter], stored_grey: int, color: str) -> 
     return 3 if coloured else 1
 
 
-def read_npz(
-    path: Path, folder: Path, limits: ImportLimits, color: str, tell: Callable[[float], None]
-) -> dict[str, Any]:
+def read_npz(path: Path, folder: Path, limits: ReadLimits, color: str, tell: Callable[[float], None]) -> dict[str, Any]:
     """The arrays of an .npz, read row by row after their headers were checked. Raises DataUnavailable."""
-    with open(path, "rb") as file:
-        if file.read(6) == b"\x93NUMPY":
-            raise DataUnavailable("it is a single array", "save it with numpy.savez(images=, labels=)")
-    with open_archive(path, limits) as archive:
-        entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
-        known = {name: entries[name] for name in NPZ_ARRAYS if name in entries}
-        headers = {name: _header(archive, entry, name) for name, entry in known.items()}
-        arrays = {}
-        for name, (shape, dtype, _) in headers.items():
-            # pictures are judged by their shape alone, without a byte of them
-            is_small = not name.endswith("images")
-            arrays[name] = _whole(archive, known[name]) if is_small else np.broadcast_to(np.zeros((), dtype), shape)
+    with opened_npz(path, limits) as npz:
+        arrays = npz.arrays
         problem = npz_problem(arrays) or _too_much(arrays, limits)
         if problem:
             raise DataUnavailable(problem)
@@ -112,10 +94,8 @@ def read_npz(
         done, written, writers = 0, {}, []
         for part, prefix in parts.items():
             labels = arrays[f"{prefix}labels"]
-            shape, _, start = headers[f"{prefix}images"]
-            with PartWriter(folder, part) as writer, archive.open(known[f"{prefix}images"]) as file:
-                file.read(start)
-                for rows in _rows(file, shape):
+            with PartWriter(folder, part) as writer:
+                for rows in npz.rows(f"{prefix}images"):
                     for pixels in rows:
                         writer.add(pixels, np.array(pixels.shape[:2]), labels[len(writer.labels)])
                     done += len(rows)
@@ -125,44 +105,12 @@ def read_npz(
         return {
             "channels": channels_of(writers, 0, color),
             "class_names": list(names),
-            "left_out": len(entries) - len(known),
+            "left_out": npz.left_out,
             "parts": written,
         }
 
 
-def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """(shape, type, bytes before the data) of an array, after its claim was compared with what is there."""
-    try:
-        with archive.open(entry) as file:
-            version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, is_fortran, dtype = read(file, max_header_size=MAX_HEADER)  # type: ignore[arg-type]
-            start = file.tell()
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:  # a damaged header raises whatever the parser meets
-        first = (str(error).splitlines() or [""])[0]
-        raise DataUnavailable(f"'{name}' is no array that can be read ({quoted(first)})") from None
-    if dtype.hasobject:
-        raise DataUnavailable(f"'{name}' holds Python objects, which are never read", "save it as numbers")
-    if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != entry.file_size - start:
-        claimed = math.prod(shape) * dtype.itemsize
-        raise DataUnavailable(
-            f"'{name}' claims {claimed:,} bytes {tuple(shape)} but holds {entry.file_size - start:,}", "save it again"
-        )
-    if is_fortran and len(shape) > 1:
-        raise DataUnavailable(f"'{name}' is saved column by column", "save numpy.ascontiguousarray of it")
-    if not name.endswith("images") and entry.file_size > TEXT_BYTES + 8 * 1_000_000:
-        raise DataUnavailable(f"'{name}' has {entry.file_size / 1e6:,.0f} MB, which is too much for it")
-    return tuple(shape), dtype, start
-
-
-def _whole(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(entry) as file:
-        return np.lib.format.read_array(file, allow_pickle=False, max_header_size=MAX_HEADER)
-
-
-def _too_much(arrays: dict[str, np.ndarray], limits: ImportLimits) -> str:
+def _too_much(arrays: dict[str, np.ndarray], limits: ReadLimits) -> str:
     for name in ("images", "test_images"):
         if name not in arrays:
             continue
@@ -174,7 +122,7 @@ def _too_much(arrays: dict[str, np.ndarray], limits: ImportLimits) -> str:
     return ""
 
 
-def _check_classes(arrays: dict[str, np.ndarray], names: tuple[str, ...], limits: ImportLimits) -> None:
+def _check_classes(arrays: dict[str, np.ndarray], names: tuple[str, ...], limits: ReadLimits) -> None:
     if len(names) > limits.classes:
         raise DataUnavailable(f"{len(names):,} classes are more than {limits.classes:,}")
     strange = [name for name in names if not name.isprintable() or not name.strip()]
@@ -189,18 +137,6 @@ def _check_classes(arrays: dict[str, np.ndarray], names: tuple[str, ...], limits
         raise DataUnavailable(
             f"class {empty} ('{quoted(names[empty])}') has no pictures", "labels must use every number from 0 on"
         )
-
-
-def _rows(file: IO[bytes], shape: tuple[int, ...]) -> Iterable[np.ndarray]:
-    """uint8 (n, h, w, C) blocks of bounded size."""
-    row_bytes = math.prod(shape[1:])
-    step = max(1, CHUNK_BYTES // row_bytes)
-    for first in range(0, shape[0], step):
-        count = min(step, shape[0] - first)
-        data = file.read(count * row_bytes)
-        if len(data) != count * row_bytes:
-            raise DataUnavailable("its pictures end too early", "save it again")
-        yield np.frombuffer(data, np.uint8).reshape(count, *shape[1:3], shape[3] if len(shape) == 4 else 1)
 
 
 def _reduced(pixels: np.ndarray) -> np.ndarray:

@@ -10,22 +10,19 @@ import io
 import json
 import resource
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.limited_child import PROGRESS, limit_process, write_outcome
-
-TELL_EVERY_S = 0.2
+from core.limited_child import limit_process, teller, write_outcome
 
 
 def main(request: dict[str, Any]) -> None:
     """Read the source into the folder, and write down how it ended."""
-    from core.data.importing.limits import ImportLimits
+    from core.data.limits import ReadLimits
 
-    limits = ImportLimits(**request["limits"])
+    limits = ReadLimits(**request["limits"])
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     limit_process(cpu_s=limits.cpu_s, file_bytes=limits.total_bytes)
     folder = Path(request["folder"])
@@ -36,7 +33,7 @@ def _read(request: dict[str, Any], folder: Path, limits: Any) -> dict[str, Any]:
     from core.data.importing.import_arrays import read_npz
     from core.data.importing.picture_tree import folder_tree, zip_tree
 
-    source, tell = Path(request["source"]), _teller(folder)
+    source, tell = Path(request["source"]), teller(folder)
     if request["kind"] == "npz":
         return read_npz(source, folder, limits, request["color"], tell)
     if request["kind"] == "folder":
@@ -53,7 +50,7 @@ def _read_tree(tree: Any, folder: Path, limits: Any, color: str, tell: Callable[
 
     from core.data.decoding import GREY_MODES, read_header, read_picture
     from core.data.importing.import_arrays import PartWriter, channels_of
-    from core.data.importing.limits import KEPT_SIDE
+    from core.data.limits import KEPT_SIDE
 
     Image.MAX_IMAGE_PIXELS = None  # the header is checked against our own limit, with a better sentence
     splits = {"train": tree.train, **({"heldout": tree.heldout} if tree.heldout else {})}
@@ -81,20 +78,6 @@ def _read_tree(tree: Any, folder: Path, limits: Any, color: str, tell: Callable[
         "left_out": tree.left_out,
         "parts": {part: writer.facts() for part, writer in writers.items()},
     }
-
-
-def _teller(folder: Path) -> Callable[[float], None]:
-    last = time.monotonic()
-
-    def tell(fraction: float) -> None:
-        nonlocal last
-        if time.monotonic() - last > TELL_EVERY_S:
-            last = time.monotonic()
-            temporary = folder / f"{PROGRESS}.tmp"
-            temporary.write_text(json.dumps(fraction))
-            temporary.rename(folder / PROGRESS)
-
-    return tell
 
 
 def request_of(source: Path, *, kind: str, color: str, folder: Path, limits: Any) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 from core import atomic, leftovers
 from core.data.catalog import names
 from core.data.importing.import_child import request_of
-from core.data.importing.limits import LIMITS, ImportLimits
 from core.data.imports import FACTS, FORMAT, NAME, Imported, imports_dir, read_imported
+from core.data.limits import LIMITS, ReadLimits
 from core.errors import DataUnavailable, LabError, UsageError, quoted
 from core.limited_child import PROGRESS, RESULT, Measured, run_limited
 from core.runs.provenance import current_user
@@ -33,7 +33,7 @@ def import_set(
     imported_by: str = "",
     source_words: str = "",
     folder: Path | None = None,
-    limits: ImportLimits = LIMITS,
+    limits: ReadLimits = LIMITS,
     progress: Callable[[float], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     measured: Callable[[Measured], None] | None = None,

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from core.data.archive import ARCHIVES, check_name, open_archive
 from core.data.decoding import SPLIT_NAMES, SUFFIXES, natural_key
-from core.data.importing.archive import ARCHIVES, check_name, open_archive
-from core.data.importing.limits import ImportLimits
+from core.data.limits import ReadLimits
 from core.errors import DataUnavailable, quoted
 
 TRAIN_NAMES = frozenset(("train", "training"))
@@ -34,7 +34,7 @@ class Tree:
     left_out: int
 
 
-def folder_tree(root: Path, limits: ImportLimits) -> Tree:
+def folder_tree(root: Path, limits: ReadLimits) -> Tree:
     """The tree of a folder. Links are refused: what they point to is not part of it."""
     members: list[Member] = []
     directories: list[str] = []
@@ -52,7 +52,7 @@ def folder_tree(root: Path, limits: ImportLimits) -> Tree:
     return _sorted(members, directories, left_out, limits)
 
 
-def zip_tree(path: Path, limits: ImportLimits) -> tuple[zipfile.ZipFile, Tree]:
+def zip_tree(path: Path, limits: ReadLimits) -> tuple[zipfile.ZipFile, Tree]:
     """The archive, to be closed by the caller, and its tree."""
     archive = open_archive(path, limits)
     members: list[Member] = []
@@ -69,7 +69,7 @@ def zip_tree(path: Path, limits: ImportLimits) -> tuple[zipfile.ZipFile, Tree]:
     return archive, _sorted(members, directories, left_out, limits)
 
 
-def _walk(root: Path, limits: ImportLimits) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _walk(root: Path, limits: ReadLimits) -> Iterator[tuple[str, os.DirEntry[str]]]:
     waiting, count = [""], 0
     while waiting:
         inside = waiting.pop()
@@ -100,7 +100,7 @@ def _is_picture(path: str) -> bool:
     return not hidden and Path(path).suffix.lower() in SUFFIXES
 
 
-def _check_size(path: str, size: int, total: int, limits: ImportLimits) -> None:
+def _check_size(path: str, size: int, total: int, limits: ReadLimits) -> None:
     if size > limits.file_bytes:
         raise DataUnavailable(
             f"'{quoted(path)}' has {size / 1e6:,.0f} MB, more than {limits.file_bytes / 1e6:.0f} MB", "make it smaller"
@@ -138,7 +138,7 @@ def _entry_reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[
     return read
 
 
-def _sorted(members: list[Member], directories: list[str], left_out: int, limits: ImportLimits) -> Tree:
+def _sorted(members: list[Member], directories: list[str], left_out: int, limits: ReadLimits) -> Tree:
     """Split and class from the paths. One directory around everything is looked through."""
     if not members:
         raise DataUnavailable("there are no pictures in it", "it needs one directory a class, with pictures inside")

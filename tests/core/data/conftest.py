@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from core.config.schema import DataSettings
-from core.data.arrays import ImageSet, prepare
+from core.data.arrays import ImageSet, arrays_folder, open_image_set
 
 
 @pytest.fixture
@@ -38,15 +38,19 @@ def color_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., ImageSet]:
-    """prepare() with the given data settings; nothing is ever downloaded unless the test says so."""
+    """prepare() with the given data settings, but in this process also where data.path is read.
 
-    def _build(*, data_dir: Path | None = None, seed: int = 0, progress: object = None, **settings: object) -> ImageSet:
-        return prepare(
+    Nothing is ever downloaded unless the test says so.
+    """
+
+    def _build(*, data_dir: Path | None = None, **settings: object) -> ImageSet:
+        options = {name: settings.pop(name) for name in ("seed", "report", "limits") if name in settings}
+        folder = arrays_folder(
             DataSettings.model_validate({"download": False, "fit": "pad", **settings}),
             data_dir=data_dir or tmp_path / "data",
             cache_dir=tmp_path / "cache",
-            seed=seed,
-            progress=progress,  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]
         )
+        return open_image_set(folder)
 
     return _build

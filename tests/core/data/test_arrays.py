@@ -138,7 +138,7 @@ def test_the_second_time_comes_from_the_cache(build: Build, monkeypatch: pytest.
 
 def test_progress_ends_at_one(build: Build) -> None:
     told: list[tuple[str, float]] = []
-    build(name="digits", progress=lambda stage, fraction: told.append((stage, fraction)))
+    build(name="digits", report=lambda stage, fraction: told.append((stage, fraction)))
     assert told[0] == ("reading digits", 0.0)
     assert told[-1] == ("preparing digits", 1.0)
 

@@ -15,8 +15,8 @@ from PIL import Image
 from core.data.arrays import ImageSet
 from core.data.catalog import entry, is_present, names, present_names
 from core.data.importing.import_set import import_set
-from core.data.importing.limits import ImportLimits
 from core.data.imports import imported_names, read_imported
+from core.data.limits import ReadLimits
 from core.errors import DataUnavailable, LabError, UsageError
 from core.limited_child import Measured
 
@@ -146,7 +146,7 @@ def test_a_limit_that_is_reached_is_said_and_nothing_is_left(
     limits: dict[str, float], words: str, imports: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(DataUnavailable, match=words):
-        import_set(npz(tmp_path / "x.npz"), name="mine", limits=ImportLimits(**limits))  # type: ignore[arg-type]
+        import_set(npz(tmp_path / "x.npz"), name="mine", limits=ReadLimits(**limits))  # type: ignore[arg-type]
     assert not imports.exists()
 
 

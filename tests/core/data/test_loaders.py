@@ -238,7 +238,10 @@ BAD_ARRAYS = {
     "names not texts": ({"class_names": np.arange(4)}, "'class_names' must be a list of texts"),
     "test labels missing": ({"test_images": IMAGES}, "there is no array 'test_labels'"),
     "test labels unknown": ({"test_images": IMAGES, "test_labels": LABELS + 1}, "labels must be 0 to 3, got 1 to 4"),
-    "pickled": ({"images": np.array([{}] * 40, dtype=object)}, "cannot be read as .npz (it holds Python objects"),
+    "pickled": (
+        {"images": np.array([{}] * 40, dtype=object)},
+        "cannot be read as .npz ('images' holds Python objects, which are never read",
+    ),
 }
 
 
@@ -280,7 +283,7 @@ def no_file(path: Path) -> None:
     ("damage", "sentence"),
     [
         (not_an_archive, "cannot be read as .npz"),
-        (cut_in_half, "cannot be read as .npz (BadZipFile"),
+        (cut_in_half, "cannot be read as .npz (not a zip archive, or a damaged one"),
         (a_flipped_byte, "cannot be read as .npz (BadZipFile"),
         (a_single_array, "is a single array"),
         (no_file, "there is no file"),

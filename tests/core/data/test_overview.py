@@ -11,7 +11,7 @@ from PIL import Image
 from core.config.schema import DataSettings
 from core.data import duplicates, overview
 from core.data.duplicates import NEAR_RMS, digests_of, find_duplicates, near_pairs, squeezed
-from core.data.overview import Overview, describe, kept_overview, overview_folder, overview_of
+from core.data.overview import Overview, describe, described_folder, open_overview, overview_folder, overview_of
 from core.data.raw import RawSet, RawSplit, array_split
 from core.errors import DataUnavailable
 
@@ -140,18 +140,22 @@ def test_an_overview_is_kept_and_made_again_when_the_source_changes(
     np.savez(tmp_path / "x.npz", images=TRAIN, labels=LABELS)
     settings = DataSettings(name="npz", path=str(tmp_path / "x.npz"))
     places = {"data_dir": tmp_path / "data", "cache_dir": tmp_path / "cache"}
-    assert kept_overview(settings, **places) is None
-    made = describe(settings, **places)
-    kept = kept_overview(settings, **places)
+
+    def kept_now() -> Overview | None:
+        return open_overview(overview_folder(settings, **places))
+
+    assert kept_now() is None
+    made = describe(settings, **places)  # in the process that reads data.path
+    kept = kept_now()
     assert kept is not None
     for name in overview.ARRAYS:
         assert np.array_equal(getattr(made, name), getattr(kept, name))
     assert kept.title == "x.npz" and kept.duplicates.pair_kinds == made.duplicates.pair_kinds
     (overview_folder(settings, **places) / "arrays.npz").write_bytes(b"damage")
-    assert kept_overview(settings, **places) is None
-    assert describe(settings, **places).title == "x.npz"
+    assert kept_now() is None
+    assert (made_again := open_overview(described_folder(settings, **places))) and made_again.title == "x.npz"
     np.savez(tmp_path / "x.npz", images=TRAIN[:20], labels=LABELS[:20])
-    assert kept_overview(settings, **places) is None
+    assert kept_now() is None
 
 
 def test_the_cache_of_overviews_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,13 +163,13 @@ def test_the_cache_of_overviews_is_bounded(tmp_path: Path, monkeypatch: pytest.M
     for place in range(4):
         np.savez(tmp_path / f"{place}.npz", images=TRAIN, labels=LABELS)
         settings = DataSettings(name="npz", path=str(tmp_path / f"{place}.npz"))
-        describe(settings, data_dir=tmp_path, cache_dir=tmp_path / "cache")
+        described_folder(settings, data_dir=tmp_path, cache_dir=tmp_path / "cache")
     assert len(list((tmp_path / "cache" / "overviews").iterdir())) == 2
 
 
 def test_a_set_that_is_not_here_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailable, match="'cifar10' is not in"):
-        kept_overview(DataSettings(name="cifar10", download=False), data_dir=tmp_path, cache_dir=tmp_path)
+        overview_folder(DataSettings(name="cifar10", download=False), data_dir=tmp_path, cache_dir=tmp_path)
 
 
 def test_a_folder_of_pictures_gives_the_sizes_of_its_files(tmp_path: Path) -> None:
@@ -174,5 +178,6 @@ def test_a_folder_of_pictures_gives_the_sizes_of_its_files(tmp_path: Path) -> No
         for place in range(2):
             Image.effect_noise(size, 90 + place).save(tmp_path / "f" / name / f"{place}.jpg")
     settings = DataSettings(name="image_folder", path=str(tmp_path / "f"), holdout_fraction=0.5)
-    found = describe(settings, data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    found = open_overview(described_folder(settings, data_dir=tmp_path, cache_dir=tmp_path / "cache"))
+    assert found is not None
     assert sorted(map(tuple, found.sizes.tolist())) == [(30, 40, 2), (600, 900, 2)]

@@ -11,7 +11,7 @@ import struct
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from core.data.importing.limits import EXEMPT_BYTES, ImportLimits
+from core.data.limits import ReadLimits
 from core.errors import DataUnavailable, quoted
 
 ARCHIVES = frozenset((".zip", ".npz", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"))
@@ -22,7 +22,7 @@ _ENTRY = b"PK\x01\x02"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
-def open_archive(path: Path, limits: ImportLimits) -> zipfile.ZipFile:
+def open_archive(path: Path, limits: ReadLimits) -> zipfile.ZipFile:
     """An archive whose every entry was checked. Raises DataUnavailable with what is wrong with the first bad one."""
     count = _count(path, limits)
     if count > limits.entries:
@@ -58,7 +58,7 @@ def open_archive(path: Path, limits: ImportLimits) -> zipfile.ZipFile:
     return archive
 
 
-def check_name(name: str, limits: ImportLimits) -> None:
+def check_name(name: str, limits: ReadLimits) -> None:
     """Raises DataUnavailable for a path that leads elsewhere or cannot be shown."""
     parts = PurePosixPath(name).parts
     if not name.isprintable():
@@ -69,7 +69,7 @@ def check_name(name: str, limits: ImportLimits) -> None:
         raise DataUnavailable(f"the path '{quoted(name)}' is too long or too deep", "rename it")
 
 
-def _count(path: Path, limits: ImportLimits) -> int:
+def _count(path: Path, limits: ReadLimits) -> int:
     """Entries in the archive's directory, counted without parsing them: that would take a second for 10^5. 0 when there
     is none. Raises DataUnavailable for a directory larger than any that is accepted."""
     with path.open("rb") as file:
@@ -89,7 +89,7 @@ def _count(path: Path, limits: ImportLimits) -> int:
         return file.read(size).count(_ENTRY)
 
 
-def _problem(entry: zipfile.ZipInfo, limits: ImportLimits) -> str:
+def _problem(entry: zipfile.ZipInfo, limits: ReadLimits) -> str:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link" if kind == stat.S_IFLNK else "is no ordinary file"
@@ -99,7 +99,7 @@ def _problem(entry: zipfile.ZipInfo, limits: ImportLimits) -> str:
         return "is packed in a way that is not read here"
     if Path(entry.filename).suffix.lower() in ARCHIVES:
         return "is an archive inside the archive"
-    if entry.file_size > EXEMPT_BYTES and entry.file_size > limits.ratio * max(entry.compress_size, 1):
+    if entry.file_size > limits.exempt_bytes and entry.file_size > limits.ratio * max(entry.compress_size, 1):
         factor = entry.file_size // max(entry.compress_size, 1)
         return f"would unpack to {factor:,} times its size, more than {limits.ratio} times"
     return ""

@@ -1,0 +1,182 @@
+"""An .npz file of pictures: what it must hold, and its arrays, read part by part after their headers were checked."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from core import reading
+from core.data.archive import open_archive
+from core.data.limits import ReadLimits
+from core.errors import DataUnavailable, StorageFull, quoted
+
+CHUNK_BYTES = 16_000_000
+MAX_HEADER = 4096
+TEXT_BYTES = 4_000_000
+NPZ_ARRAYS = ("images", "labels", "test_images", "test_labels", "class_names")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What an array says of itself; start: bytes before its data."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    is_fortran: bool
+    start: int
+
+
+class NpzFile:
+    """An open .npz whose archive and headers were checked. left_out: arrays that no data set has.
+
+    arrays: its small ones as they are; pictures only by shape and type, as one zero repeated, without a byte of them.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, limits: ReadLimits) -> None:
+        entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+        self._archive = archive
+        self._entries = {name: entries[name] for name in NPZ_ARRAYS if name in entries}
+        self.left_out = len(entries) - len(self._entries)
+        self.headers = {name: _header(archive, entry, name, limits) for name, entry in self._entries.items()}
+        self.arrays = {
+            name: np.broadcast_to(np.zeros((), header.dtype), header.shape) if _is_large(name) else self._whole(name)
+            for name, header in self.headers.items()
+        }
+
+    def rows(self, name: str) -> Iterator[np.ndarray]:
+        """Pictures as uint8 (n, h, w, C) in blocks of bounded size, first to last. Raises DataUnavailable."""
+        shape = self.headers[name].shape
+        if self.headers[name].is_fortran:
+            raise DataUnavailable(f"'{name}' is saved column by column", "save numpy.ascontiguousarray of it")
+        row_bytes = math.prod(shape[1:])
+        step = max(1, CHUNK_BYTES // row_bytes)
+        with self._data(name) as file:
+            for first in range(0, shape[0], step):
+                count = min(step, shape[0] - first)
+                data = _exactly(file, count * row_bytes)
+                yield np.frombuffer(data, np.uint8).reshape(count, *shape[1:3], shape[3] if len(shape) == 4 else 1)
+
+    def on_disk(self, name: str) -> np.ndarray:
+        """Pictures as a read-only array over a nameless file in the folder for temporary files, not in memory.
+
+        Raises StorageFull before anything is written, DataUnavailable, OSError.
+        """
+        header, place = self.headers[name], tempfile.gettempdir()
+        left = math.prod(header.shape) * header.dtype.itemsize
+        if left > (free := shutil.disk_usage(place).free):
+            raise StorageFull(f"unpacked it has {left / 1e9:.1f} GB, {place} has {free / 1e9:.1f} GB free")
+        with tempfile.TemporaryFile() as spool, self._data(name) as file:
+            while left:
+                left -= spool.write(_exactly(file, min(left, CHUNK_BYTES)))
+            spool.flush()
+            order: Any = "F" if header.is_fortran else "C"
+            return np.asarray(np.memmap(spool, dtype=header.dtype, mode="r", shape=header.shape, order=order))
+
+    @contextlib.contextmanager
+    def _data(self, name: str) -> Iterator[IO[bytes]]:
+        with self._archive.open(self._entries[name]) as file:
+            file.read(self.headers[name].start)
+            yield file
+
+    def _whole(self, name: str) -> np.ndarray:
+        with self._archive.open(self._entries[name]) as file:
+            return np.lib.format.read_array(file, allow_pickle=False, max_header_size=MAX_HEADER)
+
+
+@contextlib.contextmanager
+def opened_npz(path: Path, limits: ReadLimits) -> Iterator[NpzFile]:
+    """The file, until the block ends. Raises DataUnavailable for what is no archive, a hostile one, or odd arrays."""
+    with reading.open_regular(path, limit=0) as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise DataUnavailable("it is a single array", "save it with numpy.savez(images=, labels=)")
+    with open_archive(path, limits) as archive:
+        yield NpzFile(archive, limits)
+
+
+def npz_problem(arrays: Mapping[str, np.ndarray]) -> str:
+    """What is wrong with the arrays, in words; '' when nothing is."""
+    missing = [name for name in ("images", "labels") if name not in arrays]
+    if "test_images" in arrays and "test_labels" not in arrays:
+        missing.append("test_labels")
+    if missing:
+        return f"there is no array '{missing[0]}'"
+    names = arrays.get("class_names")
+    if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
+        return f"'class_names' must be a list of texts, got {names.dtype} {names.shape}"
+    for prefix in ("", "test_") if "test_images" in arrays else ("",):
+        problem = _split_problem(arrays[f"{prefix}images"], arrays[f"{prefix}labels"], prefix)
+        if problem:
+            return problem
+    top = len(arrays["labels"] if names is None else names) - 1
+    for name in ("labels", "test_labels"):
+        if name in arrays and int(arrays[name].max()) > top:
+            return f"'{name}' must be 0 to {top}, got {arrays[name].max()}"
+    return ""
+
+
+def npz_class_names(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """The names in the file, else the numbers."""
+    if "class_names" not in arrays:
+        return tuple(str(label) for label in range(int(arrays["labels"].max()) + 1))
+    return tuple(
+        name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in arrays["class_names"]
+    )
+
+
+def _split_problem(images: np.ndarray, labels: np.ndarray, prefix: str) -> str:
+    if images.dtype != np.uint8:
+        return f"'{prefix}images' must be uint8 with values 0 to 255, got {images.dtype}"
+    if images.ndim not in (3, 4) or 0 in images.shape[1:] or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        return f"'{prefix}images' must be (N, height, width) or (N, height, width, 1 or 3), got {images.shape}"
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        return f"'{prefix}labels' must be whole numbers of shape (N,), got {labels.dtype} {labels.shape}"
+    if len(labels) != len(images):
+        return f"{len(images)} {prefix}images but {len(labels)} {prefix}labels"
+    if not len(labels):
+        return f"'{prefix}images' holds no pictures"
+    return f"'{prefix}labels' must be 0 or more, got {labels.min()}" if int(labels.min()) < 0 else ""
+
+
+def _is_large(name: str) -> bool:
+    return name.endswith("images")
+
+
+def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, limits: ReadLimits) -> Header:
+    """After its claim was compared with what is there."""
+    try:
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, is_fortran, dtype = read(file, max_header_size=MAX_HEADER)  # type: ignore[arg-type]
+            start = file.tell()
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # a damaged header raises whatever the parser meets
+        first = (str(error).splitlines() or [""])[0]
+        raise DataUnavailable(f"'{name}' is no array that can be read ({quoted(first)})") from None
+    if dtype.hasobject:
+        raise DataUnavailable(f"'{name}' holds Python objects, which are never read", "save it as numbers")
+    if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != entry.file_size - start:
+        claimed = math.prod(shape) * dtype.itemsize
+        raise DataUnavailable(
+            f"'{name}' claims {claimed:,} bytes {tuple(shape)} but holds {entry.file_size - start:,}", "save it again"
+        )
+    if not _is_large(name) and entry.file_size > TEXT_BYTES + 8 * limits.pictures:
+        raise DataUnavailable(f"'{name}' has {entry.file_size / 1e6:,.0f} MB, which is too much for it")
+    return Header(shape=tuple(shape), dtype=dtype, is_fortran=is_fortran and len(shape) > 1, start=start)
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise DataUnavailable("its pictures end too early", "save it again")
+    return data
