@@ -1,19 +1,23 @@
-"""Which device to use, in which precision, with how many threads."""
+"""Which device to use, in which precision, with how many threads. Imports PyTorch only where that is asked."""
 
 from __future__ import annotations
 
 import os
-
-import torch
+from typing import TYPE_CHECKING
 
 from core.errors import UsageError
 from core.rules import NEWEST, check
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_device(name: str) -> None:
     """Raises UsageError when the named device does not exist. Starts nothing on a GPU: a screen may call it."""
     if name in ("auto", "cpu"):
         return
+    import torch
+
     if not torch.cuda.is_available():
         raise UsageError(f"machine.device: '{name}' was asked for, but PyTorch sees no GPU", "use cpu or auto")
     count = torch.cuda.device_count()
@@ -29,6 +33,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     """
     name = os.environ.get("LAB_DEVICE") or name
     check_device(name)
+    import torch
+
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     if name in ("auto", "cuda"):
@@ -40,7 +46,14 @@ def resolve_device(name: str = "auto") -> torch.device:
 def supports_bf16(device: torch.device) -> bool:
     """True where bfloat16 arithmetic is native: Ampere GPUs and later, CPUs with AVX512-BF16 or AMX."""
     if device.type == "cuda":
+        import torch
+
         return bool(torch.cuda.get_device_capability(device)[0] >= 8)
+    return cpu_supports_bf16()
+
+
+def cpu_supports_bf16() -> bool:
+    """True where this machine's CPU computes in bfloat16 natively."""
     try:
         with open("/proc/cpuinfo") as file:
             flags = next((line for line in file if line.startswith("flags")), "")
@@ -64,12 +77,16 @@ def set_threads(count: int, *, rule: int = NEWEST.threads) -> int:
     check("threads", rule)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     wanted = count or min(available, 8, int(os.environ.get("OMP_NUM_THREADS") or 8))
+    import torch
+
     torch.set_num_threads(wanted)
     return wanted
 
 
 def device_label(device: torch.device) -> str:
     """The device in words a person knows: 'NVIDIA H200 (cuda:0)', 'CPU, 2 threads'."""
+    import torch
+
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} ({device})"
     count = torch.get_num_threads()

@@ -49,6 +49,7 @@ LIGHT = (
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "lab", "pages"),
     *("core.compute", "core.sampling.drawing"),
     *("core.data.catalog", "core.data.arrays", "core.data.imports", "core.data.overview", "core.data.importing"),
+    *("core.device", "core.models.weight"),
     *("core.words", "core.csv_text", "core.diffusion.sampler_table", "core.model_folders.sources"),
     *("core.training.learning_rate", "core.latent.inspection.vae_source", "core.latent.inspection.psnr_ssim"),
     *("core.latent.inspection.plain_vae", "core.latent.inspection.first_look", "core.latent.inspection.statistics"),

@@ -28,16 +28,18 @@ def latent_shape(settings: Settings) -> tuple[int, int, int]:
 
 
 def summarize(settings: Settings, kind: str, *, channels: int = 1, num_classes: int = 10) -> ModelSummary:
-    """Parameters and arithmetic of the VAE ('vae') or the U-Net ('unet') these settings describe."""
+    """Parameters and arithmetic of the VAE ('vae') or the U-Net ('unet') these settings describe.
+
+    Builds the network on PyTorch's meta device: shapes and refusals are real, nothing is allocated.
+    """
     shape = latent_shape(settings)
-    if kind == "vae":
-        network = build_vae(settings.vae, channels=channels, image_size=settings.data.image_size)
-        inputs: tuple[torch.Tensor, ...] = (torch.zeros(1, channels, *[settings.data.image_size] * 2),)
-    else:
-        network = build_unet(settings.unet, latent_channels=shape[0], latent_size=shape[1], num_classes=num_classes)
-        label = torch.zeros(1, dtype=torch.long)
-        inputs = (torch.zeros(1, *shape), torch.zeros(1), label)
-    with FlopCounterMode(display=False) as counter:
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        if kind == "vae":
+            network = build_vae(settings.vae, channels=channels, image_size=settings.data.image_size)
+            inputs: tuple[torch.Tensor, ...] = (torch.empty(1, channels, *[settings.data.image_size] * 2),)
+        else:
+            network = build_unet(settings.unet, latent_channels=shape[0], latent_size=shape[1], num_classes=num_classes)
+            inputs = (torch.empty(1, *shape), torch.empty(1), torch.empty(1, dtype=torch.long))
         network(*inputs).sample.sum().backward()
     return ModelSummary(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
