@@ -5,12 +5,20 @@ Request and answer of each stand in its type; the function has a `Tell` before t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
 from core.compute.question import Question
-from core.config.schema import MachineSettings
+from core.config.schema import DataSettings, DiffusionSettings, MachineSettings, Settings
 from core.config.site import SiteSettings
+from core.data.one_per_class import ClassImages
+from core.diffusion.solver_curve import SampleDensity, SolverCurve
 from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe
+from core.training.cost import Probe
 
 _ANSWERS = "core.compute.answers"
 
@@ -22,3 +30,26 @@ DRAW: Question[[Recipe, SiteSettings, MachineSettings, bool], Drawing] = Questio
 MEASURE_TIMESTEP_LOSS: Question[[str, int, ErrorWeights, int, int, SiteSettings], TimestepLoss] = Question(
     f"{_ANSWERS}.timestep_loss", "measure_timestep_loss"
 )
+
+SCHEDULE_TABLE: Question[[DiffusionSettings], dict[str, np.ndarray]] = Question(
+    f"{_ANSWERS}.schedules", "schedule_table"
+)
+VISITED_TIMESTEPS: Question[[DiffusionSettings, str, int], np.ndarray] = Question(
+    f"{_ANSWERS}.schedules", "visited_timesteps"
+)
+CLASS_IMAGES: Question[[DataSettings, SiteSettings], ClassImages] = Question(f"{_ANSWERS}.schedules", "class_images")
+NOISED_IMAGES: Question[[np.ndarray, np.ndarray], np.ndarray] = Question(f"{_ANSWERS}.schedules", "noised_images")
+NOISED_LATENTS: Question[[str, Sequence[tuple[bool, Sequence[int]]], np.ndarray, SiteSettings], np.ndarray] = Question(
+    f"{_ANSWERS}.dissolving", "noised_latents"
+)
+DECODE_AHEAD: Question[[str, np.ndarray, SiteSettings], None] = Question(f"{_ANSWERS}.dissolving", "decode_ahead")
+
+SOLVER_CURVE: Question[[str, DiffusionSettings, Sequence[int], int], SolverCurve] = Question(
+    f"{_ANSWERS}.self_test", "solver_curve"
+)
+SAMPLE_DENSITY: Question[[str, DiffusionSettings, int, int], SampleDensity] = Question(
+    f"{_ANSWERS}.self_test", "sample_density"
+)
+
+CHECK_READY: Question[[Settings, str, Path, Path], None] = Question(f"{_ANSWERS}.training", "check_ready")
+MEASURE_COST: Question[[Settings, str], Probe] = Question(f"{_ANSWERS}.training", "measure_cost")

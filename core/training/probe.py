@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -15,21 +14,11 @@ from core.models.summary import latent_shape
 from core.models.unet import build_unet
 from core.models.vae import build_vae
 from core.runs.kinds import KINDS
+from core.training.cost import Probe
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 from core.training.loop import build_ema, build_optimizer, train_steps
 from core.training.start import open_accelerator
 from core.training.vae_objective import VaeObjective
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """Measured cost of one network's training: the median of a few steps, times the steps there are."""
-
-    parameters: int
-    seconds_per_step: float
-    images_per_s: float
-    estimated_s: float
-    device: str
 
 
 def probe(

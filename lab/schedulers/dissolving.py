@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from core.data.one_per_class import ClassImages
+from core.diffusion.noise_levels import LEVELS
 from core.errors import LabError
-from lab.schedulers.dissolving_service import LEVELS, PICTURES, Pictures, decode_ahead, noised, noised_latents
+from lab.schedulers.dissolving_service import PICTURES, decode_ahead, noised, noised_latents
 from lab.schedulers.schedule_service import Spec
 from lab.widgets.scrubber import pack, scrubber
 from lab.widgets.strip import strip_html
@@ -18,7 +20,7 @@ STRIP_COLUMNS = 7
 CAPTIONS = ("The picture with noise added", "Its latent with noise added, decoded")
 
 
-def dissolving(specs: Sequence[Spec], run_id: str, pictures: Pictures) -> None:
+def dissolving(specs: Sequence[Spec], run_id: str, pictures: ClassImages) -> None:
     """Draw the pictures chosen, under all schedules, with the run's decoded latents beside them when there is a run."""
     names = dict(enumerate(pictures.names))
     chosen = st.pills(
@@ -36,11 +38,11 @@ def dissolving(specs: Sequence[Spec], run_id: str, pictures: Pictures) -> None:
     images = pictures.images[list(few)]
     latents = bool(run_id)
     try:
-        payload, strips = _drawn(tuple(specs), run_id, few, heads, images, latents=latents)
+        payload, strips = _drawn(tuple(specs), run_id if latents else "", heads, images)
     except LabError as error:
         st.warning(escaped(str(error), 300))
         latents = False
-        payload, strips = _drawn(tuple(specs), run_id, few, heads, images, latents=latents)
+        payload, strips = _drawn(tuple(specs), run_id if latents else "", heads, images)
     scrubber(payload, key="dissolving")
     words = "The same noise under every schedule: drag t, and watch at which t each digit is lost."
     if latents:
@@ -58,25 +60,17 @@ def dissolving(specs: Sequence[Spec], run_id: str, pictures: Pictures) -> None:
 
 
 @st.cache_data(max_entries=24, show_spinner=False)
-def _drawn(
-    specs: tuple[Spec, ...],
-    run_id: str,
-    few: tuple[int, ...],
-    heads: tuple[str, ...],
-    images: np.ndarray,
-    *,
-    latents: bool,
-) -> tuple[bytes, str]:
+def _drawn(specs: tuple[Spec, ...], run_id: str, heads: tuple[str, ...], images: np.ndarray) -> tuple[bytes, str]:
     """(what the scrubber gets, the strips as HTML). Raises CheckpointError when the run's VAE cannot be read."""
-    layers = [np.concatenate([noised(spec, images) for spec in specs], axis=1)]
-    if latents:
-        layers.append(np.concatenate([noised_latents(spec, run_id, few, images) for spec in specs], axis=1))
+    layers = [noised(specs, images)]
+    if run_id:
+        layers.append(noised_latents(specs, run_id, images))
     shares = np.linspace(0, 1, len(layers[0]))
     payload = pack(
         layers,
         [f"t = {share:.0%} of T" for share in shares],
-        columns=len(few),
-        zoom=max(1, 460 // (len(few) * layers[0].shape[3])),
+        columns=len(images),
+        zoom=max(1, 460 // (len(images) * layers[0].shape[3])),
         heads=[plain(name, 30) for name in heads],
         sides=[plain(spec.label, 40) for spec in specs],
         captions=CAPTIONS[: len(layers)],
@@ -85,7 +79,7 @@ def _drawn(
     keep = np.linspace(0, len(shares) - 1, STRIP_COLUMNS).round().astype(int)
     columns = [f"{shares[index]:.0%}" for index in keep]
     strips = [
-        strip_html([(spec.label, layer[keep, place * len(few)]) for place, spec in enumerate(specs)], columns, title)
+        strip_html([(spec.label, layer[keep, place * len(images)]) for place, spec in enumerate(specs)], columns, title)
         for layer, title in zip(layers, CAPTIONS, strict=False)
     ]
     return payload, f'<div class="lab-strips">{"".join(strips)}</div>'

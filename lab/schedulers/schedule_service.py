@@ -1,4 +1,4 @@
-"""Schedules for a screen: tables, visited timesteps, what scaling does. PyTorch is imported inside the functions."""
+"""Schedules for a screen: tables, visited timesteps, what scaling does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import streamlit as st
 
+from core.compute.questions import SCHEDULE_TABLE, VISITED_TIMESTEPS
 from core.config.compatibility import offered_samplers, pair_problem
 from core.config.schema import DiffusionSettings
+from core.diffusion.quantities import effective_snr
 from core.errors import LabError
+from core.latent.inspection.vae_source import codec_of
+from lab.services.computing import ask
 from lab.services.runs import RunView, open_store, trained_unets
 
 
@@ -30,11 +34,30 @@ class Spec:
         return self.schedule == "flow"
 
     @property
+    def prediction_type(self) -> str:
+        """What a network would predict."""
+        return "flow" if self.is_flow else "v_prediction"
+
+    @property
+    def diffusion(self) -> DiffusionSettings:
+        """The settings that train with it."""
+        return DiffusionSettings.model_validate(
+            {
+                "num_train_timesteps": self.num_train_timesteps,
+                "schedule": self.schedule,
+                "beta_start": self.beta_start,
+                "beta_end": self.beta_end,
+                "rescale_betas_zero_snr": self.rescale_betas_zero_snr,
+                "prediction_type": self.prediction_type,
+            }
+        )
+
+    @property
     def problem(self) -> str | None:
         """Why there is no such schedule, in one sentence, or None."""
         return pair_problem(
             schedule=self.schedule,
-            prediction_type="flow" if self.is_flow else "v_prediction",
+            prediction_type=self.prediction_type,
             rescale_betas_zero_snr=self.rescale_betas_zero_snr,
             beta_start=self.beta_start,
             beta_end=self.beta_end,
@@ -66,82 +89,37 @@ def readable_unets() -> list[RunView]:
     return found
 
 
-def _schedule(spec: Spec):  # type: ignore[no-untyped-def]
-    from core.diffusion.schedule import build_schedule
-
-    return build_schedule(
-        DiffusionSettings.model_validate(
-            {
-                "num_train_timesteps": spec.num_train_timesteps,
-                "schedule": spec.schedule,
-                "beta_start": spec.beta_start,
-                "beta_end": spec.beta_end,
-                "rescale_betas_zero_snr": spec.rescale_betas_zero_snr,
-                "prediction_type": "flow" if spec.is_flow else "v_prediction",
-            }
-        )
-    )
-
-
 @st.cache_data(max_entries=64, show_spinner=False)
 def table(spec: Spec) -> dict[str, np.ndarray]:
-    """Every quantity over t, see `core.diffusion.quantities.schedule_table`."""
-    from core.diffusion.quantities import schedule_table
-
-    return schedule_table(_schedule(spec))
-
-
-def quantities():  # type: ignore[no-untyped-def]
-    """The quantities by key, with formula and source."""
-    from core.diffusion.quantities import QUANTITIES
-
-    return QUANTITIES
-
-
-def leak_limit() -> float:
-    """√alpha_bar_T above which a schedule is said to leak."""
-    from core.diffusion.quantities import LEAK
-
-    return LEAK
+    """Every quantity over t, see `core.diffusion.schedule_table`."""
+    return ask(SCHEDULE_TABLE, spec.diffusion)
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
 def visited_by(spec: Spec, sampler: str, num_inference_steps: int) -> np.ndarray:
     """Timesteps a sampler visits on a schedule. Raises UsageError, with the reason, for a refused pair."""
-    from core.diffusion.quantities import visited
-
-    return visited(_schedule(spec), sampler, num_inference_steps)
+    return ask(VISITED_TIMESTEPS, spec.diffusion, sampler, num_inference_steps)
 
 
 def samplers_for(spec: Spec, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:
     """(samplers that work on the schedule, the others with the reason). No signal left counts as zero SNR."""
     return offered_samplers(
         schedule=spec.schedule,
-        prediction_type="flow" if spec.is_flow else "v_prediction",
+        prediction_type=spec.prediction_type,
         rescale_betas_zero_snr=not spec.is_flow and bool(table(spec)["signal_scale"][-1] == 0),
         num_inference_steps=num_inference_steps,
         num_train_timesteps=spec.num_train_timesteps,
     )
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
 def channel_snr(spec: Spec, run_id: str) -> tuple[np.ndarray, np.ndarray]:
-    """SNR (c, T) of the run's latents as its VAE gives them, and (T,) of the latents scaled to unit variance."""
-    from core.diffusion.quantities import effective_snr
+    """SNR (c, T) of the run's latents as its VAE gives them, and (T,) of the latents scaled to unit variance.
 
-    schedule = _schedule(spec)
-    raw = [1.0 / scale**2 for scale in codec_of(run_id).scaling.scale]
-    return effective_snr(schedule, raw), effective_snr(schedule, [1.0])[0]
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def codec_of(run_id: str):  # type: ignore[no-untyped-def]
-    """The VAE that a U-Net run keeps. Raises CheckpointError when it cannot be read."""
-    import torch
-
-    from core.latent.stored_vae import load_codec
-
-    return load_codec(open_store().get(run_id).vae_dir, torch.device("cpu"))
+    Raises CheckpointError when the run's copy of its VAE cannot be read.
+    """
+    _, (_, scale) = codec_of(open_store().get(run_id))
+    snr = table(spec)["snr"]
+    return effective_snr(snr, [1.0 / each**2 for each in scale]), snr
 
 
 def renamed(spec: Spec, label: str) -> Spec:

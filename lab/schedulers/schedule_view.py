@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from core.compute.questions import DECODE_AHEAD, SCHEDULE_TABLE
+from core.diffusion.quantities import LEAK, QUANTITIES
 from core.errors import LabError
 from core.words import count
 from lab.schedulers import schedule_service
@@ -15,6 +17,7 @@ from lab.schedulers.dissolving import dissolving
 from lab.schedulers.dissolving_service import pictures_for
 from lab.schedulers.schedule_chart import Line, schedule_figure, visited_figure
 from lab.schedulers.schedule_service import Spec
+from lab.services.computing import warm
 from lab.services.runs import RunView
 from lab.widgets.choice import choose
 from lab.widgets.url_selectbox import RUN, pick_many, pick_or_tell
@@ -29,12 +32,15 @@ AXES = {"t": "timestep t", "log_snr": "log-SNR", "sigma": "σ"}
 
 def schedule_view() -> None:
     """Pictures first, then the curves, what samplers visit, and what the latents' scale does."""
+    warm(SCHEDULE_TABLE)
     views = schedule_service.readable_unets()
     specs = _choose(views)
     if not specs:
         st.caption("Choose at least one schedule.")
         return
     run_id = _choose_run(views)
+    if run_id:
+        warm(DECODE_AHEAD)
     with st.spinner("Loading PyTorch and the pictures"):
         pictures = pictures_for(run_id)
         tables = {spec.label: schedule_service.table(spec) for spec in specs}
@@ -131,7 +137,7 @@ def _verdict(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) ->
     with st.container(horizontal=True):
         for spec in specs:
             left = float(tables[spec.label]["signal_scale"][-1])
-            leaks = left > schedule_service.leak_limit()
+            leaks = left > LEAK
             st.badge(
                 f"{escaped(spec.label, 40)}: {left:.2%} left at T" + (", leaks" if leaks else ""),
                 icon=":material/water_drop:" if leaks else ":material/check:",
@@ -143,16 +149,15 @@ def _verdict(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) ->
 
 def _curves(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> None:
     """One quantity of all schedules over t, log-SNR or σ; formula and source one click away."""
-    quantities = schedule_service.quantities()
     cells = st.columns([3, 3, 1.4, 1.2], vertical_alignment="bottom")
     key = cells[0].selectbox(
         "Quantity",
-        list(quantities),
+        list(QUANTITIES),
         key="quantity",
         bind="query-params",
-        format_func=lambda name: f"{quantities[name].title} {quantities[name].symbol}",
+        format_func=lambda name: f"{QUANTITIES[name].title} {QUANTITIES[name].symbol}",
     )
-    quantity = quantities[key]
+    quantity = QUANTITIES[key]
     default_axis = "log_snr" if key == "log_snr_density" else "t"
     axis = choose("Over", AXES, default=default_axis, key=f"axis-{key}", cell=cells[1], in_url=False)
     log_y = cells[2].toggle("Log scale", value=quantity.log_axis, key=f"log-{key}")

@@ -8,9 +8,10 @@ import streamlit as st
 
 from core.config.compatibility import SCHEDULES
 from core.config.schema import DiffusionSettings
+from core.diffusion.solver_curve import SolverCurve
 from lab.schedulers import self_test_service as service
 from lab.schedulers.self_test_chart import error_figure, histogram_figure
-from lab.schedulers.self_test_service import STEP_COUNTS, SolverCurve
+from lab.schedulers.self_test_service import STEP_COUNTS
 from lab.widgets.choice import choose
 from lab.words import escaped
 
@@ -103,13 +104,9 @@ def _made(names: list[str], schedule: str, prediction: str) -> None:
     name = cells[0].selectbox("Sampler", names, index=names.index("unipc"), key="test-sampler", bind="query-params")
     allowed = [n for n in STEP_COUNTS if name in service.offered(schedule, prediction, n)[0]]
     steps = cells[1].select_slider("Steps", allowed, value=allowed[1], key=f"test-steps-{name}")
-    x, truth, centres, found = service.histogram(name, schedule, prediction, int(steps))
-    st.plotly_chart(
-        histogram_figure(
-            x, truth, centres, found, title=f"What {name} makes of noise in {steps} steps", theme=st.context.theme.type
-        ),
-        key="test-histogram",
-    )
+    density = service.histogram(name, schedule, prediction, int(steps))
+    title = f"What {name} makes of noise in {steps} steps"
+    st.plotly_chart(histogram_figure(density, title=title, theme=st.context.theme.type), key="test-histogram")
     st.caption(
         "Bars should fill the line: bars that stand where the line is low are samples that the data do not have."
     )

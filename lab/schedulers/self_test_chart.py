@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
+from core.diffusion.solver_curve import SampleDensity
 from lab.widgets.chart import as_text, frame, note
 from lab.widgets.palette import categories, palette
 
@@ -54,13 +55,12 @@ def error_figure(
     return figure.update_yaxes(type="log", exponentformat="power")
 
 
-def histogram_figure(
-    x: np.ndarray, truth: np.ndarray, centres: np.ndarray, found: np.ndarray, *, title: str, theme: str | None = None
-) -> go.Figure:
+def histogram_figure(density: SampleDensity, *, title: str, theme: str | None = None) -> go.Figure:
     """The true density as a line, what the sampler made as bars."""
     colors = palette(theme)
     figure = go.Figure()
-    figure.add_bar(x=centres, y=found, name="sampled", marker={"color": colors.held_out.line}, opacity=0.6)
-    figure.add_scatter(x=x, y=truth, mode="lines", name="true", line={"color": colors.training.line, "width": 2})
+    bars, line = {"color": colors.held_out.line}, {"color": colors.training.line, "width": 2}
+    figure.add_bar(x=density.centers, y=density.found, name="sampled", marker=bars, opacity=0.6)
+    figure.add_scatter(x=density.x, y=density.truth, mode="lines", name="true", line=line)
     legend = {"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"}
     return figure.update_layout(frame(title, height=300, x="value", y="density", bargap=0.05, legend=legend))

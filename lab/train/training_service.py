@@ -1,24 +1,22 @@
-"""Settings and launches for the Train screen. PyTorch is imported by `measure` and at the start of a training only."""
+"""Settings, costs and launches for the Train screen."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
-from core.config.frozen import dump_settings
-from core.config.load import load_config, preset_names, settings_from
+from core.compute.questions import CHECK_READY, MEASURE_COST
+from core.config.load import load_config, preset_names
 from core.config.schema import Settings
 from core.jobs import service
 from core.runs.kinds import KINDS
 from core.runs.run import Run
+from lab.services.computing import ask
 from lab.services.runs import open_store
 from lab.services.typed_paths import check_files, check_typed
-
-_MEASURING = threading.Lock()
 
 PRESET_WORDS = {
     "quick": ("Quick", "Good digits in about four minutes on a CPU core. Small networks, flow matching."),
@@ -56,7 +54,15 @@ def start(
     if not vae_run:
         check_files(settings.data)
     runs = service.start_training(
-        kind, settings, store=open_store(), vae_run=vae_run or None, name=name, owner=owner, preset=preset, token=token
+        kind,
+        settings,
+        store=open_store(),
+        vae_run=vae_run or None,
+        name=name,
+        owner=owner,
+        preset=preset,
+        token=token,
+        check=lambda settings, kind, data_dir, cache_dir: ask(CHECK_READY, settings, kind, data_dir, cache_dir),
     )
     return [run.id for run in runs]
 
@@ -80,19 +86,10 @@ class Cost:
         return cls(network=KINDS[part].title, steps=train.steps, pictures=train.steps * train.batch_size)
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
 def measure(settings: Settings, part: str) -> Cost:
     """The cost of training 'vae' or 'unet' from a few real steps here, now; kept for the same settings."""
-    return _measure(dump_settings(settings), part)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _measure(frozen: str, part: str) -> Cost:
-    from core.config.strict_yaml import parse_yaml
-    from core.training.probe import probe
-
-    settings = settings_from(parse_yaml(frozen))
-    with _MEASURING:
-        found = probe(settings, part)
+    found = ask(MEASURE_COST, settings, part)
     return replace(
         Cost.planned(settings, part),
         parameters=found.parameters,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.diffusion.solver_curve import SampleDensity
 from lab.schedulers.self_test_chart import error_figure, histogram_figure
 
 X = np.array([10.0, 20.0, 40.0])
@@ -32,6 +33,7 @@ def test_nothing_to_draw_is_no_trouble() -> None:
 
 
 def test_truth_is_a_line_and_samples_are_bars() -> None:
-    drawn = histogram_figure(X, X, X, X + 1, title="<b>x</b>")
+    density = SampleDensity(x=X, truth=X, centers=X, found=X + 1)
+    drawn = histogram_figure(density, title="<b>x</b>")
     assert [trace.type for trace in drawn.data] == ["bar", "scatter"]
     assert "<b>" not in drawn.to_json()

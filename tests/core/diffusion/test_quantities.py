@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from core.config.schema import DiffusionSettings
-from core.diffusion.quantities import LEAK, QUANTITIES, effective_snr, schedule_table, visited
+from core.diffusion.quantities import LEAK, QUANTITIES, effective_snr
 from core.diffusion.schedule import NoiseSchedule, build_schedule
+from core.diffusion.schedule_table import schedule_table, visited
 from core.errors import UsageError
 
 SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid", "flow")
@@ -118,9 +119,8 @@ def test_the_schedule_of_stable_diffusion_leaks() -> None:
 
 
 def test_effective_snr_follows_the_variance_of_the_channel() -> None:
-    schedule = make("cosine")
-    found = effective_snr(schedule, [1.0, 4.0, 0.25])
-    snr = schedule_table(schedule)["snr"]
+    snr = schedule_table(make("cosine"))["snr"]
+    found = effective_snr(snr, [1.0, 4.0, 0.25])
     np.testing.assert_allclose(found, np.stack([snr, 4 * snr, snr / 4]))
 
 
