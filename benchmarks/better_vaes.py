@@ -30,7 +30,7 @@ from core.config.schema import Settings
 from core.data.arrays import ImageSet, prepare
 from core.data.batches import images_to_model
 from core.device import set_threads
-from core.evaluation.evaluate import JUDGE_SEED, evaluate
+from core.evaluation.evaluate import evaluate
 from core.evaluation.judge import Judge, load_or_train, split_features
 from core.evaluation.metrics import frechet_distance, wilson_interval
 from core.jobs.worker import work
@@ -245,9 +245,7 @@ def main() -> None:
         settings = settings_of(data, name, options.colour, options.seed)
         images = prepare(settings.data, data_dir=site.data, cache_dir=cache)
         if part == "vae":
-            judge = load_or_train(
-                images, cache_dir=cache, epochs=settings.evaluation.judge_epochs, seed=JUDGE_SEED, device="cpu"
-            )
+            judge = load_or_train(images, cache_dir=cache, epochs=settings.evaluation.judge_epochs, device="cpu")
             row = {**row, **vae_row(store, settings, key, images, judge)}
         else:
             row = {**row, **unet_row(store, settings, key, images, row["run"], options.samples, cache)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from core.config.load import load_config
 from core.config.schema import Settings
+from core.errors import NonFiniteError
 from core.runs.run import Run
 from core.runs.store import RunStore
 
@@ -103,8 +105,8 @@ def brief_judges(min_steps: int, kept: Path | None = None) -> Iterator[list[int]
     folder, once for all who name the same. Yields the seed of each that was asked for."""
     import torch
 
-    import core.evaluation.judge as module
-    from core.evaluation.judge import Judge, JudgeRecipe, train_judge
+    from core.evaluation.judge import Judge, train_judge
+    from core.evaluation.judge_facts import JudgeRecipe
 
     done: list[int] = []
 
@@ -117,6 +119,35 @@ def brief_judges(min_steps: int, kept: Path | None = None) -> Iterator[list[int]
         make = lambda folder: torch.save(train_judge(image_set, short, **others), folder / "judge.pt")  # noqa: E731
         return torch.load(made_once(kept / name, make) / "judge.pt", weights_only=False)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "train_judge", briefly)
+    with trained_by(briefly):
         yield done
+
+
+@contextlib.contextmanager
+def trained_by(train: Callable[..., Any]) -> Iterator[None]:
+    """Judges that are missing are made by `train(image_set, recipe, device=, progress=)`, in this process."""
+    import core.evaluation.judge as module
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "train_judge", train)
+        yield
+
+
+def endless_judges() -> contextlib.AbstractContextManager[None]:
+    """A judge's training goes on until nobody listens."""
+
+    def train(*_: Any, progress: Callable[[str, float], None], **__: Any) -> None:
+        while True:
+            progress("Training the judge, step 1 of 9", 0.1)
+            time.sleep(0.01)
+
+    return trained_by(train)
+
+
+def failing_judges() -> contextlib.AbstractContextManager[None]:
+    """A judge's training diverges."""
+
+    def train(*_: Any, **__: Any) -> None:
+        raise NonFiniteError("the judge's weights became NaN")
+
+    return trained_by(train)

@@ -45,7 +45,7 @@ from core.comparison.grid import (
 )
 from core.device import device_label, resolve_device
 from core.errors import CheckpointError, NonFiniteError
-from core.evaluation.evaluate import JUDGE_SEED, check_counts, check_pictures
+from core.evaluation.evaluate import check_counts, check_pictures
 from core.evaluation.judge import Judge, load_or_train, split_features
 from core.evaluation.measures import MAX_NEIGHBOUR_PICTURES, choose_rows
 from core.evaluation.metrics import (
@@ -242,7 +242,6 @@ class _Session:
             self.image_set,
             cache_dir=self.cache_dir,
             epochs=self.request.judge_epochs,
-            seed=JUDGE_SEED,
             device=device,
             progress=self._say,
         )

@@ -15,6 +15,7 @@ from core.config.schema import DataSettings, DiffusionSettings, MachineSettings,
 from core.config.site import SiteSettings
 from core.data.one_per_class import ClassImages
 from core.diffusion.solver_curve import SampleDensity, SolverCurve
+from core.evaluation.nearest_results import Nearest
 from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe
@@ -53,3 +54,10 @@ SAMPLE_DENSITY: Question[[str, DiffusionSettings, int, int], SampleDensity] = Qu
 
 CHECK_READY: Question[[Settings, str, Path, Path], None] = Question(f"{_ANSWERS}.training", "check_ready")
 MEASURE_COST: Question[[Settings, str], Probe] = Question(f"{_ANSWERS}.training", "measure_cost")
+
+# A model's id; the judge is that of its data set.
+TRAIN_JUDGE: Question[[str, SiteSettings], None] = Question(f"{_ANSWERS}.judges", "train_judge")
+JUDGE_ODDS: Question[[str, str, np.ndarray, SiteSettings], np.ndarray] = Question(f"{_ANSWERS}.judges", "odds")
+FIND_NEAREST: Question[[str, np.ndarray, tuple[int, ...], SiteSettings], Nearest] = Question(
+    f"{_ANSWERS}.nearest", "nearest"
+)

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from core.evaluation.judge import Judge
-
 SURE = 0.5  # above it no other class can be likelier
-
-
-def class_probabilities(judge: Judge, predicted_images: np.ndarray) -> np.ndarray:
-    """predicted_images (F, N, H, W, C) uint8 → the judge's probabilities (F, N, K) float32."""
-    frames, count = predicted_images.shape[:2]
-    found = judge.classify(predicted_images.reshape(frames * count, *predicted_images.shape[2:]))
-    return found.reshape(frames, count, -1)
 
 
 def commit_frame(probabilities: np.ndarray, *, sure: float = SURE) -> np.ndarray:

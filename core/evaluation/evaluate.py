@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from core.data.arrays import ImageSet
     from core.sampling.load import LoadedModel
 
-JUDGE_SEED = 0
-
 
 def evaluate(
     model: LoadedModel,
@@ -53,7 +51,6 @@ def evaluate(
         image_set,
         cache_dir=cache_dir,
         epochs=evaluation.judge_epochs,
-        seed=JUDGE_SEED,
         device=model.device,
         progress=part_of(progress, 0.0, 0.3),
     )

@@ -12,9 +12,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,69 +28,26 @@ from core.data.arrays import ImageSet, Split
 from core.data.batches import Batches, images_to_model, on_device
 from core.device import resolve_device, supports_bf16
 from core.errors import DataUnavailable, NonFiniteError
+from core.evaluation.judge_facts import (
+    ARCHITECTURE_VERSION,
+    FACTS_FILE,
+    JUDGE_SEED,
+    WEIGHTS_FILE,
+    Described,
+    JudgeFacts,
+    JudgeRecipe,
+    judge_folder,
+    kept_judge,
+)
 from core.runs.lock import try_lock
 from core.seeding import derive, generator
 
 OnProgress = Callable[[str, float], None]
 SplitName = Literal["train", "heldout"]
 
-ARCHITECTURE_VERSION = 1
 NUM_FEATURES = 128
-WEIGHTS_FILE = "model.safetensors"
-FACTS_FILE = "judge.json"
 
 log = logging.getLogger(__name__)
-
-
-class Described(Protocol):
-    """What a judge must know about its data set; an ImageSet, or a model's facts where the pictures are not."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the data set."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """K names."""
-
-    @property
-    def channels(self) -> int:
-        """1 or 3."""
-
-    @property
-    def image_size(self) -> int:
-        """Side of the pictures, pixels."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeRecipe:
-    """Everything that decides the weights besides the pictures; part of the judge's cache key."""
-
-    seed: int
-    epochs: int
-    min_steps: int = 300
-    batch_size: int = 256
-    small_batch_size: int = 64
-    small_set: int = 10_000
-    learning_rate: float = 0.3
-    warmup: float = 0.2
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
-    max_shift: int = 2
-
-    def batch_for(self, count: int) -> int:
-        """Pictures a step: small sets take small batches, so that few pictures still make many steps."""
-        return min(self.batch_size if count >= self.small_set else self.small_batch_size, count)
-
-    def steps_for(self, count: int) -> int:
-        """Optimizer steps: `epochs` passes, and never fewer than `min_steps`."""
-        return max(self.epochs * count // self.batch_for(count), self.min_steps)
-
-    def learning_rate_at(self, step: int, steps: int) -> float:
-        """Linear up over the first `warmup` of the steps, then linear down to zero (arXiv 1708.07120)."""
-        position = step / steps
-        return self.learning_rate * min(position / self.warmup, (1.0 - position) / (1.0 - self.warmup))
 
 
 class JudgeNetwork(nn.Module):
@@ -169,7 +126,7 @@ def load_or_train(
     *,
     cache_dir: Path,
     epochs: int,
-    seed: int = 0,
+    seed: int = JUDGE_SEED,
     device: str | torch.device = "auto",
     progress: OnProgress | None = None,
 ) -> Judge:
@@ -180,29 +137,23 @@ def load_or_train(
     """
     target = resolve_device(device) if isinstance(device, str) else device
     recipe = JudgeRecipe(seed=seed, epochs=epochs)
-    folder = judge_folder(image_set.fingerprint, cache_dir=cache_dir, epochs=epochs, seed=seed)
-    judge = _load(folder, image_set, recipe, target)
+    judge = _load(cache_dir, image_set, recipe, target)
     if judge is not None:
         return judge
+    folder = judge_folder(cache_dir, image_set.fingerprint, recipe)
     with _training_lock(folder, progress):
-        judge = _load(folder, image_set, recipe, target)
+        judge = _load(cache_dir, image_set, recipe, target)
         if judge is not None:
             return judge
         return _keep(train_judge(image_set, recipe, device=target, progress=progress), folder, image_set, recipe)
 
 
 def load_kept(
-    image_set: Described, *, cache_dir: Path, epochs: int, seed: int = 0, device: str | torch.device = "auto"
+    image_set: Described, *, cache_dir: Path, epochs: int, seed: int = JUDGE_SEED, device: str | torch.device = "auto"
 ) -> Judge | None:
     """The data set's judge when it was trained before, else None: nothing is trained, and no picture is needed."""
     target = resolve_device(device) if isinstance(device, str) else device
-    folder = judge_folder(image_set.fingerprint, cache_dir=cache_dir, epochs=epochs, seed=seed)
-    return _load(folder, image_set, JudgeRecipe(seed=seed, epochs=epochs), target)
-
-
-def judge_folder(fingerprint: str, *, cache_dir: Path, epochs: int, seed: int = 0) -> Path:
-    """Where the judge of that data set is kept, whether it is there or not."""
-    return cache_dir / "judges" / f"{fingerprint[:12]}-{_key(JudgeRecipe(seed=seed, epochs=epochs))}"
+    return _load(cache_dir, image_set, JudgeRecipe(seed=seed, epochs=epochs), target)
 
 
 def train_judge(
@@ -245,7 +196,7 @@ def train_judge(
         folder=None,
     )
     right = draft.classify(image_set.heldout.images).argmax(axis=1) == image_set.heldout.labels
-    return _replace(draft, accuracy=float(right.mean()))
+    return replace(draft, accuracy=float(right.mean()))
 
 
 def split_features(
@@ -339,48 +290,43 @@ def _split(image_set: ImageSet, name: SplitName) -> Split:
     return image_set.train if name == "train" else image_set.heldout
 
 
-def _key(recipe: JudgeRecipe) -> str:
-    text = json.dumps({"architecture": ARCHITECTURE_VERSION, **asdict(recipe)}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _serialise(network: JudgeNetwork) -> bytes:
     return save_tensors({name: value.cpu().contiguous() for name, value in network.state_dict().items()})
 
 
-def _replace(judge: Judge, **changes: Any) -> Judge:
-    return Judge(**{**judge.__dict__, **changes})
-
-
-def _load(folder: Path, image_set: Described, recipe: JudgeRecipe, device: torch.device) -> Judge | None:
-    """The cached judge, or None when there is none or it is not, to the last bit, what was written."""
-    try:
-        facts = reading.read_object(folder / FACTS_FILE)
-        weights = reading.read_bytes(folder / WEIGHTS_FILE)
-        digest = hashlib.sha256(weights).hexdigest()
-        expected = (digest, image_set.fingerprint, ARCHITECTURE_VERSION, asdict(recipe))
-        if (facts["sha256"], facts["fingerprint"], facts["architecture_version"], facts["recipe"]) != expected:
-            raise ValueError("its facts do not belong to its weights and its data set")
-        network = JudgeNetwork(
-            channels=image_set.channels, image_size=image_set.image_size, num_classes=len(image_set.class_names)
-        )
-        network.load_state_dict(load_tensors(weights))
-        return Judge(
-            network=network.to(device, memory_format=torch.channels_last).eval(),  # type: ignore[call-overload]
-            classes=image_set.class_names,
-            accuracy=float(facts["accuracy"]),
-            heldout_count=int(facts["heldout_count"]),
-            hash=digest,
-            seed=recipe.seed,
-            epochs=recipe.epochs,
-            device=device,
-            folder=folder,
-        )
-    except (FileNotFoundError, NotADirectoryError):
+def _load(cache_dir: Path, image_set: Described, recipe: JudgeRecipe, device: torch.device) -> Judge | None:
+    """The cached judge, or None when there is none or it is damaged."""
+    kept = kept_judge(cache_dir, image_set, recipe)
+    if kept is None:
         return None
-    except Exception as error:  # whatever a damaged file makes the readers raise: train again
+    facts, weights = kept
+    folder = judge_folder(cache_dir, image_set.fingerprint, recipe)
+    network = JudgeNetwork(
+        channels=image_set.channels, image_size=image_set.image_size, num_classes=len(image_set.class_names)
+    )
+    try:
+        network.load_state_dict(load_tensors(weights))
+    except Exception as error:  # whatever foreign weights make the reader raise: train again
         log.warning("judge: %s is damaged and is trained again: %s", folder.name, error)
         return None
+    return opened_judge(network, facts, image_set.class_names, device, folder)
+
+
+def opened_judge(
+    network: JudgeNetwork, facts: JudgeFacts, classes: tuple[str, ...], device: torch.device, folder: Path | None
+) -> Judge:
+    """A network with its weights, and what is known of it, as a judge on that device."""
+    return Judge(
+        network=network.to(device, memory_format=torch.channels_last).eval(),  # type: ignore[call-overload]
+        classes=classes,
+        accuracy=facts.accuracy,
+        heldout_count=facts.heldout_count,
+        hash=facts.sha256,
+        seed=facts.seed,
+        epochs=facts.epochs,
+        device=device,
+        folder=folder,
+    )
 
 
 def judge_files(judge: Judge, image_set: ImageSet, recipe: JudgeRecipe | None = None) -> dict[str, bytes]:
@@ -410,7 +356,7 @@ def _keep(judge: Judge, folder: Path, image_set: ImageSet, recipe: JudgeRecipe) 
     except OSError as error:
         log.warning("judge: it could not be kept in %s: %s", folder, error)
         return judge
-    return _replace(judge, folder=folder)
+    return replace(judge, folder=folder)
 
 
 def _load_features(path: Path, digest: str) -> torch.Tensor | None:

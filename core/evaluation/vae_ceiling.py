@@ -27,7 +27,7 @@ from core.evaluation.ceiling_results import (
     list_ceilings,
     subject_of,
 )
-from core.evaluation.evaluate import JUDGE_SEED, check_counts
+from core.evaluation.evaluate import check_counts
 from core.evaluation.judge import load_or_train
 from core.evaluation.measures import measure
 from core.evaluation.metrics import wilson_interval
@@ -89,7 +89,6 @@ def vae_ceiling(
         image_set,
         cache_dir=cache_dir,
         epochs=evaluation.judge_epochs,
-        seed=JUDGE_SEED,
         device=device,
         progress=lambda text, fraction: report(text, 0.4 * fraction),
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from core.evaluation.nearest_results import Nearest
 from core.mosaic import mosaic
 from core.runs.film import HELD, PREDICTED, Film
 from core.runs.film_export import animation
@@ -16,7 +17,7 @@ from core.sampling.drawing import Drawing
 from core.sampling.recipe import exif_with_recipe, npz_with_recipe, png_with_recipe
 from lab.generate.gallery import keep_button
 from lab.generate.generation_analysis import analyze, show_analysis
-from lab.generate.generation_analysis_service import Nearest, Odds
+from lab.generate.generation_analysis_service import Odds
 from lab.services.models import source_of
 from lab.widgets.scrubber import (
     Beside,

@@ -91,10 +91,23 @@ def known_digits(session_folder: Path, store: RunStore) -> None:
 
 
 @pytest.fixture
-def quick_judge(session_folder: Path) -> Iterator[None]:
-    """Judges that are missing are trained for a second."""
+def quick_judge(session_folder: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Judges that are missing are trained for a second, here and in the process that computes."""
+    monkeypatch.setattr(
+        computing,
+        "COMMAND",
+        working_in(f"models.brief_judges(min_steps=20, kept=pathlib.Path({str(session_folder)!r}))"),
+    )
     with brief_judges(min_steps=20, kept=session_folder):
         yield
+
+
+def working_in(context: str) -> list[str]:
+    """The command of a process that computes inside that context manager, which may use `models`, `pathlib`."""
+    return forked.command(
+        "-c",
+        f"import pathlib\nfrom core.compute import worker\nfrom tests import models\nwith {context}: worker.main()",
+    )
 
 
 @pytest.fixture

