@@ -24,8 +24,9 @@ import psutil
 
 from core import errors, reading
 from core.config.schema import project_root
-from core.errors import DataUnavailable, LabError, UsageError
+from core.errors import DataUnavailable, LabError, StorageFull, UsageError
 
+FULL, FULL_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "the disk is full"
 RESULT, PROGRESS = "result.json", "progress.json"
 POLL_S = 0.05
 TELL_EVERY_S = 0.2
@@ -76,7 +77,7 @@ def run_limited(
             while child.poll() is None:
                 peak = max(peak, peak_bytes(child.pid))
                 if cancelled():
-                    return {"problem": "the import was cancelled"}
+                    return {"problem": "reading it was cancelled"}
                 if time.monotonic() - started > wall_s:
                     return {"problem": f"reading it took longer than {wall_s:.0f} s", "hint": "import less"}
                 if (spent_s := processor_s(child.pid)) > worked_s:
@@ -108,15 +109,18 @@ def write_outcome(folder: Path, read: Callable[[], Any], *, memory_bytes: int) -
     except MemoryError:
         outcome = {"problem": f"it needs more than {memory_bytes / 1e6:.0f} MB of memory to read", "hint": ""}
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        reason = "the disk is full" if full else f"it cannot be read ({error.strerror or error})"
-        outcome = {"problem": reason, "hint": ""}
+        outcome = {"problem": f"it cannot be read ({error.strerror or error})", "hint": ""}
+        if error.errno in FULL:
+            outcome = {"problem": FULL_WORDS, "hint": "", "is_full": True}
     except Exception as error:  # parsers fed with hostile files raise whatever they meet
         first = (str(error).splitlines() or [""])[0][:200]
         outcome = {"problem": f"it cannot be read ({type(error).__name__}: {first})", "hint": ""}
     temporary = folder / f"{RESULT}.tmp"
-    temporary.write_text(json.dumps({**outcome, "peak_bytes": peak_bytes("self")}))
-    temporary.rename(folder / RESULT)
+    try:
+        temporary.write_text(json.dumps({**outcome, "peak_bytes": peak_bytes("self")}))
+        temporary.rename(folder / RESULT)
+    except OSError as error:
+        sys.exit(errno.ENOSPC if error.errno in FULL else error.errno)
 
 
 def teller(folder: Path) -> Callable[[Any], None]:
@@ -143,7 +147,7 @@ def problem_of(outcome: dict[str, Any], *, begins: str) -> LabError:
     kind = getattr(errors, str(outcome.get("kind")), None)
     if isinstance(kind, type) and issubclass(kind, LabError):
         return kind(problem, hint)
-    return DataUnavailable(problem if "kind" in outcome else f"{begins}: {problem}", hint)
+    return (StorageFull if outcome.get("is_full") else DataUnavailable)(f"{begins}: {problem}", hint)
 
 
 def limit_process(*, cpu_s: int, file_bytes: int) -> None:
@@ -194,4 +198,6 @@ def _outcome(folder: Path, returncode: int, cpu_s: int, what: str) -> dict[str, 
         if returncode == -signal.SIGXCPU:
             return {"problem": f"reading it took more than {cpu_s} s of processor time", "hint": "import less"}
         ended = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+        if returncode == errno.ENOSPC:
+            return {"problem": FULL_WORDS, "hint": f"{folder} has no room", "is_full": True}
         return {"problem": f"the process that read it died ({ended})", "hint": f"is it really {what}?"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,8 @@ from core.commands.tables import plain, table
 from core.config.schema import DataSettings, Settings
 from core.config.site import SiteSettings
 from core.data import catalog
-from core.errors import DataUnavailable, LabError
+from core.errors import DataUnavailable, LabError, UsageError
+from core.typed_paths import FOLDER, kind_of
 from core.words import size
 
 if TYPE_CHECKING:
@@ -48,10 +50,9 @@ def chosen(what: str, settings: Settings, *, download: bool = False) -> DataSett
     """The data settings with this name, folder or file. A name of the catalog wins over a folder of that name."""
     if what in catalog.names():
         changes: dict[str, Any] = {"name": what}
-    elif Path(what).is_dir():
-        changes = {"name": "image_folder", "path": str(Path(what).absolute())}
-    elif Path(what).is_file():
-        changes = {"name": "npz", "path": str(Path(what).absolute())}
+    elif os.path.lexists(what):
+        path = Path(what).absolute()
+        changes = {"name": "image_folder" if kind_of(path, refused=UsageError) == FOLDER else "npz", "path": str(path)}
     else:
         catalog.entry(what)
         raise AssertionError("an unknown name was accepted")

@@ -15,7 +15,8 @@ from typing import Any
 
 from core.config.schema import DataSettings
 from core.data.limits import ReadLimits
-from core.limited_child import Measured, problem_of, run_limited
+from core.errors import LabError, StorageFull
+from core.limited_child import FULL, Measured, problem_of, run_limited
 
 Request = dict[str, Any]
 
@@ -54,19 +55,24 @@ def read(
     cache_dir = Path(request["cache_dir"])
     where = next((folder for folder in (cache_dir, *cache_dir.parents) if folder.is_dir()), Path("/"))
     limits = ReadLimits(**request["limits"])
-    with tempfile.TemporaryDirectory(prefix="lab-reading-") as folder:
-        outcome = run_limited(
-            "core.data.own_data_child",
-            json.dumps(request),
-            Path(folder),
-            wall_s=limits.wall_s,
-            cpu_s=limits.cpu_s,
-            what="a set of pictures",
-            environment={"TMPDIR": str(where), "HOME": os.environ.get("HOME", "/")},
-            progress=lambda told: report(*told),
-            cancelled=cancelled,
-            measured=measured,
-        )
+    try:
+        with tempfile.TemporaryDirectory(prefix="lab-reading-") as folder:
+            outcome = run_limited(
+                "core.data.own_data_child",
+                json.dumps(request),
+                Path(folder),
+                wall_s=limits.wall_s,
+                cpu_s=limits.cpu_s,
+                what="a set of pictures",
+                environment={"TMPDIR": str(where), "HOME": os.environ.get("HOME", "/")},
+                progress=lambda told: report(*told),
+                cancelled=cancelled,
+                measured=measured,
+            )
+    except OSError as error:
+        kind = StorageFull if error.errno in FULL else LabError
+        words = f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error})"
+        raise kind(words, "free some space, or set TMPDIR") from None
     if "found" not in outcome:
         raise problem_of(outcome, begins=f"data.path: {request['settings']['path']}")
     return str(outcome["found"])

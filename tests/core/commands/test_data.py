@@ -58,6 +58,9 @@ def test_a_file_is_described_without_importing_it(lab: Path, capsys: pytest.Capt
     [
         (["data", "mnst"], 2, "did you mean mnist"),
         (["data", "mnist"], 1, "'mnist' is not in"),
+        (["data", "/dev/zero"], 2, "/dev/zero is a device"),
+        (["import-data", "/dev/zero", "--name", "mine"], 2, "/dev/zero is a device"),
+        (["import-model", "/proc/self/maps"], 1, "/proc/self/maps is a file of the kernel"),
         (["import-data", "absent.zip", "--name", "mine"], 2, "there is no folder or file absent.zip"),
         (["import-data", "x", "--name", "mnist"], 2, "there is already a data set 'mnist'"),
     ],

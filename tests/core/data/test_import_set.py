@@ -151,7 +151,7 @@ def test_a_limit_that_is_reached_is_said_and_nothing_is_left(
 
 
 def test_an_import_can_be_cancelled(imports: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataUnavailable, match="the import was cancelled"):
+    with pytest.raises(DataUnavailable, match="reading it was cancelled"):
         import_set(npz(tmp_path / "x.npz"), name="mine", cancelled=lambda: True)
     assert not imports.exists()
 

@@ -97,6 +97,19 @@ def test_a_process_that_waits_for_what_never_answers_is_ended(tmp_path: Path) ->
     assert outcome == {"problem": "nothing could be read for 1 s", "hint": "does its disk answer?"}
 
 
+@pytest.mark.parametrize("reads", ["raise OSError(28, 'No space left on device')", "return 1"])
+def test_a_full_disk_is_said_also_where_not_even_the_result_can_be_written(reads: str, tmp_path: Path) -> None:
+    (tmp_path / "fills.py").write_text(
+        "from pathlib import Path\nfrom core.limited_child import limit_process, write_outcome\n"
+        f"def read():\n    {reads}\n"
+        f"limit_process(cpu_s=60, file_bytes={0 if 'return' in reads else 10**6})\n"
+        "write_outcome(Path.cwd(), read, memory_bytes=1)\n"
+    )
+    outcome = run_limited("fills", "", tmp_path, wall_s=600.0, cpu_s=60, what="a set")
+    error = problem_of(outcome, begins="data.path: x")
+    assert type(error) is StorageFull and error.message == "data.path: x: the disk is full"
+
+
 @pytest.mark.parametrize("kind", [StorageFull, ConfigError, DataUnavailable, LabError])
 def test_an_error_of_the_process_is_the_same_here(kind: type[LabError], tmp_path: Path) -> None:
     def fails() -> None:
