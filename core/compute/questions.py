@@ -15,8 +15,13 @@ from core.config.schema import DataSettings, DiffusionSettings, MachineSettings,
 from core.config.site import SiteSettings
 from core.data.one_per_class import ClassImages
 from core.diffusion.solver_curve import SampleDensity, SolverCurve
+from core.evaluation.ceiling_results import Ceiling
 from core.evaluation.nearest_results import Nearest
 from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss
+from core.latent.inspection.decoder_results import Survived, Traits
+from core.latent.inspection.overview import LatentOverview
+from core.latent.inspection.projection import LatentMap
+from core.latent.inspection.vae_source import AskedVae
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe
 from core.training.cost import Probe
@@ -60,4 +65,19 @@ TRAIN_JUDGE: Question[[str, SiteSettings], None] = Question(f"{_ANSWERS}.judges"
 JUDGE_ODDS: Question[[str, str, np.ndarray, SiteSettings], np.ndarray] = Question(f"{_ANSWERS}.judges", "odds")
 FIND_NEAREST: Question[[str, np.ndarray, tuple[int, ...], SiteSettings], Nearest] = Question(
     f"{_ANSWERS}.nearest", "nearest"
+)
+
+# Of a VAE: what it does to a few pictures; the same kept in the cache (True: giving way to all else).
+LOOK_AT_LATENTS: Question[[AskedVae, SiteSettings], LatentOverview] = Question(f"{_ANSWERS}.latents", "first_look")
+MEASURE_LATENTS: Question[[AskedVae, SiteSettings, bool], None] = Question(f"{_ANSWERS}.latents", "measure")
+# At most so many pictures; latents (N, c, h, w) → pictures (N, H, W, C) uint8.
+MAP_LATENTS: Question[[AskedVae, int, SiteSettings], LatentMap] = Question(f"{_ANSWERS}.latents", "make_map")
+DECODE_LATENTS: Question[[AskedVae, np.ndarray, SiteSettings], np.ndarray] = Question(f"{_ANSWERS}.latents", "decode")
+# Pictures, noise levels, and whether the judge of the data set looks too, which is trained where it never was.
+SURVIVE_NOISE: Question[[AskedVae, DiffusionSettings, int, int, bool, SiteSettings], Survived] = Question(
+    f"{_ANSWERS}.latent_decoder", "survive"
+)
+MEASURE_TRAITS: Question[[AskedVae, int, SiteSettings], Traits] = Question(f"{_ANSWERS}.latent_decoder", "traits")
+MEASURE_CEILING: Question[[str, int | None, int, SiteSettings], Ceiling] = Question(
+    f"{_ANSWERS}.ceiling", "measure_ceiling"
 )

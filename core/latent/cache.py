@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,19 +48,12 @@ def cached_latents(
     if found:
         return found
     with leftovers.built_beside(folder) as temporary:
-        device = next(vae.parameters()).device
         path = temporary / "moments.npy"
         with path.open("wb") as file:  # written, not memory-mapped: a full disk raises instead of ending in SIGBUS
-            for start in range(0, len(images), batch_size):
+            for place, part in enumerate(encoded(vae, images, batch_size=batch_size, progress=progress)):
                 if should_stop():
                     return None
-                part = _encode(vae, images[start : start + batch_size], device)
-                if not np.isfinite(part).all():
-                    raise CheckpointError(
-                        "latents: the VAE gives values that are no numbers",
-                        "try another checkpoint, or train it again",
-                    )
-                if start == 0:
+                if place == 0:
                     shape = (len(images), *part.shape[1:])
                     needed = int(np.prod(shape)) * 4
                     if shutil.disk_usage(temporary).free < needed:
@@ -71,8 +64,6 @@ def cached_latents(
                     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, header)
                 file.write(np.ascontiguousarray(part, dtype="<f4").tobytes())
-                if progress:
-                    progress("encoding latents", min(1.0, (start + batch_size) / len(images)))
             file.flush()
             os.fsync(file.fileno())
         scaling = measure_scaling(np.load(path, mmap_mode="r", allow_pickle=False))
@@ -100,6 +91,29 @@ def measure_scaling(moments: np.ndarray, *, chunk: int = 4096) -> LatentScaling:
     average = total / count
     deviation = np.sqrt(np.maximum(squares / count - average**2, 1e-12))
     return LatentScaling(shift=tuple(average.tolist()), scale=tuple((1.0 / deviation).tolist()))
+
+
+def encoded(
+    vae: AutoencoderKL,
+    images: np.ndarray,
+    *,
+    batch_size: int,
+    progress: Callable[[str, float], None] | None = None,
+) -> Iterator[np.ndarray]:
+    """The posterior moments (B, 2c, h, w) float32 of one batch of `images` (N, H, W, C) uint8 after the other.
+
+    Raises CheckpointError for values that are no numbers.
+    """
+    device = next(vae.parameters()).device
+    for start in range(0, len(images), batch_size):
+        part = _encode(vae, images[start : start + batch_size], device)
+        if not np.isfinite(part).all():
+            raise CheckpointError(
+                "latents: the VAE gives values that are no numbers", "try another checkpoint, or train it again"
+            )
+        yield part
+        if progress:
+            progress("encoding latents", min(1.0, (start + batch_size) / len(images)))
 
 
 @torch.no_grad()

@@ -27,10 +27,10 @@ def load_codec(folder: Path, device: torch.device) -> LatentCodec:
         if hashlib.sha256(files[f"vae/{WEIGHTS_FILE}"]).hexdigest() != facts["sha256"]:
             raise ValueError("its weights were altered")
         scaling = LatentScaling(shift=tuple(facts["shift"]), scale=tuple(facts["scale"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        vae = build_from_files(AutoencoderKL, files, "vae")
+    except (OSError, ValueError, KeyError, TypeError, CheckpointError) as error:
         raise CheckpointError(f"{folder.parent.name}: its copy of the VAE cannot be read: {error}") from None
-    vae = build_from_files(AutoencoderKL, files, "vae").to(device).eval().requires_grad_(False)
-    return LatentCodec(vae=vae, scaling=scaling)
+    return LatentCodec(vae=vae.to(device).eval().requires_grad_(False), scaling=scaling)
 
 
 def build_from_files(network_class: Any, files: Mapping[str, bytes], name: str) -> Any:

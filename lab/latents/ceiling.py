@@ -105,9 +105,7 @@ def _measure(chosen: Chosen, found: Ceiling | None) -> None:
     name = f"ceiling-{number}"
     running = vae_service.running(chosen, "ceiling-")
     if pressed and running is None:
-        running = vae_service.begin(
-            chosen, name, lambda tell: ceiling_service.measure_ceiling(chosen, int(number), tell)
-        )
+        running = vae_service.begin(chosen, name, ceiling_service.measure_ceiling(chosen, int(number)))
     if running is not None:
         outcome(running, "Measuring the ceiling, also when you leave this page")
         st.rerun()

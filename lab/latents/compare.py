@@ -45,7 +45,7 @@ def _side_by_side(chosen: Chosen, other: Chosen) -> None:
     found: list[LatentOverview] | None = answer(
         chosen,
         overview_service.few_name(both),
-        lambda tell: overview_service.make_few(both, tell),
+        overview_service.make_few(both),
         "Measuring both on the same pictures",
     )
     if found is None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import streamlit as st
 
+from core.latent.inspection.decoder_results import NoisyStrip, Survived, Traits
 from core.latent.inspection.overview import LatentOverview
 from core.words import count
 from lab.latents import ceiling_service, decoder_service
-from lab.latents.decoder_service import NoisyStrip, Survived, Traits
 from lab.latents.vae_service import Chosen
 from lab.latents.verdict import pictures_of
 from lab.latents.view_progress import answer
@@ -54,7 +54,7 @@ def _survival(chosen: Chosen, about: LatentOverview) -> None:
     found: Survived | None = answer(
         chosen,
         f"survived-{schedule}-{judged}",
-        lambda tell: decoder_service.survived(chosen, schedule, judged=judged, on_progress=tell),
+        decoder_service.survived(chosen, schedule, judged=judged),
         "What the decoder survives",
     )
     if found is None:
@@ -106,9 +106,7 @@ def _strip(strip: NoisyStrip, class_names: tuple[str, ...]) -> None:
 
 
 def _traits(chosen: Chosen, about: LatentOverview) -> None:
-    found: Traits | None = answer(
-        chosen, "traits", lambda tell: decoder_service.traits(chosen, tell), "Detail, shifts and single numbers"
-    )
+    found: Traits | None = answer(chosen, "traits", decoder_service.traits(chosen), "Detail, shifts and single numbers")
     if found is None:
         return
     st.caption(f"On {pictures_of(about, found.num_pictures)}, always the same.")
@@ -156,12 +154,12 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
 
 def _sensitivity(found: Traits) -> None:
     measured = found.sensitivity
-    channels = measured.norms.numpy()
-    maps = np.concatenate([measured.by_site.numpy()[None], channels[:MOST_MAPS]])
+    channels = measured.norms
+    maps = np.concatenate([measured.by_site[None], channels[:MOST_MAPS]])
     names = ["all channels", *(f"channel {place + 1}" for place in range(len(maps) - 1))]
     step = measured.stride
     st.plotly_chart(sensitivity_figure(maps[:, ::step, ::step], names, theme=st.context.theme.type), key="sensitivity")
-    by_channel = measured.by_channel.numpy()
+    by_channel = measured.by_channel
     strongest, weakest = int(by_channel.argmax()), int(by_channel.argmin())
     more = f" The first {MOST_MAPS} of {len(channels)} channels." if len(channels) > MOST_MAPS else ""
     st.caption(

@@ -8,10 +8,10 @@ import numpy as np
 import streamlit as st
 
 from core.latent.inspection.overview import LatentOverview
-from core.latent.inspection.projection import PERPLEXITY, SEED
+from core.latent.inspection.projection import PERPLEXITY, SEED, LatentMap
 from core.latent.inspection.walks import share_of_same_class
 from lab.latents import map_service
-from lab.latents.map_service import COUNTS, LatentMap
+from lab.latents.map_service import COUNTS
 from lab.latents.vae_service import Chosen
 from lab.latents.verdict import pictures_of
 from lab.latents.view_progress import answer
@@ -34,9 +34,7 @@ DARK = ("#6EA0FF", "#F0A83C", "#2DD4BF", "#DC692E", "#D4EA8D", "#AB7DA7", "#6CF7
 def show(chosen: Chosen, about: LatentOverview) -> None:
     """The cloud, then what two picked pictures say."""
     kind, dimensions, number = _controls(about)
-    found: LatentMap | None = answer(
-        chosen, f"map-{number}", lambda tell: map_service.latent_map(chosen, number, tell), "Opening the map"
-    )
+    found: LatentMap | None = answer(chosen, f"map-{number}", map_service.latent_map(chosen, number), "Opening the map")
     if found is None:
         return
     start, end = _picked(found)
@@ -98,7 +96,7 @@ def _cloud(
         arranged = answer(
             chosen,
             f"t-sne-{len(found.labels)}-{dimensions}",
-            lambda tell: map_service.embedding(chosen, found, dimensions, tell),
+            lambda tell, _: map_service.embedding(chosen, found, dimensions, tell),
             "Once for this VAE and these pictures",
         )
         if arranged is None:

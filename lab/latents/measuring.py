@@ -15,18 +15,19 @@ from lab.words import escaped, sentence
 TICK_S = 1.0
 
 
-def first_figures(chosen: Chosen) -> LatentOverview | None:
-    """The best overview at hand, or the first look, made now; None where only the measuring of all brings one."""
+def first_figures(chosen: Chosen) -> LatentOverview:
+    """The best overview at hand, or the first look, made now. Raises a LabError."""
     found = overview_service.best_known(chosen)
     if found is None:
         found = outcome(overview_service.begin_first_look(chosen), f"First look at {FIRST} pictures", can_stop=False)
+    assert isinstance(found, LatentOverview)
     return found
 
 
-def measuring(chosen: Chosen, found: LatentOverview | None) -> None:
+def measuring(chosen: Chosen, found: LatentOverview) -> None:
     """One line while not all pictures are measured: what the figures rest on, how far the rest is, and a way out."""
-    if found is None or not overview_service.is_whole(chosen, found):
-        _line(chosen, 0 if found is None else len(found.labels))
+    if not overview_service.is_whole(chosen, found):
+        _line(chosen, len(found.labels))
 
 
 @st.fragment(run_every=TICK_S)
@@ -35,8 +36,7 @@ def _line(chosen: Chosen, shown: int) -> None:
     better = overview_service.best_known(chosen)
     if better is not None and len(better.labels) > shown:
         st.rerun()
-    total = count(overview_service.total(chosen))
-    so_far = f"Measured on {count(shown)} of {total} pictures." if shown else f"{total} pictures are to be measured."
+    so_far = f"Measured on {count(shown)} of {count(overview_service.total(chosen))} pictures."
     cells = st.columns([6, 1], vertical_alignment="center")
     if not work.is_done:
         cells[0].progress(

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import streamlit as st
 
 from core.bounded_cache import BoundedCache
-from core.latent.inspection.vae_source import held_out
-from lab.latents import vae_service
-from lab.latents.vae_service import Chosen, Progress
-
-if TYPE_CHECKING:
-    from core.latent.inspection.opened_vae import LatentStudy
+from lab.services.background import Tell
 
 MAX_BYTES = 128 * 2**20
 
 Found = TypeVar("Found")
 
 
-def study_of(chosen: Chosen, on_progress: Progress | None = None) -> LatentStudy:
-    """The opened VAE with its held-out posterior. Raises a LabError."""
-    return vae_service.study(chosen.view.id, chosen.step, chosen.weights, on_progress=on_progress)
-
-
-def indices_of(total: int, count: int) -> np.ndarray:
-    """At most `count` of `total` pictures, always the same."""
-    chosen = held_out(total, count)
-    return np.arange(total) if chosen is None else chosen
-
-
 def memoize_bytes(key: tuple[Any, ...], make: Callable[[], Found]) -> Found:
     """What was made for that key, or made now; the newest 128 MiB are kept, for all sessions together."""
     return cast(Found, answers().get_or_make(key, make))
+
+
+def kept(
+    key: tuple[Any, ...], task: Callable[[Tell, Callable[[], bool]], Found]
+) -> Callable[[Tell, Callable[[], bool]], Found]:
+    """A task for `background.begin` whose result `memoize_bytes` keeps."""
+    return lambda tell, cancelled: memoize_bytes(key, lambda: task(tell, cancelled))
 
 
 def _bytes_of(found: object) -> int:

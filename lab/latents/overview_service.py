@@ -1,7 +1,7 @@
 """What the Latents page opens with: a hundred pictures at once, a thousand and then all of them while one reads.
 
-The hundred need no PyTorch. The rest is measured in a process of its own, which goes on when the page is left and is
-shared by everybody who looks; what it keeps in the cache opens at once the next time.
+The rest goes on when the page is left and is shared by everybody who looks; what is kept in the cache opens at once
+the next time.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.bounded_cache import BoundedCache
+from core.compute.questions import LOOK_AT_LATENTS, MEASURE_LATENTS
 from core.errors import LabError
 from core.latent.inspection.overview import LatentOverview, read_overview
 from core.latent.inspection.vae_source import FEW, FIRST, MOST, LatentSubject
 from lab.latents import vae_service
-from lab.latents.vae_service import Chosen, Progress
+from lab.latents.vae_service import Chosen, asked_vae
 from lab.services import background
 from lab.services.background import Tell, Work
-from lab.services.child import run_child
+from lab.services.computing import asked
 from lab.services.settings import current_site
 
 MAX_OVERVIEWS = 12
@@ -32,16 +33,15 @@ def best_known(chosen: Chosen) -> LatentOverview | None:
         found = kept_overview(chosen, limit)
         if found is not None:
             return found
-    return overviews().get(_key(chosen, _about(chosen, FIRST)))
+    return overviews().get(_key(chosen, FIRST))
 
 
 def kept_overview(chosen: Chosen, limit: int) -> LatentOverview | None:
     """What was measured before over that many pictures and is kept on disk, or None. Raises a LabError."""
-    about = _about(chosen, limit)
-    key = _key(chosen, about)
+    key = _key(chosen, limit)
     found = overviews().get(key)
     if found is None:
-        found = read_overview(about, current_site().cache)
+        found = read_overview(_about(chosen, limit), current_site().cache)
         if found is not None:
             overviews().put(key, found)
     return found
@@ -58,36 +58,21 @@ def total(chosen: Chosen) -> int:
 
 
 def begin_first_look(chosen: Chosen) -> Work:
-    """The first hundred pictures, without PyTorch. The result is None for networks too large for that."""
-    about = _about(chosen, FIRST)
-
-    def make(progress: Progress) -> LatentOverview | None:
-        from core.latent.inspection.first_look import first_look
-
-        progress(f"encoding and decoding {len(about.labels)} pictures", 0.0)
-        found = first_look(about)
-        if found is not None:
-            overviews().put(_key(chosen, about), found)
-        return found
-
-    return vae_service.begin(chosen, "first-look", make)
+    """A look at the first hundred pictures."""
+    key, look = _key(chosen, FIRST), asked(LOOK_AT_LATENTS, asked_vae(chosen, FIRST), current_site())
+    return vae_service.begin(chosen, "first-look", lambda tell, cancelled: overviews().put(key, look(tell, cancelled)))
 
 
 def rest(chosen: Chosen) -> Work:
     """The work that measures all pictures: begun at the first question, and found again, done or not."""
-    about = _about(chosen, MOST)
-    key = f"latents-rest-{about.key}"
-    words = ["latents", str(about.run.folder), "--weights", about.weights, "--json", "--progress"]
-    if about.run.kind.vae == "own":
-        words += ["--step", str(about.step)]
+    key = f"latents-rest-{asked_vae(chosen, MOST).key}"
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> None:
-        tell("Waiting for another VAE to be measured", 0.0)
+        tell("waiting for another VAE to be measured", 0.0)
         with _line().turn(key, cancelled):
-            tell("Loading PyTorch and the VAE", 0.0)
-            problem = run_child(words, tell, cancelled, polite=True)
-        if problem:
-            raise LabError(problem)
+            for limit in (FEW, MOST):
+                if kept_overview(chosen, limit) is None:
+                    measure(chosen, limit, tell, cancelled, polite=True)
 
     return background.find(key) or background.begin(key, task)
 
@@ -97,14 +82,14 @@ def measure_again(work: Work) -> None:
     background.forget(work)
 
 
-def make_few(chosen: Sequence[Chosen], progress: Progress) -> list[LatentOverview]:
-    """Of each of several VAEs the first thousand pictures, the same for every VAE of a data set."""
-    return [kept_overview(each, FEW) or measure(each, FEW, progress) for each in chosen]
+def make_few(chosen: Sequence[Chosen]) -> Callable[[Tell, Callable[[], bool]], list[LatentOverview]]:
+    """The task that looks at the first thousand pictures with each of several VAEs: the same for all of a data set."""
+    return lambda tell, cancelled: [kept_overview(each, FEW) or measure(each, FEW, tell, cancelled) for each in chosen]
 
 
 def begin_few(chosen: Sequence[Chosen]) -> Work:
     """`make_few` in the background."""
-    return vae_service.begin(chosen[0], few_name(chosen), lambda progress: make_few(chosen, progress))
+    return vae_service.begin(chosen[0], few_name(chosen), make_few(chosen))
 
 
 def find_few(chosen: Sequence[Chosen]) -> Work | None:
@@ -114,25 +99,27 @@ def find_few(chosen: Sequence[Chosen]) -> Work | None:
 
 def few_name(chosen: Sequence[Chosen]) -> str:
     """Of that work."""
-    return "few-" + "+".join(_about(each, FEW).key for each in chosen)
+    return "few-" + "+".join(asked_vae(each, FEW).key for each in chosen)
 
 
-def measure(chosen: Chosen, limit: int, progress: Progress) -> LatentOverview:
-    """Look at that many pictures with PyTorch, and keep what is found in memory and on disk. Raises a LabError."""
-    opened = vae_service.study(chosen.view.id, chosen.step, chosen.weights, limit=limit, on_progress=progress)
-    from core.latent.inspection.quality import make_overview
-
-    about = _about(chosen, limit)
-    found = make_overview(about, opened, current_site().cache, progress=progress)
-    return overviews().put(_key(chosen, about), found)
+def measure(
+    chosen: Chosen, limit: int, tell: Tell, cancelled: Callable[[], bool], *, polite: bool = False
+) -> LatentOverview:
+    """Have that many pictures measured, and kept in memory and on disk. Raises a LabError."""
+    asked(MEASURE_LATENTS, asked_vae(chosen, limit), current_site(), polite)(tell, cancelled)
+    found = kept_overview(chosen, limit)
+    if found is None:
+        raise LabError(f"{current_site().cache}: what was just written there cannot be read", "look at its disk")
+    return found
 
 
 def _about(chosen: Chosen, limit: int) -> LatentSubject:
     return vae_service.subject(chosen.view.id, chosen.step, chosen.weights, limit)
 
 
-def _key(chosen: Chosen, about: LatentSubject) -> tuple[str, str, str]:
-    return (chosen.view.id, about.key, about.weights)
+def _key(chosen: Chosen, limit: int) -> tuple[str, str, str]:
+    about = asked_vae(chosen, limit)
+    return (about.run_id, about.key, about.weights)
 
 
 class Line:

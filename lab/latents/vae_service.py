@@ -1,34 +1,32 @@
-"""VAEs opened for a look inside, shared by all sessions. PyTorch is imported inside the functions."""
+"""VAEs that people look into, and the work on them, shared by all sessions."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core.bounded_cache import BoundedCache
 from core.errors import LabError
-from core.latent.inspection.vae_source import MOST, LatentSubject, Scaling, Weights, codec_of, find_subject
+from core.latent.inspection.vae_source import (
+    MOST,
+    AskedVae,
+    LatentSubject,
+    Scaling,
+    Weights,
+    codec_of,
+    find_subject,
+)
 from core.reading import Stamp, stamp_of
 from core.runs.listing import list_checkpoints
 from lab.services import background
-from lab.services.background import Work
+from lab.services.background import Task, Work
 from lab.services.runs import RunView, children, list_views, open_store
 from lab.services.settings import current_site
 from lab.words import plain
 
-if TYPE_CHECKING:
-    from core.latent.inspection.opened_vae import LatentStudy
-
-Progress = Callable[[str, float], None]
-MOST_OPEN = 4
 SHOWN = 2_000  # held-out pictures that the map and the decoder draw from: encoded in a moment
 MOST_CHILDREN = 3
-_ONE_AT_A_TIME = threading.Lock()  # two visitors of a VAE encode its pictures once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,38 +92,14 @@ def _subject(run_id: str, step: int | None, weights: Weights, limit: int, change
     )
 
 
-def study(
-    run_id: str,
-    step: int | None = None,
-    weights: Weights = "ema",
-    *,
-    limit: int = SHOWN,
-    on_progress: Progress | None = None,
-) -> LatentStudy:
-    """The VAE with its weights and the posterior of at most `limit` held-out pictures; encoded at the first time.
-
-    At most four are kept in memory, for all sessions together. Raises a LabError in one sentence.
-    """
-    if on_progress:
-        on_progress("loading PyTorch and the VAE", 0.0)
-    from core.latent.inspection.opened_vae import open_subject
-
-    with _ONE_AT_A_TIME:
-        about = subject(run_id, step, weights, limit)
-        return studies().get_or_make(
-            (run_id, about.key, about.weights),
-            lambda: open_subject(
-                about,
-                device=about.run.settings.machine.device,
-                cache_dir=current_site().cache,
-                progress=on_progress,
-            ),
-        )
+def asked_vae(chosen: Chosen, limit: int = SHOWN) -> AskedVae:
+    """How the process that computes is asked for this VAE and at most `limit` pictures. Raises a LabError."""
+    return subject(chosen.view.id, chosen.step, chosen.weights).asked(limit)
 
 
-def begin(chosen: Chosen, name: str, make: Callable[[Progress], Any]) -> Work:
-    """`make(progress)` in the background, for everybody who asks the same of this VAE; `name` says what is made."""
-    return background.begin(_work_key(chosen, name), lambda tell, _: make(tell))
+def begin(chosen: Chosen, name: str, task: Task) -> Work:
+    """The task in the background, for everybody who asks the same of this VAE; `name` says what is made."""
+    return background.begin(_work_key(chosen, name), task)
 
 
 def running(chosen: Chosen, name: str) -> Work | None:
@@ -164,9 +138,3 @@ def scalings_of_children(about: LatentSubject) -> list[tuple[str, Scaling]]:
                 if vae_hash == about.vae_hash:
                     found.append((plain(view.title, 30), scaling))
     return found
-
-
-@st.cache_resource(show_spinner=False)
-def studies() -> BoundedCache[tuple[str, str, str], LatentStudy]:
-    """Open studies; not st.cache_data, which cannot hold a function for progress."""
-    return BoundedCache(max_count=MOST_OPEN)

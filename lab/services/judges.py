@@ -6,7 +6,6 @@ One work a judge, whoever wants it and on whichever page.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -53,27 +52,6 @@ def pictures_are_here(facts: ModelSource) -> bool:
         return bool(facts.fingerprint) and catalog.is_present(facts.settings.data.name, current_site().data)
     except LabError:
         return False
-
-
-def image_set(facts: ModelSource) -> Any:
-    """Of the Latents page, until it asks the process that computes."""
-    from core.compute.answers.judges import images_of
-
-    return images_of(facts, current_site())
-
-
-def trained(facts: ModelSource, on_progress: Any) -> Any:
-    """Of the Latents page, until it asks the process that computes."""
-    from core.evaluation.judge import load_or_train
-
-    machine, evaluation = facts.settings.machine, facts.settings.evaluation
-    return load_or_train(
-        image_set(facts),
-        cache_dir=current_site().cache,
-        epochs=evaluation.judge_epochs,
-        device=machine.device,
-        progress=on_progress,
-    )
 
 
 def begin_training(facts: ModelSource) -> Work:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from typing import Any
@@ -12,13 +13,12 @@ from streamlit.testing.v1 import AppTest
 
 import lab.latents.vae_service as service
 from core.errors import LabError
-from core.latent.inspection import first_look
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.latents import overview_service as overviews
 from lab.latents.channels import AS
 from lab.latents.verdict import pictures_of
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import OpenPage, held_up
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, write_checkpoint
 from tests.pages.test_every_page import active_markdown
 
@@ -122,13 +122,12 @@ def chosen_of(run: Run) -> service.Chosen:
     return service.choices_of(next(view for view in service.runs_with_a_vae() if view.id == run.id))[0]
 
 
-@pytest.mark.usefixtures("forked_child")
 def test_what_is_kept_is_shown_without_looking_again(
     runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overviews, "FIRST", 20)
     chosen = chosen_of(runs["encoder"])
-    work = overviews.rest(chosen)  # a real process
+    work = overviews.rest(chosen)
     assert work.wait(600) and work.problem is None
     monkeypatch.setattr(overviews, "begin_first_look", lambda *_: pytest.fail("looked again"))
     app = open_view(open_page, run=runs["encoder"].id)
@@ -140,16 +139,7 @@ def test_a_few_pictures_answer_first_and_the_rest_is_measured_by_one_process_mea
     runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overviews, "FIRST", 20)
-    go_on, calls = threading.Event(), []
-
-    def child(words: list[str], tell: Any, *_: Any, **__: Any) -> str:
-        calls.append(words)
-        tell("Encoding latents", 0.25)
-        go_on.wait(600)
-        overviews.measure(chosen, service.MOST, lambda *_: None)
-        return ""
-
-    monkeypatch.setattr(overviews, "run_child", child)
+    go_on = held_up(monkeypatch, overviews, "measure")
     chosen = chosen_of(runs["encoder"])
     for _ in range(2):  # touching the page, or another visitor, begins nothing anew
         app = open_view(open_page, run=runs["encoder"].id)
@@ -162,7 +152,6 @@ def test_a_few_pictures_answer_first_and_the_rest_is_measured_by_one_process_mea
     app = open_view(open_page, run=runs["encoder"].id)
     assert not app.get("progress")
     assert metrics_of(app) != first
-    assert len(calls) == 1
 
 
 def test_measuring_all_can_be_stopped_and_begun_again(
@@ -171,13 +160,13 @@ def test_measuring_all_can_be_stopped_and_begun_again(
     monkeypatch.setattr(overviews, "FIRST", 20)
     calls = []
 
-    def child(words: list[str], _tell: Any, cancelled: Any, **__: Any) -> str:
-        calls.append(words)
+    def measure(_chosen: service.Chosen, limit: int, _tell: Any, cancelled: Any, **__: Any) -> None:
+        calls.append(limit)
         while not cancelled():
             time.sleep(0.01)
-        return "it was cancelled"
+        raise LabError("it was cancelled")
 
-    monkeypatch.setattr(overviews, "run_child", child)
+    monkeypatch.setattr(overviews, "measure", measure)
     app = open_view(open_page, run=runs["encoder"].id)
     next(button for button in app.button if button.label == "Stop").click().run()
     assert overviews.rest(chosen_of(runs["encoder"])).wait(600)
@@ -193,11 +182,14 @@ def test_a_rest_that_fails_is_one_sentence_and_the_first_look_stays(
     runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overviews, "FIRST", 20)
-    monkeypatch.setattr(overviews, "run_child", lambda *_, **__: "the disk is full")
+    kept = runs["encoder"].folder.parents[1] / "cache" / "studies"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.write_text("where a folder should be")
     open_view(open_page, run=runs["encoder"].id)
     assert overviews.rest(chosen_of(runs["encoder"])).wait(600)
     app = open_view(open_page, run=runs["encoder"].id)
-    assert "Measured on 20 of 179 pictures. The rest could not be measured. The disk is full" in words_of(app)
+    assert "Measured on 20 of 179 pictures. The rest could not be measured." in words_of(app)
+    assert "what was measured cannot be kept: File exists" in words_of(app)
     assert len(metrics_of(app)) == 3
 
 
@@ -225,25 +217,8 @@ def test_of_those_who_wait_the_last_goes_first_and_never_two_at_once() -> None:
     assert order == ["a", "c", "b"]
 
 
-def test_a_network_too_large_for_a_first_look_waits_for_the_rest(
-    runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(first_look, "MOST_VALUES", 10)
-    monkeypatch.setattr(overviews, "run_child", lambda *_, **__: "the disk is full")
-    app = open_view(open_page, run=runs["encoder"].id)
-    assert overviews.rest(chosen_of(runs["encoder"])).wait(600)
-    app.run()
-    assert "179 pictures are to be measured. The rest could not be measured" in words_of(app)
-    assert not app.exception and not app.metric
-
-
-def test_open_vaes_do_not_fill_the_memory(runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.studies(), "max_count", 2)
+def test_overviews_do_not_fill_the_memory(runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overviews.overviews(), "max_count", 2)
-    for step in (2, 4):
-        for weights in ("ema", "raw"):
-            service.study(runs["encoder"].id, step, weights, limit=10)  # type: ignore[arg-type]
-    assert len(service.studies().kept()) == 2
     choices = service.choices_of(next(view for view in service.runs_with_a_vae() if view.run.info.kind == "vae"))
     assert overviews.begin_few(choices).wait(600)
     assert len(overviews.overviews().kept()) == 2

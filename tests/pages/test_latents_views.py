@@ -6,20 +6,23 @@ import json
 import shutil
 import threading
 import time
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.compute.questions import DECODE_LATENTS
+from core.errors import LabError
 from core.jobs.disk import CACHE_KINDS, cache_entries
-from core.latent import cache
 from core.latent.inspection import projection
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.latents import ceiling_service, decoder_service, map_service, memoize_bytes, overview_service, vae_service
-from lab.latents.vae_service import Chosen
+from lab.latents.vae_service import Chosen, asked_vae
+from lab.services import computing
+from lab.services.background import Task
+from lab.services.settings import current_site
 from tests.pages.conftest import OpenPage
 
 
@@ -33,6 +36,11 @@ def vae(trained: dict[str, Run]) -> Run:
 def chosen_of(run: Run) -> Chosen:
     view = next(view for view in vae_service.runs_with_a_vae() if view.id == run.id)
     return vae_service.choices_of(view)[0]
+
+
+def made(task: Task) -> Any:
+    """Its result, waited for."""
+    return task(lambda stage, fraction, look=None: None, lambda: False)
 
 
 def words_of(app: AppTest) -> str:
@@ -77,15 +85,20 @@ def test_every_view_says_on_how_many_of_the_held_out_pictures_it_rests(
     vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, view: str, said: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(overview_service, "FIRST", 30)
-    monkeypatch.setattr(overview_service, "run_child", lambda *_, **__: "the rest is not measured")
-    monkeypatch.setattr(vae_service, "study", partial(vae_service.study, limit=20))
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise LabError("the rest is not measured")
+
+    monkeypatch.setattr(overview_service, "measure", refuse)
+    for module in (map_service, decoder_service):
+        monkeypatch.setattr(module, "asked_vae", lambda chosen: asked_vae(chosen, 20))
     monkeypatch.setattr(decoder_service, "SURVIVAL_POINTS", 3)
     words = words_of(open_view(open_page, run=vae.id, view=view))
     assert all(part in words for part in said)
 
 
 def test_the_link_names_the_picked_pictures(vae: Run, open_page: OpenPage) -> None:
-    found = map_service.latent_map(chosen_of(vae), 1000)
+    found = made(map_service.latent_map(chosen_of(vae), 1000))
     names = [found.class_names[int(found.labels[place])] for place in (4, 7)]
     words = words_of(open_view(open_page, run=vae.id, view="Map", points="5-8"))
     assert f"From A, {names[0]}, to B, {names[1]}" in words
@@ -136,9 +149,9 @@ def test_a_view_that_is_stopped_stays_so_until_somebody_begins_it_again(
 
     monkeypatch.setattr(projection, "embed", embed)
     chosen = chosen_of(vae)
-    found = map_service.latent_map(chosen, 500)
+    found = made(map_service.latent_map(chosen, 500))
     name = f"t-sne-{len(found.labels)}-2"
-    work = vae_service.begin(chosen, name, lambda tell: map_service.embedding(chosen, found, 2, tell))
+    work = vae_service.begin(chosen, name, lambda tell, _: map_service.embedding(chosen, found, 2, tell))
     assert begun.wait(600)
     work.cancel()  # as the button does
     query = {"run": vae.id, "view": "Map", "map": "t-SNE", "map-of": "500"}
@@ -157,13 +170,14 @@ def test_a_view_that_is_stopped_stays_so_until_somebody_begins_it_again(
 def test_a_run_that_is_deleted_while_its_map_is_made_is_one_sentence(
     vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study_of = map_service.study_of
+    latent_map = map_service.latent_map
 
     def deleted(*arguments: Any) -> Any:
+        task = latent_map(*arguments)
         shutil.rmtree(vae.folder)
-        return study_of(*arguments)
+        return task
 
-    monkeypatch.setattr(map_service, "study_of", deleted)
+    monkeypatch.setattr(map_service, "latent_map", deleted)
     app = open_page("latents", run=vae.id, view="Map")
     assert not app.exception
     assert [vae.id in error.value.replace("\\", "") for error in app.error] == [True]
@@ -172,23 +186,9 @@ def test_a_run_that_is_deleted_while_its_map_is_made_is_one_sentence(
     assert f"Run {vae.id} has no VAE with a checkpoint" in words_of(app)
 
 
-@pytest.mark.parametrize("view", ["Map", "Decoder"])
-def test_a_vae_that_gives_no_numbers_is_one_sentence(
-    vae: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, view: str
-) -> None:
-    open_view(open_page, run=vae.id)  # its first look was well: without PyTorch, of a hundred pictures
-    real = cache.images_to_model
-    monkeypatch.setattr(cache, "images_to_model", lambda pictures: real(pictures) * np.nan)
-    app = open_page("latents", run=vae.id, view=view)
-    assert not app.exception
-    assert [error.value.replace("\\", "") for error in app.error] == [
-        "latents: the VAE gives values that are no numbers; try another checkpoint, or train it again"
-    ]
-
-
 def test_everything_that_is_kept_lies_where_the_clean_up_looks(vae: Run, open_page: OpenPage, store: RunStore) -> None:
     chosen = chosen_of(vae)
-    map_service.embedding(chosen, map_service.latent_map(chosen, 500), 2)
+    map_service.embedding(chosen, made(map_service.latent_map(chosen, 500)), 2)
     kept = {folder.name for folder in (store.root.parent / "cache").iterdir()}
     assert "projections" in kept and kept <= set(CACHE_KINDS)
     entries = cache_entries(store.root.parent / "cache", store)
@@ -197,10 +197,9 @@ def test_everything_that_is_kept_lies_where_the_clean_up_looks(vae: Run, open_pa
 
 def test_walks_neighbours_and_means_are_those_of_the_latents(vae: Run) -> None:
     chosen = chosen_of(vae)
-    found = map_service.latent_map(chosen, 1000)
-    study = memoize_bytes.study_of(chosen)
+    found = made(map_service.latent_map(chosen, 1000))
     straight, circle = map_service.walk_pictures(chosen, found, 0, 1)
-    ends = study.decode(found.latents[:2]).astype(int)
+    ends = computing.ask(DECODE_LATENTS, asked_vae(chosen), found.latents[:2], current_site()).astype(int)
     for walk in (straight, circle):  # in another batch: the last digits of a convolution depend on it
         assert np.abs(walk[[0, -1], 0] - ends).max() <= 1
     pixels = map_service.mean_pictures(chosen, found)[1]
@@ -211,17 +210,16 @@ def test_walks_neighbours_and_means_are_those_of_the_latents(vae: Run) -> None:
     assert map_service.traversal(chosen, found, 0, "directions").shape[1] == 8
 
 
-def test_an_answer_is_computed_once_for_all_sessions(vae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_computed_once_for_all_sessions(vae: Run) -> None:
     chosen = chosen_of(vae)
-    first = decoder_service.traits(chosen)
-    monkeypatch.setattr(decoder_service, "study_of", lambda *_: pytest.fail("computed again"))
-    assert decoder_service.traits(chosen) is first
+    first = made(decoder_service.traits(chosen))
+    assert made(decoder_service.traits(chosen)) is first
 
 
 def test_what_is_kept_in_memory_is_bounded(vae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memoize_bytes.answers(), "max_bytes", 100_000)
     chosen = chosen_of(vae)
-    found = map_service.latent_map(chosen, 1000)
+    found = made(map_service.latent_map(chosen, 1000))
     for end in range(1, 6):
         map_service.walk_pictures(chosen, found, 0, end)
     assert 1 <= len(memoize_bytes.answers().kept()) < 6

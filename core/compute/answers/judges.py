@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from core.bounded_cache import BoundedCache
@@ -23,14 +25,14 @@ def train_judge(tell: Tell, name: str, site: SiteSettings) -> None:
     trained_judge(tell, source_named(name, RunStore(site.runs), site.models), site)
 
 
-def trained_judge(tell: Tell, source: ModelSource, site: SiteSettings) -> Judge:
+def trained_judge(progress: Callable[[str, float], None], source: ModelSource, site: SiteSettings) -> Judge:
     """The judge of the model's data set, trained now where it never was. Raises a LabError."""
     return load_or_train(
         images_of(source, site),
         cache_dir=site.cache,
         epochs=source.settings.evaluation.judge_epochs,
         device=source.settings.machine.device,
-        progress=tell,
+        progress=progress,
     )
 
 

@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 from core import leftovers
 from core.device import resolve_device
 from core.errors import CheckpointError
-from core.latent.cache import cached_latents, measure_scaling
+from core.latent.cache import cached_latents, encoded, measure_scaling
 from core.latent.codec import LatentCodec, LatentScaling, split_moments
 from core.latent.inspection.vae_source import WEIGHTS_FILE, LatentSubject, Weights
 from core.latent.stored_vae import build_from_files, load_codec
@@ -33,7 +33,7 @@ class LatentStudy:
 
     codec: the VAE and its scaling. A VAE run has no scaling of its own until a U-Net run measures one over its training
     set; here it is measured over the held-out posterior. images (N, H, W, C) uint8,
-    labels (N,); moments (N, 2c, h, w) float32, memory-mapped: posterior mean and log-variance, raw.
+    labels (N,); moments (N, 2c, h, w) float32, memory-mapped where they are kept: posterior mean and log-variance, raw.
     """
 
     run_id: str
@@ -84,13 +84,14 @@ def open_subject(
     subject: LatentSubject,
     *,
     device: str = "auto",
-    cache_dir: Path,
+    cache_dir: Path | None,
     progress: Callable[[str, float], None] | None = None,
 ) -> LatentStudy:
     """The VAE that `find_subject` found, with its held-out pictures.
 
     Their posterior is encoded now or comes from the cache, where what was not used for longest is removed beyond
-    1 GB. progress(stage, fraction). Raises UsageError, CheckpointError or DataUnavailable in one sentence.
+    1 GB; without a cache nothing is kept. progress(stage, fraction). Raises UsageError, CheckpointError or
+    DataUnavailable in one sentence.
     """
     target = resolve_device(device)
     if subject.run.kind.vae == "copy":
@@ -103,32 +104,44 @@ def open_subject(
             f"{subject.run.id}: its VAE is for {vae.config.in_channels}-channel pictures, "
             f"'{subject.set_name}' has {subject.images.shape[3]}"
         )
-    found = cached_latents(
-        vae, subject.images, key=subject.key, cache_dir=cache_dir, batch_size=batch_for(target), progress=progress
-    )
-    assert found is not None  # nothing asks it to stop
-    os.utime(cache_dir / "latents" / subject.key)  # used now: what was not used for longest is forgotten first
-    forget_oldest(cache_dir, keep=subject.key)
-    if scaling is not None and len(scaling.shift) != found.moments.shape[1] // 2:
+    moments = _moments(vae, subject, cache_dir, batch_for(target), progress)
+    if scaling is not None and len(scaling.shift) != moments.shape[1] // 2:
         raise CheckpointError(
-            f"{subject.run.id}: codec.json scales {len(scaling.shift)} channels, its VAE has "
-            f"{found.moments.shape[1] // 2}"
+            f"{subject.run.id}: codec.json scales {len(scaling.shift)} channels, its VAE has {moments.shape[1] // 2}"
         )
     return LatentStudy(
         run_id=subject.run.id,
         step=subject.step,
         weights=subject.weights,
         title=subject.title,
-        codec=LatentCodec(vae=vae, scaling=scaling or measured(found.moments)),
+        codec=LatentCodec(vae=vae, scaling=scaling or measured(moments)),
         images=subject.images,
         labels=subject.labels,
         class_names=subject.class_names,
         fingerprint=subject.fingerprint,
         vae_hash=subject.vae_hash,
         key=subject.key,
-        moments=found.moments,
+        moments=moments,
         device=target,
     )
+
+
+def _moments(
+    vae: AutoencoderKL,
+    subject: LatentSubject,
+    cache_dir: Path | None,
+    batch_size: int,
+    progress: Callable[[str, float], None] | None,
+) -> np.ndarray:
+    if cache_dir is None:
+        return np.concatenate(list(encoded(vae, subject.images, batch_size=batch_size, progress=progress)))
+    found = cached_latents(
+        vae, subject.images, key=subject.key, cache_dir=cache_dir, batch_size=batch_size, progress=progress
+    )
+    assert found is not None  # nothing asks it to stop
+    os.utime(cache_dir / "latents" / subject.key)  # used now: what was not used for longest is forgotten first
+    forget_oldest(cache_dir, keep=subject.key)
+    return found.moments
 
 
 def batch_for(device: torch.device) -> int:

@@ -1,6 +1,6 @@
 """What the Latents page opens with, kept on disk: pictures, reconstructions, how good each is, and the posterior.
 
-Reading it needs no PyTorch; `quality.py` beside it makes it, and of a few pictures `first_look.py`.
+Reading it needs no PyTorch; `quality.py` beside it makes it.
 """
 
 from __future__ import annotations

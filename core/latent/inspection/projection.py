@@ -51,6 +51,21 @@ class Components:
     coordinates: np.ndarray
 
 
+@dataclass(frozen=True, kw_only=True)
+class LatentMap:
+    """N held-out pictures on the map: images (N, H, W, C) uint8, labels (N,), latents (N, c, h, w) as a U-Net sees them
+    (posterior means), and their principal components. key names VAE and pictures; spread: deviation of the latents,
+    of which the rest up to 1 is posterior noise."""
+
+    key: str
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    latents: np.ndarray
+    components: Components
+    spread: float
+
+
 def principal_components(latents: np.ndarray, count: int) -> Components:
     """PCA of latents (N, c, h, w), by singular values. The sign of a direction is that its largest entry is positive.
 

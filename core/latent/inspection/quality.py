@@ -16,14 +16,10 @@ from core.latent.inspection.psnr_ssim import squared_error, ssim_of
 from core.latent.inspection.vae_source import LatentSubject
 
 
-def make_overview(
-    subject: LatentSubject,
-    study: LatentStudy,
-    cache_dir: Path,
-    *,
-    progress: Callable[[str, float], None] | None = None,
+def look_at(
+    subject: LatentSubject, study: LatentStudy, *, progress: Callable[[str, float], None] | None = None
 ) -> LatentOverview:
-    """Decode every posterior mean, measure it and keep all in the cache. progress(stage, fraction).
+    """Decode every posterior mean and measure it; keeps nothing. progress(stage, fraction).
 
     Raises CheckpointError when the VAE gives something that is no number.
     """
@@ -38,14 +34,24 @@ def make_overview(
         ssim[part] = ssim_of(subject.images[part], decoded)
         if progress:
             progress("decoding and measuring", part.stop / count)
-    found = measured(
+    return measured(
         subject,
         moments=np.asarray(study.moments),
         reconstructions=reconstructions,
         squared_error=error,
         ssim=ssim,
     )
-    write_overview(found, cache_dir)
+
+
+def make_overview(
+    subject: LatentSubject,
+    study: LatentStudy,
+    cache_dir: Path,
+    *,
+    progress: Callable[[str, float], None] | None = None,
+) -> LatentOverview:
+    """`look_at` it, and keep all in the cache. Raises CheckpointError and StorageFull."""
+    write_overview(look_at(subject, study, progress=progress), cache_dir)
     forget_oldest(cache_dir, keep=subject.key)
     kept = read_overview(subject, cache_dir)
     if kept is None:

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
+
+from core.latent.inspection.decoder_results import Sensitivity
 
 MAX_DECODED = 4096
 AT_ONCE = 64  # pictures in the decoder: more only cost memory on a CPU
 STEP = 0.05  # standard deviations of a normalised latent
 GREY_LEVELS = 127.5  # of [-1, 1] pictures
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sensitivity:
-    """norms (c, h, w): root mean square over pictures of |d picture / d latent|, in grey levels (root of the sum over
-    pixels) a standard deviation; NaN where a site was left out. num_pictures, stride: what it was measured on."""
-
-    norms: torch.Tensor
-    num_pictures: int
-    stride: int
-
-    @property
-    def by_channel(self) -> torch.Tensor:
-        """(c,): root mean square over sites."""
-        measured = self.norms.flatten(1)
-        return torch.nanmean(measured**2, dim=1).sqrt()
-
-    @property
-    def by_site(self) -> torch.Tensor:
-        """(h, w): root of the sum of squares over channels; NaN where left out."""
-        return (self.norms**2).sum(dim=0).sqrt()
 
 
 Decode = Callable[[torch.Tensor], torch.Tensor]
@@ -62,7 +42,7 @@ def sensitivity(decode: Decode, latents: torch.Tensor) -> Sensitivity:
             squares[start : start + AT_ONCE] += change.double().square().sum(dim=1).cpu()
     norms = torch.full((channels, height, width), torch.nan, dtype=torch.float64)
     norms[places[:, 0], places[:, 1], places[:, 2]] = (squares / num_pictures).sqrt()
-    return Sensitivity(norms=norms.float(), num_pictures=num_pictures, stride=stride)
+    return Sensitivity(norms=norms.float().numpy(), num_pictures=num_pictures, stride=stride)
 
 
 def _sites(side: int, stride: int) -> int:

@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.fft import dctn
 
+from core.latent.inspection.decoder_results import Equivariance, Spectrum
+
 DEFAULT_BINS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spectrum:
-    """Energy in B radial bins, mean over pictures, summed over channels.
-
-    frequency (B,): middle of each bin, 1 is the highest frequency along an axis (corners reach √2). energy (B,) sums
-    to the mean energy of a picture (Parseval: the transform is orthonormal). power (B,): energy a coefficient and
-    channel, NaN where a bin holds none. count (B,): coefficients in each. constant: energy of the (0, 0) ones.
-    """
-
-    frequency: np.ndarray
-    energy: np.ndarray
-    power: np.ndarray
-    count: np.ndarray
-    constant: float
-
-    @property
-    def high_share(self) -> float:
-        """Share of the energy above half the highest frequency, the constant left out."""
-        total = float(self.energy.sum()) - self.constant
-        return float(self.energy[self.frequency > 0.5].sum()) / total if total > 0 else 0.0
-
-    @property
-    def flat_share(self) -> float:
-        """What `high_share` is for white noise: the share of the coefficients."""
-        return float(self.count[self.frequency > 0.5].sum()) / max(float(self.count.sum()) - 1.0, 1.0)
 
 
 def radial_spectrum(maps: np.ndarray, *, bins: int = DEFAULT_BINS) -> Spectrum:
@@ -62,17 +36,6 @@ def radial_spectrum(maps: np.ndarray, *, bins: int = DEFAULT_BINS) -> Spectrum:
         count=count,
         constant=float(squared[0, 0]),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Equivariance:
-    """One transform: error of encode(T x) against T encode(x), as a share of the latents' norm; mean and standard
-    error over pictures. unrelated: the same between latents of different pictures, what no relation at all gives."""
-
-    name: str
-    error: float
-    standard_error: float
-    unrelated: float
 
 
 Encode = Callable[[torch.Tensor], torch.Tensor]

@@ -14,6 +14,7 @@ import torch
 
 from core.diffusion.schedule import NoiseSchedule
 from core.latent.codec import LatentCodec
+from core.latent.inspection.decoder_results import Survival
 from core.latent.inspection.statistics import psnr_of
 from core.seeding import generator
 
@@ -30,26 +31,6 @@ class SurvivalStep:
     signal_scale: float
     noise_scale: float
     pictures: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class Survival:
-    """Over P noise levels, clean first (t = -1). Every tuple has length P.
-
-    psnr: mean over pictures in dB against the real picture; accuracy: share the judge sees as their class, empty when
-    there was no judge. num_pictures N, num_classes K.
-    """
-
-    schedule: str
-    num_train_timesteps: int
-    num_pictures: int
-    num_classes: int
-    t: tuple[int, ...]
-    signal_scale: tuple[float, ...]
-    noise_scale: tuple[float, ...]
-    psnr: tuple[float, ...]
-    psnr_error: tuple[float, ...]
-    accuracy: tuple[float, ...] = ()
 
 
 def noisy_pictures(

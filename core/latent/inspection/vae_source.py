@@ -27,6 +27,18 @@ FIRST = 100
 
 
 @dataclass(frozen=True, kw_only=True)
+class AskedVae:
+    """Names a subject for another process, which finds it again: `find_subject` of that run with at most `limit`
+    pictures. key: that of the subject."""
+
+    run_id: str
+    step: int
+    weights: Weights
+    limit: int
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatentSubject:
     """A VAE and the pictures to look at it with.
 
@@ -51,7 +63,15 @@ class LatentSubject:
     @property
     def key(self) -> str:
         """Names the pictures and the weights: what is kept under it never needs to be made again."""
-        return f"{self.set_name}-{self.fingerprint[:12]}-{self.vae_hash[:12]}-heldout-{len(self.labels)}"
+        return self._key(len(self.labels))
+
+    def asked(self, limit: int) -> AskedVae:
+        """The same VAE with at most `limit` pictures."""
+        key = self._key(min(limit, self.num_heldout))
+        return AskedVae(run_id=self.run.id, step=self.step, weights=self.weights, limit=limit, key=key)
+
+    def _key(self, count: int) -> str:
+        return f"{self.set_name}-{self.fingerprint[:12]}-{self.vae_hash[:12]}-heldout-{count}"
 
     @property
     def title(self) -> str:
@@ -105,6 +125,12 @@ def find_subject(
 def held_out(count: int, limit: int) -> np.ndarray | None:
     """Indices of at most `limit` of `count` pictures, the same whenever asked, in order; None for all of them."""
     return None if count <= limit else np.sort(np.random.default_rng(0).permutation(count)[:limit])
+
+
+def indices_of(total: int, count: int) -> np.ndarray:
+    """At most `count` of `total` pictures, always the same."""
+    chosen = held_out(total, count)
+    return np.arange(total) if chosen is None else chosen
 
 
 def _checkpoint(run: Run, step: int | None, weights: Weights) -> tuple[Path, int, str]:
