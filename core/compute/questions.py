@@ -40,7 +40,7 @@ MEASURE_TIMESTEP_LOSS: Question[[str, int, ErrorWeights, int, int, SiteSettings]
 SCHEDULE_TABLE: Question[[DiffusionSettings], dict[str, np.ndarray]] = Question(
     f"{_ANSWERS}.schedules", "schedule_table"
 )
-VISITED_TIMESTEPS: Question[[DiffusionSettings, str, int], np.ndarray] = Question(
+VISITED_TIMESTEPS: Question[[DiffusionSettings, Sequence[str], int], dict[str, np.ndarray]] = Question(
     f"{_ANSWERS}.schedules", "visited_timesteps"
 )
 CLASS_IMAGES: Question[[DataSettings, SiteSettings], ClassImages] = Question(f"{_ANSWERS}.schedules", "class_images")

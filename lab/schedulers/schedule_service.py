@@ -96,9 +96,9 @@ def table(spec: Spec) -> dict[str, np.ndarray]:
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
-def visited_by(spec: Spec, sampler: str, num_inference_steps: int) -> np.ndarray:
-    """Timesteps a sampler visits on a schedule. Raises UsageError, with the reason, for a refused pair."""
-    return ask(VISITED_TIMESTEPS, spec.diffusion, sampler, num_inference_steps)
+def visited_by(spec: Spec, samplers: tuple[str, ...], num_inference_steps: int) -> dict[str, np.ndarray]:
+    """Timesteps that each sampler visits on a schedule. Raises UsageError, with the reason, for a refused pair."""
+    return ask(VISITED_TIMESTEPS, spec.diffusion, samplers, num_inference_steps)
 
 
 def samplers_for(spec: Spec, num_inference_steps: int) -> tuple[list[str], dict[str, str]]:

@@ -202,8 +202,8 @@ def _visited(specs: Sequence[Spec]) -> None:
         steps = int(cells[1].number_input("Steps", 1, min(1000, spec.num_train_timesteps), 10, key="rug-steps"))
         allowed, refused = schedule_service.samplers_for(spec, steps)
         picked = cells[2].multiselect("Samplers", allowed, default=allowed[:4], key=f"rug-{spec.schedule}-{steps}")
-        visits = {name: schedule_service.visited_by(spec, name, steps) for name in picked}
-        if visits:
+        if picked:
+            visits = schedule_service.visited_by(spec, tuple(picked), steps)
             figure = visited_figure(visits, num_train_timesteps=spec.num_train_timesteps, theme=st.context.theme.type)
             st.plotly_chart(figure, key="rug")
             st.caption(

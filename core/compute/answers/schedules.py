@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -21,9 +23,12 @@ def schedule_table(tell: Tell, diffusion: DiffusionSettings) -> dict[str, np.nda
     return tables.schedule_table(build_schedule(diffusion))
 
 
-def visited_timesteps(tell: Tell, diffusion: DiffusionSettings, sampler: str, num_inference_steps: int) -> np.ndarray:
-    """The timesteps that a sampler visits, first to last. Raises UsageError, with the reason, for a refused pair."""
-    return tables.visited(build_schedule(diffusion), sampler, num_inference_steps)
+def visited_timesteps(
+    tell: Tell, diffusion: DiffusionSettings, samplers: Sequence[str], num_inference_steps: int
+) -> dict[str, np.ndarray]:
+    """The timesteps that each sampler visits, first to last. Raises UsageError, with the reason, for a refused pair."""
+    schedule = build_schedule(diffusion)
+    return {sampler: tables.visited(schedule, sampler, num_inference_steps) for sampler in samplers}
 
 
 def class_images(tell: Tell, data: DataSettings, site: SiteSettings) -> ClassImages:
