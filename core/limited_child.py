@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from core import errors, reading
+from core.bound_child import bound_child
 from core.config.schema import project_root
 from core.errors import DataUnavailable, LabError, StorageFull, UsageError
 
@@ -57,21 +58,20 @@ def run_limited(
 ) -> dict[str, Any]:
     """What the child wrote down: {"found": …}, or {"problem": sentence, "hint": …, "is_usage": a wish, not the data}.
 
-    It is killed when cancelled, when too slow, and when it took no processor time for `stall_s`.
+    It is killed when cancelled, when too slow, when it took no processor time for `stall_s`, and when this process
+    ends, however it ends.
     folder: where it works and leaves its result. what: a noun for the hint when it dies, 'a set of pictures'.
     environment: beside PATH, LANG, PYTHONPATH and one thread; nothing else is inherited. progress: gets what the
     child's `teller` told.
     """
     started, peak = time.monotonic(), 0
     worked_s, worked_at = 0.0, started
-    with subprocess.Popen(
+    with bound_child(
         [sys.executable, "-m", module, request],
         cwd=folder,
         env={**_environment(), **(environment or {})},
-        stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     ) as child:
         try:
             while child.poll() is None:
@@ -89,8 +89,7 @@ def run_limited(
                 time.sleep(POLL_S)
         finally:
             if child.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
+                child.kill()
                 child.wait()
             if measured:
                 with contextlib.suppress(OSError, ValueError, KeyError):

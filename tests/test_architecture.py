@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs to the longest name that fits
     ("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.compute.question"),
     ("core.reading", "core.rules", "core.words", "core.csv_text", "core.diffusion.sampler_table"),
-    ("core.bounded_cache", "core.leftovers"),
+    ("core.bounded_cache", "core.leftovers", "core.bound_child"),
     ("core.config",),
     ("core.runs", "core.limited_child", "core.typed_paths"),
     ("core.device", "core.machine", "core.diffusion", "core.models", "core.data"),

@@ -28,6 +28,7 @@ from core.runs.run import now_iso
 from core.runs.store import RunStore
 
 BUSY_TIMEOUT_S = 30.0
+LONGEST_NOTICE_WAIT_S = 3600.0
 
 
 class DamagedQueue(LabError):
@@ -290,8 +291,12 @@ class Queue:
         self._change("insert into notices(body, next_at) values(?, 0)", json.dumps(dict(body)))
 
     def due_notices(self, now: float) -> list[tuple[int, dict[str, Any], int]]:
-        """(id, message, tries so far) of messages whose time has come."""
-        rows = self._database().execute("select * from notices where next_at <= ? order by id limit 20", (now,))
+        """(id, message, tries so far) of messages whose time has come; now: seconds since 1970.
+
+        Also of those that would wait longer than any does: the clock was put back.
+        """
+        statement = "select * from notices where next_at <= ?1 or next_at > ?1 + ?2 order by id limit 20"
+        rows = self._database().execute(statement, (now, LONGEST_NOTICE_WAIT_S))
         return [(row["id"], json.loads(row["body"]), row["tries"]) for row in rows.fetchall()]
 
     def notice_done(self, notice: int, *, again_at: float | None = None) -> None:

@@ -21,13 +21,16 @@ from core.runs.store import RunStore, lock_path
 logger = logging.getLogger(__name__)
 
 FRESH_S = 60.0  # a busy machine may take that long between creating a run and queuing it
+SEEN_S = 4.0  # of one that seems older than that, as it would after the clock was put forward
 
 
-def take_in_unqueued(store: RunStore, queue: Queue) -> None:
+def take_in_unqueued(store: RunStore, queue: Queue, waiting_since: dict[str, float]) -> None:
     """Queue the runs whose folder says that they wait or live, but that the queue does not know.
 
-    It was lost, an older one was put back, or the one who put them in died half-way.
+    It was lost, an older one was put back, or the one who put them in died half-way. waiting_since: run → monotonic
+    moment at which it was first seen to wait, kept from look to look: the clock alone may have been set.
     """
+    now = time.monotonic()
     for job in queue.jobs():
         run = Run(store.root / job.run_id)
         if attempts.current_attempt(run.folder) > job.attempt and run.status().state is not RunState.QUEUED:
@@ -41,8 +44,12 @@ def take_in_unqueued(store: RunStore, queue: Queue) -> None:
         status = run.status()
         if not status.state.is_active:
             continue
-        if status.state is RunState.QUEUED and (_age_s(status.heartbeat_at) < FRESH_S or is_locked(lock_path(run))):
-            continue  # it is being put in right now
+        if status.state is RunState.QUEUED:
+            seems_new = 0 <= _age_s(status.heartbeat_at) < FRESH_S
+            seen_for = now - waiting_since.setdefault(run.id, now)
+            if seen_for < (FRESH_S if seems_new else SEEN_S) or is_locked(lock_path(run)):
+                continue  # it is being put in right now
+        waiting_since.pop(run.id, None)
         with contextlib.suppress(LabError, OSError):
             _take_in(run, status.state, queue)
 

@@ -33,7 +33,8 @@ _SET_CHILD_SUBREAPER = 36
 class Shim:
     """Watches the processes of one attempt until none is left.
 
-    adopt: the processes live already and their first shim is gone; they are found by their token.
+    adopt: the processes live already and their first shim is gone; they are found by their token. Its moments are
+    monotonic: a clock that is set must not end the grace before the training has saved.
     """
 
     def __init__(self, folder: Path, attempt: int, *, grace_s: float, adopt: bool = False) -> None:
@@ -105,15 +106,15 @@ class Shim:
         self._look_for_requests()
         main_lives = self.child is not None and self.exit_code is None
         if main_lives:
-            self._enforce(time.time())
+            self._enforce(time.monotonic())
             return True
         left = len(attempts.living_pids(self.token))
         if not left:
             return False
         if self.adopt:
-            self._enforce(time.time())
+            self._enforce(time.monotonic())
             return True
-        now = time.time()
+        now = time.monotonic()
         if self.left_at is None:  # ranks or data workers outlived their launcher
             self.left_at = now
             attempts.signal_all(self.token, signal.SIGTERM)
@@ -142,7 +143,7 @@ class Shim:
 
     def _ask(self, level: int) -> None:
         if self.asked_at is None:
-            self.asked_at = time.time()
+            self.asked_at = time.monotonic()
             self._terminate()
         self.level = level
 
@@ -167,7 +168,7 @@ class Shim:
     def _on_term(self, number: int, frame: FrameType | None) -> None:
         """The machine shuts down: the training may save itself. No request of a person, so the level stays."""
         if self.asked_at is None:
-            self.asked_at = time.time()
+            self.asked_at = time.monotonic()
             self._terminate()
 
 

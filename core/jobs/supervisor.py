@@ -62,6 +62,7 @@ class Supervisor:
         self.started_code = _newest_code()
         self.devices_at, self.devices = float("-inf"), list[Device]()
         self.housekeeping = Housekeeping(store, self.queue)
+        self.waiting_since: dict[str, float] = {}
         self.quitting = False
 
     def serve(self, starting: FileLock | None = None) -> int:
@@ -104,7 +105,7 @@ class Supervisor:
         self._read_config()
         if now - self.unqueued_at >= UNQUEUED_EVERY_S:
             self.unqueued_at = now
-            take_in_unqueued(self.store, self.queue)
+            take_in_unqueued(self.store, self.queue, self.waiting_since)
         jobs = self.queue.jobs()
         if jobs:
             self.busy_at = now

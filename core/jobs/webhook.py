@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from core.jobs.queue import Queue
+from core.jobs.queue import LONGEST_NOTICE_WAIT_S, Queue
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class WebhookSender:
                     self.queue.notice_done(notice)
                 else:
                     logger.warning("a message could not be delivered, trying again: %s", problem)
-                    self.queue.notice_done(notice, again_at=time.time() + 10.0 * 3**tries)
+                    self.queue.notice_done(notice, again_at=time.time() + min(10.0 * 3**tries, LONGEST_NOTICE_WAIT_S))
         finally:
             self.queue.close()
 

@@ -1,4 +1,5 @@
-"""A command of `python -m core` in a process of its own, so that the server stays small and answers meanwhile."""
+"""A command of `python -m core` in a process of its own, so that the server stays small and answers meanwhile.
+It ends with the server."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
+from core.bound_child import bound_child
 from core.config.schema import project_root
 from lab.services import background
 from lab.services.background import Tell
@@ -25,15 +27,13 @@ def run_child(arguments: Sequence[str], tell: Tell, cancelled: Callable[[], bool
     polite: it gives way to everything else on the machine.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project_root())}
-    with subprocess.Popen(
+    with bound_child(
         [*PYTHON, "-m", "core", *arguments],
         cwd=project_root(),
         env=environment,
-        stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     ) as child:
         if polite:
             with contextlib.suppress(psutil.Error, OSError):

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from core import atomic
+from core.bound_child import bound_child
 from core.config.schema import project_root
 from core.errors import LabError, UsageError
 
@@ -131,25 +131,19 @@ def _arrange(
     started = time.monotonic()
     with (
         told.open("wb") as out,
-        subprocess.Popen(
+        bound_child(
             [sys.executable, "-m", CHILD, *arguments],
             cwd=told.parent,
             env=environment,
-            stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
         ) as child,
     ):
-        try:
-            while child.poll() is None:
-                if time.monotonic() - started > most_s:
-                    raise LabError(f"t-SNE: {count:,} pictures took longer than {most_s:g} s", "take fewer pictures")
-                progress(words, _share_done(told))
-                time.sleep(LOOK_S)
-        finally:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
+        while child.poll() is None:
+            if time.monotonic() - started > most_s:
+                raise LabError(f"t-SNE: {count:,} pictures took longer than {most_s:g} s", "take fewer pictures")
+            progress(words, _share_done(told))
+            time.sleep(LOOK_S)
     if child.returncode:
         ended = f"signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"
         raise LabError(f"t-SNE: the process that computes it died ({ended})", "take fewer pictures")

@@ -133,8 +133,7 @@ def test_every_state_resumes_in_another_lab(box: Box, tick: Tick, tmp_path: Path
     there = Run(store.root / run.id)
     queue = Queue(store.root)
     if state is RunState.QUEUED:
-        there.write_status(replace(there.status()))
-        take_in_unqueued(store, queue)
+        take_in_unqueued(store, queue, {})
     else:
         tick(store)
         tick(store)

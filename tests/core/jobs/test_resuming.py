@@ -180,7 +180,7 @@ def test_a_live_run_that_a_lost_queue_forgot_keeps_its_folders_and_its_code(
     run.write_status(Status(state=RunState.RUNNING, step=3, steps_total=10))
     facts = {"attempt": 4, "slots": ["cpu/0"], "code": "abc", "environment": {"LAB_DATA": "/their/data"}}
     atomic.write_json(run.folder / attempts.ATTEMPT_FILE, facts)
-    take_in_unqueued(store, queue)
+    take_in_unqueued(store, queue, {})
     job = queue.job(run.id)
     assert job is not None and (job.attempt, job.code, job.slots) == (4, "abc", ("cpu/0",))
     assert job.environment == {"LAB_DATA": "/their/data"}
