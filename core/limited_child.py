@@ -185,6 +185,7 @@ def _environment() -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(Path(__file__).resolve().parents[1]),  # the very code that asks, frozen or not
         "LAB_PROJECT": str(project_root()),
+        "PYTHONDONTWRITEBYTECODE": "1",  # a file that the limit cuts short would break every later import
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
 

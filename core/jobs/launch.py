@@ -39,6 +39,7 @@ def worker_environment(run: Run, job: Job, devices: Sequence[Device], code: Path
         "LAB_PROJECT": str(project_root()),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")])),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",  # what a full disk cuts short would break every later import of the frozen code
         "LAB_DEVICE": "cpu" if on_cpu else "cuda",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "" if on_cpu else ",".join(device.visible for device in devices),
