@@ -91,3 +91,11 @@ def device_label(device: torch.device) -> str:
         return f"{torch.cuda.get_device_name(device)} ({device})"
     count = torch.get_num_threads()
     return f"CPU, {count} thread{'s' if count > 1 else ''}"
+
+
+def free_on_gpu(device: torch.device) -> int:
+    """Bytes that this process could still allocate there: what is free, and what PyTorch holds without using it."""
+    import torch
+
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + held)

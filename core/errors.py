@@ -14,8 +14,9 @@ def quoted(value: object, limit: int = MAX_QUOTED) -> str:
 
 def is_full_gpu(error: BaseException) -> bool:
     """True when a GPU had no room: for a tensor, or already for its context, which CUDA tells with another class."""
-    name = type(error).__name__
-    return name == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
+    if isinstance(error, NoRoomOnGpu) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
 
 
 class LabError(Exception):
@@ -36,6 +37,10 @@ class UsageError(LabError):
     """The request itself is wrong (a setting, an option, a label): exit code 2, nothing was created."""
 
     exit_code = 2
+
+
+class NoRoomOnGpu(UsageError, RuntimeError):
+    """What was asked for does not fit into what is free on the GPU now; the CPU may have room."""
 
 
 class ConfigError(UsageError):

@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
     ("core.config",),
     ("core.runs", "core.limited_child", "core.typed_paths"),
     ("core.device", "core.machine", "core.diffusion", "core.models", "core.data"),
-    ("core.data.importing", "core.latent"),
+    ("core.data.importing", "core.latent", "core.weighing"),
     ("core.latent.inspection",),
     ("core.sampling",),
     ("core.model_folders", "core.training"),

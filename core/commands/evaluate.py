@@ -31,8 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from core.data.arrays import prepare
     from core.evaluation.evaluate import evaluate
+    from core.sampling.room import check_room
 
     model = source.load(device=settings.machine.device)
+    check_room(model, min(settings.evaluation.num_samples, settings.sampling.batch_size))
     trained = source.settings
     site = site_of(arguments)
     image_set = prepare(trained.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)

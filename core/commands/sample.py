@@ -89,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from core.sampling.request import SampleRequest
+    from core.sampling.room import check_room
     from core.sampling.steps import sample
 
     model = source.load(device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
@@ -104,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=wanted.seed,
         batch_size=wanted.batch_size,
     )
+    check_room(model, min(len(request.labels), request.batch_size))
     poor = pair_warning(
         schedule=model.schedule.name, sampler=wanted.sampler, num_inference_steps=wanted.num_inference_steps
     )

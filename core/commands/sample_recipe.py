@@ -77,9 +77,11 @@ def draw_recipe(arguments: argparse.Namespace) -> int:
 
 
 def _drawn(model: LoadedModel, recipe: Recipe, source: ModelSource, arguments: argparse.Namespace) -> np.ndarray:
+    from core.sampling.room import check_room
     from core.sampling.steps import sample, sample_steps
 
     request, branch = recipe.request(), recipe.branching()
+    check_room(model, len(request.labels))
     start = _start(model, recipe, source, arguments)
     if branch is None and start is None:
         return sample(model, replace(request, batch_size=min(len(request.labels), BATCH)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from core.config.site import SiteSettings
 from core.machine import gpus
+from core.machine.memory import read_memory
+from core.weighing import Need, is_short
 
 CPU = "cpu"
 
@@ -15,7 +17,8 @@ CPU = "cpu"
 class Device:
     """One device. name: the GPU's UUID or 'cpu'. title: for people. visible: its CUDA_VISIBLE_DEVICES.
 
-    capacity: runs at a time. problem: why it is not for us now, in words; '' when it is.
+    capacity: runs at a time. problem: why it is not for us now, in words; '' when it is. free_bytes: of its memory, for
+    the CPU the machine's; None where nobody tells. held: run → bytes that it has of a GPU's memory.
     """
 
     name: str
@@ -23,6 +26,8 @@ class Device:
     visible: str
     capacity: int
     problem: str = ""
+    free_bytes: int | None = None
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,8 @@ def find_devices(site: SiteSettings) -> list[Device]:
                 visible=gpu.uuid,
                 capacity=site.slots_per_gpu,
                 problem=problem,
+                free_bytes=gpu.memory_total_bytes - gpu.memory_used_bytes if gpu.memory_total_bytes else None,
+                held=_held(gpu),
             )
         )
     if not known:  # a driver that NVML cannot talk to
@@ -59,7 +66,18 @@ def find_devices(site: SiteSettings) -> list[Device]:
             Device(name=f"GPU-{name}", title=f"GPU {name}", visible=name, capacity=site.slots_per_gpu)
             for name in gpus.visible_gpus()
         ]
-    return [*found, Device(name=CPU, title="the CPU", visible="", capacity=site.cpu_slots)]
+    free = read_memory().free
+    return [*found, Device(name=CPU, title="the CPU", visible="", capacity=site.cpu_slots, free_bytes=free)]
+
+
+def _held(gpu: gpus.Gpu) -> dict[str, int]:
+    """Run → bytes on this GPU; all there is for one whose memory the driver hides."""
+    held: dict[str, int] = {}
+    for process in gpu.processes:
+        if process.run_id:
+            told = gpu.memory_total_bytes if process.memory_bytes is None else process.memory_bytes
+            held[process.run_id] = held.get(process.run_id, 0) + told
+    return held
 
 
 def choose(
@@ -68,11 +86,13 @@ def choose(
     devices: Sequence[Device],
     taken: Collection[str],
     reserved: Collection[str] = frozenset(),
+    needs: Callable[[bool], Need | None] = lambda on_gpu: None,
 ) -> Choice:
     """The slots a run gets now, or what it waits for.
 
     setting: machine.device; 'auto' wants any GPU, or the CPU where there is none. num_processes: one GPU each; on the
     CPU they share one slot. taken: leased slots. reserved: devices that a run before it in the queue waits for.
+    needs: see `core.jobs.memory_needs`; a device without so much free memory has to be waited for.
     """
     graphics = [device for device in devices if device.name != CPU]
     if setting == CPU or (setting == "auto" and not graphics):
@@ -85,20 +105,30 @@ def choose(
     if len(candidates) < count:
         there = f"has {len(graphics)}" if graphics else "has none"
         return Choice(wants=wants, waits_for=f"{count if count > 1 else 'a'} GPU{'s' if count > 1 else ''} ({there})")
+    need = needs(candidates != [device for device in devices if device.name == CPU])
+    host_free = next((device.free_bytes for device in devices if device.name == CPU), None)
     picked, problems = [], []
     for device in candidates:
         free = [slot for slot in slots_of(device) if slot not in taken]
         if device.name in reserved or not free:
             continue
-        if device.problem:
-            problems.append(device.problem)
+        if problem := device.problem or _short(device, need, host_free):
+            problems.append(problem)
             continue
         picked.append((len(free), free[0]))
     picked.sort(key=lambda pair: -pair[0])  # the emptiest first; equal ones in the machine's order
     if len(picked) >= count:
         return Choice(slots=tuple(slot for _, slot in picked[:count]), wants=wants)
     names = candidates[0].title if len(candidates) == 1 else f"a free GPU of {len(candidates)}"
-    return Choice(wants=wants, waits_for="; ".join(problems) or names)
+    return Choice(wants=wants, waits_for="; ".join(dict.fromkeys(problems)) or names)
+
+
+def _short(device: Device, need: Need | None, host_free: int | None) -> str:
+    """What memory it lacks, in words; '' when there is enough."""
+    if need is None:
+        return ""
+    on_gpu = device.name != CPU and is_short(need.gpu, device.free_bytes, f"memory of {device.title}")
+    return on_gpu or is_short(need.host, host_free)
 
 
 def slots_of(device: Device) -> list[str]:

@@ -27,6 +27,7 @@ from core.jobs import frozen_code
 from core.jobs.exit_reason import Ending, again, ending_of, never_started, settled, without_its_vae, write_ending
 from core.jobs.housekeeping import Housekeeping
 from core.jobs.launch import start_shim, worker_command, worker_environment
+from core.jobs.memory_needs import less_what_comes, needs_of
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_schema import FORMAT as QUEUE_FORMAT
 from core.jobs.queue_schema import NewerQueue
@@ -170,21 +171,26 @@ class Supervisor:
         waiting = self.queue.jobs(JobState.QUEUED)
         if not waiting:
             return
-        now = time.monotonic()
-        if now - self.devices_at >= 1.0:
-            self.devices_at, self.devices = now, find_devices(self.site)
+        if time.monotonic() - self.devices_at >= 1.0:
+            self._look_at_devices()
         taken = set(self.queue.leases())
         reserved: set[str] = set()
         for job in waiting:
             with _logged(job):
                 if not self._is_ready(job):
                     continue
-                choice = choose(job.device, job.num_processes, self.devices, taken, reserved)
+                needs = needs_of(Run(self.store.root / job.run_id))
+                choice = choose(job.device, job.num_processes, self.devices, taken, reserved, needs)
                 if choice.slots and self._start(job, choice.slots):
                     taken.update(choice.slots)
+                    self._look_at_devices()
                 elif not choice.slots:
                     self.queue.say_why(job.run_id, choice.waits_for)
                     reserved.update(choice.wants)
+
+    def _look_at_devices(self) -> None:
+        live = self.queue.jobs(JobState.LIVE)
+        self.devices_at, self.devices = time.monotonic(), less_what_comes(find_devices(self.site), self.store, live)
 
     def _is_ready(self, job: Job) -> bool:
         """True when what it depends on is finished; it ends, with the reason, when that can no longer happen."""

@@ -28,14 +28,12 @@ JUDGE_WIDTHS = (32, 64, 96, 128)
 class Weight:
     """What a piece of work takes. device_bytes: of the tensors on the device that computes, at their peak.
 
-    host_bytes: of the machine's memory beside that: what lies there on its way to and from the disk. part: the
-    settings that decide it, for the advice on what to lower.
+    host_bytes: of the machine's memory beside that: what lies there on its way to and from the disk.
     """
 
     parameters: int
     device_bytes: int
     host_bytes: int = 0
-    part: str = ""
 
 
 @dataclass
@@ -248,16 +246,23 @@ def weigh_training(
         parameters=parameters,
         device_bytes=lasting + batch + peak,
         host_bytes=files if on_gpu else 0,
-        part=part,
     )
 
 
 def weigh_drawing(
-    settings: Settings, *, images: int, channels: int, num_classes: int, on_gpu: bool, frames: int = 0
+    settings: Settings,
+    *,
+    images: int,
+    channels: int,
+    num_classes: int,
+    on_gpu: bool,
+    frames: int = 0,
+    is_loaded: bool = False,
 ) -> Weight:
-    """What a loaded model takes while it generates `images` at once, guided, and decodes them.
+    """What loading a model takes, and generating `images` with it at once, guided, and decoding them.
 
-    frames: how many steps of the way are kept as images and latents; 0 keeps the finished images alone.
+    frames: how many steps of the way are kept as images and latents; 0 keeps the finished images alone. is_loaded: the
+    model is there already and does not count.
     """
     unet, size = _unet(settings, num_classes), settings.data.image_size
     decoder = decoder_layers(settings.vae, channels=channels, image_size=size)
@@ -269,10 +274,11 @@ def weigh_drawing(
     finished = 8 * decoded * pixels  # float32, in parts and joined
     kept = images * frames * (2 * pixels + 2 * pixels + 12 * latents)
     peak = (max if on_gpu else sum)(_resident(step, on_gpu) for step in steps) + finished
-    files = 16 * unet.parameters  # a checkpoint as it was read
+    files = 0 if is_loaded else 16 * unet.parameters  # a checkpoint as it was read
+    weights = 0 if is_loaded else 4 * parameters
     if on_gpu:
-        return Weight(parameters=parameters, device_bytes=4 * parameters + peak, host_bytes=max(files, kept))
-    return Weight(parameters=parameters, device_bytes=4 * parameters + max(files, peak + kept) + LIBRARY_BYTES)
+        return Weight(parameters=parameters, device_bytes=weights + peak, host_bytes=max(files, kept))
+    return Weight(parameters=parameters, device_bytes=weights + max(files, peak + kept) + LIBRARY_BYTES)
 
 
 def weigh_judge(settings: Settings, *, channels: int, num_classes: int, on_gpu: bool, bf16: bool) -> Weight:

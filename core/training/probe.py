@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from core.config.schema import Settings
+from core.device import free_on_gpu, resolve_device
 from core.diffusion.schedule import build_schedule
 from core.models.summary import latent_shape
 from core.models.unet import build_unet
@@ -19,6 +20,7 @@ from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 from core.training.loop import build_ema, build_optimizer, train_steps
 from core.training.start import open_accelerator
 from core.training.vae_objective import VaeObjective
+from core.weighing import need_of, refuse_what_is_not_free
 
 
 def probe(
@@ -27,8 +29,12 @@ def probe(
     """Measure `kind` ('vae' or 'unet') with these settings; takes a second or two on a CPU.
 
     The estimate leaves out the data set's preparation, encoding, validation and previews. The caller's random state
-    and thread count are left as they were.
+    and thread count are left as they were. Raises UsageError, before anything is built, where memory has no room.
     """
+    device = resolve_device(settings.machine.device)
+    on_gpu = device.type == "cuda"
+    need = need_of(settings, KINDS[kind], on_gpu=on_gpu)
+    refuse_what_is_not_free(need, free_on_gpu(device) if on_gpu else None)
     threads = torch.get_num_threads()
     with torch.random.fork_rng():
         accelerator = open_accelerator(settings)

@@ -23,6 +23,7 @@ from core.sampling.load import LoadedModel
 from core.sampling.pictures_in import start_of, start_of_picture
 from core.sampling.recipe import Recipe
 from core.sampling.request import Start
+from core.sampling.room import check_room
 from core.sampling.trajectory import OnStep, SamplingCancelled, record
 
 MAX_FRAMES = 101
@@ -78,9 +79,11 @@ def _draw(
     notes: tuple[str, ...],
 ) -> Drawing:
     with borrowed(recipe.source, recipe.step, site, machine, recipe.weights, device) as model:
+        request = recipe.request()
+        check_room(model, len(request.labels), frames=min(MAX_FRAMES, request.num_inference_steps + 1))
         path = record(
             model,
-            recipe.request(),
+            request,
             on_step,
             with_layers=with_layers,
             branch=recipe.branching(),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core import atomic, reading
-from core.errors import LabError, RunBusy
+from core.errors import ConfigError, LabError, RunBusy
 from core.jobs import frozen_code
 from core.jobs.engines.protocol import Observation
 from core.jobs.exit_reason import ending_of, in_words, never_started, settled, write_ending
@@ -22,6 +22,7 @@ from core.machine.processes import is_alive
 from core.runs.lock import is_locked, try_lock
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path, storage_error
+from core.weighing import refuse_what_never_fits
 
 
 class LocalEngine:
@@ -135,6 +136,10 @@ class LocalEngine:
         if job is not None and job.state in (JobState.QUEUED, JobState.LIVE):
             words = "waits in the queue" if job.state is JobState.QUEUED else "is being worked on"
             raise RunBusy(f"run {run.id} {words} already", "watch it, or stop it first")
+        with contextlib.suppress(ConfigError):  # settings that cannot be read: the worker says so
+            settings = run.settings
+            if run.kind.worker:
+                refuse_what_never_fits(settings, run.kind)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,69 @@
+"""What runs need of memory, and what those that live will still take of what looks free now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from core.errors import LabError
+from core.jobs.queue import Job
+from core.jobs.slots import CPU, Device, device_of
+from core.machine.memory import resident_by_run
+from core.runs.run import Run
+from core.runs.store import RunStore
+from core.weighing import Need, need_of
+
+Needs = Callable[[bool], Need | None]  # on a GPU? → what it takes, None where that is not known
+
+
+def needs_of(run: Run) -> Needs:
+    """What the run takes, by whether it gets a GPU. Not known for a run whose settings cannot be read."""
+
+    def needs(on_gpu: bool) -> Need | None:
+        try:
+            return _need_of(run.folder, run.config_path.stat().st_mtime_ns, on_gpu)
+        except (LabError, OSError):
+            return None
+
+    return needs
+
+
+def less_what_comes(
+    devices: Sequence[Device],
+    store: RunStore,
+    live: Iterable[Job],
+    resident: Callable[[], Mapping[str, int]] = resident_by_run,
+) -> list[Device]:
+    """The devices with their free memory less what each live run will still take: a run that begins holds little yet.
+
+    resident: the machine's memory that each run holds now.
+    """
+    coming: dict[str, int] = {}
+    jobs = list(live)
+    held_on_host = resident() if jobs else {}
+    for job in jobs:
+        names = {device_of(slot) for slot in job.slots}
+        on_gpu = names != {CPU}
+        need = needs_of(Run(store.root / job.run_id))(on_gpu)
+        if need is None:
+            continue
+        coming[CPU] = coming.get(CPU, 0) + max(0, need.host - held_on_host.get(job.run_id, 0))
+        for device in devices:
+            if on_gpu and device.name in names:
+                held = device.held.get(job.run_id, 0)
+                coming[device.name] = coming.get(device.name, 0) + max(0, need.gpu - held)
+    return [
+        device
+        if device.free_bytes is None
+        else replace(device, free_bytes=max(0, device.free_bytes - coming.get(device.name, 0)))
+        for device in devices
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _need_of(folder: Path, changed_ns: int, on_gpu: bool) -> Need | None:
+    """changed_ns: of its config.yaml."""
+    run = Run(folder)
+    return need_of(run.settings, run.kind, on_gpu=on_gpu) if run.kind.worker else None

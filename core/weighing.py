@@ -1,0 +1,138 @@
+"""Work against memory: what it needs where, whether that is free now, and what to say when it is not.
+
+Whoever starts something asks here first, and refuses what this machine can never hold. What is only not free now may
+wait: the queue does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.config.schema import Settings
+from core.data import catalog
+from core.device import cpu_supports_bf16
+from core.errors import LabError, NoRoomOnGpu, UsageError
+from core.machine.gpus import CONTEXT_BYTES, Gpu, read_gpus
+from core.machine.memory import Memory, read_memory
+from core.models.weight import weigh_drawing, weigh_judge, weigh_training
+from core.runs.kinds import Kind
+from core.words import size
+
+PROCESS_BYTES = 450_000_000  # measured: anonymous memory of a worker after its imports
+GPU_PROCESS_BYTES = 1_500_000_000  # the same with CUDA
+MOST_CLASSES = 1000  # where a dataset was not read yet
+LOWER_BATCH = "generate fewer at once: lower sampling.batch_size"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Bytes that work takes at its peak. gpu: of each GPU, 0 on the CPU. host: of the machine's memory, processes
+    included. work: what it is, and lower: what to change, both in words."""
+
+    gpu: int
+    host: int
+    parameters: int = 0
+    work: str = ""
+    lower: str = ""
+
+
+def uses_gpu(device: str, gpus: Sequence[Gpu]) -> bool:
+    """Whether machine.device means a GPU on a machine with these."""
+    return device.startswith("cuda") or (device == "auto" and bool(gpus))
+
+
+def need_of(settings: Settings, kind: Kind, *, on_gpu: bool) -> Need:
+    """What a run of this kind takes: its training, or for a kind that only generates a batch of it and the judge."""
+    channels, classes = _dataset(settings)
+    precision = settings.machine.mixed_precision
+    bf16 = precision == "bf16" or (precision == "auto" and (on_gpu or cpu_supports_bf16()))
+    if kind.trains:
+        processes, section = settings.machine.num_processes, kind.section
+        work = f"the training of the {kind.title}"
+        lower = f"lower {section}.batch_size, raise {section}.gradient_accumulation_steps, or take smaller "
+        lower += f"{kind.name}.block_out_channels"
+        weight = weigh_training(settings, kind.name, channels=channels, num_classes=classes, on_gpu=on_gpu, bf16=bf16)
+    else:
+        processes, images, lower = 1, settings.sampling.batch_size, LOWER_BATCH
+        work = f"generating {images:,} images at once"
+        judge = weigh_judge(settings, channels=channels, num_classes=classes, on_gpu=on_gpu, bf16=bf16)
+        weight = weigh_drawing(settings, images=images, channels=channels, num_classes=classes, on_gpu=on_gpu)
+        weight = max(weight, judge, key=lambda each: each.device_bytes)
+    if on_gpu:
+        gpu, host = weight.device_bytes + CONTEXT_BYTES, processes * GPU_PROCESS_BYTES + weight.host_bytes
+    else:
+        gpu, host = 0, processes * (weight.device_bytes + PROCESS_BYTES)
+    return Need(gpu=gpu, host=host, parameters=weight.parameters, work=work, lower=lower)
+
+
+def need_of_drawing(settings: Settings, images: int, *, num_classes: int, on_gpu: bool, frames: int = 0) -> Need:
+    """What generating so many images at once takes in a process that has loaded the model. See `weigh_drawing`."""
+    weight = weigh_drawing(
+        settings,
+        images=images,
+        channels=_dataset(settings)[0],
+        num_classes=num_classes,
+        on_gpu=on_gpu,
+        frames=frames,
+        is_loaded=True,
+    )
+    return Need(
+        gpu=weight.device_bytes if on_gpu else 0,
+        host=weight.host_bytes if on_gpu else weight.device_bytes,
+        parameters=weight.parameters,
+        work=f"generating {images:,} image{'' if images == 1 else 's'} at once",
+        lower=LOWER_BATCH,
+    )
+
+
+def never_fits(need: Need, gpus: Sequence[Gpu], memory: Memory) -> str:
+    """Why this machine can never do it, in words; '' when it can. gpus: those that it may use."""
+    totals = [gpu.memory_total_bytes for gpu in gpus if not gpu.problem]
+    if need.gpu and totals and 0 < max(totals) < need.gpu:
+        return f"takes about {size(need.gpu)} of GPU memory, and the largest GPU has {size(max(totals))} in all"
+    if need.host > memory.total:
+        return f"takes about {size(need.host)} of memory, and this machine has {size(memory.total)} in all"
+    return ""
+
+
+def is_short(need: int, free: int | None, what: str = "memory") -> str:
+    """Why it has to wait, in words; '' when it fits. free: None where nobody tells."""
+    if free is None or need <= free:
+        return ""
+    return f"{what}: it takes about {size(need)}, and {size(max(0, free))} are free"
+
+
+def refuse_what_never_fits(settings: Settings, kind: Kind) -> Need:
+    """What a run of this kind needs. Raises UsageError when the machine, or its cgroup, can never hold it."""
+    gpus = read_gpus()
+    need = need_of(settings, kind, on_gpu=uses_gpu(settings.machine.device, gpus))
+    if why := never_fits(need, gpus, read_memory()):
+        raise UsageError(f"{need.work} {why}", need.lower)
+    return need
+
+
+def refuse_what_is_not_free(need: Need, free_gpu: int | None = None) -> None:
+    """Raises UsageError when work that would begin at once does not fit beside what runs. free_gpu: bytes, if known."""
+    memory = read_memory()
+    if need.gpu and free_gpu is not None and need.gpu > free_gpu:
+        raise NoRoomOnGpu(
+            f"{need.work} takes about {size(need.gpu)} of GPU memory, and {size(free_gpu)} are free",
+            f"{need.lower}, or use the CPU: machine.device=cpu",
+        )
+    if need.host > memory.free:
+        why = never_fits(need, (), memory) or (
+            f"takes about {size(need.host)} of memory, and {size(memory.free)} are free"
+        )
+        raise UsageError(f"{need.work} {why}", need.lower)
+
+
+def _dataset(settings: Settings) -> tuple[int, int]:
+    """(channels, classes) as far as they are known before the dataset is read; else the most there may be."""
+    try:
+        entry = catalog.entry(settings.data.name)
+        channels, classes = entry.channels, entry.classes
+    except LabError:
+        channels = classes = None
+    fixed = {"grey": 1, "rgb": 3}.get(settings.data.color)
+    return fixed or channels or 3, classes or MOST_CLASSES

@@ -1,0 +1,195 @@
+"""What does not fit is refused at every door, and what does not fit now waits in the queue."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from core.config.load import load_config, settings_from
+from core.config.site import SiteSettings
+from core.errors import NoRoomOnGpu, UsageError, is_full_gpu
+from core.jobs import service
+from core.jobs.memory_needs import less_what_comes, needs_of
+from core.jobs.queue import Job
+from core.jobs.slots import CPU, Device, choose, find_devices
+from core.machine import gpus
+from core.machine.memory import RECORDING_VARIABLE, Memory
+from core.runs.kinds import KINDS
+from core.runs.run import RunState, Status
+from core.weighing import Need, need_of, never_fits, refuse_what_is_not_free
+from tests.endings import nobody_serves
+
+GB = 10**9
+HUGE = {"vae.block_out_channels": [2048] * 3, "unet.block_out_channels": [2048, 2048], "sampling.batch_size": 8192}
+HUGE |= {"train_vae.batch_size": 65536, "train_unet.batch_size": 65536}
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with so much memory, to be called again when something changes."""
+    path = tmp_path / "memory.json"
+
+    def write(*, total, free):
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"total": total, "free": free}))
+        temporary.replace(path)
+
+    write(total=16 * GB, free=12 * GB)
+    monkeypatch.setenv(RECORDING_VARIABLE, str(path))
+    return write
+
+
+def never_reached(*arguments, **options):
+    raise AssertionError("it was weighed after the dataset was prepared")
+
+
+@pytest.mark.parametrize("kind", ["all", "vae"])
+def test_a_training_that_never_fits_is_refused_before_anything_is_made(box, machine, kind):
+    with pytest.raises(UsageError, match=r"the training of the VAE takes about .* TB of memory, .* 16.0 GB in all"):
+        service.start_training(kind, load_config(overrides=HUGE), store=box.store, check=never_reached)
+    assert box.store.list() == []
+
+
+@pytest.mark.parametrize(("kind", "work"), [("vae", "training"), ("unet", "training"), ("comparison", "generating")])
+def test_a_run_that_never_fits_is_not_resumed(box, machine, kind, work):
+    steps = {"steps_total": 4} if kind == "comparison" else {}
+    run = box.store.create(kind, load_config(overrides=HUGE), **steps)
+    before = Status(state=RunState.INTERRUPTED, step=3, reason="as it was")
+    run.write_status(before)
+    with nobody_serves(box.store), pytest.raises(UsageError, match=f"{work} .*16.0 GB in all; .*lower "):
+        service.resume_run(box.store, run.id)
+    assert run.status().reason == "as it was"
+
+
+def test_a_unet_is_weighed_with_the_networks_of_its_vae(box, machine):
+    vae = box.store.create("vae", load_config(overrides={"vae.block_out_channels": [8, 16]}))
+    vae.write_status(Status(state=RunState.FINISHED, step=3, steps_total=3))
+    settings = load_config(overrides={"unet.block_out_channels": [512, 512], "train_unet.batch_size": 4096})
+    with pytest.raises(UsageError, match="training of the U-Net takes"):
+        service.start_training("unet", settings, store=box.store, vae_run=vae.id, check=never_reached)
+    assert [run.id for run in box.store.list()] == [vae.id]
+
+
+def test_the_command_line_says_it_in_a_sentence_and_imports_no_pytorch(tmp_path, machine):
+    code = (
+        "import sys; from core.__main__ import main\n"
+        "ended = main(sys.argv[1:])\n"
+        "assert 'torch' not in sys.modules; sys.exit(ended)"
+    )
+    overrides = [f"--set={name}={json.dumps(value)}" for name, value in HUGE.items()]
+    command = [sys.executable, "-c", code, "train", "all", *overrides]
+    environment = {**os.environ, "LAB_RUNS": str(tmp_path / "runs")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2, done.stderr
+    assert "16.0 GB in all; lower train_vae.batch_size" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("2*"))
+
+
+@pytest.mark.parametrize("text", ["vae.block_out_channels=[1000000000000]", "unet.layers_per_block=1000000000"])
+def test_endless_integers_are_refused_by_the_schema(text):
+    with pytest.raises(UsageError):
+        load_config(overrides=[text])
+
+
+def test_measuring_builds_nothing_that_does_not_fit(machine):
+    from core.training.probe import probe
+
+    machine(total=16 * GB, free=100_000_000)
+    with pytest.raises(UsageError, match=r"training of the U-Net takes about .* and 100.0 MB are free"):
+        probe(load_config(overrides={"machine.device": "cpu"}), "unet")
+    machine(total=16 * GB, free=16 * GB)
+    with pytest.raises(UsageError, match="in all"):
+        probe(load_config(overrides={**HUGE, "machine.device": "cpu"}), "vae")
+
+
+def test_more_processes_need_more(machine):
+    settings = load_config(overrides={"train_vae.batch_size": 64})
+    two = settings.model_copy(update={"machine": settings.machine.model_copy(update={"num_processes": 2})})
+    one_need, two_need = (need_of(each, KINDS["vae"], on_gpu=False).host for each in (settings, two))
+    assert one_need < two_need < 2 * one_need  # two processes, and half of the batch each
+
+
+def test_a_gpu_and_the_machine_are_weighed_apart(recorded_gpus):
+    need = need_of(load_config(preset="reference"), KINDS["unet"], on_gpu=True)
+    assert 0 < need.gpu < 5 * GB and GB < need.host < 5 * GB
+    plenty = Memory(total=64 * GB, free=64 * GB)
+    assert never_fits(need, gpus.read_gpus(), plenty) == ""
+    assert "largest GPU has 150.0 GB" in never_fits(replace(need, gpu=200 * GB), gpus.read_gpus(), plenty)
+    assert "this machine has 1.0 GB in all" in never_fits(need, gpus.read_gpus(), Memory(total=GB, free=GB))
+
+
+def test_a_full_gpu_lets_a_drawing_go_to_the_cpu(machine):
+    need = Need(gpu=3 * GB, host=0, work="generating 4 images at once", lower="generate fewer")
+    with pytest.raises(NoRoomOnGpu, match=r"3.0 GB of GPU memory, and 2.0 GB are free; .*machine.device=cpu") as raised:
+        refuse_what_is_not_free(need, 2 * GB)
+    assert is_full_gpu(raised.value)
+    refuse_what_is_not_free(need, 4 * GB)
+
+
+def devices(*free):
+    found = [
+        Device(name=f"GPU-{index}", title=f"GPU {index}", visible=str(index), capacity=1, free_bytes=each)
+        for index, each in enumerate(free[:-1])
+    ]
+    return [*found, Device(name=CPU, title="the CPU", visible="", capacity=2, free_bytes=free[-1])]
+
+
+@pytest.mark.parametrize(
+    ("setting", "free", "slots", "words"),
+    [
+        ("auto", (4 * GB, 9 * GB, 9 * GB), ("GPU-1/0",), ""),
+        ("auto", (4 * GB, None, 9 * GB), ("GPU-1/0",), ""),
+        (
+            "auto",
+            (4 * GB, 3 * GB, 9 * GB),
+            (),
+            "memory of GPU 0: it takes about 5.0 GB, and 4.0 GB are free; memory of",
+        ),
+        ("cuda:0", (9 * GB, GB), (), "memory: it takes about 2.0 GB, and 1.0 GB are free"),
+        ("cpu", (9 * GB, GB), (), "memory: it takes about 2.0 GB, and 1.0 GB are free"),
+        ("cpu", (9 * GB, None), ("cpu/0",), ""),
+        ("auto", (3 * GB,), ("cpu/0",), ""),
+    ],
+)
+def test_a_place_without_enough_memory_is_waited_for(setting, free, slots, words):
+    choice = choose(setting, 1, devices(*free), (), needs=lambda on_gpu: Need(gpu=5 * GB * on_gpu, host=2 * GB))
+    assert choice.slots == slots
+    assert choice.waits_for.startswith(words) and bool(choice.waits_for) is not bool(slots)
+
+
+def test_what_a_young_run_will_still_take_is_not_free(box, machine, recorded_gpus):
+    run = box.store.create("vae", load_config())
+    on_cpu, on_gpu = needs_of(run)(False), needs_of(run)(True)
+    recorded_gpus(1)
+    found = find_devices(SiteSettings())
+    assert found[-1].free_bytes == 12 * GB
+
+    def free(slot, **resident):
+        job = Job(run_id=run.id, slots=(slot,))
+        return [each.free_bytes for each in less_what_comes(found, box.store, [job], lambda: resident)]
+
+    assert free("cpu/0") == [149_400_000_000, 12 * GB - on_cpu.host]
+    assert free("cpu/0", **{run.id: on_cpu.host // 2})[-1] == 12 * GB - (on_cpu.host - on_cpu.host // 2)
+    assert free("cpu/0", **{run.id: 99 * GB})[-1] == 12 * GB
+    assert free(f"{found[0].name}/0") == [149_400_000_000 - on_gpu.gpu, 12 * GB - on_gpu.host]
+
+
+def test_a_run_waits_until_memory_is_free_and_the_queue_says_so(box, machine):
+    machine(total=16 * GB, free=200_000_000)
+    run = box.create(steps=2)
+    box.submit(run)
+    box.wait(lambda: "memory: it takes about" in box.queue.job(run.id).waits_for)
+    assert box.queue.job(run.id).waits_for.endswith("and 200.0 MB are free")
+    machine(total=16 * GB, free=12 * GB)
+    box.wait_for(run, RunState.FINISHED)
+
+
+def test_a_run_whose_settings_cannot_be_read_is_no_matter_of_memory(box, machine):
+    run = box.store.create("vae", settings_from({}))
+    run.config_path.write_text("vae: [")
+    assert needs_of(run)(False) is None
