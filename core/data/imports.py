@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from core import reading
 from core.config.load import read_site
 from core.config.schema import DataSettings
+from core.data.npz_file import checked_header
 from core.data.raw import RawSet, RawSplit, blocks_of
-from core.errors import DataUnavailable
+from core.errors import DataUnavailable, LabError, quoted
 
 FORMAT = 1
 FACTS = "set.json"
 NAME = re.compile(r"^[a-z][a-z0-9_-]{0,39}$")
 PARTS = ("train", "heldout")
+MOST_SIDE = 1_000_000  # pixels: far more than an import keeps, and no product of three overflows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,18 +101,24 @@ class ImportedLoader:
         try:
             train = self._split("train", found.channels, found.train_count)
             heldout = self._split("heldout", found.channels, found.heldout_count) if found.heldout_count else None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, DataUnavailable) as error:
+            words = error.message if isinstance(error, LabError) else quoted(error, 200)
             raise DataUnavailable(
-                f"data.name: the imported set '{found.name}' in {self.folder} is damaged ({error})",
+                f"data.name: the imported set '{found.name}' in {self.folder} is damaged ({words})",
                 "import it again under another name",
             ) from None
         return RawSet(train=train, heldout=heldout, class_names=found.class_names)
 
     def _split(self, part: str, channels: int, count: int) -> RawSplit:
-        shapes, sizes, labels = (self._array(part, name) for name in ("shapes", "sizes", "labels"))
-        lengths = shapes.astype(np.int64).prod(axis=1)
-        pixels = np.memmap(self.folder / f"{part}_pixels.bin", dtype=np.uint8, mode="r")
-        if not count == len(shapes) == len(sizes) == len(labels) or int(lengths.sum()) != len(pixels):
+        shapes = self._numbers(f"{part}_shapes.npy", (count, 3))
+        sizes = self._numbers(f"{part}_sizes.npy", (count, 2))
+        labels = self._numbers(f"{part}_labels.npy", (count,))
+        if not (shapes[:, :2] > 0).all() or not np.isin(shapes[:, 2], (1, 3)).all() or shapes.max() > MOST_SIDE:
+            raise ValueError(f"{part}: its pictures have no size")
+        with reading.open_regular(self.folder / f"{part}_pixels.bin", limit=0) as file:
+            pixels = np.asarray(np.memmap(file, dtype=np.uint8, mode="r"))
+        lengths = shapes.prod(axis=1)
+        if int(lengths.sum()) != len(pixels):
             raise ValueError(f"{part}: its files do not belong together")
         starts = np.concatenate([[0], np.cumsum(lengths)])
         same = bool((shapes == shapes[0]).all())
@@ -122,7 +130,12 @@ class ImportedLoader:
             for index in indices:
                 yield pixels[starts[index] : starts[index + 1]].reshape(1, *shapes[index])
 
-        return RawSplit(labels=labels.astype(np.int64), channels=channels, blocks=blocks, sizes=sizes.astype(np.int64))
+        return RawSplit(labels=labels, channels=channels, blocks=blocks, sizes=sizes)
 
-    def _array(self, part: str, name: str) -> np.ndarray[Any, Any]:
-        return np.load(self.folder / f"{part}_{name}.npy", allow_pickle=False)
+    def _numbers(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Whole numbers of that shape as int64. Raises OSError, ValueError, DataUnavailable for anything else."""
+        with reading.open_regular(self.folder / name, limit=0) as file:
+            header = checked_header(file, os.fstat(file.fileno()).st_size, name)
+            if header.shape != shape or header.dtype.kind not in "iu":
+                raise ValueError(f"{name} holds {header.dtype} {header.shape} instead of whole numbers {shape}")
+            return np.frombuffer(file.read(), header.dtype).reshape(shape).astype(np.int64)

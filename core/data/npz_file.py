@@ -151,13 +151,20 @@ def _is_large(name: str) -> bool:
 
 
 def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, limits: ReadLimits) -> Header:
-    """After its claim was compared with what is there."""
+    with archive.open(entry) as file:
+        found = checked_header(file, entry.file_size, name)
+    if not _is_large(name) and entry.file_size > TEXT_BYTES + 8 * limits.pictures:
+        raise DataUnavailable(f"'{name}' has {entry.file_size / 1e6:,.0f} MB, which is too much for it")
+    return found
+
+
+def checked_header(file: IO[bytes], size: int, name: str) -> Header:
+    """Of an array of `size` bytes, after its claim was compared with what is there. Raises DataUnavailable."""
     try:
-        with archive.open(entry) as file:
-            version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, is_fortran, dtype = read(file, max_header_size=MAX_HEADER)  # type: ignore[arg-type]
-            start = file.tell()
+        version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(file, max_header_size=MAX_HEADER)  # type: ignore[arg-type]
+        start = file.tell()
     except (MemoryError, OSError):
         raise
     except Exception as error:  # a damaged header raises whatever the parser meets
@@ -165,13 +172,11 @@ def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, limits:
         raise DataUnavailable(f"'{name}' is no array that can be read ({quoted(first)})") from None
     if dtype.hasobject:
         raise DataUnavailable(f"'{name}' holds Python objects, which are never read", "save it as numbers")
-    if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != entry.file_size - start:
-        claimed = math.prod(shape) * dtype.itemsize
+    claimed = math.prod(shape) * dtype.itemsize
+    if any(side < 0 for side in shape) or claimed != size - start:
         raise DataUnavailable(
-            f"'{name}' claims {claimed:,} bytes {tuple(shape)} but holds {entry.file_size - start:,}", "save it again"
+            f"'{name}' claims {claimed:,} bytes {tuple(shape)} but holds {size - start:,}", "save it again"
         )
-    if not _is_large(name) and entry.file_size > TEXT_BYTES + 8 * limits.pictures:
-        raise DataUnavailable(f"'{name}' has {entry.file_size / 1e6:,.0f} MB, which is too much for it")
     return Header(shape=tuple(shape), dtype=dtype, is_fortran=is_fortran and len(shape) > 1, start=start)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,13 @@ PICTURES = SOURCE.integers(0, 256, (12, 16, 16), dtype=np.uint8)
 def imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LAB_IMPORTS", str(tmp_path / "imports"))
     return tmp_path / "imports"
+
+
+@pytest.fixture(scope="module")
+def imported_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the imports, to be copied."""
+    root = tmp_path_factory.mktemp("imported")
+    return import_set(npz(root / "x.npz"), name="mine", folder=root / "imports").folder
 
 
 def as_png(pixels: np.ndarray) -> bytes:
@@ -167,16 +175,47 @@ def test_an_interrupted_import_leaves_no_process_and_no_file(imports: Path, tmp_
     assert not [line for line in running if str(tmp_path).encode() in line]
 
 
-@pytest.mark.parametrize("damage", ["pixels", "facts", "link"])
-def test_a_damaged_imported_set_is_one_sentence(damage: str, imports: Path, tmp_path: Path, build: Build) -> None:
-    import_set(npz(tmp_path / "x.npz"), name="mine")
-    if damage == "pixels":
-        os.truncate(imports / "mine" / "train_pixels.bin", 100)
-    elif damage == "facts":
-        (imports / "mine" / "set.json").write_text('{"format": 1, "title": 7}')
-    else:
-        (imports / "mine" / "train_labels.npy").unlink()
-    with pytest.raises(LabError, match=r"the imported set 'mine' in .* is damaged") as caught:
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_terabyte(path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<i8", "fortran_order": False, "shape": (10**11,)})
+    path.write_bytes(header.getvalue() + bytes(96))
+
+
+def saved(values: object) -> Callable[[Path], None]:
+    return lambda path: np.save(path, np.array(values))
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "pixels cut off": ("train_pixels.bin", lambda path: os.truncate(path, 100)),
+    "no pixels": ("train_pixels.bin", lambda path: os.truncate(path, 0)),
+    "pixels from a pipe": ("train_pixels.bin", a_pipe),
+    "facts": ("set.json", lambda path: path.write_text('{"format": 1, "title": 7}')),
+    "no labels": ("train_labels.npy", lambda path: path.unlink()),
+    "labels from a pipe": ("train_labels.npy", a_pipe),
+    "a terabyte of labels": ("train_labels.npy", a_terabyte),
+    "labels that are no numbers": ("train_labels.npy", saved(["a"] * 12)),
+    "labels with fractions": ("train_labels.npy", saved([0.5] * 12)),
+    "labels as one number": ("train_labels.npy", saved(3)),
+    "sizes below zero": ("train_shapes.npy", saved([[-16, -16, 1]] * 12)),
+    "sizes that overflow": ("train_shapes.npy", saved([[2**31, 2**31, 1]] * 4 + [[16, 16, 1]] * 8)),
+    "two channels": ("train_shapes.npy", saved([[16, 8, 2]] * 12)),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_imported_set_is_one_sentence(
+    case: str, imports: Path, tmp_path: Path, build: Build, imported_once: Path
+) -> None:
+    shutil.copytree(imported_once, imports / "mine")
+    name, damage = DAMAGE[case]
+    damage(imports / "mine" / name)
+    words = "'mine' is not in" if case == "pixels from a pipe" else "the imported set 'mine' in .* is damaged"
+    with pytest.raises(LabError, match=words) as caught:
         build(name="mine", image_size=16)
     assert str(caught.value).isprintable()
 
