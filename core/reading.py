@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 import stat
 from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
@@ -38,6 +40,9 @@ LIMITS: Mapping[str, int] = {  # bytes, by the file's name or else by its suffix
     ".safetensors": 16 * GB,
     "": 64 * MB,
 }
+MAX_DEPTH = 64  # of objects and lists in one another
+MOST_INTEGER = 2**64  # inode numbers go so far
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # how JSON writes one, and the halves of a whole one
 MAX_LINE_BYTES = 256 * KB  # of one line of metrics.jsonl or events.jsonl
 
 
@@ -107,16 +112,46 @@ def read_object(path: Path, *, limit: int | None = None) -> dict[str, Any]:
 
 
 def json_object(data: bytes | str, name: str) -> dict[str, Any]:
-    """A JSON object; `name` is what a refusal calls it. Raises Unreadable."""
+    """A JSON object; `name` is what a refusal calls it. Raises Unreadable.
+
+    Its numbers are finite and fit 64 bits, its texts hold no half of a character, and it is nested at most MAX_DEPTH
+    deep: so whatever comes out can be added, compared, worded and written again.
+    """
     try:
-        value = json.loads(data)
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        value = json.loads(text)
+        if _HALF_CHARACTER.search(text):
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="ignore"))
     except RecursionError:
         raise Unreadable(f"{quoted(name)} is nested too deep") from None
+    except UnicodeDecodeError:
+        raise Unreadable(f"{quoted(name)} is not UTF-8 text") from None
     except ValueError as error:
         raise Unreadable(f"{quoted(name)} is not JSON: {quoted(error)}") from None
     if not isinstance(value, dict):
         raise Unreadable(f"{quoted(name)} holds no object")
+    _check_values(value, name)
     return value
+
+
+def _check_values(value: dict[str, Any], name: str) -> None:
+    """Level by level, so that no depth exhausts the stack. Raises Unreadable."""
+    level: list[tuple[str, Any]] = [("", value)]
+    for _ in range(MAX_DEPTH):
+        inner = [
+            pair
+            for where, each in level
+            for pair in (each.items() if isinstance(each, dict) else ((where, child) for child in each))
+        ]
+        for where, number in inner:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise Unreadable(f"{quoted(name)} cannot be read: {quoted(where, 40)}: {number} is not a finite number")
+            if isinstance(number, int) and abs(number) > MOST_INTEGER:
+                raise Unreadable(f"{quoted(name)} cannot be read: {quoted(where, 40)}: a number beyond 64 bits")
+        level = [(where, child) for where, child in inner if isinstance(child, dict | list)]
+        if not level:
+            return
+    raise Unreadable(f"{quoted(name)} is nested too deep")
 
 
 def read_record(path: Path, kind: type[Record], *, limit: int | None = None) -> Record:
@@ -128,6 +163,7 @@ def record_from(data: bytes | str, kind: type[Record], name: str) -> Record:
     """As `read_record`, of a text. Raises Unreadable, which begins with `name` and says what is wrong where."""
     from pydantic import ValidationError
 
+    json_object(data, name)
     try:
         return cast(Record, _adapter(cast(Hashable, kind)).validate_json(data, strict=True))
     except ValidationError as error:

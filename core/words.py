@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import datetime
+
+from core.values import age_s
 
 
 def ago(iso: str, now: datetime | None = None) -> str:
     """'2 min ago' for an ISO 8601 instant; '' when it is none."""
-    try:
-        seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(iso)).total_seconds()
-    except (ValueError, TypeError):
+    seconds = age_s(iso, now)
+    if seconds is None:
         return ""
     if seconds < 10:
         return "just now"

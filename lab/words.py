@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC
 
 from core.errors import LabError
+from core.values import instant
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])")
 # Streamlit turns addresses into links, `:material/x:` into icons and `->` into arrows after it has read the
@@ -65,10 +66,8 @@ def state_badge(state: str) -> str:
 
 def exactly(iso: str) -> str:
     """'2026-11-23 21:32:32 UTC' for an ISO 8601 instant; '' when it is none."""
-    try:
-        return f"{datetime.fromisoformat(iso).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, TypeError):
-        return ""
+    found = instant(iso)
+    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if found else ""
 
 
 def significant(value: float | None) -> str:

@@ -17,7 +17,15 @@ from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs to the longest name that fits
-    ("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.compute.question"),
+    (
+        "core.errors",
+        "core.atomic",
+        "core.mosaic",
+        "core.seeding",
+        "core.version",
+        "core.values",
+        "core.compute.question",
+    ),
     ("core.reading", "core.rules", "core.words", "core.csv_text", "core.diffusion.sampler_table"),
     ("core.bounded_cache", "core.leftovers", "core.bound_child"),
     ("core.config",),
@@ -46,7 +54,7 @@ HEAVY = ("torch", "torchvision", "diffusers", "accelerate", "torchmetrics")
 LIGHT = (  # with whatever they import at their top level
     *("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.reading", "core.rules"),
     *("core.config", "core.runs", "core.limited_child", "core.typed_paths", "core.bounded_cache", "core.leftovers"),
-    *("core.machine", "core.jobs", "core.commands", "core.__main__", "core.compute", "core.words"),
+    *("core.machine", "core.jobs", "core.commands", "core.__main__", "core.compute", "core.words", "core.values"),
     *("core.data.importing", "core.model_folders.import_child"),
 )
 UNCONVERTED = ("lab.runs.run_export_service",)

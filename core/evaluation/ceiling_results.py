@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core import reading
 from core.errors import CheckpointError, RunNotFound, UsageError
+from core.runs.facts import codec_facts
 from core.runs.listing import list_checkpoints
 from core.runs.results import ResultKind
 from core.runs.run import Run
@@ -108,8 +109,8 @@ def subject_of(run: Run, step: int | None = None) -> CeilingSubject:
         raise UsageError(f"{run.id}: is a {run.kind.noun} and has no VAE", "name a VAE or U-Net run")
     try:
         if run.kind.vae == "copy":
-            facts = reading.read_object(run.vae_dir / "codec.json")
-            found = CeilingSubject(step=int(facts.get("vae_step", 0)), vae_hash=str(facts["sha256"]))
+            facts = codec_facts(run)
+            found = CeilingSubject(step=facts.vae_step, vae_hash=facts.sha256)
             if step not in (None, found.step):
                 raise CheckpointError(f"{run.id}: its VAE is of step {found.step:,}, not of {step:,}")
             return found

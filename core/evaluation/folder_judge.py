@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from core import reading
 from core.data.arrays import prepare
 from core.device import resolve_device
 from core.errors import UsageError, quoted
@@ -15,6 +14,7 @@ from core.evaluation.judge import Judge, JudgeNetwork, OnProgress, judge_files, 
 from core.evaluation.judge_facts import WEIGHTS_FILE, judge_in_folder
 from core.model_folders.model_facts import JUDGE_FOLDER, model_folder_info
 from core.model_folders.model_folder import check_tensors, read_tensors
+from core.runs.facts import fingerprint_of
 from core.runs.run import Run
 
 
@@ -26,7 +26,7 @@ def judge_for_export(
     Raises DataUnavailable without the data set, UsageError when it is not the one that the run learned from.
     """
     image_set = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, rules=run.rules)
-    if image_set.fingerprint != reading.read_object(run.data_path).get("fingerprint"):
+    if image_set.fingerprint != fingerprint_of(run):
         raise UsageError(
             f"{run.id}: the data set '{quoted(image_set.name)}' is not what it learned from any more",
             "leave out --with-judge",

@@ -16,6 +16,7 @@ import numpy as np
 
 from core import reading
 from core.errors import CheckpointError, UsageError
+from core.runs.facts import codec_facts, fingerprint_of
 from core.runs.results import ResultKind
 from core.runs.run import Run
 
@@ -131,7 +132,7 @@ def key_of(run: Run, step: int, *, weights: ErrorWeights, num_pictures: int, num
     try:
         manifest = reading.read_object(run.checkpoints_dir / f"step-{step:08d}" / "manifest.json")
         files = {name: facts["sha256"] for name, facts in manifest["files"].items() if name.startswith(f"{network}/")}
-        fingerprint = str(reading.read_object(run.data_path)["fingerprint"])
+        fingerprint = fingerprint_of(run)
         codec = latents_of(run)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -151,10 +152,10 @@ def key_of(run: Run, step: int, *, weights: ErrorWeights, num_pictures: int, num
 def latents_of(run: Run) -> str:
     """Names the run's own VAE and scaling: errors of two runs compare only where this is the same.
 
-    Raises OSError, ValueError or KeyError when codec.json cannot be read.
+    Raises OSError or Unreadable when codec.json cannot be read.
     """
-    facts = reading.read_object(run.vae_dir / "codec.json")
-    decides = [facts["sha256"], facts["shift"], facts["scale"]]
+    facts = codec_facts(run)
+    decides = [facts.sha256, facts.shift, facts.scale]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
 
 

@@ -11,7 +11,6 @@ import torch
 from diffusers import AutoencoderKL
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from core import reading
 from core.config.schema import EvaluationSettings
 from core.data.arrays import ImageSet
 from core.data.batches import images_to_model
@@ -36,6 +35,7 @@ from core.latent.inspection.probe import linear_probe
 from core.latent.inspection.survival import picture_psnr
 from core.latent.stored_vae import build_from_files, load_codec
 from core.runs.checkpoints import load_newest
+from core.runs.facts import fingerprint_of
 from core.runs.run import Run, now_iso
 from core.seeding import derive, generator
 
@@ -163,8 +163,8 @@ def vae_ceiling(
 def check_same_pictures(run: Run, image_set: ImageSet) -> None:
     """Raises CheckpointError when the run was trained on other pictures, or does not say on which."""
     try:
-        before = str(reading.read_object(run.data_path)["fingerprint"])
-    except (OSError, ValueError, KeyError):
+        before = fingerprint_of(run)
+    except (OSError, ValueError):
         raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
     if before != image_set.fingerprint:
         raise CheckpointError(

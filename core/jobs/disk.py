@@ -18,8 +18,9 @@ from core.runs.listing import list_checkpoints
 from core.runs.lock import try_lock
 from core.runs.provenance import current_user
 from core.runs.rights import may_act, require_right
-from core.runs.run import Run, RunState, instant
+from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
+from core.values import instant
 
 Choice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
 CACHE_KINDS = ("arrays", "latents", "judges", "studies", "overviews", "projections")
@@ -131,7 +132,7 @@ def plan_cleanup(
         _plan_caches(store, cache_dir, limit, goes, stays)
     else:
         for each in trash.list_trash(store):
-            if datetime.fromisoformat(each.at) <= limit:
+            if (instant(each.at) or limit) <= limit:
                 words = f"deleted run {each.name or each.id}"
                 path = store.root / trash.FOLDER / each.id
                 goes.append(Item(words=words, path=path, size_bytes=each.size_bytes, owner=each.owner))
@@ -204,7 +205,7 @@ def _plan_caches(store: RunStore, cache_dir: Path, limit: datetime, goes: list[I
         words = f"{entry.kind} {entry.name}"
         if entry.used_by:
             stays.append(f"{words}: used by {entry.used_by[0]}")
-        elif datetime.fromisoformat(entry.last_used) > limit:
+        elif (instant(entry.last_used) or limit) > limit:
             stays.append(f"{words}: used lately")
         else:
             goes.append(Item(words=words, path=cache_dir / entry.kind / entry.name, size_bytes=entry.size_bytes))

@@ -10,7 +10,7 @@ from core.config.site import FOLDERS, resolve_path
 from core.config.strict_yaml import read_yaml
 from core.errors import LabError
 from core.jobs.queue import Job
-from core.machine.attempts import ATTEMPT_FILE, current_attempt, read_file
+from core.machine.attempts import ATTEMPT_FILE, current_attempt, read_file, texts_in
 from core.runs.kinds import function_at
 from core.runs.run import Run
 
@@ -51,8 +51,7 @@ def folders_of(run: Run) -> dict[str, str]:
             named = {name: paths.get(FOLDERS[name]) for name in CARRIED}
             before = {name: str(resolve_path(text)) for name, text in named.items() if isinstance(text, str) and text}
     last = read_file(run.folder, ATTEMPT_FILE, current_attempt(run.folder)) or {}
-    if isinstance(environment := last.get("environment"), dict):
-        before |= environment
+    before |= texts_in(last.get("environment"))
     return {name: os.environ.get(name) or str(before.get(name) or site[name]) for name in CARRIED}
 
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import LabError
@@ -17,6 +16,7 @@ from core.machine import attempts
 from core.runs.lock import is_locked
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
+from core.values import age_s
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ def take_in_unqueued(store: RunStore, queue: Queue, waiting_since: dict[str, flo
         if not status.state.is_active:
             continue
         if status.state is RunState.QUEUED:
-            seems_new = 0 <= _age_s(status.heartbeat_at) < FRESH_S
+            waits_s = age_s(status.heartbeat_at)
+            seems_new = waits_s is not None and 0 <= waits_s < FRESH_S
             seen_for = now - waiting_since.setdefault(run.id, now)
             if seen_for < (FRESH_S if seems_new else SEEN_S) or is_locked(lock_path(run)):
                 continue  # it is being put in right now
@@ -73,18 +74,11 @@ def _take_in(run: Run, state: RunState, queue: Queue) -> None:
         return
     attempt = attempts.current_attempt(run.folder)
     facts = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempt) or {}
-    slots, folders = facts.get("slots"), facts.get("environment")
+    slots, folders = facts.get("slots"), attempts.texts_in(facts.get("environment"))
     if isinstance(slots, list):
         logger.warning("%s lives or died, but the queue had lost it", run.id)
         queue.forget(run.id)
         job = replace(job_for(run, code=str(facts.get("code") or "")), slots=tuple(map(str, slots)))
-        queue.restore_live(replace(job, environment=folders) if isinstance(folders, dict) else job)
+        queue.restore_live(replace(job, environment=folders) if folders else job)
     elif not is_locked(lock_path(run)):  # else somebody works on it by hand
         write_ending(run, ending_of(run, attempt))
-
-
-def _age_s(iso: str) -> float:
-    try:
-        return (datetime.now(UTC) - datetime.fromisoformat(iso)).total_seconds()
-    except (ValueError, TypeError):
-        return float("inf")

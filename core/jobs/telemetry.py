@@ -14,6 +14,7 @@ import numpy as np
 
 from core import atomic, reading
 from core.jobs.serving import FOLDER
+from core.machine.attempts import MOST_TIME_S
 from core.machine.snapshot import Machine
 
 FILE = "machine.jsonl"
@@ -129,10 +130,11 @@ def _rows(path: Path, start: float) -> list[dict[str, Any]]:
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
-    except ValueError:
+        row = reading.json_object(line, FILE)
+    except reading.Unreadable:
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("time"), int | float) else None
+    when = row.get("time")
+    return row if isinstance(when, int | float) and 0 <= when < MOST_TIME_S else None
 
 
 def _means(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

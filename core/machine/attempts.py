@@ -27,6 +27,7 @@ EXIT_FILE = "exit.json"
 STOP_FILE = "stop.json"
 FORMAT = 1  # of the three files
 COUNT_UNIT = 10**9  # of an attempt's number: above it the count of attempts, below it what chance drew
+MOST_TIME_S = 3e10  # seconds since 1970 that can be a date: the year 2920
 _PROC = Path("/proc")
 _DEAD_STATES = ("Z", "X", "x")
 
@@ -53,6 +54,11 @@ def read_file(folder: Path, name: str, attempt: int) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if value.get("attempt") == attempt else None
+
+
+def texts_in(value: object) -> dict[str, str]:
+    """What of a file's object is text by name; {} for anything else."""
+    return {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +140,8 @@ def stop_of(folder: Path, attempt: int) -> StopRequest | None:
     if level not in (1, 2):
         return None
     by, pauses = str(facts.get("by") or "someone"), facts.get("pauses") is True
-    return StopRequest(level=level, by=by, at=at if isinstance(at, int | float) else 0.0, pauses=pauses)
+    when = float(at) if isinstance(at, int | float) and 0 <= at < MOST_TIME_S else 0.0
+    return StopRequest(level=level, by=by, at=when, pauses=pauses)
 
 
 def withdraw_stop(folder: Path) -> None:

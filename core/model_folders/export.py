@@ -24,7 +24,7 @@ from diffusers import __version__ as diffusers_version
 from PIL import Image
 from safetensors.torch import save as save_safetensors
 
-from core import atomic, reading
+from core import atomic
 from core.config.frozen import dump_settings
 from core.config.load import settings_from
 from core.config.schema import MachineSettings, Settings
@@ -56,6 +56,7 @@ from core.model_folders.model_folder import EMBEDDING
 from core.models.unet import build_unet
 from core.mosaic import mosaic
 from core.rules import NEWEST, Rules
+from core.runs.facts import DataFacts, data_facts
 from core.runs.provenance import package_versions
 from core.runs.run import Run, now_iso
 from core.runs.store import storage_error
@@ -94,7 +95,7 @@ class ExportDetails(ExportOptions):
 
     title: str
     run_id: str
-    data: Mapping[str, Any]
+    data: DataFacts
     revision: str = ""
     trained_on: str = ""
     rules: Rules = NEWEST
@@ -127,7 +128,7 @@ def files_of_run(run: Run, options: ExportOptions, progress: Progress = lambda s
         **vars(options),
         title=run.info.name or run.id,
         run_id=run.id,
-        data=reading.read_object(run.data_path),
+        data=data_facts(run),
         revision=run.info.revision,
         trained_on=_trained_on(run, model.step),
         rules=run.rules,
@@ -202,8 +203,8 @@ def export_files(
         "step": model.step,
         "weights": details.weights,
         "class_names": list(model.class_names),
-        "data_set": str(details.data.get("name", "")),
-        "data_title": str(details.data.get("title", "")),
+        "data_set": details.data.name,
+        "data_title": details.data.title,
         "fingerprint": model.image_set_fingerprint,
         "channels": channels,
         "shift": list(model.codec.scaling.shift),

@@ -219,6 +219,7 @@ def _who_imported(path: Path) -> tuple[str, str]:
 def parse_facts(data: bytes) -> LabFacts:
     """lab.json. Raises ModelRefused for anything unknown, missing, too long or unprintable."""
     try:
+        reading.json_object(data, LAB_FILE)
         facts = LabFacts.model_validate_json(data)
         if facts.format_version != FORMAT:
             words = reading.newer(facts.format_version, FORMAT) or "is of a format that is not known"
@@ -226,6 +227,8 @@ def parse_facts(data: bytes) -> LabFacts:
         if words := rules.flaw(facts.versions):
             raise ModelRefused(f"{LAB_FILE}: {words}", "update this lab")
         return facts
+    except reading.Unreadable as error:
+        raise ModelRefused(error.message) from None
     except ValidationError as error:
         with contextlib.suppress(reading.Unreadable):
             number = reading.json_object(data, LAB_FILE).get("format_version", FORMAT)

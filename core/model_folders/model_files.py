@@ -6,7 +6,6 @@ opened. Sizes, shapes and names are read from the header before a tensor is made
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import stat
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core import reading
 from core.errors import LabError, quoted
 
 MAX_FILES = 64
@@ -25,7 +25,6 @@ MAX_TOTAL_BYTES = 2 * 2**30  # of all files together: some 500 million numbers i
 MAX_WEIGHTS_BYTES = MAX_TOTAL_BYTES
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_TENSORS = 4096
-MAX_JSON_DEPTH = 12
 WEIGHTS = ".safetensors"
 _MOST_BYTES = {
     ".json": MAX_TEXT_BYTES,
@@ -147,35 +146,9 @@ def json_object(files: dict[str, bytes], name: str) -> dict[str, Any]:
     if name not in files:
         raise ModelRefused(f"{quoted(name)}: is missing", "give the whole folder, as it was exported")
     try:
-        text = files[name].decode()
-        value = json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise ModelRefused(f"{quoted(name)}: is nested too deep") from None
-    except ValueError as error:
-        raise ModelRefused(f"{quoted(name)}: is no JSON: {quoted(error)}") from None
-    if not isinstance(value, dict):
-        raise ModelRefused(f"{quoted(name)}: holds no object")
-    if _depth(value) > MAX_JSON_DEPTH:
-        raise ModelRefused(f"{quoted(name)}: is nested too deep")
-    return value
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is no number")
-
-
-def _depth(value: Any) -> int:
-    """Levels of nesting; json.loads has already refused what is deeper than Python's own stack."""
-    level, deepest = [value], 0
-    while level and deepest <= MAX_JSON_DEPTH:
-        deepest += 1
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-    return deepest
+        return reading.json_object(files[name], name)
+    except reading.Unreadable as error:
+        raise ModelRefused(error.message) from None
 
 
 def tensor_headers(data: bytes, name: str) -> dict[str, TensorHeader]:
@@ -188,7 +161,7 @@ def tensor_headers(data: bytes, name: str) -> dict[str, TensorHeader]:
     if len(data) < 10 or size > MAX_HEADER_BYTES or size > len(data) - 8 or data[8:9] != b"{":
         raise ModelRefused(f"{quoted(name)}: {_what_else(data, size)}", f"only {WEIGHTS} weights are accepted")
     try:
-        header = json.loads(data[8 : 8 + size])
+        header = reading.json_object(data[8 : 8 + size], "its header")
         entries = {key: value for key, value in header.items() if key != "__metadata__"}
         if len(entries) > MAX_TENSORS:
             raise ValueError(f"it names {len(entries):,} tensors")
@@ -199,8 +172,6 @@ def tensor_headers(data: bytes, name: str) -> dict[str, TensorHeader]:
         stored = len(data) - 8 - size
         if spans and spans[-1][1] != stored:
             raise ValueError(f"it holds {stored:,} bytes of numbers, but its header says {spans[-1][1]:,}")
-    except RecursionError:
-        raise ModelRefused(f"{quoted(name)}: its header is nested too deep") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelRefused(f"{quoted(name)}: is damaged: {quoted(error, 160)}") from None
     return found

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from core import reading
 from core.config.schema import Settings
@@ -26,6 +26,7 @@ from core.model_folders.model_facts import (
     model_folder_info,
 )
 from core.rules import Rules, rules_of
+from core.runs.facts import DataFacts, data_facts
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 from core.runs.store import RunStore, run_info
@@ -96,39 +97,35 @@ class RunSource:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the K classes. Raises CheckpointError before its training has begun."""
-        names = self._data("class_names")
-        if not isinstance(names, list) or not names:
+        if not self._data.class_names:
             raise CheckpointError(f"{self.id}: data.json cannot be read: it names no classes", "choose another run")
-        return tuple(map(str, names))
+        return self._data.class_names
 
     @property
     def fingerprint(self) -> str:
         """Of the data set it learned from."""
-        return str(self._data("fingerprint"))
+        return self._data.fingerprint
 
     @property
     def channels(self) -> int:
         """1 or 3."""
-        channels = self._data("channels")
+        channels = self._data.channels
         if channels not in (1, 3):
             raise CheckpointError(
                 f"{self.id}: data.json cannot be read: channels is {quoted(channels)}", "choose another run"
             )
-        return int(channels)
+        return channels
 
-    def _data(self, key: str) -> Any:
+    @cached_property
+    def _data(self) -> DataFacts:
         try:
-            return self._facts[key]
+            return data_facts(self.run)
         except FileNotFoundError:
             raise CheckpointError(f"{self.id}: has no checkpoint yet", "let it train until its first save") from None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"{self.id}: data.json cannot be read: {quoted(error, 200)}", "choose another run"
             ) from None
-
-    @cached_property
-    def _facts(self) -> dict[str, Any]:
-        return reading.read_object(self.run.data_path)
 
     def load(self, *, device: str, weights: Weights = "ema", step: int | None = None) -> LoadedModel:
         """The denoiser of a checkpoint (default: the newest). Raises UsageError, CheckpointError."""

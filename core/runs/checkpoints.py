@@ -36,9 +36,12 @@ class Checkpoint:
     files: Mapping[str, bytes]
     skipped: tuple[str, ...] = field(default=())
 
-    def json(self, name: str) -> Any:
-        """A JSON file of the checkpoint."""
-        return json.loads(self.files[name])
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON file of the checkpoint. Raises CheckpointError when it is damaged."""
+        try:
+            return reading.json_object(self.files[name], name)
+        except reading.Unreadable as error:
+            raise CheckpointError(f"checkpoint {self.folder.name}: {error.message}") from None
 
     def tensors(self, name: str) -> dict[str, torch.Tensor]:
         """A safetensors file of the checkpoint, on the CPU."""

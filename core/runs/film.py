@@ -19,6 +19,7 @@ import numpy as np
 
 from core import reading
 from core.errors import LabError
+from core.runs.facts import data_facts
 from core.runs.run import Run
 
 MAX_TIMES = 24
@@ -232,6 +233,6 @@ def _chosen(labels: np.ndarray, per_class: int) -> list[int]:
 def _class_names(run: Run) -> tuple[str, ...]:
     """Names of the classes, or none when data.json cannot be read."""
     try:
-        return tuple(str(name) for name in reading.read_object(run.data_path)["class_names"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return data_facts(run).class_names
+    except (OSError, ValueError):
         return ()

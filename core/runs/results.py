@@ -7,7 +7,6 @@ key means what held before there was one (the field's default), and what a newer
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -70,8 +69,6 @@ class ResultKind(Generic[Record]):
         known = {field.name for field in fields(self.record)} | {"format", "format_version", "lab_version"}  # type: ignore[arg-type]
         if for_acting and (unknown := sorted(values.keys() - known)):
             raise NewerResult(f"{name}: made by a newer version of the lab: {quoted(unknown[0], 40)} is not known here")
-        if not _is_finite(values):
-            raise Unreadable(f"{name}: a figure in it is not a number")
         return reading.record_from(data, self.record, name)
 
     def find(self, path: Path) -> Record | None:
@@ -94,11 +91,3 @@ class ResultKind(Generic[Record]):
             except OSError as error:
                 problems.append(f"{self.title} {path.name}: cannot be read: {error.strerror or error}")
         return found, problems
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    return not isinstance(value, list) or all(map(_is_finite, value))

@@ -6,15 +6,14 @@ The folder is the truth about a run: it can be copied, archived and read without
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
 from core import atomic, reading, rules
 from core.config.frozen import Frozen, read_frozen
@@ -22,15 +21,10 @@ from core.config.schema import Settings, TrainSettings
 from core.errors import ConfigError, LabError, RunNotFound, UsageError, quoted
 from core.rules import Rules
 from core.runs.kinds import KINDS, Kind, kind_named
+from core.values import WORD, Count, Figure, Pid, Word
 
 FORMAT = 2  # of a run folder with all its files; 1 froze what belongs to the site in config.yaml
 FORMAT_KEY = "format"  # its place among the versions of run.json, where labs that know no formats overlook it
-WORD = re.compile(r"[a-z][a-z0-9_-]{0,39}")  # a kind or a state, known here or not
-
-
-Word = Annotated[str, Field(pattern=rf"^{WORD.pattern}$")]
-Count = Annotated[int, Field(ge=0, lt=10**15)]
-Figure = Annotated[float, Field(ge=0, lt=1e15, allow_inf_nan=False)]
 
 
 class RunState(StrEnum):
@@ -76,8 +70,8 @@ class ProcessIdentity:
     """Names one process for good: a pid alone is used again, the three together are not."""
 
     boot_id: str
-    pid: int
-    start_ticks: int
+    pid: Pid
+    start_ticks: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +105,7 @@ class RunInfo:
     created_at: str
     parents: tuple[str, ...] = ()
     branched_from: str = ""
-    branched_step: int = 0
+    branched_step: Count = 0
     preset: str = ""
     dataset: dict[str, JsonValue] = field(default_factory=dict)
     revision: str = ""
@@ -320,15 +314,6 @@ class Run:
             return list(reading.read_lines(self.events_path))
         except (OSError, reading.Unreadable):
             return []
-
-
-def instant(iso: str) -> datetime | None:
-    """The moment that a text names, UTC where it says no zone; None for any other text."""
-    try:
-        found = datetime.fromisoformat(iso)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def now_iso() -> str:

@@ -16,7 +16,8 @@ from typing import Protocol
 from core import atomic, leftovers, reading
 from core.errors import LabError, RunBusy, RunNotFound, quoted
 from core.runs.rights import require_right
-from core.runs.run import Run, instant, now_iso
+from core.runs.run import Run, now_iso
+from core.values import Count, instant
 
 FOLDER = ".trash"
 FORMAT = 1  # of the facts beside a deleted run
@@ -38,7 +39,7 @@ class Trashed:
     owner: str = ""
     by: str = ""
     at: str = ""
-    size_bytes: int = 0
+    size_bytes: Count = 0
     expires_at: str = ""
 
 

@@ -18,6 +18,7 @@ from core.errors import CheckpointError
 from core.latent.codec import LatentCodec
 from core.latent.stored_vae import build_from_files, load_codec
 from core.runs.checkpoints import WEIGHTS_FILE, load_newest
+from core.runs.facts import data_facts
 from core.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -74,17 +75,18 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
     name = "unet_ema" if weights == "ema" else "unet"
     unet = build_from_files(UNet2DModel, checkpoint.files, name)
     try:
-        data = reading.read_object(run.data_path)
-        class_names, fingerprint = tuple(map(str, data["class_names"])), str(data["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data = data_facts(run)
+        if not data.class_names:
+            raise ValueError("it names no classes")
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{run.id}: data.json cannot be read: {error}") from None
     return LoadedModel(
         unet=unet.to(target).eval(),
         codec=load_codec(run.vae_dir, target),
         schedule=build_schedule(run.settings.diffusion),
         settings=run.settings,
-        class_names=class_names,
-        image_set_fingerprint=fingerprint,
+        class_names=data.class_names,
+        image_set_fingerprint=data.fingerprint,
         run_id=run.id,
         step=checkpoint.step,
         device=target,

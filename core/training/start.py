@@ -13,13 +13,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from core import atomic, reading
+from core import atomic
 from core.config.schema import Settings
 from core.data.arrays import ImageSet, prepare
 from core.device import check_device, device_label, mixed_precision, resolve_device, set_threads
 from core.errors import DataUnavailable
 from core.models.summary import summarize
 from core.rules import NEWEST, Rules
+from core.runs.facts import fingerprint_of
 from core.runs.kinds import trained_by
 from core.runs.run import Run, RunState
 from core.training.trackers import check_trackers
@@ -169,13 +170,13 @@ def _note_data_set(run: Run, images: ImageSet) -> None:
     }
     if run.data_path.exists():
         try:
-            before = reading.read_object(run.data_path)
+            before = fingerprint_of(run)
         except ValueError as error:
             raise DataUnavailable(f"{run.id}: data.json cannot be read: {error}") from None
-        if before.get("fingerprint") != images.fingerprint:
+        if before != images.fingerprint:
             raise DataUnavailable(
                 f"{run.id}: the data set '{images.name}' has changed since this run began "
-                f"({str(before.get('fingerprint'))[:12]} then, {images.fingerprint[:12]} now)",
+                f"({before[:12]} then, {images.fingerprint[:12]} now)",
                 "start a new run on it",
             )
         return

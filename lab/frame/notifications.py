@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import streamlit as st
@@ -12,6 +12,7 @@ import streamlit as st
 from core.jobs.housekeeping import DIVERGING
 from core.reading import Stamp, stamp_of
 from core.runs.run import Run
+from core.values import age_s
 from core.words import count, duration
 from lab.services.runs import RunView
 
@@ -65,7 +66,7 @@ def happened(
     notices = []
     for view in reversed(views):
         known = before.get(view.id)
-        ended = known.active if known else _age_s(view.status.heartbeat_at, now) < FRESH_S
+        ended = known.active if known else _is_fresh(view.status.heartbeat_at, now)
         if view.id in ending:
             continue
         if not view.is_active and ended:
@@ -121,8 +122,6 @@ def since_last_visit(cookie: str, now_s: float) -> float:
     return last_s if now_s - last_s > VISIT_GAP_S else before_s
 
 
-def _age_s(iso: str, now: datetime | None) -> float:
-    try:
-        return ((now or datetime.now(UTC)) - datetime.fromisoformat(iso)).total_seconds()
-    except (ValueError, TypeError):
-        return float("inf")
+def _is_fresh(iso: str, now: datetime | None) -> bool:
+    seconds = age_s(iso, now)
+    return seconds is not None and seconds < FRESH_S

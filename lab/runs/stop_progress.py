@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import streamlit as st
 
+from core.values import age_s
 from core.words import ago
 from lab.services import run_actions
 from lab.services.runs import RunView
@@ -19,11 +18,8 @@ def is_leaving(view: RunView) -> bool:
     stages = run_actions.stop_stages(view.run)
     if all(stage.done for stage in stages):
         return False
-    try:
-        asked = datetime.fromisoformat(stages[0].at)
-        return (datetime.now(UTC) - asked).total_seconds() < LEAVING_S
-    except (ValueError, TypeError):
-        return False
+    since_s = age_s(stages[0].at)
+    return since_s is not None and since_s < LEAVING_S
 
 
 def stop_progress(view: RunView) -> None:

@@ -62,7 +62,7 @@ def test_a_sparse_giant_is_refused_by_its_size(tmp_path: Path, name: str, size_b
         (b"[1]", "holds no object"),
         (b"{", "is not JSON"),
         (b"[" * 100_000, "nested too deep"),
-        (b"\xff\xfe", "is not JSON"),
+        (b"\xff\xfe", "is not UTF-8 text"),
     ],
 )
 def test_what_is_no_object_is_one_sentence(tmp_path: Path, data: bytes, words: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from core import reading
 from core.data.arrays import prepare
 from core.errors import CheckpointError, DataUnavailable, UsageError
+from core.runs.facts import codec_facts, fingerprint_of
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run
 
@@ -165,12 +166,11 @@ def _copy(run: Run, step: int | None) -> tuple[int, str, Scaling]:
 
 def _codec(run: Run) -> tuple[int, str, Scaling]:
     try:
-        facts = reading.read_object(run.vae_dir / "codec.json")
-        scaling = (tuple(map(float, facts["shift"])), tuple(map(float, facts["scale"])))
-        return int(facts.get("vae_step", 0)), str(facts["sha256"]), scaling
+        facts = codec_facts(run)
+        return facts.vae_step, facts.sha256, (facts.shift, facts.scale)
     except FileNotFoundError:
         raise CheckpointError(f"{run.id}: has no copy of its VAE yet", "let it encode its pictures first") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{run.id}: codec.json of its VAE cannot be read ({type(error).__name__})", "choose another run"
         ) from None
@@ -178,10 +178,10 @@ def _codec(run: Run) -> tuple[int, str, Scaling]:
 
 def _check_same_pictures(run: Run, fingerprint: str) -> None:
     try:
-        before = reading.read_object(run.data_path)["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
+        before = fingerprint_of(run)
+    except (OSError, ValueError):
         raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
     if before != fingerprint:
         raise DataUnavailable(
-            f"{run.id}: the data set has changed since this run began ({str(before)[:12]} then, {fingerprint[:12]} now)"
+            f"{run.id}: the data set has changed since this run began ({before[:12]} then, {fingerprint[:12]} now)"
         )

@@ -24,6 +24,7 @@ from core.model_folders.model_card import model_card
 from core.model_folders.model_facts import list_model_folders, parse_facts
 from core.model_folders.model_files import ModelRefused, tensor_headers
 from core.model_folders.model_folder import load_model_folder
+from core.runs.facts import DataFacts
 from core.runs.run import Run
 from core.sampling.load import LoadedModel, load_model
 from core.sampling.request import SampleRequest
@@ -80,7 +81,7 @@ def test_plain_diffusers_draws_the_same_with_noise_schedules(model: LoadedModel,
     sampling = model.settings.sampling.model_copy(update={"sampler": "ddim"})
     settings = model.settings.model_copy(update={"diffusion": diffusion, "sampling": sampling})
     noisy = replace(model, settings=settings, schedule=build_schedule(diffusion))
-    details = ExportDetails(title="vp", run_id="r", data={"name": "digits"}, sampler=sampler)
+    details = ExportDetails(title="vp", run_id="r", data=DataFacts(name="digits"), sampler=sampler)
     folder = write_export(export_files(noisy, details), tmp_path / "vp")
     asked = replace(REQUEST, sampler=sampler, num_inference_steps=8)
     assert np.abs(our_pictures(noisy, asked) - stock_pictures(folder, asked)).max() < 1e-5

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from core.diffusion.schedule import build_schedule
 from core.model_folders.export import ExportDetails, export_files, export_run, write_export
+from core.runs.facts import DataFacts
 from core.runs.run import Run
 from core.sampling.load import LoadedModel, load_model
 from core.sampling.request import SampleRequest
@@ -130,7 +131,7 @@ def drawn(trained: Run, stock_python: Path, tmp_path_factory: pytest.TempPathFac
     sampling = model.settings.sampling.model_copy(update={"sampler": "ddim"})
     settings = model.settings.model_copy(update={"diffusion": diffusion, "sampling": sampling})
     noisy = replace(model, settings=settings, schedule=build_schedule(diffusion))
-    details = ExportDetails(title="cosine", run_id="r", data={"name": "digits"}, sampler="ddim")
+    details = ExportDetails(title="cosine", run_id="r", data=DataFacts(name="digits"), sampler="ddim")
     cosine = write_export(export_files(noisy, details), root / "cosine")
     folders = {
         "flow": flow,

@@ -1,0 +1,82 @@
+"""Every value of every file of a lab, replaced by every wild one: what breaks a look at the lab, and how.
+
+    python -m benchmarks.wild_values --seconds 600 [--only NAME]
+
+The short form is tests/core/test_wild_values.py. Prints the files, how many variants were looked at, and each distinct
+way to break something with an example; exit code 1 when there was one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests import wild
+
+
+def variants(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """(what is wrong with it, contents)."""
+    yield "nothing in it", b""
+    yield "random bytes", bytes(random.Random(0).randbytes(200))
+    yield "cut", content[: len(content) // 2]
+    lines = content.splitlines()
+    at = len(lines) - 1 if len(lines) > 1 and lines[0].endswith(b"}") else None
+    document = json.loads(content if at is None else lines[at])
+    for place in wild.places_in(document):
+        changes = [(f"{place} = {str(value)[:40]!r}", wild.with_value(document, place, value)) for value in wild.WILD]
+        for words, changed in [*changes, (f"no {place}", wild.without(document, place))]:
+            text = json.dumps(changed).encode()
+            yield words, text if at is None else b"\n".join([*lines[:at], text, b""])
+
+
+def main() -> int:
+    """Look at as many as there is time for, in an order drawn by chance."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--only", default="", help="files whose name holds this")
+    arguments = parser.parse_args()
+    logging.disable()  # each file that is left out is one sentence there
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        os.environ.update({f"LAB_{name.upper()}": str(root / name) for name in ("runs", "imports", "models", "cache")})
+        wild.made(root)
+        files = {name: path for name, path in wild.files_of(root).items() if arguments.only in name}
+        found = [(name, path, *each) for name, path in files.items() for each in variants(path.read_bytes())]
+        random.Random(1).shuffle(found)
+        started, broken, looked = time.monotonic(), {}, 0
+        for name, path, words, content in found:
+            if time.monotonic() - started > arguments.seconds:
+                break
+            looked += 1
+            before = path.read_bytes()
+            wild.put(path, content)
+            try:
+                wild.look_at(root, path)
+            except Exception as error:
+                frames = traceback.extract_tb(error.__traceback__)
+                ours = [frame for frame in frames if "/tests/" not in frame.filename] or frames
+                where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno} {type(error).__name__}: {str(error)[:100]}"
+                key = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
+                if key not in broken:
+                    broken[key] = f"{name}, {words}: {where}"
+                    print(broken[key], flush=True)
+            finally:
+                wild.put(path, before)
+    print(
+        f"{len(files)} files, {looked:,} of {len(found):,} variants in {time.monotonic() - started:.0f} s, "
+        f"{len(broken)} ways to break something"
+    )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

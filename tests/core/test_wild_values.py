@@ -1,0 +1,148 @@
+"""Whatever a file of the lab holds, looking at the lab goes on: a record, or one sentence about that one file.
+
+Drawn by Hypothesis, the same few in every run of the suite; `benchmarks/wild_values.py` is the long form.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from core import reading
+from core.jobs import disk, stop_report
+from core.machine import attempts
+from core.runs import trash
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+from core.values import age_s, instant
+from core.words import ago
+from tests import wild
+
+FEW = settings(
+    max_examples=4,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def wild_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Shared by all: whoever spoils a file mends it."""
+    root = tmp_path_factory.mktemp("wild")
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("runs", "imports", "models", "cache"):
+            patched.setenv(f"LAB_{name.upper()}", str(root / name))
+        wild.made(root)
+        yield root
+
+
+SPOILT = (  # those whose values are counted, compared, or shown to everybody
+    *("unet run.json", "unet status.json", "unet stop.json", "unet attempt.json", "vae exit.json", "unet events.jsonl"),
+    *("unet metrics.jsonl", "unet notes.json", "unet data.json", "unet vae codec.json", "comparison request.json"),
+    *("manifest.json", "evaluations", "timestep_loss", "ceiling", "cells 0001.json", "comparisons facts.json"),
+    *("runs/.queue/machine.jsonl", "runs/.queue/supervisor.json", ".trash json", "gallery", "set.json"),
+    *("theirs/lab.json", "import.json"),
+)
+
+
+def file_of(root: Path, words: str) -> Path:
+    files = wild.files_of(root)
+    return next(path for name, path in files.items() if all(word in name for word in words.split()))
+
+
+@pytest.mark.parametrize("words", SPOILT)
+@FEW
+@given(data=st.data())
+def test_one_wild_value_costs_one_sentence(wild_lab: Path, words: str, data: st.DataObject) -> None:
+    path = file_of(wild_lab, words)
+    before = path.read_bytes()
+    wild.put(path, data.draw(wild.spoiled(before)))
+    try:
+        wild.look_at(wild_lab, path)
+    finally:
+        wild.put(path, before)
+
+
+@FEW
+@given(text=st.text(max_size=40) | st.datetimes().map(str) | st.sampled_from(wild.WILD))
+def test_any_value_is_an_instant_or_none(text: object) -> None:
+    found = instant(text)
+    assert found is None or found.tzinfo is not None
+    assert (age_s(text) is None) == (found is None)
+    assert isinstance(ago(text), str)  # type: ignore[arg-type]
+
+
+@FEW
+@given(value=wild.values)
+def test_what_json_object_returns_can_be_written_again(value: object) -> None:
+    try:
+        wild.strict(reading.json_object(json.dumps({"value": value}), "x.json"))
+    except reading.Unreadable as error:
+        assert str(error).startswith("x.json ")
+
+
+@pytest.fixture
+def old_run(tmp_path: Path) -> Run:
+    shutil.copytree(wild.OLD_RUNS, tmp_path / "runs")
+    return RunStore(tmp_path / "runs").list()[0]
+
+
+def test_an_instant_without_a_zone_in_the_trash_breaks_no_clean_up(old_run: Run) -> None:
+    store = RunStore(old_run.folder.parent)
+    store.delete(old_run.id)
+    path = store.root / trash.FOLDER / f"{old_run.id}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "at": "2026-01-01T00:00:00"}))
+    plan = disk.plan_cleanup(store, store.root, choice="trash", older_than_days=0)
+    assert [item.path.name for item in plan.goes] == [old_run.id]
+
+
+@pytest.mark.parametrize("at", [1e300, -1, 10**400, "now", [1]])
+def test_a_stop_that_was_asked_at_no_time_is_shown(old_run: Run, at: object) -> None:
+    attempt = attempts.current_attempt(old_run.folder)
+    (old_run.folder / "stop.json").write_text(json.dumps({"attempt": attempt, "level": 1, "by": "ana", "at": at}))
+    assert isinstance(stop_report.stop_stages(old_run), list)
+
+
+def test_a_heartbeat_of_the_year_2900_keeps_no_lost_run_from_the_queue(old_run: Run) -> None:
+    from core.jobs.queue import Queue
+    from core.jobs.recovery import take_in_unqueued
+
+    status = {"state": str(RunState.QUEUED), "heartbeat_at": "2900-01-01T00:00:00"}
+    old_run.status_path.write_text(json.dumps(status))
+    queue = Queue(old_run.folder.parent)
+    take_in_unqueued(RunStore(old_run.folder.parent), queue, {old_run.id: time.monotonic() - 10.0})
+    assert old_run.id in [job.run_id for job in queue.jobs()]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": ' + "9" * 400 + "}", "x.json cannot be read: a: a number beyond 64 bits"),
+        ('{"a": {"b": [1, NaN]}}', "x.json cannot be read: b: nan is not a finite number"),
+        ('{"a": 1e999}', "x.json cannot be read: a: inf is not a finite number"),
+        ('{"a": ' + "[" * 100 + "]" * 100 + "}", "x.json is nested too deep"),
+        ('{"a": ' + "[" * 100_000, "x.json is nested too deep"),
+    ],
+)
+def test_values_that_no_file_may_hold_are_one_sentence(text: str, words: str) -> None:
+    with pytest.raises(reading.Unreadable) as refused:
+        reading.json_object(text, "x.json")
+    assert str(refused.value) == words
+
+
+def test_halves_of_characters_are_left_out() -> None:
+    assert reading.json_object(r'{"a\ud800": "b\udc00c \ud83d\ude00"}', "x.json") == {"a": "bc 😀"}
+
+
+def test_the_files_that_are_spoilt_are_there(wild_lab: Path) -> None:
+    assert all(file_of(wild_lab, words).stat().st_size for words in SPOILT)
