@@ -22,6 +22,8 @@ from core.latent.inspection.decoder_results import Survived, Traits
 from core.latent.inspection.overview import LatentOverview
 from core.latent.inspection.projection import LatentMap
 from core.latent.inspection.vae_source import AskedVae
+from core.model_folders.exports import ExportWish
+from core.model_folders.model_facts import ModelFolderInfo
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe
 from core.training.cost import Probe
@@ -81,3 +83,6 @@ MEASURE_TRAITS: Question[[AskedVae, int, SiteSettings], Traits] = Question(f"{_A
 MEASURE_CEILING: Question[[str, int | None, int, SiteSettings], Ceiling] = Question(
     f"{_ANSWERS}.ceiling", "measure_ceiling"
 )
+
+# A run's id, what is wished for, and who asks.
+EXPORT_RUN: Question[[str, ExportWish, str, SiteSettings], ModelFolderInfo] = Question(f"{_ANSWERS}.exports", "export")

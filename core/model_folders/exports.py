@@ -1,7 +1,6 @@
 """Exports that a run keeps: made, listed, packed, sent to a hub, removed; each is one of the run's events.
 
 A folder of `core.model_folders.export` under the run's `exports/NAME`; it goes with the run.
-torch is imported only while one is made.
 """
 
 from __future__ import annotations
@@ -10,8 +9,10 @@ import contextlib
 import io
 import logging
 import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from core import atomic, leftovers
 from core.errors import LabError, RunNotFound, UsageError, quoted
@@ -22,10 +23,21 @@ from core.runs.rights import require_right
 from core.runs.run import Run
 from core.runs.store import storage_error
 
-if TYPE_CHECKING:
-    from core.model_folders.export import ExportOptions, Progress
+Progress = Callable[[str, float], None]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportWish:
+    """What a screen asks to be exported, under which name. sampler: '' for the run's own."""
+
+    name: str
+    step: int
+    weights: Literal["ema", "raw"]
+    licence: str
+    sampler: str
+    with_judge: bool
 
 
 def list_exports(run: Run) -> list[ModelFolderInfo]:
@@ -53,19 +65,21 @@ def check_free(run: Run, name: str) -> Path:
 
 
 def keep_export(
-    run: Run, name: str, options: ExportOptions, *, by: str, progress: Progress = lambda stage, share: None
+    run: Run,
+    name: str,
+    make: Callable[[Progress], Mapping[str, bytes]],
+    *,
+    by: str,
+    progress: Progress = lambda stage, share: None,
 ) -> ModelFolderInfo:
-    """Export a checkpoint into the run's `exports/name`, whole or not at all.
+    """Put what `make` makes of a checkpoint into the run's `exports/name`, whole or not at all.
 
-    by: who did it, for the events. progress: told what is done and how far it is (0 to 1); what it raises ends the
-    export. Raises UsageError for a name that is no folder's, and what `check_free` and `files_of_run` raise.
+    by: who did it, for the events. progress: told what is done and how far it is (0 to 1), as `make` is; what it
+    raises ends the export. Raises UsageError for a name that is no folder's, and what `check_free` and `make` raise.
     """
     require_right(run.info.owner, by, f"export run {run.id}")
     target = check_free(run, name)
-
-    from core.model_folders.export import files_of_run
-
-    files = files_of_run(run, options, progress)
+    files = make(progress)
     progress("writing it down", 0.97)  # the last moment at which it can be cancelled
     if not (run.folder / "run.json").is_file():
         raise RunNotFound(f"{run.id}: was deleted meanwhile, and nothing was exported", "restore it from the trash")

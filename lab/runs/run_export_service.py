@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from core.compute.questions import EXPORT_RUN
 from core.config.schema import Settings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS
-from core.evaluation.report import figures_for_card
 from core.model_folders import exports
+from core.model_folders.exports import ExportWish
 from core.model_folders.hub import Pushed
 from core.model_folders.model_facts import ModelFolderInfo, folder_name_like
 from core.runs.run import Run
 from lab.services import background
 from lab.services.background import Tell, Work
+from lab.services.computing import asked
 from lab.services.settings import current_site
 
 
@@ -40,28 +42,8 @@ def begin_export(
 ) -> Work:
     """Start it; the outcome is a ModelFolderInfo. It can be cancelled. Raises UsageError while another one is made."""
 
-    def task(tell: Tell, cancelled: Callable[[], bool]) -> ModelFolderInfo:
-        exports.check_free(run, name)  # before a judge is trained for nothing
-
-        from core.evaluation.folder_judge import judge_for_export
-        from core.model_folders.export import ExportOptions
-
-        places = {"data_dir": current_site().data, "cache_dir": current_site().cache}
-        first = 0.6 if with_judge else 0.0
-        options = ExportOptions(
-            step=step,
-            weights=weights,
-            licence=licence,
-            sampler=sampler,
-            report=figures_for_card(run, step, weights),
-            judge=judge_for_export(run, **places, progress=lambda stage, share: tell(stage, first * share))
-            if with_judge
-            else {},
-        )
-        return exports.keep_export(
-            run, name, options, by=by, progress=lambda stage, share: tell(stage, first + (1 - first) * share)
-        )
-
+    wish = ExportWish(name=name, step=step, weights=weights, licence=licence, sampler=sampler, with_judge=with_judge)
+    task = asked(EXPORT_RUN, run.id, wish, by, current_site())
     return background.begin_alone(export_of(run.id), by, task, busy=f"{run.id}: another export is being made")
 
 

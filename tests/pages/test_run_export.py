@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.errors import LabError, UsageError
 from core.evaluation.report import write_report
-from core.model_folders.export import DEFAULTS
-from core.model_folders.exports import keep_export, list_exports
+from core.model_folders.export import DEFAULTS, files_of_run
+from core.model_folders.exports import ExportWish, keep_export, list_exports
 from core.model_folders.hub import Pushed, PushFailed
 from core.runs.listing import newest_step
 from core.runs.run import Run
@@ -24,6 +25,7 @@ from core.runs.store import RunStore
 from lab.frame.state import WHO_KEY
 from lab.runs import run_export as component
 from lab.runs import run_export_service
+from lab.services.background import Task, Tell
 from tests.core.evaluation.test_report import REPORT
 from tests.core.sampling.test_exports import events
 from tests.pages.conftest import OpenPage, until
@@ -37,6 +39,11 @@ def words(app: AppTest) -> str:
 
 def by_key(app: AppTest, key: str) -> Any:
     return next(button for button in app.button if button.key == key)
+
+
+def make_export(run: Run) -> None:
+    """ "digits", by ana."""
+    keep_export(run, "digits", lambda progress: files_of_run(run, DEFAULTS, progress), by="ana")
 
 
 def test_a_folder_is_made_and_stands_there_with_its_download(
@@ -63,7 +70,7 @@ def test_a_folder_is_made_and_stands_there_with_its_download(
 
 
 def test_a_name_that_is_taken_is_one_sentence(unet: Run, open_page: OpenPage) -> None:
-    keep_export(unet, "digits", DEFAULTS, by="ana")
+    make_export(unet)
     app = open_page("runs", run=unet.id)
     name = run_export_service.suggested_name("drawer", newest_step(unet), "ema", {"digits"})
     app.text_input(key=f"export-{unet.id}/name/{name}").set_value("digits")
@@ -93,12 +100,15 @@ def test_who_comes_second_is_told_and_does_not_get_what_the_first_one_asked_for(
 ) -> None:
     goes_on, asked = threading.Event(), []
 
-    def slow(run: Run, name: str, options: Any, **more: Any) -> None:
-        asked.append(name)
-        goes_on.wait(600)
-        raise LabError("the export was cancelled")
+    def slow(question: object, run_id: str, wish: ExportWish, *others: object) -> Task:
+        def task(tell: Tell, cancelled: Callable[[], bool]) -> None:
+            asked.append(wish.name)
+            goes_on.wait(600)
+            raise LabError("the export was cancelled")
 
-    monkeypatch.setattr(run_export_service.exports, "keep_export", slow)
+        return task
+
+    monkeypatch.setattr(run_export_service, "asked", slow)
     options: dict[str, Any] = {
         "by": "ana",
         "step": 4,
@@ -122,13 +132,16 @@ def test_the_page_does_not_wait_for_an_export_that_goes_on(
     """A dialog and the live parts of a page are answered only when its script has ended."""
     began = threading.Event()
 
-    def endless(run: Run, name: str, options: Any, *, by: str, progress: Any) -> None:
-        began.set()
-        while True:
-            progress("drawing its picture", 0.5)
-            time.sleep(0.02)
+    def endless(*question: object) -> Task:
+        def task(tell: Tell, cancelled: Callable[[], bool]) -> None:
+            while True:
+                tell("drawing its picture", 0.5)
+                began.set()
+                time.sleep(0.02)
 
-    monkeypatch.setattr(run_export_service.exports, "keep_export", endless)
+        return task
+
+    monkeypatch.setattr(run_export_service, "asked", endless)
     app = open_page("runs", run=unet.id)
     by_key(app, f"export-{unet.id}/go").click().run()
     assert began.wait(600)
@@ -143,7 +156,7 @@ def test_the_page_does_not_wait_for_an_export_that_goes_on(
 def test_without_credentials_it_says_what_to_do(
     unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep_export(unet, "digits", DEFAULTS, by="ana")
+    make_export(unet)
     monkeypatch.setattr(component.hub, "has_credentials", lambda: False)
     app = open_page("runs", run=unet.id)
     assert "This machine has no credentials for **huggingface.co**" in words(app)
@@ -153,7 +166,7 @@ def test_without_credentials_it_says_what_to_do(
 def test_it_is_pushed_and_a_refusal_is_one_sentence(
     unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep_export(unet, "digits", DEFAULTS, by="ana")
+    make_export(unet)
     asked: list[tuple[str, bool]] = []
 
     def push(folder: Any, repo_id: str, *, private: bool) -> Pushed:
@@ -183,7 +196,7 @@ def test_it_is_pushed_and_a_refusal_is_one_sentence(
 def test_what_is_anothers_is_pushed_and_removed_after_a_question(
     unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep_export(unet, "digits", DEFAULTS, by="ana")
+    make_export(unet)
     sent: list[str] = []
     monkeypatch.setattr(component.hub, "has_credentials", lambda: True)
     monkeypatch.setattr(component.hub, "push", lambda folder, repo_id, private: sent.append(repo_id))

@@ -15,9 +15,9 @@ import pytest
 from core import atomic
 from core.errors import CheckpointError, LabError, UsageError
 from core.model_folders import exports as module
-from core.model_folders.export import DEFAULTS, ExportOptions
+from core.model_folders.export import DEFAULTS, ExportOptions, files_of_run
 from core.model_folders.exports import keep_export, list_exports, packed, push_export, remove_export, size_of
-from core.model_folders.model_facts import model_folder_info
+from core.model_folders.model_facts import ModelFolderInfo, model_folder_info
 from core.runs.run import Run
 from tests.core.sampling.fake_hub import TOKEN, hub_in_use
 
@@ -33,9 +33,13 @@ def events(run: Run, event: str) -> list[dict[str, Any]]:
     return [each for each in run.events() if each["event"] == event]
 
 
+def kept(run: Run, name: str, options: ExportOptions, **others: Any) -> ModelFolderInfo:
+    return keep_export(run, name, lambda progress: files_of_run(run, options, progress), **others)
+
+
 def test_an_export_is_kept_with_its_run_and_on_record(run: Run) -> None:
     said: list[tuple[str, float]] = []
-    info = keep_export(run, "digits", DEFAULTS, by="Ana", progress=lambda stage, share: said.append((stage, share)))
+    info = kept(run, "digits", DEFAULTS, by="Ana", progress=lambda stage, share: said.append((stage, share)))
     assert info.path == (run.exports_dir / "digits").resolve()
     assert [each.name for each in list_exports(run)] == ["digits"]
     assert size_of(info) == sum(
@@ -49,7 +53,7 @@ def test_an_export_is_kept_with_its_run_and_on_record(run: Run) -> None:
 
 
 def test_packed_it_is_the_folder(run: Run, tmp_path: Path) -> None:
-    info = keep_export(run, "digits", DEFAULTS, by="Ana")
+    info = kept(run, "digits", DEFAULTS, by="Ana")
     with zipfile.ZipFile(io.BytesIO(packed(info))) as found:
         assert all(name.startswith("digits/") for name in found.namelist())
         found.extractall(tmp_path)
@@ -59,16 +63,16 @@ def test_packed_it_is_the_folder(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../up", "a b", ".hidden", "x" * 61])
 def test_a_name_that_is_no_folders_leaves_nothing(run: Run, name: str) -> None:
     with pytest.raises(UsageError, match="is not made of letters"):
-        keep_export(run, name, DEFAULTS, by="Ana")
+        kept(run, name, DEFAULTS, by="Ana")
     assert not run.exports_dir.exists()
     with pytest.raises(UsageError, match="is not made of letters"):
         remove_export(run, name, by="Ana")
 
 
 def test_a_name_is_not_taken_twice_and_an_export_is_removed_once(run: Run) -> None:
-    keep_export(run, "digits", DEFAULTS, by="Ana")
+    kept(run, "digits", DEFAULTS, by="Ana")
     with pytest.raises(UsageError, match="already an export 'digits'"):
-        keep_export(run, "digits", DEFAULTS, by="Ben")
+        kept(run, "digits", DEFAULTS, by="Ben")
     remove_export(run, "digits", by="Ben")
     assert list_exports(run) == [] and list(run.exports_dir.iterdir()) == []
     assert [each["by"] for each in events(run, "export removed")] == ["Ben"]
@@ -83,7 +87,7 @@ def test_what_stops_an_export_leaves_nothing(run: Run, moment: str) -> None:
             raise LabError("the export was cancelled")
 
     with pytest.raises(LabError, match="cancelled"):
-        keep_export(run, "digits", DEFAULTS, by="Ana", progress=stop)
+        kept(run, "digits", DEFAULTS, by="Ana", progress=stop)
     assert not run.exports_dir.exists() and events(run, "exported") == []
 
 
@@ -93,12 +97,12 @@ def test_a_run_that_is_deleted_meanwhile_does_not_come_back_as_a_ghost(run: Run)
             run.folder.rename(run.folder.with_name("trash"))
 
     with pytest.raises(LabError, match="was deleted meanwhile"):
-        keep_export(run, "digits", DEFAULTS, by="Ana", progress=delete)
+        kept(run, "digits", DEFAULTS, by="Ana", progress=delete)
     assert [path.name for path in run.folder.parent.iterdir()] == ["trash"]
 
 
 def test_what_is_being_written_and_what_is_a_link_are_not_listed(run: Run) -> None:
-    info = keep_export(run, "digits", DEFAULTS, by="Ana")
+    info = kept(run, "digits", DEFAULTS, by="Ana")
     shutil.copytree(info.path, run.exports_dir / ".tmp-other-1234")
     (run.exports_dir / "link").symlink_to(info.path)
     assert [each.name for each in list_exports(run)] == ["digits"]
@@ -106,18 +110,18 @@ def test_what_is_being_written_and_what_is_a_link_are_not_listed(run: Run) -> No
 
 def test_a_licence_that_cannot_be_printed_is_refused_in_a_sentence(run: Run) -> None:
     with pytest.raises(LabError, match="licence"):
-        keep_export(run, "digits", ExportOptions(licence="mit\x1b[2J"), by="Ana")
+        kept(run, "digits", ExportOptions(licence="mit\x1b[2J"), by="Ana")
     assert not run.exports_dir.exists()
 
 
 def test_a_run_without_checkpoints_has_nothing_to_export(run: Run) -> None:
     shutil.rmtree(run.checkpoints_dir)
     with pytest.raises(CheckpointError, match="has no checkpoint yet"):
-        keep_export(run, "digits", DEFAULTS, by="Ana")
+        kept(run, "digits", DEFAULTS, by="Ana")
 
 
 def test_a_push_is_on_record_and_one_that_fails_is_not(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = keep_export(run, "digits", DEFAULTS, by="Ana")
+    info = kept(run, "digits", DEFAULTS, by="Ana")
     with hub_in_use(monkeypatch):
         with pytest.raises(UsageError, match="repository: 'digits' is no NAMESPACE/NAME"):
             push_export(run, info, "digits", private=True, by="Ana")
@@ -137,7 +141,7 @@ def test_what_was_done_is_done_also_where_it_cannot_be_written_down(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(atomic, "append_line", full)
-    info = keep_export(run, "digits", DEFAULTS, by="Ana")
+    info = kept(run, "digits", DEFAULTS, by="Ana")
     with hub_in_use(monkeypatch) as hub:
         assert push_export(run, info, "ana/digits", private=True, by="Ana").url == f"{hub.address}/ana/digits"
     remove_export(run, "digits", by="Ana")
@@ -151,7 +155,7 @@ def test_what_was_done_is_done_also_where_it_cannot_be_written_down(
 
 def test_one_that_cannot_be_read_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("digits", "closed"):
-        keep_export(run, name, DEFAULTS, by="Ana")
+        kept(run, name, DEFAULTS, by="Ana")
 
     def closed(folder: Path) -> Any:
         if folder.name == "closed":
@@ -166,13 +170,13 @@ def test_one_that_cannot_be_read_is_left_out(run: Run, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("what", ["an export", "a removal"])
 def test_what_a_dead_process_left_a_day_ago_is_cleared_away(run: Run, what: str) -> None:
-    keep_export(run, "digits", DEFAULTS, by="Ana")
+    kept(run, "digits", DEFAULTS, by="Ana")
     for name in (".tmp-dead", ".trash-dead", ".tmp-young"):
         (run.exports_dir / name).mkdir()
         if name != ".tmp-young":
             os.utime(run.exports_dir / name, (0, 0))
     if what == "an export":
-        keep_export(run, "more", DEFAULTS, by="Ana")
+        kept(run, "more", DEFAULTS, by="Ana")
     else:
         remove_export(run, "digits", by="Ana")
     assert [path.name for path in run.exports_dir.glob(".*")] == [".tmp-young"]
