@@ -49,6 +49,9 @@ def main() -> None:
 if __name__ == "__main__":  # Streamlit draws a page
     main()
 else:  # the server starts
+    from core.compute.questions import LOOK_AT_LATENTS
     from lab.frame.door import door
+    from lab.services.computing import warm
 
     app = st.App(__file__, middleware=door())
+    warm(LOOK_AT_LATENTS)  # PyTorch and diffusers take seconds to import: while the browser still loads the page

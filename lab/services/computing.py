@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -56,8 +57,10 @@ def asked(
 
 
 def warm(question: Question[..., object]) -> None:
-    """Start the process and let it import what answers that question; returns at once."""
-    compute().remote(IMPORT_AHEAD, question.module)
+    """Start the process and let it import what answers that question; returns at once, whether that is possible or not:
+    whoever asks is told."""
+    with contextlib.suppress(OSError):
+        compute().remote(IMPORT_AHEAD, question.module)
 
 
 def a_browser_is_connected() -> bool:

@@ -52,7 +52,7 @@ def lab_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def server(lab_folders: Path) -> Iterator[Server]:
+def server(lab_folders: Path, forks: None) -> Iterator[Server]:
     """A fresh server; what it started ends with the test."""
     yield from ended_after(ForkedServer(lab_folders, dict(os.environ)))
 

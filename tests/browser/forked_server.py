@@ -41,6 +41,10 @@ def serve(script: str, port: int, folder: str, environment: dict[str, str]) -> N
     os.dup2(log, 2)
     from streamlit.web import cli
 
+    from lab.services import computing
+    from tests import forked
+
+    computing.COMMAND = forked.command("-m", "core.compute.worker")
     options = ["--server.headless", "true", "--server.address", "127.0.0.1", "--server.port", str(port)]
     sys.argv = ["streamlit", "run", script, *options]
     cli.main(prog_name="streamlit")

@@ -10,6 +10,8 @@ import re
 import statistics
 from typing import Any
 
+import psutil
+
 from core.jobs.engines.choose import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
@@ -20,6 +22,10 @@ pytestmark = in_chromium
 
 def newest(server: Server, kind: str) -> Run:
     return next(run for run in RunStore(server.folder / "runs").list() if run.info.kind == kind)
+
+
+def children(server: Server) -> list[psutil.Process]:
+    return psutil.Process(server.process.pid).children()
 
 
 def lines(run: Run) -> int:
@@ -43,6 +49,7 @@ def choose(page: Any, label: str, value: str) -> None:
 
 def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, started_server: Server) -> None:
     server = started_server
+    wait_for(lambda: any("core.compute.worker" in each.cmdline() for each in children(server)), "nothing computes yet")
     first_s, again_s = visit(page, server), visit(page, server)
     print(f"\nstart page: first load {first_s:.2f} s, again {again_s:.2f} s")
     expect(page.get_by_text("From nothing to digits")).to_be_visible()
