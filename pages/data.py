@@ -95,12 +95,11 @@ def overview(chosen: CatalogEntry) -> Overview | None:
 def own_overview(name: str, path: str) -> Overview | None:
     """The overview of what `path` holds, once this person asked for it: a link fills the form and reads nothing."""
     data = data_service.data_settings(name, path)
-    pressed = st.button("Look at it", type="primary", icon=":material/visibility:", disabled=not path, key="look")
-    if pressed:
+    if st.button("Look at it", type="primary", icon=":material/visibility:", key="look"):
         st.session_state[LOOKED] = (name, path, data_service.look(data))
     *asked, work = st.session_state.get(LOOKED, (None,))
     if asked != [name, path]:
-        st.caption("Give the path of your pictures and press *Look at it*, or import them below under a name.")
+        st.caption("Give the path of your images and press *Look at it*, or import them below under a name.")
         return None
     wait_with_progress(work, "Reading every picture once")
     if work.problem is not None:

@@ -83,6 +83,9 @@ def test_a_link_to_a_set_that_is_not_there_shows_another(name: str, open_page: O
 
 
 def test_ones_own_file_that_is_not_there_is_one_sentence(open_page: OpenPage) -> None:
+    app = open_page("data", set="npz")
+    app.button(key="look").click().run()
+    assert "needs a path" in app.error[0].value
     app = open_page("data", set="npz", path="/absent.npz")
     assert not app.exception and not app.error
     app.button(key="look").click().run()
