@@ -1,4 +1,4 @@
-"""Predicted against measured memory of training, generating and the judge. `python -m benchmarks.memory_predictions`
+"""Predicted against measured memory of training and generating. `python -m benchmarks.memory_predictions`
 
 Each piece of work runs in a process of its own, through the code of a real run: scikit-learn's digits at 32 pixels, few
 steps, a validation, a preview and a checkpoint. On a CPU: its anonymous resident memory at the peak, minus that after
@@ -20,10 +20,10 @@ from typing import Any
 from benchmarks.report import RESULTS, machine
 from core.config.load import load_config, preset_names
 from core.config.schema import Settings
-from core.models.weight import Weight, weigh_drawing, weigh_judge, weigh_training
+from core.models.weight import Weight, weigh_drawing, weigh_training
 from core.runs.store import RunStore
 
-WORKS = ("vae", "unet", "drawing", "judge")
+WORKS = ("vae", "unet", "drawing")
 SET = {"channels": 1, "num_classes": 10}
 DRAWN = 64
 
@@ -46,8 +46,6 @@ def predicted(settings: Settings, work: str, *, on_gpu: bool, bf16: bool) -> Wei
     """What the lab says beforehand."""
     if work in ("vae", "unet"):
         return weigh_training(settings, work, on_gpu=on_gpu, bf16=bf16, **SET)
-    if work == "judge":
-        return weigh_judge(settings, on_gpu=on_gpu, bf16=bf16, **SET)
     return weigh_drawing(settings, images=DRAWN, on_gpu=on_gpu, frames=11, **SET)
 
 
@@ -57,7 +55,6 @@ def measure(work: str, settings: Settings, folder: Path) -> dict[str, Any]:
 
     from core.data.arrays import prepare
     from core.device import mixed_precision, resolve_device
-    from core.evaluation.judge import JudgeRecipe, train_judge
     from core.sampling.load import load_model
     from core.sampling.request import request_of
     from core.sampling.trajectory import record
@@ -66,7 +63,7 @@ def measure(work: str, settings: Settings, folder: Path) -> dict[str, Any]:
 
     device = open_accelerator(settings).device
     folders: dict[str, Any] = {"data_dir": folder / "data", "cache_dir": folder / "cache"}
-    images = prepare(settings.data, **folders)
+    prepare(settings.data, **folders)
     store = RunStore(folder / "runs")
     done = {run.info.kind: run for run in store.list()}
     begin_peak(device)
@@ -75,8 +72,6 @@ def measure(work: str, settings: Settings, folder: Path) -> dict[str, Any]:
         run = store.create(work, settings, parents=parents)
         train = train_vae.train if work == "vae" else train_unet.train
         train(run, **folders, store_root=store.root, should_stop=lambda: False)
-    elif work == "judge":
-        train_judge(images, JudgeRecipe(seed=0, epochs=1, min_steps=4, small_set=0), device=device)
     else:
         sampling = settings.sampling.model_copy(update={"num_inference_steps": 10, "guidance_scale": 1.5})
         record(load_model(done["unet"], device=str(device)), request_of(sampling, [0] * DRAWN), with_layers=True)

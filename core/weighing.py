@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from core.config.schema import Settings
 from core.data import catalog
@@ -86,6 +87,31 @@ def need_of_drawing(settings: Settings, images: int, *, num_classes: int, on_gpu
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Weighed:
+    """A run against this machine. state: it fits now, waits until other work ends, or never fits. why: in words."""
+
+    need: Need
+    state: Literal["fits", "waits", "never"]
+    why: str = ""
+
+    def refuse(self) -> None:
+        """Raises UsageError when it never fits."""
+        if self.state == "never":
+            raise UsageError(f"{self.need.work} {self.why}", self.need.lower)
+
+
+def weigh_run(settings: Settings, kind: Kind) -> Weighed:
+    """What a run of this kind would be here and now."""
+    gpus, memory = read_gpus(), read_memory()
+    need = need_of(settings, kind, on_gpu=uses_gpu(settings.machine.device, gpus))
+    if why := never_fits(need, gpus, memory):
+        return Weighed(need=need, state="never", why=why)
+    free = [gpu.memory_total_bytes - gpu.memory_used_bytes for gpu in gpus if gpu.memory_total_bytes]
+    why = is_short(need.gpu, max(free, default=None), "memory of a GPU") or is_short(need.host, memory.free)
+    return Weighed(need=need, state="waits" if why else "fits", why=why)
+
+
 def never_fits(need: Need, gpus: Sequence[Gpu], memory: Memory) -> str:
     """Why this machine can never do it, in words; '' when it can. gpus: those that it may use."""
     totals = [gpu.memory_total_bytes for gpu in gpus if not gpu.problem]
@@ -101,15 +127,6 @@ def is_short(need: int, free: int | None, what: str = "memory") -> str:
     if free is None or need <= free:
         return ""
     return f"{what}: it takes about {size(need)}, and {size(max(0, free))} are free"
-
-
-def refuse_what_never_fits(settings: Settings, kind: Kind) -> Need:
-    """What a run of this kind needs. Raises UsageError when the machine, or its cgroup, can never hold it."""
-    gpus = read_gpus()
-    need = need_of(settings, kind, on_gpu=uses_gpu(settings.machine.device, gpus))
-    if why := never_fits(need, gpus, read_memory()):
-        raise UsageError(f"{need.work} {why}", need.lower)
-    return need
 
 
 def refuse_what_is_not_free(need: Need, free_gpu: int | None = None) -> None:

@@ -12,7 +12,8 @@ from core.config.load import differences, get_value
 from core.config.schema import Settings, field_rows
 from core.errors import LabError
 from core.runs.kinds import trained_by
-from core.words import ago, count, duration
+from core.weighing import Weighed
+from core.words import ago, count, duration, size
 from lab.frame.problems import problems_shown
 from lab.frame.start_button import press_token, start_label
 from lab.frame.state import go_to, who
@@ -24,6 +25,7 @@ from lab.train.training_service import (
     presets,
     settings_for,
     start,
+    weigh,
     with_vae_of,
 )
 from lab.widgets.config_form import changed_settings, setting_widget, shown_value
@@ -35,6 +37,7 @@ CHOICES: dict[str, tuple[str, str]] = {
     "U-Net only": ("unet", "Learns to denoise the latents of a VAE that is finished; data and VAE settings are its."),
 }
 STARTED = "train-started"
+FITS = {"fits": "fits", "waits": "waits for room", "never": "never fits"}
 FREQUENT = {"data.name": "data set", "train_vae.steps": "VAE steps", "train_unet.steps": "U-Net steps"}
 SECTIONS: dict[str, frozenset[str]] = {
     "all": frozenset(),
@@ -88,8 +91,8 @@ def frequent_settings(kind: str, base: Settings, preset: str) -> tuple[dict[str,
     return changes, run_name
 
 
-def cost(settings: Settings, kind: str) -> Callable[[], None] | None:
-    """Steps and pictures at once; returns how to measure parameters and time, or None when that was done."""
+def cost(settings: Settings, kind: str, weights: list[Weighed]) -> Callable[[], None] | None:
+    """Steps, pictures, parameters and memory at once; returns how to measure time, or None when that was done."""
     costs = st.session_state.setdefault("costs", {})
     key = (hash(settings), kind)
     parts = [part.name for part in trained_by(kind)]
@@ -100,7 +103,8 @@ def cost(settings: Settings, kind: str) -> Callable[[], None] | None:
             "network": [row.network for row in rows],
             "steps": [count(row.steps) for row in rows],
             "pictures seen": [count(row.pictures) for row in rows],
-            **({"parameters": [f"{(row.parameters or 0) / 1e6:.2f} M" for row in rows]} if known else {}),
+            "parameters": [f"{each.need.parameters / 1e6:,.2f} M" for each in weights],
+            "memory": [f"{size(each.need.gpu or each.need.host)}, {FITS[each.state]}" for each in weights],
             **({"pictures a second": [count(row.images_per_s) for row in rows]} if known else {}),
             **({"time here": [duration(row.seconds) for row in rows]} if known else {}),
         }
@@ -119,6 +123,18 @@ def cost(settings: Settings, kind: str) -> Callable[[], None] | None:
         st.rerun()
 
     return measure_now
+
+
+def weighed_cost(settings: Settings, kind: str) -> tuple[Callable[[], None] | None, str]:
+    """(how to measure the time, why this machine can never train these networks); one of them is empty."""
+    weights = weigh(settings, kind)
+    measure_now = cost(settings, kind, weights)
+    try:
+        for each in weights:
+            each.refuse()
+    except LabError as error:
+        return None, sentence(error)
+    return measure_now, ""
 
 
 def show_differences(base: Settings, settings: Settings, preset: str) -> None:
@@ -170,16 +186,16 @@ def page() -> None:
         problem = sentence(error)
     with summary:
         measure_now = None
+        if not problem:
+            measure_now, problem = weighed_cost(settings, kind)
         if problem:
             st.error(problem, icon=":material/error:")
-        else:
-            measure_now = cost(settings, kind)
         with st.container(horizontal=True):
-            label, turn = start_label(settings)
+            label, turn = start_label(settings, trained_by(kind)[0].name)
             icon = ":material/schedule:" if turn else ":material/play_arrow:"
             pressed = st.button(label, type="primary", disabled=bool(problem), icon=icon, key="start")
             words = "Runs a few real steps here, about five seconds"
-            wanted = measure_now and st.button("Measure parameters and time", icon=":material/timer:", help=words)
+            wanted = measure_now and st.button("Measure time", icon=":material/timer:", help=words)
         if turn:
             st.caption(turn)
         token = press_token(pressed)

@@ -7,14 +7,18 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.config.load import read_site
+from core.config.schema import Settings
 from core.errors import LabError
 from core.jobs.engines.choose import observed_status
 from core.jobs.job_row import signature_of, work_of
+from core.jobs.memory_needs import less_what_comes
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.serving import facts_of, is_served, stillness
 from core.jobs.slots import CPU, Device, choose, device_of, find_devices, slots_of
+from core.runs.kinds import Kind
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from core.weighing import need_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +92,31 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
     return entries
 
 
-def place_for_next(store: RunStore, device: str, num_processes: int = 1) -> tuple[bool, int]:
-    """(would a run queued now start at once, how many wait before it)."""
-    queue = Queue(store.root)
+@dataclass(frozen=True, kw_only=True)
+class NextPlace:
+    """What a run queued now would meet. waiting: how many wait before it. lacks: memory that it waits for, in words."""
+
+    at_once: bool
+    waiting: int
+    lacks: str = ""
+
+
+def place_for_next(store: RunStore, settings: Settings, kind: Kind) -> NextPlace:
+    """Whether a run queued now would start at once."""
+    queue, machine = Queue(store.root), settings.machine
     waiting = queue.jobs(JobState.QUEUED)
-    devices = find_devices(read_site()[0])
+    devices = less_what_comes(find_devices(read_site()[0]), store, queue.jobs(JobState.LIVE))
     reserved = {name for job in waiting for name in choose(job.device, job.num_processes, devices, ()).wants}
-    choice = choose(device, num_processes, devices, set(queue.leases()), reserved)
-    return bool(choice.slots), len(waiting)
+    choice = choose(
+        machine.device,
+        machine.num_processes,
+        devices,
+        set(queue.leases()),
+        reserved,
+        lambda on_gpu: need_of(settings, kind, on_gpu=on_gpu),
+    )
+    lacks = choice.waits_for if choice.lacks_memory else ""
+    return NextPlace(at_once=bool(choice.slots), waiting=len(waiting), lacks=lacks)
 
 
 def runs_by_device(store: RunStore) -> dict[str, list[str]]:

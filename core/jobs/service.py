@@ -26,7 +26,7 @@ from core.runs.provenance import current_user
 from core.runs.rights import require_right
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, check_name
-from core.weighing import refuse_what_never_fits
+from core.weighing import weigh_run
 
 Check = Callable[..., None]
 INHERITED_SECTIONS = ("data", "vae")
@@ -71,7 +71,7 @@ def start_training(
             if vae_run:
                 raise UsageError(f"--vae: a '{kind}' training trains its own VAE, got {vae_run}", "leave it out")
         for part in parts:  # before a dataset is fetched
-            refuse_what_never_fits(chosen, part)
+            weigh_run(chosen, part).refuse()
         site, _ = read_site()
         (check or check_ready)(chosen, kind, data_dir=site.data, cache_dir=site.cache)
         facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset}

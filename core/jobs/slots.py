@@ -32,11 +32,15 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Where a run would go. slots: empty while it must wait. wants: devices it may take, full or not."""
+    """Where a run would go. slots: empty while it must wait. wants: devices it may take, full or not.
+
+    lacks_memory: a place is free, and its memory is not.
+    """
 
     slots: tuple[str, ...] = ()
     wants: frozenset[str] = frozenset()
     waits_for: str = ""
+    lacks_memory: bool = False
 
 
 def find_devices(site: SiteSettings) -> list[Device]:
@@ -107,20 +111,24 @@ def choose(
         return Choice(wants=wants, waits_for=f"{count if count > 1 else 'a'} GPU{'s' if count > 1 else ''} ({there})")
     need = needs(candidates != [device for device in devices if device.name == CPU])
     host_free = next((device.free_bytes for device in devices if device.name == CPU), None)
-    picked, problems = [], []
+    picked, problems, shortages = [], [], []
     for device in candidates:
         free = [slot for slot in slots_of(device) if slot not in taken]
         if device.name in reserved or not free:
             continue
-        if problem := device.problem or _short(device, need, host_free):
-            problems.append(problem)
+        if device.problem:
+            problems.append(device.problem)
+            continue
+        if shortage := _short(device, need, host_free):
+            shortages.append(shortage)
             continue
         picked.append((len(free), free[0]))
     picked.sort(key=lambda pair: -pair[0])  # the emptiest first; equal ones in the machine's order
     if len(picked) >= count:
         return Choice(slots=tuple(slot for _, slot in picked[:count]), wants=wants)
     names = candidates[0].title if len(candidates) == 1 else f"a free GPU of {len(candidates)}"
-    return Choice(wants=wants, waits_for="; ".join(dict.fromkeys(problems)) or names)
+    words = "; ".join(dict.fromkeys([*problems, *shortages])) or names
+    return Choice(wants=wants, waits_for=words, lacks_memory=bool(shortages))
 
 
 def _short(device: Device, need: Need | None, host_free: int | None) -> str:

@@ -26,11 +26,14 @@ def press_token(pressed: bool) -> str:
     return str(st.session_state[_TOKEN])
 
 
-def start_label(settings: Settings) -> tuple[str, str]:
-    """('Start', '') when a place on the machine is free for these settings, else ('Queue', which turn, and when)."""
-    at_once, waiting = run_actions.next_place(settings.machine.device, settings.machine.num_processes)
-    if at_once:
+def start_label(settings: Settings, kind: str) -> tuple[str, str]:
+    """('Start', '') when the machine has a place and memory for such a run, else ('Queue', which turn, and when)."""
+    place = run_actions.next_place(settings, kind)
+    waiting = place.waiting
+    if place.at_once:
         return "Start", ""
+    if place.lacks:
+        return "Queue", f"It waits until there is room. {place.lacks[0].upper()}{place.lacks[1:]}."
     words = "No place on the machine is free: " + _before_it(waiting)
     start_s = expected_start_s(
         [entry.expected_end_s for entry in run_actions.queue() if entry.state != "paused"], waiting

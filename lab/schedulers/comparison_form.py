@@ -71,7 +71,7 @@ def comparison_form(run: Run) -> str:
         press_token(False)
         return ""
     _cost(planned)
-    label, why = start_label(planned.settings)
+    label, why = start_label(planned.settings, "comparison")
     pressed = st.button(f"{label} comparison", type="primary", icon=":material/play_arrow:", key="start-comparison")
     if why:
         st.caption(escaped(why, 300))

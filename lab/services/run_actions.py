@@ -8,9 +8,11 @@ from typing import Any, BinaryIO
 import streamlit as st
 
 from core import reading
+from core.config.schema import Settings
 from core.jobs import queue_view, service, stop_report
-from core.jobs.queue_view import QueueEntry
+from core.jobs.queue_view import NextPlace, QueueEntry
 from core.jobs.stop_report import StopStage
+from core.runs.kinds import KINDS
 from core.runs.notes import Notes
 from core.runs.run import Run
 from lab.services.runs import RunView, forget_listing, open_store
@@ -121,6 +123,6 @@ def log_end(run: Run, most_bytes: int = 200_000_000) -> BinaryIO:
 
 
 @st.cache_data(ttl=QUEUE_KEPT_S, show_spinner=False)
-def next_place(device: str, num_processes: int) -> tuple[bool, int]:
-    """(would a run that is queued now start at once, how many wait before it); at most a second old."""
-    return queue_view.place_for_next(open_store(), device, num_processes)
+def next_place(settings: Settings, kind: str) -> NextPlace:
+    """Whether a run of that kind that is queued now would start at once; at most a second old."""
+    return queue_view.place_for_next(open_store(), settings, KINDS[kind])

@@ -12,8 +12,9 @@ from core.compute.questions import CHECK_READY, MEASURE_COST
 from core.config.load import load_config, preset_names
 from core.config.schema import Settings
 from core.jobs import service
-from core.runs.kinds import KINDS
+from core.runs.kinds import KINDS, trained_by
 from core.runs.run import Run
+from core.weighing import Weighed, weigh_run
 from lab.services.computing import ask
 from lab.services.runs import open_store
 from lab.services.typed_paths import check_files, check_typed
@@ -67,14 +68,18 @@ def start(
     return [run.id for run in runs]
 
 
+def weigh(settings: Settings, kind: str) -> list[Weighed]:
+    """Parameters and memory of each network of `train KIND`, and whether this machine has room for its training."""
+    return [weigh_run(settings, part) for part in trained_by(kind)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What training one network takes; the last four are None until they were measured."""
+    """What training one network takes; the last three are empty until they were measured."""
 
     network: str
     steps: int
     pictures: int
-    parameters: int | None = None
     images_per_s: float | None = None
     seconds: float | None = None
     device: str = ""
@@ -92,7 +97,6 @@ def measure(settings: Settings, part: str) -> Cost:
     found = ask(MEASURE_COST, settings, part)
     return replace(
         Cost.planned(settings, part),
-        parameters=found.parameters,
         images_per_s=found.images_per_s,
         seconds=found.estimated_s,
         device=found.device.upper() if found.device == "cpu" else found.device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from core.config.schema import field_rows
 from core.config.site import SiteSettings
 from core.errors import DataUnavailable
 from core.jobs import queue_view, service
-from core.jobs.queue_view import QueueEntry
+from core.jobs.queue_view import NextPlace, QueueEntry
+from core.machine.memory import RECORDING_VARIABLE
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.services import run_actions
@@ -90,7 +92,7 @@ def test_the_preset_is_started_as_it_is(open_page: OpenPage, started: list[dict[
 def test_a_busy_machine_queues_and_says_when_it_starts(
     waiting: int, ends: list[float | None], words: str, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_view, "place_for_next", lambda store, device, num_processes: (False, waiting))
+    monkeypatch.setattr(queue_view, "place_for_next", lambda *asked: NextPlace(at_once=False, waiting=waiting))
     entries = [live_entry(end) for end in ends]
     monkeypatch.setattr(run_actions, "queue", lambda: entries)
     app = open_page("train")
@@ -198,13 +200,44 @@ def test_the_cost_is_measured_on_demand_and_kept(open_page: OpenPage, monkeypatc
     def _measure(settings: Any, part: str) -> training_service.Cost:
         calls.append(part)
         planned = training_service.Cost.planned(settings, part)
-        return training_service.replace(planned, parameters=160_000, images_per_s=800.0, seconds=40.0, device="CPU")
+        return training_service.replace(planned, images_per_s=800.0, seconds=40.0, device="CPU")
 
     monkeypatch.setattr(training_service, "measure", _measure)
     app = open_page("train")
-    assert list(app.table[0].value.columns) == ["network", "steps", "pictures seen"]
+    assert list(app.table[0].value.columns) == ["network", "steps", "pictures seen", "parameters", "memory"]
     next(button for button in app.button if button.label.startswith("Measure")).click().run()
     assert list(app.table[0].value["time here"]) == ["40 s", "40 s"]
-    assert list(app.table[0].value["parameters"]) == ["0.16 M", "0.16 M"]
+    assert list(app.table[0].value["parameters"]) == ["0.16 M", "0.64 M"]
     app.run()
     assert calls == ["vae", "unet"]
+
+
+def memory(folder: Path, monkeypatch: pytest.MonkeyPatch, *, total: int, free: int) -> None:
+    path = folder / "memory.json"
+    path.write_text(json.dumps({"total": total, "free": free}))
+    monkeypatch.setenv(RECORDING_VARIABLE, str(path))
+
+
+def test_networks_that_never_fit_are_refused_beside_the_button(
+    open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory(tmp_path, monkeypatch, total=16 * 10**9, free=16 * 10**9)
+    app = open_page("train")
+    assert all(words.endswith("MB, fits") for words in app.table[0].value["memory"])
+    app.get_by_key("quick/unet.block_out_channels").set_value("2048, 2048").run()
+    vae, unet = app.table[0].value["memory"]
+    assert (vae.endswith("MB, fits"), unet.endswith("GB, never fits")) == (True, True)
+    assert start_button(app).disabled
+    assert [button for button in app.button if button.label.startswith("Measure")] == []
+    assert "GB in all; lower" in app.error[0].value
+
+
+def test_what_does_not_fit_now_is_queued_and_told_why(
+    open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory(tmp_path, monkeypatch, total=16 * 10**9, free=10**8)
+    app = open_page("train")
+    assert all(words.endswith("waits for room") for words in app.table[0].value["memory"])
+    assert start_button(app).label == "Queue" and not start_button(app).disabled
+    (words,) = [caption.value for caption in app.caption if "until there is room" in caption.value]
+    assert words.endswith("and 100.0 MB are free.")

@@ -22,7 +22,7 @@ from core.machine.processes import is_alive
 from core.runs.lock import is_locked, try_lock
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path, storage_error
-from core.weighing import refuse_what_never_fits
+from core.weighing import weigh_run
 
 
 class LocalEngine:
@@ -139,7 +139,7 @@ class LocalEngine:
         with contextlib.suppress(ConfigError):  # settings that cannot be read: the worker says so
             settings = run.settings
             if run.kind.worker:
-                refuse_what_never_fits(settings, run.kind)
+                weigh_run(settings, run.kind).refuse()
 
 
 @contextlib.contextmanager
