@@ -1,4 +1,5 @@
-"""`python -m core COMMAND`: the lab without a screen. Exit 0 done, 1 failed with one sentence, 2 bad usage."""
+"""`python -m core COMMAND`: the lab without a screen. Exit 0 done, 1 failed with one sentence, 2 bad usage,
+28 the disk is full."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from core.commands.options import add_settings_options, folders_exported
-from core.errors import LabError, is_full_gpu, quoted
+from core.errors import LabError, StorageFull, is_full_disk, is_full_gpu, quoted
 from core.version import VERSION
 
 COMMANDS = (  # each a module of core/commands: `add_parser` says what may be typed, `run` does it
@@ -21,6 +22,7 @@ COMMANDS = (  # each a module of core/commands: `add_parser` says what may be ty
     *("data", "import_data", "import_model", "models", "remove_data", "supervise", "doctor"),
 )
 MAX_SENTENCE = 1000
+FULL_DISK = "the disk or the quota is full; free some space"
 FULL_GPU = "the GPU has no room left; `python -m core machine` shows who uses it, --set machine.device=cpu does without"
 
 
@@ -67,12 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
+        if is_full_disk(error):
+            return _tell(f"{where}{FULL_DISK}", StorageFull.exit_code)
         return _tell(f"{where}{error.strerror or error}", 1)
     except Exception as error:  # a mistake in this program: one sentence as well, the traceback on demand
         if os.environ.get("LAB_DEBUG"):
             traceback.print_exc()
         if is_full_gpu(error):
             return _tell(FULL_GPU, 1)
+        if is_full_disk(error):
+            return _tell(FULL_DISK, StorageFull.exit_code)
         reason = (str(error).splitlines() or ["no reason given"])[0]
         return _tell(f"unexpected {type(error).__name__}: {reason}; LAB_DEBUG=1 shows the traceback", 1)
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+LEAST_ROOM_BYTES = 2**20
+
 
 def fsync_dir(folder: Path) -> None:
     """Flush a directory's entries (creations, renames) to disk."""
@@ -20,6 +22,15 @@ def fsync_dir(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_full(folder: Path) -> bool:
+    """True while its disk has no room for a checkpoint or a line of the queue. A full quota is not seen here."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < LEAST_ROOM_BYTES
 
 
 def private_mode(folder: Path) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 MAX_QUOTED = 80
 
 
@@ -17,6 +19,21 @@ def is_full_gpu(error: BaseException) -> bool:
     if isinstance(error, NoRoomOnGpu) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+
+
+_FULL_DISK_WORDS = ("no space left on device", "disk quota exceeded", "database or disk is full", "(os error 28)")
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """True when a write failed because the disk or the quota is full, however a library tells it, or behind `error`."""
+    for _ in range(20):  # errors that name each other as their cause
+        if error is None:
+            return False
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if is_full or isinstance(error, StorageFull) or any(words in str(error).lower() for words in _FULL_DISK_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class LabError(Exception):
@@ -73,3 +90,5 @@ class NonFiniteError(LabError):
 
 class StorageFull(LabError):
     """The disk or the quota is full."""
+
+    exit_code = errno.ENOSPC  # 28, of commands and trainings

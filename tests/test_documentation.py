@@ -25,7 +25,7 @@ DOCS = ROOT / "docs"
 MANUAL = [README, *(page for page in sorted(DOCS.glob("*.md")) if page.name != "log.md")]
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 REFUSED = "python -m core train vae --set train_unet.learning_rte=1"
-EXIT_CODES = (0, 1, 2, 130)
+EXIT_CODES = (0, 1, 2, 28, 130)
 # made by a run, by the user or by a set-up; not in the repository
 MADE_LATER = (
     "runs/",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -24,7 +23,7 @@ from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.loaders import TorchvisionLoader
 from core.data.raw import RawSet
 from core.data.splits import check_labels, holdout_indices, limited_indices
-from core.errors import DataUnavailable, LabError, StorageFull
+from core.errors import DataUnavailable, LabError, StorageFull, is_full_disk
 from core.rules import NEWEST, Rules, check
 
 logger = logging.getLogger(__name__)
@@ -132,7 +131,7 @@ def arrays_folder(
     try:
         _build(folder, raw, found, settings, seed, rule, report)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_disk(error):
             raise StorageFull(f"disk full while writing the arrays of '{settings.name}' to {cache_dir}") from None
         raise LabError(f"site.cache: cannot write to {cache_dir} ({error.strerror or error})") from None
     return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import os
 import shutil
@@ -18,7 +17,7 @@ from core.config.schema import DataSettings
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.npz_file import npz_class_names, npz_problem, opened_npz
 from core.data.raw import RawSet, RawSplit, array_split, own_path
-from core.errors import DataUnavailable, StorageFull
+from core.errors import DataUnavailable, StorageFull, is_full_disk
 from core.runs.lock import try_lock
 from core.typed_paths import FILE
 
@@ -73,7 +72,7 @@ class TorchvisionLoader:
         except DataUnavailable:
             raise
         except Exception as error:  # network, archive and disk raise whatever they like
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_full_disk(error):
                 raise StorageFull(f"disk full while downloading into {data_dir}") from None
             raise DataUnavailable(f"could not be downloaded ({_in_words(error)})") from None
         finally:
@@ -172,7 +171,7 @@ class NpzLoader:
         except MemoryError:
             raise
         except Exception as error:  # damaged archives raise whatever their parsers meet
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_full_disk(error):
                 raise StorageFull(f"{where}: disk full while unpacking it") from None
             raise DataUnavailable(f"{where} cannot be read as .npz ({_in_words(error)})") from None
         if problem:

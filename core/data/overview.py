@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -219,6 +221,7 @@ def overview_of(
 def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
     """float32 over a nameless file, so that a million pictures need no gigabyte of memory."""
     with tempfile.TemporaryFile() as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, 4 * math.prod(shape)))  # else a full disk is a SIGBUS
         return np.asarray(np.memmap(file, dtype=np.float32, mode="w+", shape=shape))
 
 

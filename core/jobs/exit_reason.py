@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, replace
 
-from core.errors import LabError
+from core.errors import LabError, StorageFull
 from core.machine import attempts
 from core.machine.attempts import StopRequest, boot_id
 from core.runs.listing import kept_step, last_checkpoint_in_words, place_in_words
@@ -17,6 +17,8 @@ from core.runs.run import Run, RunState, Status
 
 MAX_FRUITLESS = 3
 RELEASED = "released"  # the event that an attempt's processes and its memory on GPUs were seen to be gone
+FULL_DISK = "the disk or the quota is full"
+_FREE = "free some space and resume"
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 
@@ -47,8 +49,10 @@ def write_ending(run: Run, ending: Ending, *, step: int | None = None) -> None:
     """
     status = run.status()
     final = replace(settled(status, ending.state, ending.reason), step=status.step if step is None else step)
+    last = next(iter(run.events()[-1:]), {})
     try:
-        run.add_event(str(ending.state), step=final.step, reason=ending.reason)
+        if (last.get("event"), last.get("step")) != (ending.state, final.step):  # else written before the disk was full
+            run.add_event(str(ending.state), step=final.step, reason=ending.reason)
     finally:
         run.write_status(final)
 
@@ -91,10 +95,12 @@ def ending_of(run: Run, attempt: int | None = None) -> Ending:
         was_killed = end is not None and bool(end.get("was_killed"))
         return Ending(state=RunState.STOPPED, reason=f"{_cut_off(run, request, was_killed)}; {kept}")
     code = None if end is None else end.get("exit_code")
+    at = place_in_words(run, status.step) if status.step else ""
+    if code == StorageFull.exit_code:  # it could not even say so itself
+        return Ending(state=RunState.FAILED, reason=f"{FULL_DISK}{at}; {kept}; {_FREE}")
     started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempt) or {}
     booted = started.get("boot_id") or (status.process.boot_id if status.process else boot_id())
     rebooted = booted != boot_id()
-    at = place_in_words(run, status.step) if status.step else ""
     if end is None and not rebooted and attempts.is_copy(run.folder):
         reason = f"this folder was copied while it trained{at}; {kept}; resume goes on here"
         return Ending(state=RunState.INTERRUPTED, reason=reason)
@@ -110,6 +116,10 @@ def ending_of(run: Run, attempt: int | None = None) -> Ending:
         return _died(f"{words}{at}; {kept}; a smaller batch_size or fewer runs at a time need less")
     if not isinstance(code, int):
         return _died(f"its process is gone{at}, and so is the one that watched it; {kept}")
+    if end and end.get("disk_full") is True and (code > 0 or -code in _CRASHES):  # a write to mapped memory is a SIGBUS
+        how = f"exit code {code}" if code > 0 else _signal_name(-code)
+        reason = f"its process ended{at} ({how}) while the disk was full; {kept}; {_FREE}"
+        return Ending(state=RunState.FAILED, reason=reason)
     if code < 0:
         if -code in _CRASHES:
             reason = f"its process crashed ({_signal_name(-code)}){at}; the log has the details; {kept}"

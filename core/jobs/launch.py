@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from core import atomic
 from core.config.schema import project_root
 from core.jobs.exit_reason import grace_s
 from core.jobs.queue import Job
@@ -87,5 +86,5 @@ def start_shim(
                 "exit_code": None,
                 "problem": f"its process did not start: {error.strerror}",
             }
-            atomic.write_json(run.folder / attempts.EXIT_FILE, end)
+            attempts.write_exit(run.folder, end)
         return None

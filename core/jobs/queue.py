@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic
-from core.errors import LabError
+from core.errors import LabError, StorageFull, is_full_disk
 from core.jobs.queue_schema import NewerQueue, migrate
 from core.jobs.serving import FOLDER
 from core.jobs.start_supervisor import start_supervisor
 from core.machine.attempts import number_after
 from core.runs.run import now_iso
-from core.runs.store import RunStore
+from core.runs.store import RunStore, storage_error
 
 BUSY_TIMEOUT_S = 30.0
 LONGEST_NOTICE_WAIT_S = 3600.0
@@ -398,7 +398,7 @@ class Queue:
         except sqlite3.DatabaseError as error:
             raise _in_words(error, self.path) from None
         except OSError as error:
-            raise LabError(f"{self.folder}: cannot be written: {error.strerror}", "set site.runs or LAB_RUNS") from None
+            raise storage_error(error, self.folder) from None
         self._local.database, self._local.inode = database, self.path.stat().st_ino
         return database
 
@@ -463,9 +463,9 @@ def _is_same_file(path: Path, inode: int) -> bool:
 
 
 def _in_words(error: sqlite3.Error, path: Path) -> LabError:
-    if "full" in str(error):
-        return LabError(f"{path}: the disk is full, so the queue cannot be changed", "free some space")
     if "locked" in str(error):
         return LabError(f"{path}: the queue was busy for {BUSY_TIMEOUT_S:.0f} s", "try again")
+    if is_full_disk(error) or (isinstance(error, sqlite3.OperationalError) and atomic.is_full(path.parent)):
+        return StorageFull(f"{path}: the disk is full, so the queue cannot be changed", "free some space")
     kind = DamagedQueue if "malformed" in str(error) or "not a database" in str(error) else LabError
     return kind(f"{path}: the queue cannot be read: {error}", "its supervisor builds it again when it starts")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from core import atomic
 from core.config.load import read_site
 from core.config.schema import Settings
 from core.errors import LabError
@@ -130,10 +131,12 @@ def runs_by_device(store: RunStore) -> dict[str, list[str]]:
 def supervisor_state(store: RunStore) -> SupervisorState:
     """Whether the supervisor of this runs folder lives."""
     queue = Queue(store.root)
+    full = f"the disk of {store.root} is full: nothing starts, and nothing is written down, until some space is free"
+    problem = queue.problem or (full if atomic.is_full(store.root) else "")
     if not is_served(queue.folder):
-        return SupervisorState(alive=False, problem=queue.problem)
+        return SupervisorState(alive=False, problem=problem)
     facts = facts_of(queue.folder)
-    problem = queue.problem or stillness(queue.folder) or facts.problem
+    problem = problem or stillness(queue.folder) or facts.problem
     return SupervisorState(alive=True, started_at=facts.started_at, problem=problem)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from core import atomic, reading
+from core import atomic, errors, reading
 from core.machine import attempts
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ class Shim:
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         oom_before = _oom_kills()
+        with contextlib.suppress(OSError):
+            attempts.reserve_exit(self.folder)
         problem = "" if self.adopt else self._start(command)
         if not problem:
             while self._is_watching():
@@ -68,11 +70,12 @@ class Shim:
             "was_killed": self.was_killed,
             "oom_kills": max(0, _oom_kills() - oom_before),
             "left": len(attempts.living_pids(self.token)),
+            "disk_full": atomic.is_full(self.folder),
             "at": time.time(),
         }
         while True:
             try:
-                atomic.write_json(self.folder / attempts.EXIT_FILE, end)
+                attempts.write_exit(self.folder, end)
                 return
             except FileNotFoundError:  # the run was deleted under us
                 return
@@ -94,7 +97,8 @@ class Shim:
                     start_new_session=True,
                 )
         except OSError as error:
-            return f"its process did not start: {error.strerror or error}"
+            words = "the disk or the quota is full" if errors.is_full_disk(error) else error.strerror or error
+            return f"its process did not start: {words}"
         with contextlib.suppress(OSError):
             facts = reading.read_object(self.folder / attempts.ATTEMPT_FILE)
             atomic.write_json(self.folder / attempts.ATTEMPT_FILE, {**facts, "worker_pid": self.child.pid})

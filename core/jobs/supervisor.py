@@ -22,7 +22,7 @@ from pathlib import Path
 from core import atomic
 from core.config.load import read_site
 from core.config.schema import project_root
-from core.errors import LabError
+from core.errors import LabError, is_full_disk
 from core.jobs import frozen_code
 from core.jobs.exit_reason import Ending, again, ending_of, never_started, settled, without_its_vae, write_ending
 from core.jobs.housekeeping import Housekeeping
@@ -87,8 +87,8 @@ class Supervisor:
                 self.tick()
             except NewerQueue:
                 raise
-            except Exception:  # one bad run or a full disk must not end the supervision of all
-                logger.exception("a tick failed")
+            except Exception as error:  # one bad run or a full disk must not end the supervision of all
+                logger.error("a tick failed: %s", error, exc_info=None if is_full_disk(error) else error)
                 is_checked = False
                 self.unqueued_at = float("-inf")
                 time.sleep(2.0)
@@ -169,7 +169,7 @@ class Supervisor:
     def _start_waiting(self) -> None:
         """Give free slots away in the order of the queue; nobody overtakes somebody who waits for the same place."""
         waiting = self.queue.jobs(JobState.QUEUED)
-        if not waiting:
+        if not waiting or atomic.is_full(self.store.root):  # others are told by `supervisor_state`
             return
         if time.monotonic() - self.devices_at >= 1.0:
             self._look_at_devices()
@@ -239,6 +239,7 @@ class Supervisor:
             if any(attempts.living_in(run.folder, number) for number in {job.attempt, last} - {0}):
                 self.queue.say_why(job.run_id, "processes of its last attempt to end")
                 return False
+            attempts.reserve_exit(run.folder)
             attempt = self.queue.claim(job.run_id, slots, after=last)
             if attempt is None:
                 return False
@@ -352,8 +353,9 @@ def _logged(job: Job) -> Iterator[None]:
     """A problem with one job is logged and does not touch the others."""
     try:
         yield
-    except (LabError, OSError, ValueError):
-        logger.exception("%s: could not be looked after", job.run_id)
+    except (LabError, OSError, ValueError) as error:
+        hidden = None if is_full_disk(error) else error
+        logger.error("%s: could not be looked after: %s", job.run_id, error, exc_info=hidden)
 
 
 def _newest_code() -> float:

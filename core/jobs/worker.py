@@ -6,7 +6,6 @@ Started by the shim of an attempt, once or, through torchrun, once a rank. Only 
 from __future__ import annotations
 
 import argparse
-import errno
 import faulthandler
 import logging
 import os
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from core.config.load import read_site
-from core.errors import LabError, RunBusy, is_full_gpu
-from core.jobs.exit_reason import Ending, asked_to_end, write_ending
+from core.errors import LabError, RunBusy, StorageFull, is_full_disk, is_full_gpu
+from core.jobs.exit_reason import FULL_DISK, Ending, asked_to_end, write_ending
 from core.jobs.worker_stop import StopRequests
 from core.machine.attempts import TOKEN_VARIABLE
 from core.machine.processes import own_identity
@@ -53,14 +52,13 @@ class Trainer(Protocol):
 
 
 def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, Trainer] | None = None) -> RunState:
-    """Train the run to its end, to a stop, or to an error, and write down which."""
-    goes_on = bool(list_checkpoints(run)) or kept_step(run) > 0
-    if is_main_rank():
-        state = RunState.RESUMING if goes_on else RunState.STARTING
-        run.write_status(replace(run.status(), state=state, stage="loading PyTorch", reason="", process=own_identity()))
-        details = {"from_step": kept_step(run)} if goes_on else {}
-        run.add_event("resumed" if goes_on else "started", by=run.info.owner, **details)
+    """Train the run to its end, to a stop, or to an error, and write down which.
+
+    Raises StorageFull where the disk was too full to train or to write that down: the exit code tells it.
+    """
     try:
+        if is_main_rank():
+            _begin(run)
         if stops.is_asked():
             return _end(run, asked_to_end(run, stops.request, stops.signal, run.status().step))
         trainer: Trainer = (trainers or {}).get(run.info.kind) or function_at(run.kind.worker)
@@ -76,12 +74,24 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
         if is_lost_peer(error):  # the rank that went first knows why, or nobody does
             logger.error("another rank is gone: %s", str(error).splitlines()[0] if str(error) else error)
             return RunState.FAILED
-        return _end(run, Ending(state=RunState.FAILED, reason=failure_in_words(error, run)), everywhere=True)
+        failed = Ending(state=RunState.FAILED, reason=failure_in_words(error, run))
+        state = _end(run, failed, everywhere=True)
+        if is_full_disk(error):
+            raise StorageFull(failed.reason) from error
+        return state
     if outcome.state is RunState.STOPPED:
         stops.look()
         ending = asked_to_end(run, stops.request, stops.signal or "a signal", outcome.step)
         return _end(run, ending, step=outcome.step)
     return _end(run, Ending(state=outcome.state, reason=outcome.reason), step=outcome.step)
+
+
+def _begin(run: Run) -> None:
+    goes_on = bool(list_checkpoints(run)) or kept_step(run) > 0
+    state = RunState.RESUMING if goes_on else RunState.STARTING
+    run.write_status(replace(run.status(), state=state, stage="loading PyTorch", reason="", process=own_identity()))
+    details = {"from_step": kept_step(run)} if goes_on else {}
+    run.add_event("resumed" if goes_on else "started", by=run.info.owner, **details)
 
 
 def is_main_rank() -> bool:
@@ -98,6 +108,8 @@ def _end(run: Run, ending: Ending, *, step: int | None = None, everywhere: bool 
             write_ending(run, ending, step=step)
         except OSError as error:
             logger.error("run %s: its end could not be written down: %s", run.id, error)
+            if is_full_disk(error):
+                raise StorageFull(FULL_DISK) from error
     return ending.state
 
 
@@ -114,8 +126,8 @@ def failure_in_words(error: BaseException, run: Run | None = None) -> str:
     """One sentence for a person; what is unexpected goes to the log with its traceback."""
     if isinstance(error, LabError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk or the quota is full; free some space and resume"
+    if is_full_disk(error):
+        return f"{FULL_DISK}; free some space and resume"
     logger.error("unexpected error", exc_info=error)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return f"the machine ran out of memory; {_what_to_lower(run)}"
@@ -169,7 +181,10 @@ def main(argv: Sequence[str] | None = None, *, trainers: Mapping[str, Trainer] |
         return error.exit_code
     stops = StopRequests(run)
     stops.install()
-    state = work(store, run, stops, trainers)
+    try:
+        state = work(store, run, stops, trainers)
+    except StorageFull as error:
+        return error.exit_code
     return 0 if state in (RunState.FINISHED, RunState.STOPPED, RunState.INTERRUPTED) else 1
 
 

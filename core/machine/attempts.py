@@ -8,12 +8,13 @@ names another one and is not believed. Standard library only: the shim, which li
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,7 @@ ATTEMPT_FILE = "attempt.json"
 EXIT_FILE = "exit.json"
 STOP_FILE = "stop.json"
 FORMAT = 1  # of the three files
+_RESERVED, _RESERVED_BYTES = ".exit.json.reserved", 4096
 COUNT_UNIT = 10**9  # of an attempt's number: above it the count of attempts, below it what chance drew
 MOST_TIME_S = 3e10  # seconds since 1970 that can be a date: the year 2920
 _PROC = Path("/proc")
@@ -112,6 +114,37 @@ def is_copy(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(place, dict) and place.get("boot_id") == own["boot_id"] and place != own
+
+
+def reserve_exit(folder: Path) -> None:
+    """Room for exit.json, before the attempt begins: a disk that is full at its end must not hide how it ended.
+
+    Raises OSError.
+    """
+    descriptor = os.open(folder / _RESERVED, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        os.pwrite(descriptor, b" " * _RESERVED_BYTES, 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_exit(folder: Path, end: Mapping[str, Any]) -> None:
+    """Write exit.json, into the room that was reserved for it where that is there. Raises OSError."""
+    data = atomic.json_bytes(end)
+    try:
+        descriptor = os.open(folder / _RESERVED, os.O_WRONLY)
+    except FileNotFoundError:
+        atomic.write_bytes(folder / EXIT_FILE, data)
+        return
+    try:
+        if os.pwrite(descriptor, data.ljust(_RESERVED_BYTES), 0) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / EXIT_FILE))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(folder / _RESERVED, folder / EXIT_FILE)
+    atomic.fsync_dir(folder)
 
 
 def ask_to_stop(folder: Path, attempt: int, *, level: int, by: str, pauses: bool = False) -> None:

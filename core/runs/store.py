@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import errno
 import json
 import os
 import stat
@@ -20,7 +19,7 @@ from core import atomic, leftovers, reading
 from core.bounded_cache import BoundedCache
 from core.config.frozen import dump_settings
 from core.config.schema import Settings
-from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError, quoted
+from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError, is_full_disk, quoted
 from core.rules import NEWEST, Rules
 from core.runs.kinds import KINDS
 from core.runs.lock import try_lock
@@ -232,7 +231,7 @@ def check_name(name: str) -> str:
 
 def storage_error(error: OSError, where: Path) -> LabError:
     """An OSError while writing as one sentence: StorageFull when the disk or the quota is full."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full_disk(error):
         return StorageFull(f"{where}: the disk or the quota is full", "free some space")
     return LabError(f"{where}: cannot be written: {error.strerror or error}", "set site.runs or LAB_RUNS")
 

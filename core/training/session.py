@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import logging
@@ -21,7 +20,7 @@ from torch import nn
 
 from core import atomic, leftovers
 from core.config.schema import TrainSettings
-from core.errors import CheckpointError, NonFiniteError, StorageFull
+from core.errors import CheckpointError, NonFiniteError, StorageFull, is_full_disk
 from core.runs.checkpoints import Checkpoint, load_newest, network_files, save_checkpoint
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState
@@ -140,8 +139,8 @@ def run_training(
         if result:
             log_line(result, {})
         raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:  # libraries tell a full disk by errors of their own
+        if is_full_disk(error):
             step = result.step if result else first_step
             raise StorageFull(
                 f"disk full at step {step:,} while writing to {run.folder}",
