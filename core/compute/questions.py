@@ -86,3 +86,5 @@ MEASURE_CEILING: Question[[str, int | None, int, SiteSettings], Ceiling] = Quest
 
 # A run's id, what is wished for, and who asks.
 EXPORT_RUN: Question[[str, ExportWish, str, SiteSettings], ModelFolderInfo] = Question(f"{_ANSWERS}.exports", "export")
+
+DESCRIBE_DATASET: Question[[DataSettings, SiteSettings], None] = Question(f"{_ANSWERS}.datasets", "describe")

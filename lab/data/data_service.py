@@ -1,26 +1,33 @@
-"""Data sets for a screen. Pictures are read in a process of their own, so that the server never imports PyTorch."""
+"""Datasets for a screen. Images are read, and fetched, in other processes, so that the server never does."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
-from core.config.schema import DataSettings
+from core.bound_child import bound_child
+from core.compute.questions import DESCRIBE_DATASET
+from core.config.schema import DataSettings, project_root
 from core.data import catalog
 from core.data.catalog import CatalogEntry
 from core.data.overview import Overview, described_path, open_overview, overview_folder
 from core.errors import DataUnavailable, LabError
 from lab.services import background
 from lab.services.background import Tell, Work
-from lab.services.child import run_child
+from lab.services.computing import asked
 from lab.services.settings import current_settings, current_site
 from lab.services.typed_paths import own_limits
 
 LOOK_AGAIN_S = 30.0
+ERROR = "error: "
+CANCEL_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +94,7 @@ def _read(folder: Path, changed_at: int) -> Overview | None:
 
 
 def look(data: DataSettings, *, download: bool = False) -> Work:
-    """Read the set in a process of its own, after fetching it when asked to; the overview is kept then.
+    """Read the set, after fetching it when asked to; the overview is kept then.
 
     The result for a set of one's own is the folder of its overview, see `opened`.
     """
@@ -103,16 +110,31 @@ def look(data: DataSettings, *, download: bool = False) -> Work:
         return described_path(data, **places, report=report, cancelled=cancelled, limits=own_limits())
 
     def published(tell: Tell, cancelled: Callable[[], bool]) -> None:
-        tell("Starting", 0.0)
-        words = ["data", data.name, "--json", "--progress"] + (["--download"] if download else [])
         try:
-            problem = run_child(words, tell, cancelled)
+            if download:
+                tell("Fetching", 0.0)
+                _fetch(data.name, cancelled)
+            asked(DESCRIBE_DATASET, data, site)(tell, cancelled)
         finally:
             _folder.clear()  # type: ignore[attr-defined]
-        if problem:
-            raise DataUnavailable(problem)
 
     return background.begin(work_key(data), own if catalog.entry(data.name).needs_path else published)
+
+
+def _fetch(name: str, cancelled: Callable[[], bool]) -> None:
+    """By a process that can be killed: nothing else stops a download. Raises DataUnavailable."""
+    words = [sys.executable, "-m", "core", "data", name, "--download", "--json"]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with bound_child(words, cwd=project_root(), text=True, **streams) as child:
+        told = None
+        while told is None:
+            if cancelled():
+                raise LabError("it was cancelled")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                _, told = child.communicate(timeout=CANCEL_S)
+    if child.returncode:
+        problems = [line.removeprefix(ERROR) for line in told.splitlines() if line.startswith(ERROR)]
+        raise DataUnavailable(problems[-1] if problems else f"it ended with code {child.returncode}")
 
 
 def work_key(data: DataSettings) -> str:

@@ -38,11 +38,6 @@ PARENTS = {
         "projection.tempfile.tempdir = os.getcwd()\n"
         "projection.embed(np.random.default_rng(0).normal(size=(20, 2, 2, 2)), 2)"
     ),
-    "a command that a screen began": (
-        "import os, sys\nfrom lab.services import child\n"
-        "child.PYTHON = (sys.executable, os.path.abspath('a_reader.py'))\n"
-        "child.run_child([], lambda *_: None, lambda: False)"
-    ),
 }
 
 

@@ -19,7 +19,7 @@ from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.data.data_service import data_settings
 from lab.latents import overview_service
-from lab.services import child, computing
+from lab.services import computing
 from tests import forked
 from tests.models import Lab, brief_judges, made_once
 from tests.pages.run_folders import tiny_settings
@@ -72,12 +72,6 @@ def trained(session_folder: Path, store: RunStore) -> dict[str, Run]:
 @pytest.fixture
 def unet(trained: dict[str, Run]) -> Run:
     return trained["drawer"]
-
-
-@pytest.fixture
-def forked_child(forks: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands that a screen starts have PyTorch already; started by exec they are tested in test_data.py."""
-    monkeypatch.setattr(child, "PYTHON", forked.command())
 
 
 @pytest.fixture

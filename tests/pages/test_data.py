@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from core.data.importing.import_set import import_set
+from core.runs.store import RunStore
 from lab.data import data_import_service, data_service
 from lab.data.gallery import strip
 from tests.pages.conftest import OpenPage, held_up
@@ -33,7 +34,7 @@ def words(app: object) -> str:
     return " ".join(element.value for kind in ("markdown", "caption", "error", "warning") for element in app.get(kind))  # type: ignore[attr-defined]
 
 
-def test_the_digits_are_read_in_a_process_of_their_own(open_page: OpenPage) -> None:
+def test_the_digits_are_read_by_the_process_that_computes(open_page: OpenPage) -> None:
     app = open_page("data")
     assert not app.exception
     assert app.query_params["set"] == "digits"
@@ -41,7 +42,6 @@ def test_the_digits_are_read_in_a_process_of_their_own(open_page: OpenPage) -> N
     assert "Licence: CC BY 4" in words(app)
 
 
-@pytest.mark.usefixtures("forked_child")
 def test_a_set_that_is_not_here_says_what_fetching_costs(open_page: OpenPage) -> None:
     app = open_page("data", set="cifar10")
     assert not app.exception
@@ -56,7 +56,6 @@ def test_a_read_only_data_folder_takes_no_download(open_page: OpenPage, tmp_path
     assert "is read\\-only" in words(app)
 
 
-@pytest.mark.usefixtures("forked_child")
 def test_an_imported_set_with_hostile_words_is_plain_text(open_page: OpenPage, made: Path) -> None:
     import_set(made, name="mine", title=HOSTILE, licence=HOSTILE, imported_by=HOSTILE)
     app = open_page("data", set="mine")
@@ -173,12 +172,20 @@ def test_reading_a_set_can_be_cancelled() -> None:
     assert "cancelled" in str(work.problem)
 
 
+def test_a_fetch_that_fails_is_one_sentence(store: RunStore, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o555)
+    work = data_service.look(data_service.data_settings("cifar10", ""), download=True)
+    assert work.wait(600)
+    assert "that folder is read-only, so nothing is downloaded into it" in str(work.problem)
+    assert "\n" not in str(work.problem)
+
+
 def test_a_strip_is_a_whole_number_of_screen_pixels_a_pixel() -> None:
     (picture,) = strip("0", np.zeros((10, 28, 28, 1), np.uint8)).pictures
     assert picture.width == 2 * (10 * 29 - 1)
 
 
-@pytest.mark.usefixtures("known_digits", "forked_child")
+@pytest.mark.usefixtures("known_digits")
 def test_an_imported_set_is_removed_after_a_question(open_page: OpenPage, made: Path, tmp_path: Path) -> None:
     import_set(made, name="mine", title="Mine")
     app = open_page("data", set="mine")
