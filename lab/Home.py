@@ -50,8 +50,8 @@ if __name__ == "__main__":  # Streamlit draws a page
     main()
 else:  # the server starts
     from core.compute.questions import LOOK_AT_LATENTS
-    from lab.frame.door import door
+    from lab.frame.door import browser_opened, door
     from lab.services.computing import warm
 
-    app = st.App(__file__, middleware=door())
+    app = st.App(__file__, middleware=door(), lifespan=browser_opened)
     warm(LOOK_AT_LATENTS)  # PyTorch and diffusers take seconds to import: while the browser still loads the page

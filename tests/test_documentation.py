@@ -39,6 +39,7 @@ MADE_LATER = (
     "pictures/",
     "MNIST/",
     "benchmarks/results/",
+    "lab/.streamlit/secrets.toml",
 )
 SETTINGS = {name for name, _ in field_rows(Configuration)}
 SECTIONS = {name.partition(".")[0] for name in SETTINGS} | set(Configuration.model_fields)

@@ -6,11 +6,14 @@ login header from whoever sends it. The door stands before it and does not.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+import webbrowser
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -28,6 +31,7 @@ from core.errors import LabError, quoted
 HEADER_OF_PROXY = "X-Lab-Secret"
 SHORTEST_SECRET, LONGEST_SECRET = 16, 1024
 MOST_ADMITTED = 10_000
+OPENS_AFTER_S = 0.5  # the server listens by then
 FRAME_HEADERS = ((b"content-security-policy", b"frame-ancestors 'self'"), (b"x-frame-options", b"SAMEORIGIN"))
 THREE_WAYS = (
     "keep server.address at 127.0.0.1 and let colleagues come through an SSH tunnel, configure a login "
@@ -225,6 +229,19 @@ def door() -> list[Middleware]:
             has_login=site.has_login,
         )
     ]
+
+
+@asynccontextmanager
+async def browser_opened(app: object) -> AsyncIterator[None]:
+    """The lifespan of st.App: on a desktop the lab opens in the browser, as `streamlit run` does for a plain script."""
+    if not st.get_option("server.headless"):
+        scheme = "https" if st.get_option("server.sslCertFile") else "http"
+        address = st.get_option("server.address")
+        address = "localhost" if address in (None, "", "0.0.0.0", "::") else address  # noqa: S104
+        base = st.get_option("server.baseUrlPath").strip("/")
+        page = f"{scheme}://{address}:{st.get_option('server.port')}/{base}"
+        asyncio.get_running_loop().call_later(OPENS_AFTER_S, webbrowser.open, page)
+    yield
 
 
 def auth_section() -> Mapping[str, str]:

@@ -105,9 +105,9 @@ def person(page: Page, server: Server, name: str) -> Page:
     return opened
 
 
-def new_page(browser: Any) -> Page:
-    """A page in a profile of its own; `drawn_again` counts what its server has drawn for it."""
-    opened = browser.new_context(viewport=SIZE).new_page()
+def new_page(browser: Any, **context: Any) -> Page:
+    """A page in a profile of its own; `drawn_again` counts what its server has drawn for it. context: Playwright's."""
+    opened = browser.new_context(viewport=SIZE, **context).new_page()
     opened.set_default_timeout(PATIENCE_MS)
 
     def received(frame: str | bytes) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import webbrowser
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 
+from benchmarks.server import HOME, free_port
 from core.config.load import read_site
 from core.config.site import SiteSettings
 from core.errors import LabError
+from lab.frame import door
 from lab.frame.door import Door, admit, is_loopback, read_secret, refusal
 from tests.pages.conftest import OpenPage, open_page, store
 
@@ -213,6 +219,24 @@ def test_a_secret_that_is_none_is_refused_in_one_sentence(tmp_path: Path, text: 
     assert read_secret(path) == SECRET
 
 
+@pytest.mark.parametrize(("headless", "opens"), [(True, []), (False, ["http://localhost:8501/lab"])])
+def test_on_a_desktop_the_lab_opens_in_the_browser(
+    headless: bool, opens: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"server.headless": headless, "server.port": 8501, "server.baseUrlPath": "/lab/"}
+    opened: list[str] = []
+    monkeypatch.setattr(st, "get_option", options.get)
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(door, "OPENS_AFTER_S", 0.0)
+
+    async def served() -> None:
+        async with door.browser_opened(None):
+            await asyncio.sleep(0.01)
+
+    asyncio.run(served())
+    assert opened == opens
+
+
 def test_every_page_of_an_open_lab_says_so(
     open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,3 +246,15 @@ def test_every_page_of_an_open_lab_says_so(
     assert read_site()[0].open_without_login
     for page in ("overview", "machine"):
         assert "Open without a login" in "".join(line.value for line in open_page(page).caption)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["--server.address", "0.0.0.0"], ["--server.address", ""]])
+def test_the_fixed_start_refuses_before_it_listens(options: list[str], tmp_path: Path) -> None:
+    port = str(free_port())
+    command = [sys.executable, "-m", "streamlit", "run", str(HOME), "--server.headless", "true", "--server.port", port]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: server.address is")
+    assert "open beyond this machine without a login" in last
