@@ -10,8 +10,6 @@ import io
 import math
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +30,7 @@ from core.comparison.grid import (
     settings_in_words,
 )
 from core.config.schema import DiffusionSettings
+from core.data.npz_file import arrays_in
 from core.errors import LabError, RunNotFound, UsageError, quoted
 from core.runs.results import NewerResult, Record, ResultKind
 from core.runs.run import Run
@@ -370,9 +369,8 @@ def npz_bytes(arrays: Arrays) -> bytes:
 def read_npz(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays of a file, or None when it is missing or damaged; nothing in it can run code."""
     try:
-        with reading.open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return arrays_in(path)
+    except (OSError, LabError):
         return None
 
 

@@ -50,11 +50,24 @@ def open_array(path: Path, facts: dict[str, Any], *, memory_mapped: bool) -> np.
     stat = path.stat()
     if stat.st_size != facts["size_bytes"]:
         raise ValueError(f"{path.name} has another size")
-    array = np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)
+    array = read_npy(path, memory_mapped=memory_mapped)
     if stat.st_mtime_ns != facts["mtime_ns"] and _hash_of(array) != facts["sha256"]:
         raise ValueError(f"{path.name} was altered")
     array.setflags(write=False)
     return array
+
+
+def read_npy(path: Path, *, memory_mapped: bool = False) -> np.ndarray:
+    """An array of the lab's own caches. Raises OSError, and ValueError for whatever else a damaged file raises."""
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{path.name} is no array that can be read: {type(error).__name__}") from None
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{path.name} is an archive, no array")
+    return found
 
 
 def _new_hash(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -33,7 +33,7 @@ class Header:
 
 def read_header(source: Path | IO[bytes], *, where: str = "", max_pixels: int = MAX_PIXELS) -> Header:
     """From the header alone. Raises DataUnavailable, beginning with `where`, for what is no picture or is too large."""
-    with _open(source, where or str(source), max_pixels) as image:
+    with opened_picture(source, where or str(source), max_pixels) as image:
         return Header(mode=str(image.mode), width=image.width, height=image.height)
 
 
@@ -45,7 +45,7 @@ def read_picture(
     at_least: a JPEG may come smaller than stored, but its short side at least twice this. Raises DataUnavailable.
     """
     where = where or str(source)
-    with _open(source, where, max_pixels) as image:
+    with opened_picture(source, where, max_pixels) as image:
         try:
             if at_least and image.format == "JPEG":
                 side = min(image.size)
@@ -82,11 +82,14 @@ def _pixels(image: Image.Image, where: str) -> np.ndarray:
 
 
 @contextmanager
-def _open(source: Path | IO[bytes], where: str, max_pixels: int) -> Iterator[Image.Image]:
+def opened_picture(
+    source: Path | IO[bytes], where: str, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
+) -> Iterator[Image.Image]:
+    """A picture with its header read and its pixels not yet. Raises DataUnavailable, which begins with `where`."""
     with ExitStack() as opened:
         try:
             file = opened.enter_context(reading.open_regular(source, limit=0)) if isinstance(source, Path) else source
-            image = opened.enter_context(Image.open(file, formats=FORMATS))
+            image = opened.enter_context(Image.open(file, formats=formats))
         except MemoryError:
             raise
         except reading.Unreadable:
@@ -97,7 +100,7 @@ def _open(source: Path | IO[bytes], where: str, max_pixels: int) -> Iterator[Ima
             ) from None
         except UnidentifiedImageError:
             raise DataUnavailable(
-                f"{where}: not a picture that can be read (none of {', '.join(FORMATS)})", "repair or remove it"
+                f"{where}: not a picture that can be read (none of {', '.join(formats)})", "repair or remove it"
             ) from None
         except Exception as error:  # parsers fed with damaged headers raise anything
             raise DataUnavailable(

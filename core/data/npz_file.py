@@ -7,7 +7,7 @@ import math
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,7 @@ from core.errors import DataUnavailable, StorageFull, quoted
 
 CHUNK_BYTES = 16_000_000
 MAX_HEADER = 4096
+MOST_OWN_BYTES = 2**30
 TEXT_BYTES = 4_000_000
 NPZ_ARRAYS = ("images", "labels", "test_images", "test_labels", "class_names")
 
@@ -100,6 +101,36 @@ def opened_npz(path: Path, limits: ReadLimits) -> Iterator[NpzFile]:
             raise DataUnavailable("it is a single array", "save it with numpy.savez(images=, labels=)")
     with open_archive(path, limits) as archive:
         yield NpzFile(archive, limits)
+
+
+def arrays_in(
+    source: Path | IO[bytes], names: Sequence[str] = (), *, most_bytes: int = MOST_OWN_BYTES
+) -> dict[str, np.ndarray]:
+    """Arrays of an .npz of the lab's own kind, all of them or those named; most_bytes: of all of them, unpacked.
+
+    Each header's claim is compared with what is there before memory is taken. Raises OSError, DataUnavailable for
+    anything damaged, KeyError for a name that is not there.
+    """
+    try:
+        with contextlib.ExitStack() as opened:
+            file = opened.enter_context(reading.open_regular(source)) if isinstance(source, Path) else source
+            archive = opened.enter_context(zipfile.ZipFile(file))
+            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            wanted = {name: entries[name] for name in names or entries}
+            if sum(entry.file_size for entry in wanted.values()) > most_bytes:
+                raise DataUnavailable(f"its arrays have more than {most_bytes / 1e6:,.0f} MB")
+            for name, entry in wanted.items():
+                with archive.open(entry) as data:
+                    checked_header(data, entry.file_size, name)
+            found = {}
+            for name, entry in wanted.items():
+                with archive.open(entry) as data:
+                    found[name] = np.lib.format.read_array(data, allow_pickle=False, max_header_size=MAX_HEADER)
+            return found
+    except (OSError, KeyError, DataUnavailable):
+        raise
+    except Exception as error:  # a damaged archive raises whatever its parsers meet
+        raise DataUnavailable(f"it is no archive of arrays ({quoted(error, 120)})") from None
 
 
 def npz_problem(arrays: Mapping[str, np.ndarray]) -> str:

@@ -14,6 +14,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from core import atomic, leftovers, reading
+from core.data.array_files import read_npy
 from core.data.batches import images_to_model
 from core.errors import CheckpointError, StorageFull
 from core.latent.codec import LatentScaling, split_moments
@@ -66,7 +67,7 @@ def cached_latents(
                 file.write(np.ascontiguousarray(part, dtype="<f4").tobytes())
             file.flush()
             os.fsync(file.fileno())
-        scaling = measure_scaling(np.load(path, mmap_mode="r", allow_pickle=False))
+        scaling = measure_scaling(read_npy(path, memory_mapped=True))
         facts = {"count": len(images), "shift": scaling.shift, "scale": scaling.scale, "sha256": _hash(path)}
         atomic.write_json(temporary / "latents.json", facts)
         leftovers.publish(temporary, folder, is_whole=lambda found: _open(found, len(images)) is not None)
@@ -131,7 +132,7 @@ def _hash(path: Path) -> str:
 def _open(folder: Path, count: int) -> LatentSet | None:
     try:
         facts = reading.read_object(folder / "latents.json")
-        moments = np.load(folder / "moments.npy", mmap_mode="r", allow_pickle=False)
+        moments = read_npy(folder / "moments.npy", memory_mapped=True)
         if facts["count"] != count or len(moments) != count or facts["sha256"] != _hash(folder / "moments.npy"):
             return None
         return LatentSet(

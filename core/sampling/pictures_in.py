@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 
 from core.data.batches import images_to_model
-from core.errors import UsageError, quoted
+from core.data.decoding import opened_picture
+from core.errors import DataUnavailable, UsageError, quoted
 from core.sampling.load import LoadedModel
 from core.sampling.request import Start
 
@@ -25,11 +25,12 @@ MAX_SIDE = 512  # of the pictures that a VAE here takes
 def decoded(text: str) -> np.ndarray:
     """The picture (H, W, C) uint8 of a recipe, grey or RGB, at most 512 pixels a side. Raises UsageError."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as picture:
+        data = io.BytesIO(base64.b64decode(text, validate=True))
+        with opened_picture(data, "it", MAX_SIDE**2, ("PNG",)) as picture:
             if picture.mode not in ("L", "RGB") or max(picture.size) > MAX_SIDE:
                 raise ValueError(f"it is {picture.mode}, {picture.width} x {picture.height} pixels")
             pixels = np.asarray(picture)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, DataUnavailable) as error:
         raise UsageError(f"start: the recipe's picture cannot be read: {quoted(str(error), 120)}") from None
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core import reading
+from core.data.decoding import opened_picture
+from core.data.npz_file import arrays_in
 from core.diffusion.guidance import Guidance
-from core.errors import LabError, UsageError, quoted
+from core.errors import DataUnavailable, LabError, UsageError, quoted
 from core.rules import Rules, rules_of
 from core.runs.provenance import package_versions
 from core.sampling.request import Branch, SampleRequest
@@ -142,14 +143,16 @@ def read_recipe(data: bytes, *, where: str) -> Recipe:
     """The recipe in a JSON text, or in a PNG, WebP or npz of ours. Raises UsageError, one sentence."""
     try:
         if data.startswith(b"\x89PNG"):
-            text = _from_png(data)
+            text = _from_png(data, where)
         elif data.startswith(b"RIFF"):
-            text = _from_webp(data)
+            text = _from_webp(data, where)
         elif data.startswith(b"PK"):
             text = _from_npz(data)
         else:
             text = data[: MAX_BYTES + 1].decode()
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, UnidentifiedImageError, SyntaxError, EOFError) as error:
+    except DataUnavailable as error:
+        raise _refused(where, f"cannot be read: {error.message.removeprefix(f'{where}: ')}") from None
+    except (OSError, ValueError, KeyError, SyntaxError, EOFError) as error:
         raise _refused(
             where, f"cannot be read: {quoted(str(error).splitlines()[0] if str(error) else error, 120)}"
         ) from None
@@ -208,24 +211,20 @@ def npz_with_recipe(images: np.ndarray, labels: tuple[int, ...], recipe: Recipe)
     return buffer.getvalue()
 
 
-def _from_png(data: bytes) -> str:
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:  # the text comes before the pixels: none are decoded
+def _from_png(data: bytes, where: str) -> str:
+    with opened_picture(io.BytesIO(data), where, formats=("PNG",)) as picture:  # its text comes before the pixels
         return str(picture.info.get(PNG_KEY, ""))
 
 
-def _from_webp(data: bytes) -> str:
+def _from_webp(data: bytes, where: str) -> str:
     if len(data) > MAX_FILE_BYTES:
         return ""
-    with Image.open(io.BytesIO(data), formats=["WEBP"]) as picture:
+    with opened_picture(io.BytesIO(data), where, formats=("WEBP",)) as picture:
         return str(picture.getexif().get(EXIF_TAG, "")).rstrip("\0")
 
 
 def _from_npz(data: bytes) -> str:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if archive.getinfo(f"{NPZ_KEY}.npy").file_size > 5 * MAX_BYTES:
-            return " " * (MAX_BYTES + 1)
-        with archive.open(f"{NPZ_KEY}.npy") as file:
-            return str(np.lib.format.read_array(io.BytesIO(file.read(5 * MAX_BYTES)), allow_pickle=False))
+    return str(arrays_in(io.BytesIO(data), [NPZ_KEY], most_bytes=5 * MAX_BYTES)[NPZ_KEY])
 
 
 def _newer(text: str) -> str:

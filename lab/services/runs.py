@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +13,8 @@ import streamlit as st
 from core import reading
 from core.bounded_cache import BoundedCache
 from core.csv_text import csv_text
-from core.errors import RunNotFound
+from core.data.npz_file import arrays_in
+from core.errors import LabError, RunNotFound
 from core.runs.film import MAX_FILE_BYTES
 from core.runs.listing import CheckpointInfo, list_checkpoints
 from core.runs.metrics import MetricColumns, sample_values
@@ -198,13 +197,11 @@ def preview_steps(run: Run) -> list[int]:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _read_preview(path: Path, stamp: reading.Stamp) -> Preview | None:
     try:
-        with reading.open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
-            if sum(member.file_size for member in file.zip.infolist()) > MAX_FILE_BYTES:
-                return None
-            inputs = file["inputs"] if "inputs" in file.files else None
-            images = file["reconstructions"] if inputs is not None else file["images"]
-            found = Preview(step=int(file["step"]), images=images, inputs=inputs)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        file = arrays_in(path, most_bytes=MAX_FILE_BYTES)
+        inputs = file.get("inputs")
+        images = file["reconstructions"] if inputs is not None else file["images"]
+        found = Preview(step=int(file["step"]), images=images, inputs=inputs)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, LabError):
         return None
     shown = [images] if inputs is None else [images, inputs]
     good = all(array.ndim == 4 and array.dtype == np.uint8 and array.size for array in shown)

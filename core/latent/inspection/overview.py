@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from core import leftovers, reading
+from core.data.array_files import read_npy
 from core.latent.inspection import statistics
 from core.latent.inspection.statistics import ChannelStatistics, ScalingSpread
 from core.latent.inspection.vae_source import LatentSubject
@@ -127,10 +128,10 @@ def read_overview(subject: LatentSubject, cache_dir: Path) -> LatentOverview | N
         raw = ChannelStatistics(**{name: _array(value) for name, value in facts["raw"].items()})
         spread = ScalingSpread(**{name: _array(value) for name, value in facts["spread"].items()})
         found = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            name: read_npy(folder / f"{name}.npy", memory_mapped=True)
             for name in ("reconstructions", "squared_error", "ssim")
         }
-        moments = np.load(latents / "moments.npy", mmap_mode="r", allow_pickle=False)
+        moments = read_npy(latents / "moments.npy", memory_mapped=True)
         whole = found["reconstructions"].shape == subject.images.shape and len(moments) == count
         if not whole or any(found[name].shape != (count,) for name in ("squared_error", "ssim")):
             return None

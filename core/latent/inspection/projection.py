@@ -20,6 +20,7 @@ import numpy as np
 from core import atomic
 from core.bound_child import bound_child
 from core.config.schema import project_root
+from core.data.array_files import read_npy
 from core.errors import LabError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def embed(
         arguments = [str(points), str(found), *map(str, numbers)]
         _arrange(arguments, told, progress or (lambda stage, fraction: None), most_s, len(latents))
         try:
-            return np.asarray(np.load(found, allow_pickle=False), dtype=np.float32)
+            return np.asarray(read_npy(found), dtype=np.float32)
         except (OSError, ValueError, EOFError):
             raise LabError("t-SNE: its process ended without a result", "take fewer pictures") from None
 
@@ -199,7 +200,7 @@ def _path(key: str, dimensions: int, perplexity: float, count: int, cache_dir: P
 
 def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     try:
-        points = np.load(path, allow_pickle=False)
+        points = read_npy(path)
     except (OSError, ValueError, EOFError):
         return None
     return points if points.shape == shape and np.isfinite(points).all() else None
