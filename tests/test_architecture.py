@@ -57,7 +57,6 @@ LIGHT = (  # with whatever they import at their top level
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "core.compute", "core.words", "core.values"),
     *("core.data.importing", "core.model_folders.import_child"),
 )
-UNCONVERTED = ("lab.runs.run_export_service",)
 NOT_LIGHT = ("core.runs.checkpoints", "core.compute.answers")
 Sources = Mapping[str, str]
 
@@ -168,7 +167,7 @@ def heavy_screens(found: Sources) -> list[str]:
     return [
         f"{module} → {name}{ways[name]}"
         for module, source in found.items()
-        if module.split(".")[0] in ("lab", "pages") and not lies_in(module, UNCONVERTED)
+        if module.split(".")[0] in ("lab", "pages")
         for name in sorted(with_packages(imported(source)) & ways.keys())
     ]
 

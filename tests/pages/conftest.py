@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import functools
 import shutil
 import threading
 import time
@@ -23,8 +25,11 @@ from lab.services import computing
 from tests import forked
 from tests.models import Lab, brief_judges, made_once
 from tests.pages.run_folders import tiny_settings
+from tests.test_architecture import sources, ways_to_heavy, with_packages
 
 ROOT = Path(__file__).resolve().parents[2]
+OURS = ("core.", "lab.", "__main__")  # pages are run as __main__
+SERVER_THREADS = ("ScriptRunner", "background ")
 OpenPage = Callable[..., AppTest]
 
 TINY = {
@@ -51,6 +56,28 @@ def no_installed_components() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", list)
         yield
+
+
+@functools.cache
+def heavy_modules() -> frozenset[str]:
+    """What imports PyTorch and the like, and these themselves."""
+    return frozenset(ways_to_heavy(sources()))
+
+
+@pytest.fixture(autouse=True)
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page runs, in its thread or in the background, finds nothing heavy to import, however late it asks."""
+    heavy, real = heavy_modules(), builtins.__import__
+
+    def guarded(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        asks = str((globals or {}).get("__name__", ""))
+        if asks.startswith(OURS) and threading.current_thread().name.startswith(SERVER_THREADS):
+            names = with_packages({name, *(f"{name}.{each}" for each in fromlist or ())})
+            if names & heavy and asks not in heavy:
+                raise ModuleNotFoundError(f"in the server, {asks} imports {name}")
+        return real(name, globals, locals, fromlist, level)
+
+    monkeypatch.setattr(builtins, "__import__", guarded)
 
 
 def make_trained(root: Path) -> None:
