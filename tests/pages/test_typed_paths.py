@@ -19,7 +19,10 @@ from tests.pages.conftest import OpenPage
 from tests.pages.test_every_page import PAGES
 
 IN_OPEN = 0x20
-NAMES = ("path", "data.path", "source", "import-path", "model-path", "run", "vae", "opened", "from-picture", "file")
+NAMES = (  # what links of the lab are made of, and what a stranger might try
+    *("path", "data.path", "source", "import-path", "model-path", "file"),
+    *("run", "vae", "kept", "comparison", "compare", "checkpoint", "other", "other-checkpoint", "part", "points"),
+)
 
 
 @pytest.fixture
