@@ -45,8 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     runs_on = runs_by_device(store)
     rows = []
     for gpu in now.gpus:
-        ours = ", ".join(runs_on.get(gpu.uuid, [])) or "-"
-        others = ", ".join(f"{each.user}: {each.command}" for each in gpu.processes if not each.run_id) or "-"
+        runs = runs_on.get(gpu.uuid, [])
+        draws = ["drawings for screens"] if any(each.computes_for_screens for each in gpu.processes) else []
+        others = ", ".join(f"{each.user}: {each.command}" for each in gpu.processes if not each.is_ours) or "-"
         rows.append(
             [
                 f"GPU {gpu.index}",
@@ -54,9 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
                 gpu.problem or ("-" if gpu.utilization is None else f"{gpu.utilization:.0%}"),
                 f"{size(gpu.memory_used_bytes)} of {size(gpu.memory_total_bytes)}",
                 "-" if gpu.temperature_c is None else f"{gpu.temperature_c:.0f} °C",
-                ours,
+                ", ".join([*runs, *draws]) or "-",
                 plain(others),
-                "yes" if gpus.is_free_for_us(gpu, limit) and ours == "-" else "no",
+                "yes" if gpus.is_free_for_us(gpu, limit) and not runs else "no",
             ]
         )
     if rows:

@@ -23,9 +23,9 @@ from core.compute import wire
 from core.compute.question import Progress, Question, Request
 from core.config.schema import project_root
 from core.errors import LabError
+from core.machine.attempts import COMPUTE_VARIABLE
 
 COMMAND = (sys.executable, "-m", "core.compute.worker")
-OWN_VARIABLE = "LAB_COMPUTE"  # in its environment: the lab's own process, whoever looks at a GPU
 IDLE_S = 300.0
 LOOK_S = 0.1
 FIRST_TO_GO = "800"  # of the kernel's out-of-memory scores: before the server
@@ -40,7 +40,7 @@ class _Child:
             self.process = subprocess.Popen(
                 command,
                 cwd=project_root(),
-                env={**environment, "PYTHONPATH": str(project_root()), OWN_VARIABLE: "1"},
+                env={**environment, "PYTHONPATH": str(project_root()), COMPUTE_VARIABLE: "1"},
                 stdin=theirs.fileno(),
                 start_new_session=True,
             )

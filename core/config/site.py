@@ -77,6 +77,12 @@ class SiteSettings(Section):
         1000.0, ge=1.0, description="A GPU on which others hold more megabytes than this is left alone."
     )
     trash_days: float = Field(7.0, ge=0.0, le=3650.0, description="Days a deleted run can be brought back.")
+    compute_memory_gb: float = Field(
+        0.0,
+        ge=0.0,
+        le=1e6,
+        description="Gigabytes in which the process that computes for screens works; 0 for half of what there is.",
+    )
     webhook_url: str = Field(
         "", pattern=r"^(https?://\S+)?$", description="Gets a JSON message when a run ends or diverges."
     )

@@ -120,6 +120,17 @@ def place_for_next(store: RunStore, settings: Settings, kind: Kind) -> NextPlace
     return NextPlace(at_once=bool(choice.slots), waiting=len(waiting), lacks=lacks)
 
 
+def a_run_waits_for_drawings(store: RunStore) -> bool:
+    """Whether a queued run may take a GPU with a free slot on which the lab draws for a screen."""
+    queue = Queue(store.root)
+    waiting = [job for job in queue.jobs(JobState.QUEUED) if job.device != CPU]
+    if not waiting:  # the GPUs are asked for a queue only
+        return False
+    taken, devices = queue.leases(), find_devices(read_site()[0])
+    drawing = {device.name for device in devices if device.draws and set(slots_of(device)) - set(taken)}
+    return any(drawing & choose(job.device, job.num_processes, devices, taken).wants for job in waiting)
+
+
 def runs_by_device(store: RunStore) -> dict[str, list[str]]:
     """Device ('GPU-…' or 'cpu') → ids of the runs on it."""
     found: dict[str, list[str]] = {}

@@ -18,7 +18,8 @@ class Device:
     """One device. name: the GPU's UUID or 'cpu'. title: for people. visible: its CUDA_VISIBLE_DEVICES.
 
     capacity: runs at a time. problem: why it is not for us now, in words; '' when it is. free_bytes: of its memory, for
-    the CPU the machine's; None where nobody tells. held: run → bytes that it has of a GPU's memory.
+    the CPU the machine's; None where nobody tells. held: run → bytes that it has of a GPU's memory. draws: the
+    lab computes for its screens there, and gives way.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Device:
     problem: str = ""
     free_bytes: int | None = None
     held: Mapping[str, int] = field(default_factory=dict)
+    draws: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ def find_devices(site: SiteSettings) -> list[Device]:
     for gpu in known:
         problem = ""
         if not gpus.is_free_for_us(gpu, site.foreign_memory_mb):
-            strangers = sorted({process.user for process in gpu.processes if not process.run_id})
+            strangers = sorted({process.user for process in gpu.processes if not process.is_ours})
             who = " and ".join(strangers[:3]) or "somebody else"
             held = gpus.foreign_memory_bytes(gpu) / 1e9
             problem = f"GPU {gpu.index} is used by {who} ({held:.1f} GB), not by the lab"
@@ -63,6 +65,7 @@ def find_devices(site: SiteSettings) -> list[Device]:
                 problem=problem,
                 free_bytes=gpu.memory_total_bytes - gpu.memory_used_bytes if gpu.memory_total_bytes else None,
                 held=_held(gpu),
+                draws=any(process.computes_for_screens for process in gpu.processes),
             )
         )
     if not known:  # a driver that NVML cannot talk to
@@ -135,7 +138,8 @@ def _short(device: Device, need: Need | None, host_free: int | None) -> str:
     """What memory it lacks, in words; '' when there is enough."""
     if need is None:
         return ""
-    on_gpu = device.name != CPU and is_short(need.gpu, device.free_bytes, f"memory of {device.title}")
+    where = f"memory of {device.title}" + (", where the lab draws for a screen," if device.draws else "")
+    on_gpu = device.name != CPU and is_short(need.gpu, device.free_bytes, where)
     return on_gpu or is_short(need.host, host_free)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 from core import atomic, reading
 
 TOKEN_VARIABLE = "LAB_ATTEMPT"  # noqa: S105 - a name, no secret
+COMPUTE_VARIABLE = "LAB_COMPUTE"  # in the environment of the lab's process that computes for screens
 ATTEMPT_FILE = "attempt.json"
 EXIT_FILE = "exit.json"
 STOP_FILE = "stop.json"
@@ -209,7 +210,7 @@ def living(token: str, *, leave_out: frozenset[int] = frozenset()) -> Iterator[l
                 descriptor = os.pidfd_open(int(name))
             except OSError:
                 continue
-            if _token_in(int(name)) == token and living_stat(int(name)) is not None:
+            if _variable_of(int(name), TOKEN_VARIABLE) == token and living_stat(int(name)) is not None:
                 found.append((int(name), descriptor))
             else:
                 os.close(descriptor)
@@ -241,7 +242,12 @@ def signal_all(token: str, number: signal.Signals, *, leave_out: frozenset[int] 
 
 def run_of(pid: int) -> str:
     """The run whose attempt this process belongs to; '' for anybody else's."""
-    return _token_in(pid).rpartition(".")[0]
+    return _variable_of(pid, TOKEN_VARIABLE).rpartition(".")[0]
+
+
+def computes_for_screens(pid: int) -> bool:
+    """Whether this is a process of the lab that computes what its screens show, as `core.compute.process` starts it."""
+    return bool(_variable_of(pid, COMPUTE_VARIABLE))
 
 
 def living_stat(pid: int) -> list[str] | None:
@@ -256,11 +262,12 @@ def living_stat(pid: int) -> list[str] | None:
     return fields if fields and fields[0] not in _DEAD_STATES else None
 
 
-def _token_in(pid: int) -> str:
+def _variable_of(pid: int, name: str) -> str:
+    """Of a process's environment; '' where it has none of that name, or may not be looked at."""
     try:
         entries = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
         return ""
-    start = f"{TOKEN_VARIABLE}=".encode()
+    start = f"{name}=".encode()
     found = next((entry for entry in entries if entry.startswith(start)), b"")
     return found[len(start) :].decode(errors="replace")

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from core.machine.attempts import run_of
+from core.machine.attempts import computes_for_screens, run_of
 
 RECORDING_VARIABLE = "LAB_NVML_RECORDING"
 MAX_COMMAND = 80
@@ -33,13 +33,22 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class GpuProcess:
-    """A process on a GPU. run_id: of our run, '' for somebody else's. memory_bytes: None when the driver hides it."""
+    """A process on a GPU. run_id: of our run, or ''. memory_bytes: None when the driver hides it.
+
+    computes_for_screens: it is the lab's own, and gives way to runs.
+    """
 
     pid: int
     user: str
     command: str
     memory_bytes: int | None
     run_id: str = ""
+    computes_for_screens: bool = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Of a run of the lab, or of its screens."""
+        return bool(self.run_id) or self.computes_for_screens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +104,8 @@ def visible_gpus(environment: Mapping[str, str] = os.environ, nodes: Path = Path
 
 def foreign_memory_bytes(gpu: Gpu) -> int:
     """Bytes that are not ours: what others hold or, where the driver hides processes, what is used beside ours."""
-    ours = [process for process in gpu.processes if process.run_id]
-    others = [process for process in gpu.processes if not process.run_id]
+    ours = [process for process in gpu.processes if process.is_ours]
+    others = [process for process in gpu.processes if not process.is_ours]
     told = sum(process.memory_bytes or 0 for process in others)
     if any(process.memory_bytes is None for process in ours):
         return told  # ours cannot be taken off the sum
@@ -188,7 +197,12 @@ def _process(pid: int, memory: int | None) -> GpuProcess:
     except OSError:
         words = ""
     return GpuProcess(
-        pid=pid, user=user, command=shortened(words) or f"pid {pid}", memory_bytes=memory, run_id=run_of(pid)
+        pid=pid,
+        user=user,
+        command=shortened(words) or f"pid {pid}",
+        memory_bytes=memory,
+        run_id=run_of(pid),
+        computes_for_screens=computes_for_screens(pid),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from core.compute.questions import DRAW
 from core.config.compatibility import pair_warning
 from core.config.schema import SamplingSettings
 from core.diffusion.sampler_table import SAMPLERS
@@ -23,6 +24,7 @@ from lab.generate.generation_progress import drawn
 from lab.generate.generation_view import downloads, show_drawing
 from lab.generate.model_import import add_a_model
 from lab.generate.model_line import model_line
+from lab.services.computing import warm
 from lab.services.models import model_sources, source_of
 from lab.widgets.choice import choose
 from lab.widgets.scrubber import MAX_PICTURES
@@ -181,6 +183,7 @@ def _leave_kept() -> None:
 
 def show() -> None:
     """Pictures first; model and controls below."""
+    warm(DRAW)
     sources = model_sources()
     if not sources:
         st.markdown("No trained U-Net yet. Train one: about four minutes on a CPU core with the preset *quick*.")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.machine.gpus import GpuProcess
 from core.machine.snapshot import Machine
 from core.runs.run import Run, Status
 from core.words import count, duration, size
@@ -149,14 +150,22 @@ def _card(card: DeviceCard) -> None:
         with st.container(gap=None):
             run_link(entry.run, card.name)
             st.caption(f"{escaped(entry.owner or 'somebody', 40)} · {escaped(entry.state)}{left}")
-    for process in card.strangers:
-        held = size(process.memory_bytes) if process.memory_bytes is not None else "memory unknown"
+    for process in card.drawings:
         st.markdown(
-            f":orange[:material/person_alert:] **{escaped(process.user or 'unknown user', 40)}** · {held}  \n"
+            f":material/draw: **the lab's own drawings** · {_held(process)}  \n"
+            f":gray[:small[for screens, pid {process.pid}; they give way to a run]]"
+        )
+    for process in card.strangers:
+        st.markdown(
+            f":orange[:material/person_alert:] **{escaped(process.user or 'unknown user', 40)}** · {_held(process)}  \n"
             f":gray[:small[{escaped(process.command or 'command unknown', 80)}, pid {process.pid}]]"
         )
     if card.verdict in ("taken", "unreadable"):
         st.caption(f"Not free for us: {escaped(card.why, 200)}.")
+
+
+def _held(process: GpuProcess) -> str:
+    return size(process.memory_bytes) if process.memory_bytes is not None else "memory unknown"
 
 
 def _of(used: int, total: int) -> str:

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import psutil
 import streamlit as st
 from streamlit.runtime import Runtime, RuntimeState
 
@@ -14,18 +13,36 @@ from core.compute.process import COMMAND, Compute
 from core.compute.question import Progress, Question, Request
 from core.compute.questions import IMPORT_AHEAD
 from core.errors import LabError
+from core.jobs.queue_view import a_run_waits_for_drawings
+from core.machine.memory import read_memory
 from lab.services.background import Tell
+from lab.services.runs import open_store
+from lab.services.settings import current_site
 
 Found = TypeVar("Found")
 SHARE_OF_MEMORY = 0.5  # of what the machine has, that screens may compute with
+LOOK_AT_QUEUE_S = 2.0
 CANCEL_S = 0.05
 
 
 @st.cache_resource(show_spinner=False)
 def compute() -> Compute:
     """Of this server."""
-    memory = psutil.virtual_memory().total
-    return Compute(budget_bytes=SHARE_OF_MEMORY * memory, command=COMMAND, is_watched=a_browser_is_connected)
+    return Compute(
+        budget_bytes=current_site().compute_memory_gb * 1e9 or SHARE_OF_MEMORY * read_memory().total,
+        command=COMMAND,
+        is_watched=a_browser_is_connected,
+        is_wanted=a_run_waits,
+    )
+
+
+@st.cache_data(ttl=LOOK_AT_QUEUE_S, show_spinner=False)
+def a_run_waits() -> bool:
+    """Whether a run in the queue waits for a GPU that the process holds."""
+    try:
+        return a_run_waits_for_drawings(open_store())
+    except (LabError, OSError):
+        return False
 
 
 def ask(question: Question[Request, Found], *request: Request.args, **named: Request.kwargs) -> Found:

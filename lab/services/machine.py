@@ -44,6 +44,7 @@ class DeviceCard:
 
     verdict: 'free', 'partly free' (room beside a run), 'ours' (no place left), 'taken' (others fill it),
     'unreadable'.
+    drawings: the lab's own processes that compute for screens.
     why: the same in words. memory_total_bytes: 0 when nobody knows. What is neither ours nor foreign is the driver's.
     """
 
@@ -61,6 +62,7 @@ class DeviceCard:
     tenants: tuple[QueueEntry, ...] = ()
     places: int = 1
     strangers: tuple[GpuProcess, ...] = ()
+    drawings: tuple[GpuProcess, ...] = ()
 
     @property
     def is_free(self) -> bool:
@@ -131,7 +133,7 @@ def cards() -> list[DeviceCard]:
 def gpu_card(gpu: Gpu, live: list[QueueEntry], foreign_memory_mb: float, places: int) -> DeviceCard:
     """The card of one GPU; `live` are entries that hold slots."""
     tenants = _on(gpu.uuid, live)
-    strangers = tuple(process for process in gpu.processes if not process.run_id)
+    strangers = tuple(process for process in gpu.processes if not process.is_ours)
     foreign = gpus.foreign_memory_bytes(gpu)
     verdict, why = _verdict(tenants, places)
     if not gpus.is_free_for_us(gpu, foreign_memory_mb):
@@ -150,13 +152,14 @@ def gpu_card(gpu: Gpu, live: list[QueueEntry], foreign_memory_mb: float, places:
         utilization=gpu.utilization,
         memory_used_bytes=gpu.memory_used_bytes,
         memory_total_bytes=gpu.memory_total_bytes,
-        ours_bytes=sum(process.memory_bytes or 0 for process in gpu.processes if process.run_id),
+        ours_bytes=sum(process.memory_bytes or 0 for process in gpu.processes if process.is_ours),
         foreign_bytes=foreign,
         temperature_c=gpu.temperature_c,
         power_w=gpu.power_w,
         tenants=tenants,
         places=places,
         strangers=strangers,
+        drawings=tuple(process for process in gpu.processes if process.computes_for_screens),
     )
 
 

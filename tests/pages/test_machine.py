@@ -165,6 +165,14 @@ def test_strangers_on_a_gpu_are_named_and_it_is_not_ours(has_gpus: Any, queued: 
     assert "Not free for us: held by bob with" in text
 
 
+def test_the_labs_own_drawings_are_no_strangers(has_gpus: Any, queued: Any, open_page: OpenPage) -> None:
+    has_gpus(gpu(0, processes=(replace(process(), computes_for_screens=True),), used=70 * GB))
+    text = words(open_page("machine")).replace("\\", "")
+    assert "GPU 0 is free" in text
+    assert "**the lab's own drawings** · 70.0 GB" in text and "they give way to a run" in text
+    assert "bob" not in text
+
+
 def test_a_small_stranger_does_not_keep_us_off(has_gpus: Any, queued: Any, open_page: OpenPage) -> None:
     has_gpus(gpu(0, processes=(process("xorg", "Xorg", memory=50_000_000),), used=60_000_000))
     text = words(open_page("machine"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,14 +13,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.__main__ import main
 from core.config.site import SiteSettings
 from core.errors import UsageError
 from core.jobs import disk, telemetry
+from core.jobs.queue import Job
+from core.jobs.queue_view import a_run_waits_for_drawings
 from core.jobs.slots import choose, find_devices
-from core.machine import attempts, gpus
+from core.machine import gpus
 from core.machine.snapshot import Disk, Machine, read_machine
 from core.runs import trash
 from core.runs.run import RunState
+from core.weighing import Need
 from tests.core.jobs import standin_worker
 
 
@@ -56,22 +61,64 @@ def test_memory_of_processes_that_the_driver_hides_counts_as_foreign(recorded_gp
     assert gpus.foreign_memory_bytes(gpu) == 20_000_000_000
 
 
-def test_our_own_run_is_no_stranger(recorded_gpus):
-    environment = {**os.environ, "LAB_ATTEMPT": "20260101-000000-vae-abcd.1"}
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=environment)
-    try:
+@contextlib.contextmanager
+def on_gpu(recorded_gpus, **environment):
+    """A process with these variables, which holds 30 GB of the one GPU."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        child.stdout.read(1)
         recorded_gpus(
             1, gpu0={"memory_used": 30_600_000_000, "processes": [{"pid": child.pid, "memory": 30_000_000_000}]}
         )
-        deadline = time.monotonic() + 5
-        while attempts.run_of(child.pid) == "" and time.monotonic() < deadline:
-            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            child.kill()
+
+
+def test_our_own_run_is_no_stranger(recorded_gpus):
+    with on_gpu(recorded_gpus, LAB_ATTEMPT="20260101-000000-vae-abcd.1"):
         (gpu,) = gpus.read_gpus()
         assert gpu.processes[0].run_id == "20260101-000000-vae-abcd"
         assert gpus.foreign_memory_bytes(gpu) == 0
-    finally:
-        child.kill()
-        child.wait()
+
+
+def test_what_draws_for_screens_is_no_stranger_either_and_keeps_no_run_out(recorded_gpus, box, monkeypatch, capsys):
+    monkeypatch.setenv("LAB_RUNS", str(box.store.root))
+    with on_gpu(recorded_gpus, LAB_COMPUTE="1"):
+        (gpu,) = gpus.read_gpus()
+        assert (gpu.processes[0].computes_for_screens, gpu.processes[0].run_id) == (True, "")
+        assert gpus.is_free_for_us(gpu, 1000)
+        assert choose("auto", 1, find_devices(SiteSettings()), []).slots == ("GPU-00000000-aaaa/0",)
+        needs = Need(host=0, gpu=140_000_000_000)
+        words = choose("auto", 1, find_devices(SiteSettings()), [], needs=lambda on_gpu: needs).waits_for
+        assert "where the lab draws for a screen" in words
+        assert main(["machine"]) == 0
+        row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("GPU 0"))
+        assert "drawings for screens" in row and row.rstrip().endswith("yes")
+
+
+@pytest.mark.parametrize(
+    ("device", "lease", "wanted"),
+    [("auto", "", True), ("cuda:0", "", True), ("cpu", "", False), ("auto", "GPU-00000000-aaaa/0", False)],
+)
+def test_drawings_give_way_to_a_run_that_could_start_without_them(recorded_gpus, box, device, lease, wanted):
+    assert not a_run_waits_for_drawings(box.store)
+    if lease:
+        first = box.create(device=device)
+        box.queue.put(Job(run_id=first.id, device=device))
+        box.queue.claim(first.id, [lease])
+    run = box.create(device=device)
+    box.queue.put(Job(run_id=run.id, device=device))
+    with on_gpu(recorded_gpus, LAB_COMPUTE="1"):
+        assert a_run_waits_for_drawings(box.store) is wanted
+    recorded_gpus(1)
+    assert not a_run_waits_for_drawings(box.store)
 
 
 @pytest.mark.parametrize(("visible", "seen"), [("1", [1]), ("", []), ("GPU-0", [0]), ("-1", []), ("0,1", [0, 1])])
