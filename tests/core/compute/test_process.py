@@ -59,6 +59,10 @@ def test_one_process_answers_all_and_begins_with_the_first_question(compute: Com
     assert pids == {compute.pid} and os.getpid() not in pids
 
 
+def test_what_is_imported_is_frozen_and_garbage_is_looked_for_again(compute: Compute) -> None:
+    assert answer(compute, toys.COLLECTS) is True
+
+
 def test_a_problem_arrives_in_its_own_words(compute: Compute) -> None:
     with pytest.raises(UsageError, match="label: must be from 0 to 9, got 12; choose another one"):
         answer(compute, toys.REFUSE)

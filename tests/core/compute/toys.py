@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ SPOKEN = "tests.core.compute.toys"
 COUNT: Question[[int], int] = Question(SPOKEN, "count")
 FOREVER: Question[[Path], None] = Question(SPOKEN, "forever")
 WHO: Question[[], int] = Question(SPOKEN, "who")
+COLLECTS: Question[[], bool] = Question(SPOKEN, "collects")
 REFUSE: Question[[], None] = Question(SPOKEN, "refuse")
 SPLIT: Question[[], None] = Question(SPOKEN, "split")
 OWN_ERROR: Question[[], None] = Question(SPOKEN, "own_error")
@@ -57,6 +59,10 @@ def marked(mark: Path) -> Iterator[None]:
 
 def who(tell: Tell) -> int:
     return os.getpid()
+
+
+def collects(tell: Tell) -> bool:
+    return gc.isenabled() and gc.get_freeze_count() > 0
 
 
 def refuse(tell: Tell) -> None:
