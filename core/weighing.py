@@ -57,7 +57,7 @@ def need_of(settings: Settings, kind: Kind, *, on_gpu: bool) -> Need:
     else:
         processes, images, lower = 1, settings.sampling.batch_size, LOWER_BATCH
         work = f"generating {images:,} images at once"
-        judge = weigh_judge(settings, channels=channels, num_classes=classes, on_gpu=on_gpu, bf16=bf16)
+        judge = weigh_judge(settings, channels=channels, num_classes=classes, on_gpu=on_gpu)
         weight = weigh_drawing(settings, images=images, channels=channels, num_classes=classes, on_gpu=on_gpu)
         weight = max(weight, judge, key=lambda each: each.device_bytes)
     if on_gpu:
@@ -142,6 +142,12 @@ def refuse_what_is_not_free(need: Need, free_gpu: int | None = None) -> None:
             f"takes about {size(need.host)} of memory, and {size(memory.free)} are free"
         )
         raise UsageError(f"{need.work} {why}", need.lower)
+
+
+def refuse_loading(name: str, num_bytes: int) -> None:
+    """Raises UsageError when a model of so many bytes on the disk does not fit into free memory."""
+    if why := is_short(num_bytes, read_memory().free, f"{name}: no memory to load it"):
+        raise UsageError(why, "wait until other work ends, or choose a smaller model")
 
 
 def _dataset(settings: Settings) -> tuple[int, int]:

@@ -40,6 +40,7 @@ from core.model_folders.model_files import ModelRefused, json_object, read_model
 from core.models.unet import build_unet
 from core.models.vae import build_vae
 from core.sampling.load import LoadedModel, weights_hash
+from core.weighing import refuse_loading
 
 EMBEDDING = "class_embedding.weight"
 _HARMLESS = ("num_embeds_ada_norm",)
@@ -48,7 +49,8 @@ _HARMLESS = ("num_embeds_ada_norm",)
 def load_model_folder(path: Path, *, device: str = "auto") -> LoadedModel:
     """A folder made by export → a denoiser with run_id 'model:<folder name>'.
 
-    Raises ModelRefused, in one sentence, for anything damaged, foreign or hostile; see `check_model`.
+    Raises ModelRefused, in one sentence, for anything damaged, foreign or hostile; see `check_model`. Raises UsageError
+    where memory has no room for it.
     """
     files = read_model_files(path)
     if LAB_FILE not in files and "model_index.json" in files:
@@ -57,6 +59,7 @@ def load_model_folder(path: Path, *, device: str = "auto") -> LoadedModel:
             "import it first: python -m core import-model FOLDER",
         )
     facts, settings = check_model(files)
+    refuse_loading(quoted(path.name), sum(map(len, files.values())))
     return build_model(files, facts, settings, name=as_called(path).name, device=device)
 
 

@@ -17,8 +17,8 @@ Precision = Literal["float32", "cpu_bf16", "gpu_bf16"]
 _BYTES: dict[Precision, tuple[int, int]] = {"float32": (4, 4), "cpu_bf16": (2, 2), "gpu_bf16": (4, 2)}
 HEAP_BELOW = 32 * 2**20  # glibc keeps smaller blocks on a heap, where gaps stay
 HEAP_FACTOR = 1.4  # measured: resident memory over bytes alive, of blocks on the heap (docs/log.md)
-GAPS = 0.5  # measured: of a validation's memory, the share that the heap keeps beside that of a step
-LIBRARY_BYTES = 27_000_000  # measured: compiled kernels and scratch space of PyTorch on a CPU, whatever the network
+GAPS = 0.35  # measured: of a validation's memory, the share that the heap keeps beside that of a step
+LIBRARY_BYTES = 30_000_000  # measured: compiled kernels and scratch space of PyTorch on a CPU, whatever the network
 DECODE_BATCH = 256  # images that the codec decodes, and a validation takes, at once
 JUDGE_BATCH, JUDGE_LOOK = 256, 500  # images of a training step of the judge, and of a look
 JUDGE_WIDTHS = (32, 64, 96, 128)
@@ -221,15 +221,16 @@ def weigh_training(
     if part == "vae":
         train: TrainSettings = settings.train_vae
         networks, frozen = [encoder, decoder], 0
-        inferred = [net.inference_bytes(max(checked, shown)) for net in networks]
+        checks = [net.inference_bytes(max(checked, shown)) for net in networks]
+        others: list[list[int]] = []
         item = channels * settings.data.image_size**2
     else:
         unet = _unet(settings, num_classes)
         train = settings.train_unet
         networks, frozen = [unet], encoder.parameters + decoder.parameters
         decoded = min(DECODE_BATCH, 2 * shown)
-        inferred = [unet.inference_bytes(max(checked, 2 * shown)), encoder.inference_bytes(DECODE_BATCH)]
-        inferred += [decoder.inference_bytes(decoded)]
+        checks = [unet.inference_bytes(max(checked, 2 * shown))]
+        others = [encoder.inference_bytes(DECODE_BATCH), decoder.inference_bytes(decoded)]
         item = 4 * settings.vae.latent_channels * _latent_side(settings) ** 2
     parameters = sum(net.parameters for net in networks)
     images = max(1, train.batch_size // train.gradient_accumulation_steps // settings.machine.num_processes)
@@ -238,10 +239,11 @@ def weigh_training(
     lasting = 20 * parameters + 4 * frozen  # weights, AdamW's two moments, the average, and a network that holds it
     files = 24 * parameters  # a checkpoint: both networks and the moments as bytes, the largest file twice
     gradients = 4 * parameters
-    step_bytes, inference_bytes = _resident(step, on_gpu), max(_resident(sizes, on_gpu) for sizes in inferred)
-    peak = max(gradients + step_bytes, inference_bytes)
+    step_bytes = gradients + _resident(step, on_gpu)
+    inferred = [_resident(sizes, on_gpu) for sizes in (*checks, *others)]
     if not on_gpu:
-        peak = max(gradients + step_bytes + round(GAPS * inference_bytes), inference_bytes, files) + LIBRARY_BYTES
+        step_bytes = LIBRARY_BYTES + max(files, step_bytes + round(GAPS * sum(inferred[: len(checks)])))
+    peak = max(step_bytes, *inferred)
     return Weight(
         parameters=parameters,
         device_bytes=lasting + batch + peak,
@@ -281,7 +283,7 @@ def weigh_drawing(
     return Weight(parameters=parameters, device_bytes=weights + max(files, peak + kept) + LIBRARY_BYTES)
 
 
-def weigh_judge(settings: Settings, *, channels: int, num_classes: int, on_gpu: bool, bf16: bool) -> Weight:
+def weigh_judge(settings: Settings, *, channels: int, num_classes: int, on_gpu: bool) -> Weight:
     """What training the judge of a dataset takes, and looking at images with it."""
     side = settings.data.image_size
     patch = max(each for each in (1, 2, 4, 8) if each == 1 or side // each >= 12)  # see core.evaluation.judge
@@ -294,7 +296,7 @@ def weigh_judge(settings: Settings, *, channels: int, num_classes: int, on_gpu: 
             side //= 2
             saved.append(3 * width * side**2)  # the maxima and their places
     parameters += before * num_classes + num_classes
-    step = [(2 if bf16 else 4) * JUDGE_BATCH * number for number in saved]
+    step = [4 * JUDGE_BATCH * number for number in saved]
     look = [4 * JUDGE_LOOK * number for number in sorted(saved)[-3:]]
     peak = max(_resident(step, on_gpu), _resident(look, on_gpu))
     return Weight(parameters=parameters, device_bytes=16 * parameters + peak + (0 if on_gpu else LIBRARY_BYTES))

@@ -19,7 +19,9 @@ from core.latent.codec import LatentCodec
 from core.latent.stored_vae import build_from_files, load_codec
 from core.runs.checkpoints import WEIGHTS_FILE, load_newest
 from core.runs.facts import data_facts
+from core.runs.listing import list_checkpoints
 from core.runs.run import Run
+from core.weighing import refuse_loading
 
 logger = logging.getLogger(__name__)
 Weights = Literal["ema", "raw"]
@@ -63,9 +65,13 @@ class LoadedModel:
 def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step: int | None = None) -> LoadedModel:
     """A U-Net run's newest checkpoint that verifies (or `step`), with the run's own copy of its VAE.
 
-    Raises UsageError for a VAE run, CheckpointError when nothing was saved yet or nothing verifies.
+    Raises UsageError for a VAE run and where memory has no room, CheckpointError when nothing was saved yet or nothing
+    verifies.
     """
     run.check_generates(but="; pictures are sampled from a U-Net run")
+    kept = [info for info in list_checkpoints(run) if step in (None, info.step)]
+    if kept:
+        refuse_loading(run.id, 2 * kept[-1].size_bytes)  # its files, and networks made of them
     checkpoint = load_newest(run.checkpoints_dir, step=step)
     if checkpoint is None:
         raise CheckpointError(f"{run.id}: has no checkpoint yet", "let it train until its first save")

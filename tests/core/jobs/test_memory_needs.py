@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from core.config.load import load_config, settings_from
+from core.config.schema import project_root
 from core.config.site import SiteSettings
 from core.errors import NoRoomOnGpu, UsageError, is_full_gpu
 from core.jobs import service
@@ -193,3 +194,31 @@ def test_a_run_whose_settings_cannot_be_read_is_no_matter_of_memory(box, machine
     run = box.store.create("vae", settings_from({}))
     run.config_path.write_text("vae: [")
     assert needs_of(run)(False) is None
+
+
+def test_generating_what_memory_cannot_hold_is_refused_on_the_command_line(machine, capsys, tmp_path):
+    from core.__main__ import main
+
+    demo, out = project_root() / "models" / "mnist-demo", tmp_path / "out"
+    machine(total=16 * GB, free=300_000_000)
+    many = ["--per-label", "500", "--set", "sampling.batch_size=5000"]
+    assert main(["sample", str(demo), *many, "--out", str(out)]) == 2
+    words = capsys.readouterr().err
+    assert "generating 5,000 images at once takes about" in words and "300.0 MB are free; generate fewer" in words
+    machine(total=16 * GB, free=10**6)
+    assert main(["sample", str(demo), "--labels", "3", "--out", str(out)]) == 2
+    assert "mnist-demo: no memory to load it: it takes about" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_run_whose_checkpoint_memory_cannot_hold_is_not_loaded(machine, box):
+    from core.sampling.load import load_model
+
+    run = box.store.create("unet", load_config())
+    folder = run.checkpoints_dir / "step-00000003"
+    folder.mkdir(parents=True)
+    with (folder / "weights").open("wb") as file:
+        file.truncate(7 * GB)
+    (folder / "manifest.json").write_text(json.dumps({"files": {"weights": {"size": 7 * GB}}}))
+    with pytest.raises(UsageError, match=r"no memory to load it: it takes about 14.0 GB, and 12.0 GB are free"):
+        load_model(run)

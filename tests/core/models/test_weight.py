@@ -128,7 +128,7 @@ def test_the_judge_is_counted_exactly() -> None:
         settings = load_config(preset="quick", overrides={"data.image_size": size})
         with torch.device("meta"):
             judge = JudgeNetwork(channels=CHANNELS, image_size=size, num_classes=CLASSES)
-        weight = weigh_judge(settings, channels=CHANNELS, num_classes=CLASSES, on_gpu=False, bf16=False)
+        weight = weigh_judge(settings, channels=CHANNELS, num_classes=CLASSES, on_gpu=False)
         assert weight.parameters == sum(each.numel() for each in judge.parameters())
 
 
