@@ -180,6 +180,8 @@ def refusal(
     problem: why config.yaml cannot be used, or ''. oidc: secrets.toml has a section auth. login_headers: the names in
     server.trustedUserHeaders.
     """
+    if (address or "").startswith("unix://"):
+        return f"server.address is {address}, and Unix sockets do not work with this lab: use 127.0.0.1"
     with_login = oidc or bool(login_headers)
     if problem and (with_login or not is_loopback(address)):
         return f"{problem}; until it is right, the lab opens without a login and on 127.0.0.1 only"

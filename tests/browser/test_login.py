@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -31,6 +32,7 @@ SITE = """site:
   admins: [cleo@lab.example]
   people: {ana@lab.example: ana}
 """
+UPLOAD = "fetch('_stcore/upload_file/of-nobody/1', { method: 'PUT', body: 'x' }).then((answer) => answer.status)"
 SECRET = "the-proxy-and-the-lab-know-this"
 Enter = Callable[[str, str], Any]  # (person, path) → their page at that path, signed in
 
@@ -195,6 +197,7 @@ def test_two_people_an_admin_and_a_stranger(
     assert said.startswith("eve@evil.example is not a member of this lab: ask one of its admins to add you")
     assert "\n" not in said
     assert stranger.get_by_role("button").count() == 0
+    assert stranger.evaluate(UPLOAD) == 403, "strangers fill the memory of the server"
 
     ben = enter("ben", path)
     ben.get_by_role("heading", name="first").first.wait_for()
@@ -208,6 +211,10 @@ def test_two_people_an_admin_and_a_stranger(
 
     ana = enter("ana", path)
     ana.get_by_role("button", name="Resume").wait_for()
+    ana.goto(urljoin(ana.url, "data"))
+    with ana.expect_response(lambda answer: "upload_file" in answer.url) as sent:
+        ana.locator("input[type=file]").first.set_input_files({"name": "a.zip", "mimeType": "", "buffer": b"none"})
+    assert sent.value.ok
 
     cleo = enter("cleo", path)
     cleo.get_by_role("button", name="Resume").wait_for()

@@ -200,6 +200,11 @@ def test_half_a_login_opens_no_server(
     assert words in said if words else said == ""
 
 
+def test_a_unix_socket_is_called_what_it_is() -> None:
+    said = refusal(SiteSettings(), "", address="unix:///run/lab.sock", oidc=False, login_headers=())
+    assert "Unix sockets do not work" in said
+
+
 def test_unreadable_settings_keep_an_open_server_shut_and_a_local_one_running() -> None:
     sound = SiteSettings(open_without_login=True)
     assert refusal(sound, "config.yaml: line 3", address="127.0.0.1", oidc=False, login_headers=()) == ""
