@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -18,17 +20,23 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from core import atomic
+from core import atomic, reading
 from core.errors import LabError, StorageFull, is_full_disk
 from core.jobs.queue_schema import NewerQueue, migrate
 from core.jobs.serving import FOLDER
 from core.jobs.start_supervisor import start_supervisor
+from core.machine import attempts
 from core.machine.attempts import number_after
 from core.runs.run import now_iso
 from core.runs.store import RunStore, storage_error
 
+logger = logging.getLogger(__name__)
 BUSY_TIMEOUT_S = 30.0
 LONGEST_NOTICE_WAIT_S = 3600.0
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")  # as machine.device is written
+MOST_PROCESSES = 1024
+MOST_NUMBER = 2**62  # SQLite's own whole numbers have 64 bits
+LEASES = "select slot, run_id from leases where typeof(slot) = 'text' and typeof(run_id) = 'text'"
 
 
 class DamagedQueue(LabError):
@@ -137,7 +145,7 @@ class Queue:
         """Slot → run that holds it."""
         if not self.exists():
             return {}
-        return {row["slot"]: row["run_id"] for row in self._rows("select slot, run_id from leases")}
+        return {row["slot"]: row["run_id"] for row in self._rows(LEASES)}
 
     def take_out(self, run_id: str, *, state: JobState = JobState.ENDED) -> bool:
         """End or pause a job that only waits; False when it does not wait (any more)."""
@@ -207,8 +215,12 @@ class Queue:
         """Median of the newest five runs of that signature; None when there was none."""
         if not self.exists():
             return None
-        rows = self._rows("select s_per_step from speeds where signature = ? order by at desc limit 5", [signature])
-        known = sorted(float(row["s_per_step"]) for row in rows)
+        rows = self._rows(
+            """select s_per_step from speeds where signature = ? and typeof(s_per_step) = 'real'
+               and s_per_step between 0 and 1e9 order by at desc limit 5""",
+            [signature],
+        )
+        known = sorted(row["s_per_step"] for row in rows)
         return known[len(known) // 2] if known else None
 
     # -- what the supervisor does
@@ -297,7 +309,15 @@ class Queue:
         """
         statement = "select * from notices where next_at <= ?1 or next_at > ?1 + ?2 order by id limit 20"
         rows = self._database().execute(statement, (now, LONGEST_NOTICE_WAIT_S))
-        return [(row["id"], json.loads(row["body"]), row["tries"]) for row in rows.fetchall()]
+        found = []
+        for row in rows.fetchall():
+            try:
+                tries = row["tries"] if _fits(row["tries"], 0) else 0
+                found.append((row["id"], reading.json_object(str(row["body"]), "a message"), tries))
+            except reading.Unreadable as error:
+                logger.warning("it is not delivered: %s", error)
+                self.notice_done(row["id"])
+        return found
 
     def notice_done(self, notice: int, *, again_at: float | None = None) -> None:
         """Forget a message, or try it again at that time."""
@@ -376,9 +396,9 @@ class Queue:
         for row in self._rows(statement, values):
             try:
                 found.append(_job(row))
-            except (IndexError, ValueError):
+            except (IndexError, ValueError) as error:  # a newer version's, or nobody's
                 if self._local.newer is None:
-                    raise
+                    logger.warning("a row of the queue is left out: %s", error)
         return found
 
     def _change(self, statement: str, *values: Any) -> bool:
@@ -446,13 +466,37 @@ def _values_of(job: Job) -> dict[str, Any]:
 
 
 def _job(row: sqlite3.Row) -> Job:
-    values = {each.name: row[each.name] for each in fields(Job)}  # columns of other versions are left alone
-    for name in ("depends_on", "slots"):
-        values[name] = tuple(json.loads(values[name]))
-    values["environment"] = json.loads(values["environment"])
-    values["state"] = JobState(values["state"])
-    values["pauses"] = bool(values["pauses"])
-    return Job(**values)
+    """Raises IndexError for a column that is not there, ValueError for a state that is not known.
+
+    SQLite keeps whatever type it is given: a value that its field cannot hold is the field's default.
+    """
+    columns = {each.name: row[each.name] for each in fields(Job)}  # columns of other versions are left alone
+    lists = {name: _text_list(columns.pop(name)) for name in ("depends_on", "slots")}
+    with contextlib.suppress(reading.Unreadable):
+        columns["environment"] = attempts.texts_in(reading.json_object(str(columns["environment"]), "environment"))
+    state, pauses = JobState(columns.pop("state")), bool(columns.pop("pauses"))
+    default = Job(run_id="")
+    values = {name: value for name, value in columns.items() if _fits(value, getattr(default, name))}
+    if not DEVICE.fullmatch(values.get("device", "")):
+        values.pop("device", None)
+    if not 1 <= values.get("num_processes", 1) <= MOST_PROCESSES:
+        values.pop("num_processes")
+    return Job(**{"run_id": "", **values, **lists}, state=state, pauses=pauses)
+
+
+def _fits(value: object, default: object) -> bool:
+    if isinstance(default, int | float):
+        kinds: tuple[type, ...] = (int,) if isinstance(default, int) else (int, float)
+        return isinstance(value, kinds) and abs(value) < MOST_NUMBER  # type: ignore[arg-type]
+    return isinstance(value, type(default))
+
+
+def _text_list(text: object) -> tuple[str, ...]:
+    try:
+        found = reading.json_object(f'{{"list": {text}}}', "list")["list"]
+    except reading.Unreadable:
+        return ()
+    return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
 
 
 def _is_same_file(path: Path, inode: int) -> bool:

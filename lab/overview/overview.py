@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.errors import LabError
+from core.values import instant
 from core.words import ago, count, duration
 from lab.frame.notices import notify_button, since_here
 from lab.frame.problems import problems_shown
@@ -147,10 +148,8 @@ def _ended(view: RunView) -> None:
 
 def _instant(iso: str) -> float:
     """Seconds since 1970; 0.0 for what is no instant."""
-    try:
-        return datetime.fromisoformat(iso).timestamp()
-    except ValueError:
-        return 0.0
+    found = instant(iso)
+    return found.timestamp() if found else 0.0
 
 
 def page(views: list[RunView]) -> None:

@@ -9,6 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from core import reading
+from core.config.frozen import frozen_from
+from core.config.load import usable_site
+from core.config.site import SiteSettings
+from core.config.strict_yaml import parse_yaml
+from core.errors import ConfigError
 from core.jobs import disk, stop_report
+from core.jobs.queue import Job, Queue
+from core.jobs.recovery import take_in_unqueued
 from core.machine import attempts
 from core.runs import trash
 from core.runs.run import Run, RunState
@@ -97,6 +105,48 @@ def old_run(tmp_path: Path) -> Run:
     return RunStore(tmp_path / "runs").list()[0]
 
 
+COLUMNS = ("place", "state", "priority", "owner", "device", "num_processes", "depends_on", "environment", "code")
+COLUMNS += ("attempt", "slots", "pauses", "fruitless", "last_step", "waits_for", "queued_at", "started_at")
+FITTING = [None, b"\xff", "x", "", "[", "{}", '["a", 1]', '{"a": 1}', "[" * 500, 1e308, -1, 2**63 - 1, "\x00", 0.5]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_row_of_the_queue_holds_what_it_should_or_the_default(wild_lab: Path, column: str) -> None:
+    queue = Queue(wild_lab / "runs")
+    (before,) = queue.jobs()
+    try:
+        for value in FITTING:
+            with queue.transaction() as database:
+                database.execute(f"update jobs set {column} = coalesce(?, {column})", (value,))
+            for job in queue.jobs():
+                assert all(isinstance(getattr(job, each.name), kinds_of(each.default)) for each in fields(Job)[1:])
+            wild.LOOKS["the queue"](wild_lab)
+    finally:
+        with queue.transaction() as database:
+            database.execute("delete from jobs")
+        queue.put(before)
+
+
+def kinds_of(default: object) -> tuple[type, ...]:
+    if default is MISSING:
+        return (dict,)
+    return (int, float) if isinstance(default, float) else (type(default),)
+
+
+def test_what_else_the_queue_keeps_is_no_trap(wild_lab: Path) -> None:
+    queue = Queue(wild_lab / "runs")
+    with queue.transaction() as database:
+        for value in ("x", b"\xff", 1e308, -1.0):
+            database.execute("insert into speeds values('s', ?, '2026')", (value,))
+            database.execute("insert into notices(body, next_at, tries) values(?, 0, ?)", (value, value))
+        database.execute("insert or replace into leases values(?, ?)", (b"\xff", b"\xff"))
+    queue.note_speed("s", 0.5)
+    queue.add_notice({"text": "sound"})
+    assert queue.seconds_per_step("s") == 0.5
+    assert [body for _, body, _ in queue.due_notices(1.0)] == [{"text": "sound"}]
+    assert b"\xff" not in queue.leases()
+
+
 def test_an_instant_without_a_zone_in_the_trash_breaks_no_clean_up(old_run: Run) -> None:
     store = RunStore(old_run.folder.parent)
     store.delete(old_run.id)
@@ -114,9 +164,6 @@ def test_a_stop_that_was_asked_at_no_time_is_shown(old_run: Run, at: object) -> 
 
 
 def test_a_heartbeat_of_the_year_2900_keeps_no_lost_run_from_the_queue(old_run: Run) -> None:
-    from core.jobs.queue import Queue
-    from core.jobs.recovery import take_in_unqueued
-
     status = {"state": str(RunState.QUEUED), "heartbeat_at": "2900-01-01T00:00:00"}
     old_run.status_path.write_text(json.dumps(status))
     queue = Queue(old_run.folder.parent)
@@ -146,3 +193,37 @@ def test_halves_of_characters_are_left_out() -> None:
 
 def test_the_files_that_are_spoilt_are_there(wild_lab: Path) -> None:
     assert all(file_of(wild_lab, words).stat().st_size for words in SPOILT)
+
+
+FROZEN = parse_yaml(next(wild.OLD_RUNS.glob("*unet-bc64/config.yaml")).read_text())
+PLACES = list(wild.places_in(FROZEN))
+
+
+@settings(FEW, max_examples=25)
+@given(place=st.sampled_from(PLACES), value=wild.values)
+def test_settings_with_one_wild_value_are_settings_or_one_sentence(place: tuple[object, ...], value: object) -> None:
+    try:
+        text = json.dumps(wild.with_value(FROZEN, place, value))
+        found = frozen_from(parse_yaml(text, "config.yaml"))
+        assert found.shown and isinstance(found.flaw, str)
+        wild.strict(found.to_act_on().model_dump(mode="json"))
+    except ConfigError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1_000
+
+
+@settings(FEW, max_examples=20)
+@given(name=st.sampled_from([f"site.{name}" for name in SiteSettings.model_fields]), value=wild.values)
+def test_a_site_with_one_wild_value_is_a_site_or_one_sentence(name: str, value: object) -> None:
+    try:
+        usable_site(overrides={name: value})
+    except ConfigError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1_000
+
+
+@settings(FEW, max_examples=60)
+@given(text=st.text() | st.text(alphabet="[]{}:-?&*!|>'\"#%@` \n\t,a1.e_"))
+def test_any_text_is_yaml_or_one_sentence(text: str) -> None:
+    try:
+        parse_yaml(text)
+    except ConfigError as error:
+        assert "\n" not in str(error)
