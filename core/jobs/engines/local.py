@@ -24,6 +24,8 @@ from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path, storage_error
 from core.weighing import weigh_run
 
+RELEASE_PATIENCE_S = 15.0
+
 
 class LocalEngine:
     """Puts runs into the queue of their folder, and finds them again from there and from the run folders.
@@ -39,9 +41,11 @@ class LocalEngine:
     def submit(self, runs: Sequence[Run], *, resumed_by: str = "", priority: int = 0) -> None:
         """Queue the runs with the code as it is now, all or none. Of two submissions of a run one gets through.
 
+        One that has just ended is waited for until its processes are gone and the supervisor has let go of it.
         Raises RunBusy, LabError and OSError; then the runs are as they were.
         """
         self.queue.refuse_newer()
+        self._wait_for_release(runs)
         with ExitStack() as held:
             for run in runs:  # the supervisor and other submitters wait while we hold the locks
                 lock = try_lock(lock_path(run), patience_s=0.3)
@@ -123,6 +127,17 @@ class LocalEngine:
                 ending = ending_of(run)
                 status = settled(status, ending.state, ending.reason)
         return Observation(status=status, is_held=lambda: self._is_live(run))
+
+    def _wait_for_release(self, runs: Sequence[Run]) -> None:
+        deadline = time.monotonic() + RELEASE_PATIENCE_S
+        for run in runs:
+            while self._is_ending(run) and time.monotonic() < deadline:
+                start_supervisor(self.store, self.worker)  # only a supervisor lets go
+                time.sleep(0.1)
+
+    def _is_ending(self, run: Run) -> bool:
+        """True while its status has its last word, and something of the attempt is still there."""
+        return not run.status().state.is_active and (self._is_live(run) or is_locked(lock_path(run)))
 
     def _is_live(self, run: Run) -> bool:
         job = self.queue.job(run.id)

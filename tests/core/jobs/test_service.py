@@ -6,13 +6,16 @@ from core import atomic
 from core.config.load import settings_from
 from core.errors import DataUnavailable, LabError, RunBusy, RunNotFound, StorageFull, UsageError
 from core.jobs import frozen_code, service
+from core.jobs.engines import local
 from core.jobs.engines.choose import observed_status
 from core.jobs.queue import JobState, Queue
 from core.jobs.queue_order import move_run, set_priority
 from core.jobs.queue_view import queue_view
 from core.jobs.service import delete_run, inherit, request_stop, restore_run, resume_run, start_training
 from core.machine import attempts
+from core.runs.lock import try_lock
 from core.runs.run import ProcessIdentity, RunState, Status
+from core.runs.store import lock_path
 from tests.endings import nobody_serves
 
 
@@ -150,6 +153,32 @@ def test_a_run_whose_process_is_still_ending_is_waited_for_and_deleted(begin, st
     delete_run(store, run.id)
     later.join()
     assert store.list() == []
+
+
+@pytest.mark.parametrize("what", ["its row", "its lock"])
+def test_a_run_whose_process_is_still_ending_is_waited_for_and_resumed(begin, store, what):
+    """Resume was refused for as long as the process took to end: ten seconds after "failed"."""
+    run = begin("vae")[0]
+    queue = Queue(store.root)
+    attempt = live_but_stopped(store, run)
+    lock = try_lock(lock_path(run)) if what == "its lock" else None
+    if lock:
+        queue.release(run.id, attempt, JobState.ENDED)
+    end = lock.release if lock else lambda: Queue(store.root).release(run.id, attempt, JobState.ENDED)
+    later = threading.Timer(0.5, end)
+    later.start()
+    assert resume_run(store, run.id) == [run]
+    later.join()
+    assert queue.job(run.id).state is JobState.QUEUED
+
+
+def test_a_process_that_does_not_end_is_not_resumed_beside_it(begin, store, monkeypatch):
+    monkeypatch.setattr(local, "RELEASE_PATIENCE_S", 0.3)
+    run = begin("vae")[0]
+    live_but_stopped(store, run)
+    with pytest.raises(RunBusy, match="is being worked on"):
+        resume_run(store, run.id)
+    assert run.status().state is RunState.STOPPED
 
 
 def test_a_process_that_does_not_end_keeps_its_run(begin, store, monkeypatch):

@@ -417,6 +417,20 @@ class TestDeaths:
         box.wait_until_judged(first)
         box.wait(lambda: box.queue.job(second.id).state is JobState.ENDED)
 
+    def test_a_run_that_just_failed_is_resumed_while_its_children_still_end(self, box, monkeypatch):
+        """Its data worker ignores SIGTERM, so the attempt takes five seconds to end."""
+        monkeypatch.setenv("STANDIN_DIE", "raise")
+        monkeypatch.setenv("STANDIN_CHILDREN", "1")
+        run = box.create(steps=4)
+        box.submit(run)
+        box.wait_for(run, RunState.FAILED)
+        assert box.queue.job(run.id).state is JobState.LIVE
+        monkeypatch.delenv("STANDIN_DIE")
+        monkeypatch.delenv("STANDIN_CHILDREN")
+        service.resume_run(box.store, run.id, engine=box.engine)
+        box.wait_until_judged(run)
+        assert run.status().state is RunState.FINISHED
+
 
 class TestProcesses:
     def test_each_run_has_its_own_log(self, box):
