@@ -59,6 +59,7 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
         return []
     devices = find_devices(read_site()[0]) if any(job.state is not JobState.LIVE for job in jobs) else []
     forecast = _Forecast(queue, store, devices)
+    full = "room on the disk, which is full" if atomic.is_full(store.root) else ""
     entries = []
     turn = 0
     for job in jobs:
@@ -73,7 +74,7 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
         else:
             turn += 1
             state, place, device = str(job.state), turn, job.device
-            words = "its owner to resume it" if job.state is JobState.PAUSED else job.waits_for
+            words = "its owner to resume it" if job.state is JobState.PAUSED else full or job.waits_for
             start_s, end_s = (None, None) if job.state is JobState.PAUSED else forecast.add_waiting(job, run)
         entries.append(
             QueueEntry(

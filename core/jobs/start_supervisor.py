@@ -23,7 +23,7 @@ STARTING_S = 60.0  # a start that takes longer hangs, or somebody else holds its
 
 
 def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> None:
-    """Start one unless one lives or is being started. Cheap enough for every click of everybody.
+    """Start one unless one lives, is being started, or the disk is full. Cheap enough for every click of everybody.
 
     Raises LabError when it cannot be started.
     """
@@ -32,7 +32,7 @@ def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> No
         atomic.private_folder(folder)
         _touch_activity(folder)
         _reap()
-        if is_served(folder):
+        if is_served(folder) or atomic.is_full(folder):  # it could not even say that it serves
             return
         starting = take_start(folder)
         if starting is None:

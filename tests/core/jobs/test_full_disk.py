@@ -22,7 +22,7 @@ from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import ending_of, write_ending
 from core.jobs.job_row import job_for
 from core.jobs.queue import Job, JobState, Queue
-from core.jobs.queue_view import supervisor_state
+from core.jobs.queue_view import queue_view, supervisor_state
 from core.jobs.supervisor import Supervisor
 from core.machine import attempts
 from core.runs.lock import try_lock
@@ -174,6 +174,7 @@ def test_nothing_starts_while_the_disk_is_full(small_box: Box, disk: Path) -> No
     supervisor.tick()
     job = small_box.queue.job(run.id)
     assert job is not None and job.state is JobState.QUEUED and not supervisor.children
+    assert queue_view(small_box.store)[0].waits_for == "room on the disk, which is full"
     make_room(disk)
     supervisor.tick()
     assert supervisor.children
