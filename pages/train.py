@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 from pydantic.fields import FieldInfo
 
+from core.compute.questions import CHECK_READY
 from core.config.load import differences, get_value
 from core.config.schema import Settings, field_rows
 from core.errors import LabError
@@ -17,6 +18,7 @@ from core.words import ago, count, duration, size
 from lab.frame.problems import problems_shown
 from lab.frame.start_button import press_token, start_label
 from lab.frame.state import go_to, who
+from lab.services.computing import warm
 from lab.services.runs import RunView, list_views
 from lab.train.training_service import (
     PRESET_WORDS,
@@ -157,6 +159,7 @@ def page() -> None:
     started = st.session_state.pop(STARTED, "")
     if started:
         go_to("runs", started)
+    warm(CHECK_READY)
     st.title("Train")
     choice = st.segmented_control(
         "What",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from core.compute.questions import DECODE_AHEAD, SCHEDULE_TABLE
+from core.compute.questions import SCHEDULE_TABLE
 from core.diffusion.quantities import LEAK, QUANTITIES
 from core.errors import LabError
 from core.words import count
@@ -39,8 +39,6 @@ def schedule_view() -> None:
         st.caption("Choose at least one schedule.")
         return
     run_id = _choose_run(views)
-    if run_id:
-        warm(DECODE_AHEAD)
     with st.spinner("Loading PyTorch and the pictures"):
         pictures = pictures_for(run_id)
         tables = {spec.label: schedule_service.table(spec) for spec in specs}
