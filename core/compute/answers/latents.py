@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -38,7 +37,7 @@ def measure(tell: Tell, asked: AskedVae, site: SiteSettings, polite: bool) -> No
     """What the VAE does to these pictures, kept in the cache. polite: gives way to all else. Raises a LabError."""
     if polite:  # of this thread, which has no other question, and of those that it starts
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), POLITE)
+            os.nice(max(0, POLITE - os.nice(0)))  # more polite than that already, it stays so
     subject = _subject(asked, site)
 
     def half(first: float) -> Callable[[str, float], None]:
