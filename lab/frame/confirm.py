@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import ConfigError
-from core.runs.rights import may_act, require_right
+from core.runs.rights import may_act, require_right, same_person
 from lab.frame.problems import problems_shown
 from lab.frame.state import NAME_LIMIT, WHO_KEY, is_named, who
 from lab.words import escaped
@@ -30,14 +30,14 @@ class _Question:
 
 
 def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, what: str = "a run of") -> None:
-    """Run `action` at once when `owner` is who(); else open a dialog that names the owner, and run it on a yes.
+    """Run `action` at once for what is this person's own; else open a dialog that names the owner, and run it on a yes.
 
     verb: what the button does, in plain words: 'stop', 'pause', 'move up'. what: the words between verb and owner, as
     in 'Stop a run of Ana?'. Who has not said a name yet is asked for it in the dialog, so `action` must call who()
     itself. A LabError of the action is told in one sentence where it ran; after a yes the page is drawn again, which
     closes the dialog. Where people sign in, what the person has no right to is refused in the same way.
     """
-    if owner == who():
+    if same_person(owner, who()):
         with problems_shown():
             action()
         return
@@ -60,7 +60,7 @@ def confirm_for_good(owner: str, verb: str, action: Callable[[], None], *, what:
     """
     if not _is_allowed(owner, verb, what):
         return
-    whose = "yours" if owner == who() else owner or "somebody"
+    whose = "yours" if same_person(owner, who()) else owner or "somebody"
     st.session_state[_QUESTION] = _Question(
         title=f"{_sentence(verb)} {what} of {whose}?",
         owner=owner,
@@ -100,7 +100,7 @@ def open_question() -> None:
 def _ask(question: _Question) -> None:
     touched = f"This touches what belongs to **{escaped(question.owner or 'somebody unknown', 120)}**. "
     if question.note:
-        st.markdown(question.note if question.owner == who() else touched + question.note)
+        st.markdown(question.note if same_person(question.owner, who()) else touched + question.note)
     else:
         st.markdown(f"{touched}The events will say that **{escaped(who(), NAME_LIMIT)}** did it.")
     if question.ask_name:

@@ -14,6 +14,7 @@ import sys
 import webbrowser
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -214,6 +215,8 @@ def door() -> list[Middleware]:
     headers: Mapping[str, str] = st.get_option("server.trustedUserHeaders") or {}
     address: str | None = st.get_option("server.address")
     words = refusal(site, problem, address=address, oidc=bool(auth_section()), login_headers=headers)
+    if not words and auth_section() and find_spec("authlib") is None:
+        words = 'the login of secrets.toml needs Authlib: pip install "streamlit[auth]"'
     if words:
         sys.exit(f"error: {words}")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -46,6 +48,13 @@ def test_ones_own_run_is_acted_on_at_once() -> None:
     app = page(owner="Ana", me="Ana")
     assert app.session_state["done"] == "Ana"
     assert [button.label for button in app.button] == ["Stop it"]
+
+
+def test_a_run_of_ones_own_login_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").write_text("site: {people: {ana@lab.example: Ana}}\n")
+    monkeypatch.setenv("LAB_PROJECT", str(tmp_path))
+    assert page(owner="Ana@Lab.example", me="Ana").session_state["done"] == "Ana"
+    assert "done" not in page(owner="bob@lab.example", me="Ana").session_state
 
 
 def test_anothers_run_is_acted_on_after_a_yes_only() -> None:
