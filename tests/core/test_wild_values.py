@@ -5,6 +5,7 @@ Drawn by Hypothesis, the same few in every run of the suite; `benchmarks/wild_va
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import time
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from core import reading
 from core.config.frozen import frozen_from
 from core.config.load import usable_site
+from core.config.schema import project_root
 from core.config.site import SiteSettings
 from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError
@@ -227,3 +229,41 @@ def test_any_text_is_yaml_or_one_sentence(text: str) -> None:
         parse_yaml(text)
     except ConfigError as error:
         assert "\n" not in str(error)
+
+
+READERS = {  # who may call what believes a file; everybody else asks them
+    "json.loads": {
+        *(
+            "core/reading.py",
+            "core/config/compatibility.py",
+            "core/machine/gpus.py",
+        ),  # a file of the lab's code, a test's
+        *("core/jobs/supervisor.py", "core/model_folders/import_child.py", "core/data/importing/import_child.py"),
+        *("core/data/own_data_child.py", "core/limited_child.py"),  # what one process of the lab tells another
+    },
+    "np.load": {"core/data/array_files.py", "core/data/overview.py", "core/latent/inspection/projection_child.py"},
+    "Image.open": {"core/data/decoding.py"},
+    "datetime.fromisoformat": {"core/values.py"},
+    "yaml.load": {"core/config/strict_yaml.py"},
+    "shutil.rmtree": {"core/leftovers.py", "core/atomic.py", "core/data/loaders.py"},  # the last two: folders they made
+}
+
+
+def calls_in(source: str) -> set[str]:
+    """'module.function' of every call."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return {
+        f"{each.value.id}.{each.attr}"
+        for each in calls
+        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name)
+    }
+
+
+def test_files_are_read_and_removed_by_those_who_check_them() -> None:
+    root = project_root()
+    found: dict[str, set[str]] = {name: set() for name in READERS}
+    for path in (path for part in ("core", "lab", "pages") for path in (root / part).rglob("*.py")):
+        for name in READERS.keys() & calls_in(path.read_text()):
+            found[name].add(path.relative_to(root).as_posix())
+    assert [(name, place) for name, places in found.items() for place in sorted(places - READERS[name])] == []
+    assert calls_in("import json\nfacts = json.loads(path.read_text())") == {"json.loads", "path.read_text"}
