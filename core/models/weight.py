@@ -237,17 +237,19 @@ def weigh_training(
     step = [size for net in networks for size in net.saved_bytes(images, precision)]
     batch = 4 * train.batch_size * item
     lasting = 20 * parameters + 4 * frozen  # weights, AdamW's two moments, the average, and a network that holds it
-    files = 24 * parameters  # a checkpoint: both networks and the moments as bytes, the largest file twice
+    files = [4 * parameters, 4 * parameters, *[8 * parameters] * 2]  # a checkpoint as bytes, its largest file twice
     gradients = 4 * parameters
     step_bytes = gradients + _resident(step, on_gpu)
     inferred = [_resident(sizes, on_gpu) for sizes in (*checks, *others)]
-    if not on_gpu:
-        step_bytes = LIBRARY_BYTES + max(files, step_bytes + round(GAPS * sum(inferred[: len(checks)])))
+    if not on_gpu:  # what a step left on the heap stays there when a checkpoint is written, which is mapped beside it
+        left = _resident([size for size in step if size < HEAP_BELOW], on_gpu)
+        step_bytes = max(step_bytes, left + sum(size for size in files if size >= HEAP_BELOW))
+        step_bytes += LIBRARY_BYTES + round(GAPS * sum(inferred[: len(checks)]))
     peak = max(step_bytes, *inferred)
     return Weight(
         parameters=parameters,
         device_bytes=lasting + batch + peak,
-        host_bytes=files if on_gpu else 0,
+        host_bytes=sum(files) if on_gpu else 0,
     )
 
 
