@@ -66,7 +66,9 @@ class Offset:
 
     @property
     def is_told(self) -> bool:
-        """It ended well, or with words that name the full disk."""
+        """It ended well, or with words that name the full disk or how much room is needed and there."""
+        if self.state == "refused":
+            return self.words.endswith(f"(exit code {StorageFull.exit_code})")
         return self.state == RunState.FINISHED or "full" in self.words
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from core import atomic, leftovers, reading
+from core import atomic, leftovers, reading, words
 from core.config.schema import DataSettings
 from core.data import own_data
 from core.data.array_files import ArrayWriter, open_array
@@ -288,7 +288,7 @@ def _check_space(folder: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if size_bytes > free:
         raise StorageFull(
-            f"site.cache: the arrays need {size_bytes / 1e9:.1f} GB, {existing} has {free / 1e9:.1f} GB free",
+            f"site.cache: the arrays need {words.size(size_bytes)}, {existing} has {words.size(free)} free",
             "free some space, or lower data.image_size or data.train_limit",
         )
 

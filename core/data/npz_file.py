@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from core import reading
+from core import reading, words
 from core.data.archive import open_archive
 from core.data.limits import ReadLimits
 from core.errors import DataUnavailable, StorageFull, quoted
@@ -74,7 +74,7 @@ class NpzFile:
         header, place = self.headers[name], tempfile.gettempdir()
         left = math.prod(header.shape) * header.dtype.itemsize
         if left > (free := shutil.disk_usage(place).free):
-            raise StorageFull(f"unpacked it has {left / 1e9:.1f} GB, {place} has {free / 1e9:.1f} GB free")
+            raise StorageFull(f"unpacked it has {words.size(left)}, {place} has {words.size(free)} free")
         with tempfile.TemporaryFile() as spool, self._data(name) as file:
             while left:
                 left -= spool.write(_exactly(file, min(left, CHUNK_BYTES)))
