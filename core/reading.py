@@ -111,8 +111,8 @@ def read_object(path: Path, *, limit: int | None = None) -> dict[str, Any]:
     return json_object(read_bytes(path, limit=limit), path.name)
 
 
-def json_object(data: bytes | str, name: str) -> dict[str, Any]:
-    """A JSON object; `name` is what a refusal calls it. Raises Unreadable.
+def json_object(data: bytes | str, name: str, *, most: float = math.inf) -> dict[str, Any]:
+    """A JSON object; `name` is what a refusal calls it. most: no number of it is as large. Raises Unreadable.
 
     Its numbers are finite and fit 64 bits, its texts hold no half of a character, and it is nested at most MAX_DEPTH
     deep: so whatever comes out can be added, compared, worded and written again.
@@ -130,11 +130,11 @@ def json_object(data: bytes | str, name: str) -> dict[str, Any]:
         raise Unreadable(f"{quoted(name)} is not JSON: {quoted(error)}") from None
     if not isinstance(value, dict):
         raise Unreadable(f"{quoted(name)} holds no object")
-    _check_values(value, name)
+    _check_values(value, name, most)
     return value
 
 
-def _check_values(value: dict[str, Any], name: str) -> None:
+def _check_values(value: dict[str, Any], name: str, most: float) -> None:
     """Level by level, so that no depth exhausts the stack. Raises Unreadable."""
     level: list[tuple[str, Any]] = [("", value)]
     for _ in range(MAX_DEPTH):
@@ -145,9 +145,14 @@ def _check_values(value: dict[str, Any], name: str) -> None:
         ]
         for where, number in inner:
             if isinstance(number, float) and not math.isfinite(number):
-                raise Unreadable(f"{quoted(name)} cannot be read: {quoted(where, 40)}: {number} is not a finite number")
-            if isinstance(number, int) and abs(number) > MOST_INTEGER:
-                raise Unreadable(f"{quoted(name)} cannot be read: {quoted(where, 40)}: a number beyond 64 bits")
+                problem = f"{number} is not a finite number"
+            elif isinstance(number, int) and abs(number) > MOST_INTEGER:
+                problem = "a number beyond 64 bits"
+            elif isinstance(number, int | float) and abs(number) >= most:
+                problem = f"{number:g} is beyond all measure"
+            else:
+                continue
+            raise Unreadable(f"{quoted(name)} cannot be read: {quoted(where, 40)}: {problem}")
         level = [(where, child) for where, child in inner if isinstance(child, dict | list)]
         if not level:
             return

@@ -19,6 +19,7 @@ from core.version import VERSION
 
 logger = logging.getLogger(__name__)
 Record = TypeVar("Record")
+MOST_FIGURE = 1e15  # of anything that is measured: its square and its sums are numbers too
 
 
 class NewerResult(Unreadable):
@@ -60,7 +61,7 @@ class ResultKind(Generic[Record]):
 
     def parse(self, data: bytes, name: str, *, for_acting: bool = False) -> Record:
         """As `read`, of the contents. for_acting: keys that are not known are refused as a newer format is."""
-        values = reading.json_object(data, name)
+        values = reading.json_object(data, name, most=MOST_FIGURE)
         number = values.get("format", values.get("format_version", 1))  # the older spelling
         if isinstance(number, int) and (words := reading.newer(number, self.format)):
             raise NewerResult(f"{name}: {words}")

@@ -24,6 +24,7 @@ from core.config.schema import project_root
 from core.config.site import SiteSettings
 from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError
+from core.evaluation.timestep_loss_results import LOSSES
 from core.jobs import disk, stop_report
 from core.jobs.queue import Job, Queue
 from core.jobs.recovery import take_in_unqueued
@@ -189,6 +190,15 @@ def test_values_that_no_file_may_hold_are_one_sentence(text: str, words: str) ->
     assert str(refused.value) == words
 
 
+@pytest.mark.parametrize(("name", "value"), [("noise_scale", -1e308), ("signal_scale", 1e200), ("variance", 10**18)])
+def test_a_figure_beyond_all_measure_is_one_sentence(name: str, value: float) -> None:
+    path = next(wild.OLD_RUNS.glob("*/timestep_loss/*.json"))
+    kept = json.loads(path.read_text())
+    kept[name] = [value, *kept[name][1:]] if isinstance(kept[name], list) else value
+    with pytest.raises(reading.Unreadable, match=rf"^x\.json cannot be read: {name}: .* is beyond all measure"):
+        LOSSES.parse(json.dumps(kept), "x.json")
+
+
 def test_halves_of_characters_are_left_out() -> None:
     assert reading.json_object(r'{"a\ud800": "b\udc00c \ud83d\ude00"}', "x.json") == {"a": "bc 😀"}
 
@@ -233,11 +243,7 @@ def test_any_text_is_yaml_or_one_sentence(text: str) -> None:
 
 READERS = {  # who may call what believes a file; everybody else asks them
     "json.loads": {
-        *(
-            "core/reading.py",
-            "core/config/compatibility.py",
-            "core/machine/gpus.py",
-        ),  # a file of the lab's code, a test's
+        *("core/reading.py", "core/config/compatibility.py", "core/machine/gpus.py"),  # files of the code and of tests
         *("core/jobs/supervisor.py", "core/model_folders/import_child.py", "core/data/importing/import_child.py"),
         *("core/data/own_data_child.py", "core/limited_child.py"),  # what one process of the lab tells another
     },
