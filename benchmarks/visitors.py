@@ -53,12 +53,18 @@ LONGEST_S = 120.0
 
 @dataclass
 class Visitor:
-    """One session: its socket, the live parts of its page, and the errors that it was shown."""
+    """One session: its socket, the live parts of its page, and the errors that it was shown.
+
+    alerts: the sentences of st.error and its like on this page; components: what those of the lab got last, by name.
+    """
 
     address: str
     socket: Any = None
     live: dict[str, tuple[float, float]] = field(default_factory=dict)  # fragment → (interval, due)
     errors: list[str] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)  # live parts since the script began
+    alerts: list[str] = field(default_factory=list)
+    components: dict[str, bytes] = field(default_factory=dict)
     page: str = ""
     query: str = ""
     script: str = ""
@@ -74,7 +80,8 @@ class Visitor:
     async def open(self, page: str, **query: str) -> float:
         """Seconds until the script of the page has ended."""
         self.page, self.query, self.script = page, urlencode(query), ""
-        self.live.clear()
+        for each in (self.live, self.alerts, self.components):
+            each.clear()
         started = time.perf_counter()
         await self._ask("")
         await self._until_finished()
@@ -124,14 +131,28 @@ class Visitor:
         message = ForwardMsg()
         message.ParseFromString(data)
         kind = message.WhichOneof("type")
-        if kind == "new_session" and message.new_session.page_script_hash:
-            self.script = message.new_session.page_script_hash
+        if kind == "new_session":
+            self.script = message.new_session.page_script_hash or self.script
+            self.named.clear()
         elif kind == "auto_rerun":
             interval = message.auto_rerun.interval
             self.live[message.auto_rerun.fragment_id] = (interval, time.monotonic() + interval)
-        elif kind == "delta" and message.delta.new_element.WhichOneof("type") == "exception":
-            self.errors.append(f"{self.page}?{self.query}: {message.delta.new_element.exception.message}"[:300])
+            self.named.add(message.auto_rerun.fragment_id)
+        elif kind == "delta":
+            self._see(message.delta.new_element)
+        if kind == "script_finished" and message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
+            self.live = {name: due for name, due in self.live.items() if name in self.named}  # others are gone
         return message.script_finished if kind == "script_finished" else None
+
+    def _see(self, element: Any) -> None:
+        kind = element.WhichOneof("type")
+        if kind == "exception":
+            self.errors.append(f"{self.page}?{self.query}: {element.exception.message}"[:300])
+        elif kind == "alert":
+            self.alerts.append(element.alert.body)
+        elif kind == "bidi_component":
+            component = element.bidi_component
+            self.components[component.component_name] = component.bytes or component.mixed.SerializeToString()
 
 
 def make_lab(folder: Path) -> None:
