@@ -28,7 +28,6 @@ from typing import Any
 
 from benchmarks.report import keep
 from benchmarks.server import Server
-from core.compute.process import OWN_VARIABLE
 from core.config.load import settings_from
 from core.jobs.engines.choose import observed_status
 from core.jobs.engines.local import LocalEngine
@@ -110,7 +109,11 @@ class Lab:
     def computing(self) -> Pids:
         """Processes that compute for a server of this runs folder."""
         found = ((pid, environment_of(pid)) for pid in processes())
-        return [pid for pid, has in found if OWN_VARIABLE in has and has.get("LAB_RUNS") == str(self.store.root)]
+        return [
+            pid
+            for pid, has in found
+            if attempts.COMPUTE_VARIABLE in has and has.get("LAB_RUNS") == str(self.store.root)
+        ]
 
     def pids_of(self, victim: str) -> Pids:
         """Who is to be killed by that name; a worker takes its whole group along."""
