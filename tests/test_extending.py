@@ -86,6 +86,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heading", recipes(MANUAL.read_text()))
 def test_what_a_recipe_adds_works(heading: str, results: dict[str, str]) -> None:
     assert not results[heading], results[heading]

@@ -68,6 +68,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_it_trains_and_samples(
     case: str, lab: Lab, tiny: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -100,6 +100,7 @@ def test_an_old_run_generates_the_same_images_from_old_and_new_requests(old: Lab
     np.testing.assert_array_equal(first["labels"], np.repeat(np.arange(10), 2))
 
 
+@pytest.mark.slow
 def test_an_old_run_is_evaluated_again(old: Lab, session_folder: Path) -> None:
     run = finished_unet(old)
     with brief_judges(min_steps=30, kept=session_folder):
@@ -112,6 +113,7 @@ def test_an_old_model_is_exported_without_the_address_that_its_vae_held(old: Lab
     assert not [path for path in (tmp_path / "folder").rglob("*") if path.is_file() and b"hooks." in path.read_bytes()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run_id", EXPECTED)
 def test_a_stopped_old_run_goes_on_with_the_losses_of_its_time(old: Lab, run_id: str) -> None:
     run = old.store.get(run_id)
@@ -128,6 +130,7 @@ def test_a_stopped_old_run_goes_on_with_the_losses_of_its_time(old: Lab, run_id:
     np.testing.assert_allclose(losses[: len(EXPECTED[run_id])], EXPECTED[run_id], rtol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_a_planted_change_of_the_training_is_seen(old: Lab) -> None:
     run = old.store.get(next(iter(EXPECTED)))
     text = run.config_path.read_text()

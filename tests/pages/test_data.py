@@ -56,6 +56,7 @@ def test_a_read_only_data_folder_takes_no_download(open_page: OpenPage, tmp_path
     assert "is read\\-only" in words(app)
 
 
+@pytest.mark.slow
 def test_an_imported_set_with_hostile_words_is_plain_text(open_page: OpenPage, made: Path) -> None:
     import_set(made, name="mine", title=HOSTILE, licence=HOSTILE, imported_by=HOSTILE)
     app = open_page("data", set="mine")
@@ -81,6 +82,7 @@ def test_a_link_to_a_set_that_is_not_there_shows_another(name: str, open_page: O
     assert active_markdown(app) == []
 
 
+@pytest.mark.slow
 def test_ones_own_file_that_is_not_there_is_one_sentence(open_page: OpenPage) -> None:
     app = open_page("data", set="npz")
     app.button(key="look").click().run()
@@ -94,6 +96,7 @@ def test_ones_own_file_that_is_not_there_is_one_sentence(open_page: OpenPage) ->
     assert not app.error, "what was said of one path is not said of the next"
 
 
+@pytest.mark.slow
 def test_ones_own_file_is_looked_at_after_a_press_and_stays(open_page: OpenPage, made: Path) -> None:
     app = open_page("data", set="npz", path=str(made))
     assert "press *Look at it*" in words(app) and "**9** pictures to learn from" not in words(app)
@@ -135,6 +138,7 @@ def test_a_hostile_upload_is_refused_and_nothing_stays(tmp_path: Path) -> None:
     assert not (tmp_path / "imports").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("known_digits")
 def test_an_import_belongs_to_whom_began_it_and_a_second_asker_is_told(
     open_page: OpenPage, made: Path, monkeypatch: pytest.MonkeyPatch
@@ -185,6 +189,7 @@ def test_a_strip_is_a_whole_number_of_screen_pixels_a_pixel() -> None:
     assert picture.width == 2 * (10 * 29 - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("known_digits")
 def test_an_imported_set_is_removed_after_a_question(open_page: OpenPage, made: Path, tmp_path: Path) -> None:
     import_set(made, name="mine", title="Mine")

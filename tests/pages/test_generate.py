@@ -113,6 +113,7 @@ def test_a_recipe_for_other_weights_than_a_model_folder_holds_is_refused(store: 
             )
 
 
+@pytest.mark.slow
 def test_damaged_model_folders_are_left_out_and_the_page_works(store: RunStore, open_page: OpenPage) -> None:
     folder = current_site().models / "broken"
     folder.mkdir(parents=True)
@@ -248,6 +249,7 @@ def test_raw_weights_are_drawn_when_the_link_says_so(unet: Run, open_page: OpenP
     assert asked[-1].places == tuple(range(len(asked[-1].labels)))
 
 
+@pytest.mark.slow
 def test_a_branch_is_shown_under_the_original(unet: Run, open_page: OpenPage) -> None:
     app = open_page("generate", run=unet.id)
     app.session_state["branch-at"] = 1
@@ -372,6 +374,7 @@ def test_a_cancelled_drawing_is_told_and_can_be_drawn_after_all(unet: Run, open_
     assert len(app.get("download_button")) == 4
 
 
+@pytest.mark.slow
 def test_a_drawing_is_kept_opened_again_and_removed(unet: Run, open_page: OpenPage) -> None:
     from lab.generate import gallery_service
 
@@ -441,6 +444,7 @@ def import_on_the_page(app: Any, path: Path, name: str) -> Any:
     return app
 
 
+@pytest.mark.slow
 def test_an_imported_model_draws_at_once(store: RunStore, open_page: OpenPage) -> None:
     app = import_on_the_page(open_page("generate"), project_root() / DEMO, "given")
     assert not app.exception and not app.error
@@ -457,6 +461,7 @@ def test_an_imported_model_draws_at_once(store: RunStore, open_page: OpenPage) -
     assert app.query_params.get("run") != "model:given"
 
 
+@pytest.mark.slow
 def test_a_second_importer_is_told_and_is_not_led_to_the_model_of_the_first(
     store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -477,6 +482,7 @@ def test_a_second_importer_is_told_and_is_not_led_to_the_model_of_the_first(
     assert [info.name for info in imported_models()] == ["hers"]
 
 
+@pytest.mark.slow
 def test_a_hostile_model_is_one_sentence_and_the_page_goes_on(
     store: RunStore, open_page: OpenPage, tmp_path: Path
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_few_pictures_answer_first_and_the_rest_is_measured_by_one_process_mea
     assert metrics_of(app) != first
 
 
+@pytest.mark.slow
 def test_measuring_all_can_be_stopped_and_begun_again(
     runs: dict[str, Run], open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,6 +186,7 @@ def test_a_run_that_is_deleted_while_its_map_is_made_is_one_sentence(
     assert f"Run {vae.id} has no VAE with a checkpoint" in words_of(app)
 
 
+@pytest.mark.slow
 def test_everything_that_is_kept_lies_where_the_clean_up_looks(vae: Run, open_page: OpenPage, store: RunStore) -> None:
     chosen = chosen_of(vae)
     map_service.embedding(chosen, made(map_service.latent_map(chosen, 500)), 2)
@@ -225,6 +226,7 @@ def test_what_is_kept_in_memory_is_bounded(vae: Run, monkeypatch: pytest.MonkeyP
     assert 1 <= len(memoize_bytes.answers().kept()) < 6
 
 
+@pytest.mark.slow
 def test_the_decoder_says_what_it_survives_and_the_judge_is_asked_for(
     vae: Run, open_page: OpenPage, quick_judge: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def make_export(run: Run) -> None:
     keep_export(run, "digits", lambda progress: files_of_run(run, DEFAULTS, progress), by="ana")
 
 
+@pytest.mark.slow
 def test_a_folder_is_made_and_stands_there_with_its_download(
     unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_folder_is_made_and_stands_there_with_its_download(
     assert app.text_input(key=f"export-{unet.id}/name/{name}-2").value == f"{name}-2"  # proposed for the next one
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_is_one_sentence(unet: Run, open_page: OpenPage) -> None:
     make_export(unet)
     app = open_page("runs", run=unet.id)
@@ -163,6 +165,7 @@ def test_without_credentials_it_says_what_to_do(
     assert f"export-{unet.id}-digits/push" not in [button.key for button in app.button]
 
 
+@pytest.mark.slow
 def test_it_is_pushed_and_a_refusal_is_one_sentence(
     unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +196,7 @@ def test_it_is_pushed_and_a_refusal_is_one_sentence(
     assert [event["url"] for event in events(unet, "pushed to a hub")] == ["https://hub.test/ana/digits"]
 
 
+@pytest.mark.slow
 def test_what_is_anothers_is_pushed_and_removed_after_a_question(
     unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

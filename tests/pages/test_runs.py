@@ -224,6 +224,7 @@ def test_a_failed_run_shows_its_log_only_when_asked(store: RunStore, open_page: 
     assert "Traceback: deep inside" in app.code[0].value or "Traceback: deep inside" in app.code[-1].value
 
 
+@pytest.mark.slow
 def test_a_deleted_run_can_be_brought_back(store: RunStore, open_page: OpenPage, asked: list[tuple[Any, ...]]) -> None:
     run = make_run(store, name="gone soon")
     app = press(open_page("runs", run=run.id), "Delete")
@@ -296,6 +297,7 @@ def test_a_favourite_is_marked_for_this_person_only(
     assert names(open_page("runs")) == ["other", "good"]
 
 
+@pytest.mark.slow
 def test_a_branch_starts_from_a_checkpoint_with_changed_settings(
     store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +327,7 @@ def test_a_branch_starts_from_a_checkpoint_with_changed_settings(
     assert app.query_params["run"] == child.id
 
 
+@pytest.mark.slow
 def test_filters_and_pages_keep_many_runs_at_hand(store: RunStore, open_page: OpenPage) -> None:
     for number in range(PAGE_ROWS + 3):
         age(make_run(store, name=f"run {number}", logged=0, owner="ana" if number else "bea"), hours=number)
@@ -389,6 +392,7 @@ def test_a_deleted_parent_is_no_error(store: RunStore, open_page: OpenPage) -> N
     assert "(deleted)" in words_of(app)
 
 
+@pytest.mark.slow
 def test_the_zoom_is_kept_from_refresh_to_refresh_and_can_be_undone(store: RunStore, open_page: OpenPage) -> None:
     live = running(store)[1]
     app = open_page("runs", run=live.id)

@@ -66,6 +66,7 @@ def test_an_empty_lab_leads_to_train(open_page: OpenPage) -> None:
     assert not charts(app)
 
 
+@pytest.mark.slow
 def test_one_run_is_measured_kept_and_explained(runs: dict[str, Run], open_page: OpenPage) -> None:
     app = open_view(open_page, run=runs["flow"].id)
     assert not app.error

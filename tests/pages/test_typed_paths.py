@@ -127,6 +127,7 @@ def test_what_is_typed_in_a_browser_leads_into_the_roots_alone(
     assert not was_opened()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store")
 def test_a_training_on_pictures_that_are_links_out_of_the_roots_is_refused_at_its_start(
     in_roots: Path, pictures: Path
@@ -139,6 +140,7 @@ def test_a_training_on_pictures_that_are_links_out_of_the_roots_is_refused_at_it
         training_service.start("vae", settings, preset="quick", name="", owner="ana")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store")
 def test_a_path_inside_of_the_roots_is_read(in_roots: Path, pictures: Path) -> None:
     pictures.rename(in_roots / "set")

@@ -29,6 +29,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_an_import_is_listed_and_described(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import-data", str(lab / "x.npz"), "--name", "mine", "--licence", "CC0"]) == 0
     said = capsys.readouterr().out
@@ -47,6 +48,7 @@ def test_an_import_is_listed_and_described(lab: Path, capsys: pytest.CaptureFixt
     assert facts["sizes"] == [{"height": 8, "width": 8, "count": 12}]
 
 
+@pytest.mark.slow
 def test_a_file_is_described_without_importing_it(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", str(lab / "x.npz")]) == 0
     assert "9 to learn from, 3 held out (held out of each class)" in capsys.readouterr().out
@@ -74,6 +76,7 @@ def test_what_cannot_be_is_one_sentence(
     assert sorted(path.name for path in lab.iterdir()) == ["x.npz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", ["site", "paths"])
 @pytest.mark.parametrize("by", ["set", "config"])
 def test_every_command_obeys_the_imports_folder_that_it_is_told(

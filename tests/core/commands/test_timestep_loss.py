@@ -25,6 +25,7 @@ def unet(trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 FEW = ["--pictures", "8", "--points", "5"]
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_a_timestep_and_says_what_it_means(unet: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["timestep-loss", unet.id, *FEW]) == 0
     lines = capsys.readouterr().out.splitlines()

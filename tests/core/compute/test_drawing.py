@@ -111,6 +111,7 @@ def test_a_drawing_carries_the_recipe_that_gives_it_again(unet: Run, site: SiteS
     assert other.notes == (answers.OTHER_WEIGHTS,)
 
 
+@pytest.mark.slow
 def test_two_models_drawing_at_once_with_room_for_one_are_both_right(
     unet: Run, site: SiteSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

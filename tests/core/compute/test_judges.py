@@ -59,6 +59,7 @@ def sha256_of(site: SiteSettings) -> str:
     return found[0].sha256
 
 
+@pytest.mark.slow
 def test_odds_are_those_of_the_judge_frame_by_frame(site: SiteSettings) -> None:
     source, listener = unet_of(site), Listener()
     image_set = judges.images_of(source, site)

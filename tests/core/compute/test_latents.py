@@ -78,6 +78,7 @@ def test_the_first_look_is_the_overview_of_the_same_pictures_and_keeps_nothing(s
     assert found.psnr == kept.psnr
 
 
+@pytest.mark.slow
 def test_every_answer_can_be_read_without_pytorch(site: SiteSettings, tmp_path: Path) -> None:
     asked = subject_of(site).asked(4)
     answers = (

@@ -98,6 +98,7 @@ def test_a_death_is_one_sentence_for_all_who_wait_and_the_next_question_has_a_ne
     assert answer(compute, toys.WHO) != first
 
 
+@pytest.mark.slow
 def test_too_much_memory_ends_it_with_the_budget_in_words(compute: Compute) -> None:
     with pytest.raises(LabError, match=r"more than the 0\.6 GB that screens may compute with"):
         list(compute.remote(toys.GROW, 700))

@@ -24,6 +24,7 @@ class Listener:
         return False
 
 
+@pytest.mark.slow
 def test_what_cannot_begin_is_refused_before_a_run_exists(tmp_path: Path) -> None:
     folders = {"data_dir": tmp_path / "data", "cache_dir": tmp_path / "cache"}
     training.check_ready(Listener(), tiny_settings(), "all", **folders)

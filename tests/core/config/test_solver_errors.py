@@ -60,6 +60,7 @@ def test_between_two_measured_steps_the_fewer_count() -> None:
     assert told == pair_warning(schedule="cosine", sampler="ddim", num_inference_steps=5)
 
 
+@pytest.mark.slow
 def test_self_test_prints_a_schedule(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(self_test, "PATHS", 64)
     monkeypatch.setattr(self_test, "RANDOM_PATHS", 1024)

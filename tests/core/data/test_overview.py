@@ -134,6 +134,7 @@ def test_pictures_of_another_size_have_another_hash() -> None:
     assert digests_of(np.zeros((1, 2, 8, 1), np.uint8)) != digests_of(np.zeros((1, 8, 2, 1), np.uint8))
 
 
+@pytest.mark.slow
 def test_an_overview_is_kept_and_made_again_when_the_source_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def read(tmp_path: Path, settings: DataSettings, limits: ReadLimits) -> tuple[Im
     return open_image_set(Path(own_data.read(request, measured=took.append))), took[0]
 
 
+@pytest.mark.slow
 def test_the_process_makes_the_very_arrays_that_this_one_would(
     build: Build, color_folder: Path, tmp_path: Path
 ) -> None:
@@ -56,6 +57,7 @@ def test_the_process_makes_the_very_arrays_that_this_one_would(
     assert again.fingerprint == found.fingerprint, "made here they are the same, split, order and pixels"
 
 
+@pytest.mark.slow
 def test_an_archive_that_unpacks_to_more_than_the_memory_is_read_with_little_of_it(tmp_path: Path) -> None:
     """13 MB took 3 GB, in the process that asked."""
     images = np.zeros((36, 2400, 2400), dtype=np.uint8)
@@ -69,6 +71,7 @@ def test_an_archive_that_unpacks_to_more_than_the_memory_is_read_with_little_of_
     assert status_bytes("self", "VmRSS") - before < 20 * MB
 
 
+@pytest.mark.slow
 def test_a_picture_that_takes_more_than_the_memory_is_one_sentence(tmp_path: Path) -> None:
     for name, side in (("a", 5000), ("b", 8)):
         (tmp_path / "f" / name).mkdir(parents=True)
@@ -203,6 +206,7 @@ def test_links_inside_of_a_folder_lead_out_of_the_roots_only_where_there_are_non
         build(name="image_folder", path=path, limits=replace(SMALL, roots=(path,)))
 
 
+@pytest.mark.slow
 def test_pictures_saved_column_by_column_and_long_sorted_labels_are_read_as_ever(build: Build, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (300_000, 2, 3), dtype=np.uint8)
     labels = np.sort(np.arange(300_000) % 3)

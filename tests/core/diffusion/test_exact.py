@@ -153,6 +153,7 @@ def test_the_output_is_what_training_would_have_asked_for(prediction_type: str) 
     torch.testing.assert_close(found.float(), schedule.target(clean, noise, t), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_floor_is_what_true_samples_show() -> None:
     count, source = 4096, np.random.default_rng(0)
     truth = MIXTURE.quantile(strata(count))

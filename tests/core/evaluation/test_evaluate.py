@@ -99,6 +99,7 @@ def alarms(found: Measures) -> set[str]:
     return {name for name, is_raised in raised.items() if is_raised}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "caught_by"),
     [
@@ -176,6 +177,7 @@ def test_pictures_without_a_label_are_refused(judged: Judged) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_report_says_all_that_a_reader_needs_to_believe_it(toy_cache: Path) -> None:
     seen: list[tuple[str, float]] = []
     report = evaluate(

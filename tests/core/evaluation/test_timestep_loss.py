@@ -309,6 +309,7 @@ def measured(run: Run, tmp_path: Path, **options: Any) -> TimestepLoss:
     )
 
 
+@pytest.mark.slow
 def test_the_average_over_t_is_the_held_out_loss_of_training(run: Run, tmp_path: Path) -> None:
     import json
 

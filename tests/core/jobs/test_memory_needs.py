@@ -76,6 +76,7 @@ def test_a_unet_is_weighed_with_the_networks_of_its_vae(box, machine):
     assert [run.id for run in box.store.list()] == [vae.id]
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_in_a_sentence_and_imports_no_pytorch(tmp_path, machine):
     code = (
         "import sys; from core.__main__ import main\n"

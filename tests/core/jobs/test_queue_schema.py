@@ -113,6 +113,7 @@ def test_a_migration_that_breaks_off_leaves_the_old_queue(tmp_path: Path) -> Non
     assert version_of(tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_a_newer_queue_is_refused_in_one_sentence_and_never_set_aside(tmp_path: Path) -> None:
     queue = Queue(tmp_path)
     queue.put(Job(run_id="a"))

@@ -46,6 +46,7 @@ def vae(begin):
     return run
 
 
+@pytest.mark.slow
 def test_all_creates_a_vae_run_and_its_unet_run_with_names_that_differ(begin):
     vae, unet = begin("all", name="x")
     assert (vae.info.name, unet.info.name, unet.info.parents) == ("x (VAE)", "x", (vae.id,))

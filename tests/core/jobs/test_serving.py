@@ -152,6 +152,7 @@ def test_a_lock_that_a_reader_holds_keeps_no_supervisor_out(
     os.close(descriptor)
 
 
+@pytest.mark.slow
 def test_of_two_that_serve_one_stays(folder: Path, serve: Callable[[], Server]) -> None:
     first = serve()
     assert is_served(folder)

@@ -43,6 +43,7 @@ def test_latents_that_are_all_one_point_have_no_spread():
     assert not embed(np.ones((6, 1, 2, 2), dtype=np.float32), 2).any()
 
 
+@pytest.mark.slow
 def test_tsne_keeps_two_far_groups_apart_and_is_the_same_each_time():
     points = latents(80)
     points[40:] += 20.0

@@ -74,6 +74,7 @@ def overview(root: Path) -> LatentOverview:  # noqa: F811
     return make_overview(about, study, root / "cache")
 
 
+@pytest.mark.slow
 def test_an_overview_holds_every_reconstruction_with_its_error(root: Path, overview: LatentOverview) -> None:  # noqa: F811
     study = open_subject(overview.subject, device="cpu", cache_dir=root / "cache")
     np.testing.assert_array_equal(overview.reconstructions[:5], reconstruct(study, study.mean[:5]))

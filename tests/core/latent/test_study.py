@@ -68,6 +68,7 @@ def open_it(root: Path, kind: str = "vae", **options: Any) -> LatentStudy:
     return open_subject(subject, device="cpu", cache_dir=cache_dir)
 
 
+@pytest.mark.slow
 def test_a_study_holds_the_posterior_of_every_held_out_picture(root: Path) -> None:
     study = open_it(root)
     images = prepare(run_of(root, "vae").settings.data, data_dir=root / "data", cache_dir=root / "cache")

@@ -93,6 +93,7 @@ def saved_by_pytorch(settings: Settings, part: str, device: str, bf16: bool) -> 
     return sum(storage.nbytes() for storage in saved.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["vae", "unet"])
 @pytest.mark.parametrize(("preset", "changes"), CASES)
 def test_parameters_are_counted_exactly(preset: str, changes: dict[str, Any], part: str) -> None:

@@ -27,6 +27,7 @@ def origin(finished_vae):
     return finished_vae
 
 
+@pytest.mark.slow
 def test_a_branch_trains_on_from_the_checkpoint(lab, origin):
     step = list_checkpoints(origin)[0].step
     branch = create_branch(lab.store, origin, step, changed(origin, train_vae__learning_rate=1e-4), owner="ben")
@@ -37,6 +38,7 @@ def test_a_branch_trains_on_from_the_checkpoint(lab, origin):
     assert read_metrics(branch.metrics_path)["step"].min() > step
 
 
+@pytest.mark.slow
 def test_a_branch_with_the_same_settings_ends_as_its_origin_did(lab, origin):
     step = list_checkpoints(origin)[0].step
     branch = create_branch(lab.store, origin, step, origin.settings, owner="ben")

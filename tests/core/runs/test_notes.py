@@ -135,6 +135,7 @@ for index in range(5):
 """
 
 
+@pytest.mark.slow
 def test_people_who_tag_at_the_same_time_lose_nothing(run: Run) -> None:
     people = ["ana", "bea", "cem"]
     processes = [

@@ -114,6 +114,7 @@ def _noise(model: LoadedModel) -> torch.Tensor:
     return drawn(model, asked("ddim", 8))[0].noisy_latents
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [10, 50, 90])
 def test_it_ends_where_the_exact_probability_flow_of_both_classes_ends(at: int) -> None:
     model, steps = perfect_model(*COSINE), 100

@@ -120,6 +120,7 @@ def test_a_run_without_checkpoints_has_nothing_to_export(run: Run) -> None:
         kept(run, "digits", DEFAULTS, by="Ana")
 
 
+@pytest.mark.slow
 def test_a_push_is_on_record_and_one_that_fails_is_not(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     info = kept(run, "digits", DEFAULTS, by="Ana")
     with hub_in_use(monkeypatch):
@@ -153,6 +154,7 @@ def test_what_was_done_is_done_also_where_it_cannot_be_written_down(
     ]
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_read_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("digits", "closed"):
         kept(run, name, DEFAULTS, by="Ana")
@@ -168,6 +170,7 @@ def test_one_that_cannot_be_read_is_left_out(run: Run, monkeypatch: pytest.Monke
     assert list_exports(run) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["an export", "a removal"])
 def test_what_a_dead_process_left_a_day_ago_is_cleared_away(run: Run, what: str) -> None:
     kept(run, "digits", DEFAULTS, by="Ana")

@@ -147,6 +147,7 @@ def lab_of(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"LAB_{name.upper()}", str(root / name))
 
 
+@pytest.mark.slow
 def test_export_pushes_and_says_where(
     hub: FakeHub, trained: Run, lab_of: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

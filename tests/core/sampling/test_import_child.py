@@ -36,6 +36,7 @@ def processes_of(folder: Path) -> list[bytes]:
     return [line for line in running if str(folder).encode() in line]
 
 
+@pytest.mark.slow
 def test_the_child_reads_it_and_the_model_draws(trained: Run, folder: Path, tmp_path: Path) -> None:
     took: list[Measured] = []
     source = tmp_path / "packed.zip"

@@ -83,6 +83,7 @@ def zipped(folder: Path, target: Path, *, top: str = "digits") -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_a_folder_of_ours_draws_the_run_bit_for_bit(trained: Run, folder: Path, tmp_path: Path) -> None:
     info = import_model(folder, models_dir=tmp_path / "models", name="mine")
     assert info.id == "model:mine" and info.facts.fingerprint
@@ -379,6 +380,7 @@ for request in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_what_can_be_refused_without_pytorch_is_refused_before_it_is_loaded(plain: Path, exported: Path) -> None:
     """It took 1.25 GB to say that a folder lacks a file. A sound folder is the one that may load it."""
     cases, requests = [("sound", "", "No module named|import of torch")], []

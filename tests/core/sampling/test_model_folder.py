@@ -63,6 +63,7 @@ def our_pictures(model: LoadedModel, request: SampleRequest) -> np.ndarray:
     return (model.codec.decode(final) / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
 
+@pytest.mark.slow
 def test_loaded_back_the_pictures_are_those_of_the_run(model: LoadedModel, exported: Path) -> None:
     again = load_model_folder(exported, device="cpu")
     assert again.run_id == "model:digits" and again.class_names == model.class_names
@@ -75,6 +76,7 @@ def test_plain_diffusers_draws_the_same_flow_matching(model: LoadedModel, export
     assert np.abs(ours - stock_pictures(exported, REQUEST)).max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m", "unipc", "deis"])
 def test_plain_diffusers_draws_the_same_with_noise_schedules(model: LoadedModel, sampler: str, tmp_path: Path) -> None:
     diffusion = model.settings.diffusion.model_copy(update={"schedule": "linear", "prediction_type": "v_prediction"})

@@ -141,6 +141,7 @@ def test_what_cannot_be_drawn_is_one_sentence_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_drawing_that_begins_late_keeps_its_picture(trained: Run, model: LoadedModel) -> None:
     recipe = recipe_of(trained, model, sampler="euler", num_inference_steps=50, guidance_scale=1.0)
     late, early = (

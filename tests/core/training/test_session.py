@@ -67,6 +67,7 @@ def test_previews_begin_where_something_can_be_seen(total: int, second: int) -> 
     assert preview_steps(total, 12)[:2] == [0, second]
 
 
+@pytest.mark.slow
 def test_a_run_without_its_vae_run_still_trains_on_its_own_copy(
     lab: Lab, finished_vae: Run, tiny: Callable[..., Settings]
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_run_without_its_vae_run_still_trains_on_its_own_copy(
     assert lab.train(unet).step == 30  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_run_whose_loss_explodes_fails_with_the_reason_and_keeps_its_last_good_checkpoint(
     lab: Lab, tiny: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_run_whose_loss_explodes_fails_with_the_reason_and_keeps_its_last_good
     assert last["loss"] is None and "loss" in last["nonfinite"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stands(
     lab: Lab, tiny: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from core.runs.run import RunState
 from core.training import trackers
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_every_logged_line(lab, tiny):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = lab.create("vae", tiny(**{"logging.trackers": ["tensorboard"], "train_vae.steps": 10}))
@@ -33,6 +34,7 @@ def test_a_tracker_that_is_not_installed_is_refused_with_what_to_do(monkeypatch)
         trackers.check_trackers(["wandb"])
 
 
+@pytest.mark.slow
 def test_a_tracker_that_fails_stops_nothing_and_is_told_once(lab, tiny, monkeypatch, caplog):
     pytest.importorskip("tensorboard")
     from accelerate.tracking import TensorBoardTracker
