@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ MOST_KEYS = 64
 _TAIL_BYTES = 256
 CHUNK_BYTES = 4 * 1024 * 1024
 _SAMPLE_BYTES = 4096
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")  # such lines are rare, and read with more care
 _PLAIN = {float, int, type(None)}
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)
 
@@ -285,6 +287,8 @@ def bucket_min_max(x: np.ndarray, y: np.ndarray, points: int = 1500) -> tuple[np
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
     try:
+        if _HALF_CHARACTER.search(raw):
+            return reading.json_object(raw, "")
         record = _DECODER.decode(raw.decode())
     except (ValueError, RecursionError):
         return None
@@ -294,7 +298,8 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
 def _parse_lines(lines: Sequence[bytes]) -> list[dict[str, Any]]:
     """The good records of whole lines: at one go when all are good, else line by line."""
     try:
-        records = _DECODER.decode("[" + b",".join(lines).decode() + "]")
+        text = b",".join(lines)
+        records = [] if _HALF_CHARACTER.search(text) else _DECODER.decode(f"[{text.decode()}]")
         if len(records) == len(lines) and set(map(type, records)) <= {dict}:
             return list(records)
     except (ValueError, RecursionError):

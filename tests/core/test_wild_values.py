@@ -30,6 +30,7 @@ from core.jobs.queue import Job, Queue
 from core.jobs.recovery import take_in_unqueued
 from core.machine import attempts
 from core.runs import trash
+from core.runs.metrics import MetricColumns
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.values import age_s, instant
@@ -197,6 +198,14 @@ def test_a_figure_beyond_all_measure_is_one_sentence(name: str, value: float) ->
     kept[name] = [value, *kept[name][1:]] if isinstance(kept[name], list) else value
     with pytest.raises(reading.Unreadable, match=rf"^x\.json cannot be read: {name}: .* is beyond all measure"):
         LOSSES.parse(json.dumps(kept), "x.json")
+
+
+def test_a_metric_with_half_a_character_in_its_name_can_be_shown(tmp_path: Path) -> None:
+    lines = ['{"step": 1, "loss": 0.5}', r'{"step": 2, "lo\ud800ss": 0.25, "x": ["\udfff"]}', ""]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    columns = MetricColumns(tmp_path / "metrics.jsonl").read()
+    wild.strict(sorted(columns))
+    assert columns["loss"].tolist() == [0.5, 0.25]
 
 
 def test_halves_of_characters_are_left_out() -> None:
