@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
@@ -53,14 +54,20 @@ def _folder(value: object) -> Path:
 
 
 def _login(text: str) -> str:
-    """A login or an account as it is compared: mail addresses are the same however they are capitalized."""
+    """A login or an account of config.yaml, as it is compared. Raises ValueError."""
     text = text.strip()
     if not text or len(text) > LONGEST_LOGIN or not text.isprintable():
         raise ValueError(f"should be a login of 1 to {LONGEST_LOGIN} printable characters, got {text!r}")
-    return text.lower() if "@" in text else text
+    return as_compared(text)
+
+
+def as_compared(login: str) -> str:
+    """A login as it is compared: a mail address in lower case, by ASCII only, or U+212A would pass for the letter k."""
+    return login.translate(_LOWER) if "@" in login else login
 
 
 LONGEST_LOGIN = 254
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Login = Annotated[str, AfterValidator(_login)]
 HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=253)]
@@ -119,7 +126,7 @@ class SiteSettings(Section):
 
     def account_of(self, name: str) -> str:
         """The account that a login stands for; any other name is itself. Mail addresses compare in lower case."""
-        name = name.lower() if "@" in name else name
+        name = as_compared(name)
         return self.people.get(name, name)
 
     def is_admin(self, name: str) -> bool:
@@ -128,8 +135,13 @@ class SiteSettings(Section):
 
     def admits(self, login: str) -> bool:
         """Whether this login is listed, by itself or by `*@domain`."""
-        login = login.lower() if "@" in login else login
+        login = as_compared(login)
         return any(login == each or ("@" in login and f"*@{login.rpartition('@')[2]}" == each) for each in self.members)
+
+    def is_member(self, name: str) -> bool:
+        """Whether this login, or a login of this account, may enter. True for everybody without a list of members."""
+        logins = [name, *(login for login, account in self.people.items() if account == as_compared(name))]
+        return not self.members or any(map(self.admits, logins))
 
     def environment(self) -> dict[str, str]:
         """The folders as LAB_* variables, for a process that works for this installation."""

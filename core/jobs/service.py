@@ -23,7 +23,7 @@ from core.jobs.stop_report import stop_stages
 from core.runs.kinds import trained_by
 from core.runs.notes import Notes, change_notes
 from core.runs.provenance import current_user
-from core.runs.rights import require_right
+from core.runs.rights import require_member, require_right
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, check_name
 from core.weighing import weigh_run
@@ -310,12 +310,14 @@ def describe_run(
 ) -> tuple[Run, Notes]:
     """Change a run's name, notes, tags and favourite mark: what is named, all of it or nothing; see `change_notes`.
 
-    A favourite is a private matter: everybody may mark any run. Raises what `check_name` and `change_notes` raise.
+    A favourite is a private matter: every member may mark any run. Raises NotAllowed, and what `check_name` and
+    `change_notes` raise.
     """
     run, by = store.get(run_id), by or current_user()
     add, remove = list(add_tags), list(remove_tags)
     if name is not None or notes is not None or add or remove:
         require_right(run.info.owner, by, f"describe run {run.id}")
+    require_member(by, f"describe run {run.id}")
     title = None if name is None else check_name(name)
     changed = change_notes(
         run, by=by, notes=notes, instead_of=instead_of, add_tags=add, remove_tags=remove, favourite=favourite

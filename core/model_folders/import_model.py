@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic, leftovers
+from core.config.site import LONGEST_LOGIN
 from core.errors import LabError, UsageError, quoted
 from core.limited_child import Measured, run_limited
 from core.model_folders.import_child import KEPT, LIMITS, ModelLimits, request_of
@@ -29,7 +30,7 @@ from core.model_folders.model_facts import (
 )
 from core.model_folders.model_files import ModelRefused
 from core.runs.provenance import current_user
-from core.runs.rights import require_right
+from core.runs.rights import require_member, require_right
 from core.runs.run import now_iso
 from core.runs.store import storage_error
 from core.typed_paths import kind_of
@@ -50,8 +51,9 @@ def import_model(
 
     data_set: what a plain diffusers folder learned from, so that it can be evaluated; ours say it themselves.
     imported_by: the person, by default the current user. measured: told what the child took. Raises ModelRefused for
-    anything damaged, foreign or hostile, UsageError for a name that is taken; nothing is left then.
+    anything damaged, foreign or hostile, UsageError for a name that is taken, NotAllowed; nothing is left then.
     """
+    require_member(imported_by, "import a model")
     name = _checked_name(name or (source.stem if source.suffix.lower() == ".zip" else source.name), models_dir)
     kind_of(source, refused=ModelRefused, hint="give a model's folder, or a zip of it")
     target, existed = models_dir / name, models_dir.is_dir()
@@ -62,7 +64,7 @@ def import_model(
             if "found" not in outcome:
                 kind = UsageError if outcome.get("is_usage") else ModelRefused
                 raise kind(str(outcome["problem"]), str(outcome.get("hint", "")))
-            owner = " ".join((imported_by or current_user()).split())[:MAX_NAME]
+            owner = " ".join((imported_by or current_user()).split())[:LONGEST_LOGIN]
             facts = {"imported_by": owner, "imported_at": now_iso(), "source": quoted(source.name, MAX_NAME)}
             atomic.write_json(temporary / KEPT / IMPORT_FILE, facts)
             if target.exists():

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator
 from core import reading, rules
 from core.config.frozen import frozen_from
 from core.config.schema import Section, Settings, project_root
+from core.config.site import LONGEST_LOGIN
 from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError, LabError, UsageError, quoted
 from core.model_folders.model_files import MAX_TEXT_BYTES, ModelRefused
@@ -208,8 +209,8 @@ def _who_imported(path: Path) -> tuple[str, str]:
     """(owner, when) as the import wrote them down; empty for a folder that was put there by hand."""
     try:
         facts = reading.json_object(_small_file(path / IMPORT_FILE), IMPORT_FILE)
-        owner, when = facts["imported_by"], facts["imported_at"]
-        if not all(isinstance(text, str) and len(text) <= MAX_NAME and text.isprintable() for text in (owner, when)):
+        found = owner, when = facts["imported_by"], facts["imported_at"]
+        if not all(isinstance(text, str) and len(text) <= LONGEST_LOGIN and text.isprintable() for text in found):
             raise ValueError("it names no person")
     except (LabError, ValueError, KeyError, TypeError, RecursionError):
         return "", ""

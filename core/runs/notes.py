@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic, reading
+from core.config.site import LONGEST_LOGIN
 from core.errors import LabError, RunBusy, RunNotFound, UsageError
 from core.runs.lock import FileLock, try_lock
 from core.runs.run import Run
@@ -17,7 +18,6 @@ MAX_NOTES_LENGTH = 10_000
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 40
 MAX_FAVOURITES = 200
-MAX_NAME_LENGTH = 60
 FORMAT = 1
 PATIENCE_S = 5.0
 
@@ -43,7 +43,7 @@ def read_notes(run: Run) -> Notes:
     return Notes(
         notes=_printable(text)[:MAX_NOTES_LENGTH] if isinstance(text, str) else "",
         tags=_texts(values.get("tags"), MAX_TAG_LENGTH)[:MAX_TAGS],
-        favourite_of=_texts(values.get("favourite_of"), MAX_NAME_LENGTH)[:MAX_FAVOURITES],
+        favourite_of=_texts(values.get("favourite_of"), LONGEST_LOGIN)[:MAX_FAVOURITES],
     )
 
 
@@ -80,7 +80,7 @@ def change_notes(
             raise UsageError(f"tags: a run can have {MAX_TAGS}, got {len(tags)}", "take one away first")
         people = [person for person in before.favourite_of if favourite is None or person != by]
         if favourite:
-            people.append(by[:MAX_NAME_LENGTH])
+            people.append(by[:LONGEST_LOGIN])
         after = replace(
             before,
             notes=before.notes if notes is None else notes,

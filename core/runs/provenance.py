@@ -18,9 +18,13 @@ PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "n
 
 
 def current_user() -> str:
-    """LAB_USER, else the login name, else 'unknown'. Where people sign in (`site.members`), always the account."""
+    """LAB_USER, else the login name, else 'unknown'.
+
+    Always the account where people sign in (`site.members`), and while config.yaml is wrong: they might.
+    """
+    site, problem = read_site()
     try:
-        if read_site()[0].has_login:
+        if problem or site.has_login:
             return pwd.getpwuid(os.getuid()).pw_name
         return os.environ.get("LAB_USER", "").strip() or getpass.getuser()
     except (OSError, KeyError):

@@ -24,6 +24,7 @@ from core.rules import NEWEST, Rules
 from core.runs.kinds import KINDS
 from core.runs.lock import try_lock
 from core.runs.provenance import code_revision, current_user, package_versions
+from core.runs.rights import require_member
 from core.runs.run import FORMAT, FORMAT_KEY, Run, RunInfo, RunState, Status, now_iso
 from core.runs.trash import put_into_trash
 
@@ -62,10 +63,12 @@ class RunStore:
         branched_from, branched_step: the run and step it goes on from. steps_total: of a comparison, its cells; a
         training takes it from its settings. rules: those of the run it goes on from; a new one takes the newest.
         more_files: other contents, by relative path.
-        Raises UsageError for an unusable name, StorageFull or LabError when the folder cannot be written.
+        Raises UsageError for an unusable name, NotAllowed for an owner who is not a member, StorageFull or LabError
+        when the folder cannot be written.
         """
         title = check_name(name)
         owner = owner or current_user()
+        require_member(owner, "start a run")
         revision = code_revision()
         versions = {**package_versions(), FORMAT_KEY: str(FORMAT), **(rules or NEWEST).written()}
         for _ in range(100):

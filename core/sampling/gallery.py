@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core import atomic, leftovers, reading
+from core.config.site import LONGEST_LOGIN
 from core.errors import LabError, UsageError, quoted
 from core.runs.lock import try_lock
-from core.runs.rights import require_right
+from core.runs.rights import require_member, require_right
 from core.runs.run import now_iso
 from core.runs.store import storage_error
 from core.sampling.recipe import Recipe, read_recipe
@@ -57,7 +58,8 @@ class Entry:
 
 def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: str, device: str) -> str:
     """Keep a PNG that holds its recipe; the id of the entry. Raises UsageError when the gallery is full or the title
-    cannot be printed, StorageFull or LabError when it cannot be written."""
+    cannot be printed, NotAllowed, StorageFull or LabError when it cannot be written."""
+    require_member(owner, "keep a drawing")
     title = title.strip()
     if len(title) > TITLE_LIMIT or not title.isprintable():
         raise UsageError(f"title: needs at most {TITLE_LIMIT} printable characters, got {len(title)}")
@@ -142,6 +144,8 @@ def _read(folder: Path) -> Entry | None:
         names = ("title", "owner", "created_at", "source_title", "device")
         if not all(isinstance(facts[name], str) for name in names):
             return None
-        return Entry(id=folder.name, folder=folder, **{name: facts[name][:TITLE_LIMIT] for name in names})
+        limits = {"owner": LONGEST_LOGIN}
+        shown = {name: facts[name][: limits.get(name, TITLE_LIMIT)] for name in names}
+        return Entry(id=folder.name, folder=folder, **shown)
     except (OSError, ValueError, KeyError):
         return None

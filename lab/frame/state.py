@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from core.config.load import read_site
-from core.config.site import LONGEST_LOGIN
+from core.config.site import LONGEST_LOGIN, as_compared
 from core.runs.provenance import current_user
 from core.runs.run import Run
 from lab.words import plain
@@ -59,7 +59,7 @@ def signed_in() -> str:
     login = login.strip() if isinstance(login, str) else ""
     if len(login) > LONGEST_LOGIN or not login.isprintable():
         return ""
-    return login.lower() if "@" in login else login
+    return as_compared(login)
 
 
 def login_expected() -> bool:

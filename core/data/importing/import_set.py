@@ -18,6 +18,7 @@ from core.data.limits import LIMITS, ReadLimits
 from core.errors import DataUnavailable, LabError, UsageError, quoted
 from core.limited_child import PROGRESS, RESULT, Measured, run_limited
 from core.runs.provenance import current_user
+from core.runs.rights import require_member
 from core.typed_paths import FOLDER, kind_of
 
 COLORS = ("native", "grey", "rgb")
@@ -42,8 +43,9 @@ def import_set(
 
     color: native refuses a mixture of grey and coloured pictures; grey and rgb turn all into one. imported_by: the
     person. source_words: where it came from, instead of the file's name. folder: the imports folder. measured: told
-    what the child took, also when it failed. Raises UsageError or DataUnavailable; then nothing is left.
+    what the child took, also when it failed. Raises UsageError, NotAllowed or DataUnavailable; then nothing is left.
     """
+    require_member(imported_by, f"import {name}")
     check_import_name(name)
     found_kind = kind_of(source, refused=UsageError)
     is_npz = source.suffix.lower() in (".npz", ".npy")

@@ -13,6 +13,7 @@ import pytest
 from core import atomic
 from core.__main__ import main
 from core.config.load import settings_from
+from core.config.site import LONGEST_LOGIN
 from core.errors import LabError, RunBusy, RunNotFound, UsageError
 from core.runs import notes
 from core.runs.lock import try_lock
@@ -99,6 +100,13 @@ def test_a_damaged_file_reads_as_what_is_left_of_it(text: str, expected: Notes, 
     notes_path(run).write_text(text)
     assert read_notes(run) == expected
     assert change_notes(run, by="ana", add_tags=["new"]).tags == (*expected.tags, "new")
+
+
+def test_a_favourite_of_the_longest_login_is_theirs(run: Run) -> None:
+    login = f"{'a' * (LONGEST_LOGIN - 12)}@lab.example"
+    change_notes(run, by=login, favourite=True)
+    assert read_notes(run).favourite_of == (login,)
+    assert change_notes(run, by=login, favourite=False).favourite_of == ()
 
 
 def test_a_deleted_run_says_so(run: Run) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.config.site import LONGEST_LOGIN
 from core.errors import LabError, UsageError
 from core.runs.lock import try_lock
 from core.sampling import gallery
@@ -38,6 +39,11 @@ def test_what_was_kept_is_found_newest_first_with_its_recipe(tmp_path: Path) -> 
     assert entry.recipe() == RECIPE
     assert damaged == []
     assert gallery.entry_of(tmp_path / "gallery", first) == entry
+
+
+def test_an_owner_is_never_cut_into_somebody_elses_login(tmp_path: Path) -> None:
+    login = f"{'a' * (LONGEST_LOGIN - 12)}@lab.example"
+    assert gallery.entry_of(tmp_path, kept(tmp_path, owner=login)).owner == login
 
 
 def test_many_keep_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
