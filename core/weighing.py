@@ -7,7 +7,7 @@ wait: the queue does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.config.schema import Settings
@@ -41,6 +41,20 @@ class Need:
 def uses_gpu(device: str, gpus: Sequence[Gpu]) -> bool:
     """Whether machine.device means a GPU on a machine with these."""
     return device.startswith("cuda") or (device == "auto" and bool(gpus))
+
+
+def missing_gpus(device: str, num_processes: int, gpus: int) -> str:
+    """What machine.device and machine.num_processes ask for and a machine with so many GPUs has not, in words; '' when
+    it has all. Each process takes a GPU of its own."""
+    if device == "cpu" or (device == "auto" and not gpus):
+        return ""
+    index = device.partition(":")[2]
+    if index and int(index) < gpus:
+        return f"{num_processes} GPUs, and machine.device={device} is one" if num_processes > 1 else ""
+    if num_processes <= gpus and not index:
+        return ""
+    wanted = f"GPU {index}" if index else f"{num_processes} GPUs" if num_processes > 1 else "a GPU"
+    return f"{wanted}, and this machine has {gpus or 'none'}"
 
 
 def need_of(settings: Settings, kind: Kind, *, on_gpu: bool) -> Need:
@@ -105,6 +119,11 @@ def weigh_run(settings: Settings, kind: Kind) -> Weighed:
     """What a run of this kind would be here and now."""
     gpus, memory = read_gpus(), read_memory()
     need = need_of(settings, kind, on_gpu=uses_gpu(settings.machine.device, gpus))
+    machine = settings.machine
+    missing = missing_gpus(machine.device, machine.num_processes, len(gpus)) if gpus else ""  # a driver may be silent
+    if missing:
+        lower = "lower machine.num_processes or change machine.device"
+        return Weighed(need=replace(need, lower=lower), state="never", why=f"takes {missing}")
     if why := never_fits(need, gpus, memory):
         return Weighed(need=need, state="never", why=why)
     free = [gpu.memory_total_bytes - gpu.memory_used_bytes for gpu in gpus if gpu.memory_total_bytes]

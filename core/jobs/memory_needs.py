@@ -41,12 +41,14 @@ def less_what_comes(
     resident: the machine's memory that each run holds now.
     """
     coming: dict[str, int] = {}
+    on_host = 0  # what the end of all gives back
     jobs = list(live)
     held_on_host = resident() if jobs else {}
     for job in jobs:
         names = {device_of(slot) for slot in job.slots}
         on_gpu = names != {CPU}
         need = needs_of(Run(store.root / job.run_id))(on_gpu)
+        on_host += max(held_on_host.get(job.run_id, 0), need.host if need else 0)
         if need is None:
             continue
         coming[CPU] = coming.get(CPU, 0) + max(0, need.host - held_on_host.get(job.run_id, 0))
@@ -54,12 +56,17 @@ def less_what_comes(
             if on_gpu and device.name in names:
                 held = device.held.get(job.run_id, 0)
                 coming[device.name] = coming.get(device.name, 0) + max(0, need.gpu - held)
-    return [
-        device
-        if device.free_bytes is None
-        else replace(device, free_bytes=max(0, device.free_bytes - coming.get(device.name, 0)))
-        for device in devices
-    ]
+    found = []
+    for device in devices:
+        free, reach, more = device.free_bytes, device.reach_bytes, coming.get(device.name, 0)
+        found.append(
+            replace(
+                device,
+                free_bytes=None if free is None else max(0, free - more),
+                reach_bytes=None if reach is None else reach + (on_host if device.name == CPU else more),
+            )
+        )
+    return found
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ from core.config.schema import Settings
 from core.errors import LabError
 from core.jobs.engines.choose import observed_status
 from core.jobs.job_row import signature_of, work_of
-from core.jobs.memory_needs import less_what_comes
+from core.jobs.memory_needs import less_what_comes, needs_of
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.serving import facts_of, is_served, stillness
 from core.jobs.slots import CPU, Device, choose, device_of, find_devices, slots_of
@@ -108,12 +108,15 @@ def place_for_next(store: RunStore, settings: Settings, kind: Kind) -> NextPlace
     queue, machine = Queue(store.root), settings.machine
     waiting = queue.jobs(JobState.QUEUED)
     devices = less_what_comes(find_devices(read_site()[0]), store, queue.jobs(JobState.LIVE))
-    reserved = {name for job in waiting for name in choose(job.device, job.num_processes, devices, ()).wants}
+    taken, reserved = set(queue.leases()), set[str]()
+    for job in waiting:
+        needs = needs_of(Run(store.root / job.run_id))
+        reserved |= choose(job.device, job.num_processes, devices, taken, reserved, needs).keeps
     choice = choose(
         machine.device,
         machine.num_processes,
         devices,
-        set(queue.leases()),
+        taken,
         reserved,
         lambda on_gpu: need_of(settings, kind, on_gpu=on_gpu),
     )
@@ -129,7 +132,7 @@ def a_run_waits_for_drawings(store: RunStore) -> bool:
         return False
     taken, devices = queue.leases(), find_devices(read_site()[0])
     drawing = {device.name for device in devices if device.draws and set(slots_of(device)) - set(taken)}
-    return any(drawing & choose(job.device, job.num_processes, devices, taken).wants for job in waiting)
+    return any(drawing & choose(job.device, job.num_processes, devices, taken).keeps for job in waiting)
 
 
 def runs_by_device(store: RunStore) -> dict[str, list[str]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.config.site import SiteSettings
 from core.machine import gpus
 from core.machine.memory import read_memory
-from core.weighing import Need, is_short
+from core.weighing import Need, is_short, missing_gpus
 
 CPU = "cpu"
+PASSED = "no run's end makes so much room, so runs behind it may start first"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +19,8 @@ class Device:
     """One device. name: the GPU's UUID or 'cpu'. title: for people. visible: its CUDA_VISIBLE_DEVICES.
 
     capacity: runs at a time. problem: why it is not for us now, in words; '' when it is. free_bytes: of its memory, for
-    the CPU the machine's; None where nobody tells. held: run → bytes that it has of a GPU's memory. draws: the
-    lab computes for its screens there, and gives way.
+    the CPU the machine's; None where nobody tells. reach_bytes: what would be free if all runs of the lab had ended.
+    held: run → bytes that it has of a GPU's memory. draws: the lab computes for its screens there, and gives way.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Device:
     capacity: int
     problem: str = ""
     free_bytes: int | None = None
+    reach_bytes: int | None = None
     held: Mapping[str, int] = field(default_factory=dict)
     draws: bool = False
 
@@ -36,11 +38,13 @@ class Device:
 class Choice:
     """Where a run would go. slots: empty while it must wait. wants: devices it may take, full or not.
 
+    keeps: those that no run behind it may take while it waits; none when the end of no run would let it start.
     lacks_memory: a place is free, and its memory is not.
     """
 
     slots: tuple[str, ...] = ()
     wants: frozenset[str] = frozenset()
+    keeps: frozenset[str] = frozenset()
     waits_for: str = ""
     lacks_memory: bool = False
 
@@ -56,6 +60,8 @@ def find_devices(site: SiteSettings) -> list[Device]:
             who = " and ".join(strangers[:3]) or "somebody else"
             held = gpus.foreign_memory_bytes(gpu) / 1e9
             problem = f"GPU {gpu.index} is used by {who} ({held:.1f} GB), not by the lab"
+        free = gpu.memory_total_bytes - gpu.memory_used_bytes if gpu.memory_total_bytes else None
+        ours = sum(_told(gpu, process) for process in gpu.processes if process.is_ours)
         found.append(
             Device(
                 name=gpu.uuid,
@@ -63,7 +69,8 @@ def find_devices(site: SiteSettings) -> list[Device]:
                 visible=gpu.uuid,
                 capacity=site.slots_per_gpu,
                 problem=problem,
-                free_bytes=gpu.memory_total_bytes - gpu.memory_used_bytes if gpu.memory_total_bytes else None,
+                free_bytes=free,
+                reach_bytes=None if free is None else free + ours,
                 held=_held(gpu),
                 draws=any(process.computes_for_screens for process in gpu.processes),
             )
@@ -74,17 +81,22 @@ def find_devices(site: SiteSettings) -> list[Device]:
             for name in gpus.visible_gpus()
         ]
     free = read_memory().free
-    return [*found, Device(name=CPU, title="the CPU", visible="", capacity=site.cpu_slots, free_bytes=free)]
+    cpu = Device(name=CPU, title="the CPU", visible="", capacity=site.cpu_slots, free_bytes=free, reach_bytes=free)
+    return [*found, cpu]
 
 
 def _held(gpu: gpus.Gpu) -> dict[str, int]:
-    """Run → bytes on this GPU; all there is for one whose memory the driver hides."""
+    """Run → bytes on this GPU."""
     held: dict[str, int] = {}
     for process in gpu.processes:
         if process.run_id:
-            told = gpu.memory_total_bytes if process.memory_bytes is None else process.memory_bytes
-            held[process.run_id] = held.get(process.run_id, 0) + told
+            held[process.run_id] = held.get(process.run_id, 0) + _told(gpu, process)
     return held
+
+
+def _told(gpu: gpus.Gpu, process: gpus.GpuProcess) -> int:
+    """Bytes of a process on this GPU; all there is where the driver hides them."""
+    return gpu.memory_total_bytes if process.memory_bytes is None else process.memory_bytes
 
 
 def choose(
@@ -99,7 +111,8 @@ def choose(
 
     setting: machine.device; 'auto' wants any GPU, or the CPU where there is none. num_processes: one GPU each; on the
     CPU they share one slot. taken: leased slots. reserved: devices that a run before it in the queue waits for.
-    needs: see `core.jobs.memory_needs`; a device without so much free memory has to be waited for.
+    needs: see `core.jobs.memory_needs`; a device without so much free memory has to be waited for. It is kept for the
+    run only where the end of runs makes room: strangers may hold their memory for weeks.
     """
     graphics = [device for device in devices if device.name != CPU]
     if setting == CPU or (setting == "auto" and not graphics):
@@ -109,29 +122,34 @@ def choose(
     else:
         candidates, count = graphics[int(setting.partition(":")[2]) :][:1], num_processes
     wants = frozenset(device.name for device in candidates)
-    if len(candidates) < count:
-        there = f"has {len(graphics)}" if graphics else "has none"
-        return Choice(wants=wants, waits_for=f"{count if count > 1 else 'a'} GPU{'s' if count > 1 else ''} ({there})")
-    need = needs(candidates != [device for device in devices if device.name == CPU])
-    host_free = next((device.free_bytes for device in devices if device.name == CPU), None)
-    picked, problems, shortages = [], [], []
+    if missing := missing_gpus(setting, num_processes, len(graphics)):
+        return Choice(wants=wants, waits_for=missing)
+    host = next((device for device in devices if device.name == CPU), None)
+    need = needs(candidates != [host])
+    picked, problems, shortages, keeps = [], [], [], set()
     for device in candidates:
         free = [slot for slot in slots_of(device) if slot not in taken]
+        reach = replace(device, free_bytes=device.reach_bytes)
+        if not device.problem and not _short(reach, need, host.reach_bytes if host else None):
+            keeps.add(device.name)
         if device.name in reserved or not free:
             continue
         if device.problem:
             problems.append(device.problem)
             continue
-        if shortage := _short(device, need, host_free):
+        if shortage := _short(device, need, host.free_bytes if host else None):
             shortages.append(shortage)
             continue
         picked.append((len(free), free[0]))
     picked.sort(key=lambda pair: -pair[0])  # the emptiest first; equal ones in the machine's order
     if len(picked) >= count:
-        return Choice(slots=tuple(slot for _, slot in picked[:count]), wants=wants)
+        return Choice(slots=tuple(slot for _, slot in picked[:count]), wants=wants, keeps=frozenset(keeps))
     names = candidates[0].title if len(candidates) == 1 else f"a free GPU of {len(candidates)}"
-    words = "; ".join(dict.fromkeys([*problems, *shortages])) or names
-    return Choice(wants=wants, waits_for=words, lacks_memory=bool(shortages))
+    if len(keeps) < count:
+        keeps.clear()
+    passed = [PASSED] if shortages and not keeps else []
+    words = "; ".join(dict.fromkeys([*problems, *shortages, *passed])) or names
+    return Choice(wants=wants, keeps=frozenset(keeps), waits_for=words, lacks_memory=bool(shortages))
 
 
 def _short(device: Device, need: Need | None, host_free: int | None) -> str:

@@ -167,7 +167,7 @@ class Supervisor:
     # -- waiting jobs
 
     def _start_waiting(self) -> None:
-        """Give free slots away in the order of the queue; nobody overtakes somebody who waits for the same place."""
+        """Give free slots away in the order of the queue; nobody overtakes somebody for whom a run's end makes room."""
         waiting = self.queue.jobs(JobState.QUEUED)
         if not waiting or atomic.is_full(self.store.root):  # others are told by `supervisor_state`
             return
@@ -186,7 +186,7 @@ class Supervisor:
                     self._look_at_devices()
                 elif not choice.slots:
                     self.queue.say_why(job.run_id, choice.waits_for)
-                    reserved.update(choice.wants)
+                    reserved.update(choice.keeps)
 
     def _look_at_devices(self) -> None:
         live = self.queue.jobs(JobState.LIVE)

@@ -164,6 +164,76 @@ def test_a_place_without_enough_memory_is_waited_for(setting, free, slots, words
     assert choice.waits_for.startswith(words) and bool(choice.waits_for) is not bool(slots)
 
 
+@pytest.mark.parametrize(
+    ("setting", "processes", "gpus_free", "gpus_reach", "host", "taken", "keeps"),
+    [
+        ("cpu", 1, [], [], (60, 60), [], []),  # the machine's own programs hold the rest
+        ("cpu", 1, [], [], (50, 61), ["cpu/0"], []),
+        ("cpu", 1, [], [], (50, 62), ["cpu/0"], ["cpu"]),
+        ("cpu", 1, [], [], (50, None), ["cpu/0"], ["cpu"]),
+        ("auto", 1, [79, 79], [79, 79], (90, 90), [], []),
+        ("auto", 1, [79, 40], [79, 80], (90, 90), [], ["GPU-1"]),
+        ("auto", 1, [80, 80], [80, 80], (50, 90), ["GPU-0/0", "GPU-1/0"], ["GPU-0", "GPU-1"]),
+        ("auto", 1, [80, 80], [80, 80], (60, 60), [], []),
+        ("cuda", 2, [79, 80], [79, 80], (90, 90), ["GPU-1/0"], []),  # a second one will never do
+        ("cuda", 2, [40, 80], [80, 80], (90, 90), [], ["GPU-0", "GPU-1"]),
+        ("cuda", 4, [80, 80], [80, 80], (90, 90), [], []),
+        ("cuda:5", 1, [80, 80], [80, 80], (90, 90), [], []),
+        ("cuda:1", 2, [80, 80], [80, 80], (90, 90), [], []),
+    ],
+)
+def test_a_run_keeps_those_devices_alone_where_the_end_of_runs_makes_room(
+    setting, processes, gpus_free, gpus_reach, host, taken, keeps
+):
+    """Before, a run kept all that it may use, and nobody got a slot behind one that could never start."""
+
+    def bytes_of(gigabytes):
+        return None if gigabytes is None else gigabytes * GB
+
+    machine = [
+        replace(device, free_bytes=bytes_of(free), reach_bytes=bytes_of(reach))
+        for device, free, reach in zip(
+            devices(*gpus_free, 0), [*gpus_free, host[0]], [*gpus_reach, host[1]], strict=True
+        )
+    ]
+    choice = choose(setting, processes, machine, taken, needs=lambda on_gpu: Need(gpu=80 * GB * on_gpu, host=62 * GB))
+    assert choice.slots == () and choice.keeps == set(keeps)
+    assert ("runs behind it may start first" in choice.waits_for) is (choice.lacks_memory and not keeps)
+
+
+@pytest.mark.parametrize(
+    ("machine_settings", "words"),
+    [
+        ({"device": "auto", "num_processes": 4}, "takes 4 GPUs, and this machine has 2; lower machine.num_processes"),
+        ({"device": "cuda:5"}, "takes GPU 5, and this machine has 2;"),
+        ({"device": "cuda:1", "num_processes": 2}, "takes 2 GPUs, and machine.device=cuda:1 is one;"),
+    ],
+)
+def test_gpus_that_are_not_there_are_refused_at_the_door(box, recorded_gpus, machine_settings, words):
+    settings = box.settings(**machine_settings)
+    with pytest.raises(UsageError, match=words):
+        service.start_training("vae", settings, store=box.store, check=never_reached)
+    for run in (box.store.create("vae", settings), box.store.create("comparison", settings, steps_total=4)):
+        run.write_status(Status(state=RunState.INTERRUPTED, step=3))
+        with nobody_serves(box.store), pytest.raises(UsageError, match=words.removeprefix("takes ")):
+            service.resume_run(box.store, run.id)
+        assert run.status().state is RunState.INTERRUPTED
+
+
+def test_a_smaller_run_passes_one_that_no_end_of_a_run_gives_room(box, machine):
+    """Before, the second one got no slot although all of them were free."""
+    machine(total=16 * GB, free=3 * GB)
+    large = box.store.create("vae", load_config(overrides={"machine.device": "cpu", "train_vae.batch_size": 8192}))
+    need = needs_of(large)(False)
+    assert 3 * GB < need.host < 16 * GB
+    box.submit(large)
+    box.wait(lambda: "runs behind it may start first" in box.queue.job(large.id).waits_for)
+    small = box.create(steps=2)
+    box.submit(small)
+    box.wait_for(small, RunState.FINISHED)
+    assert large.status().state is RunState.QUEUED
+
+
 def test_what_a_young_run_will_still_take_is_not_free(box, machine, recorded_gpus):
     run = box.store.create("vae", load_config())
     on_cpu, on_gpu = needs_of(run)(False), needs_of(run)(True)
@@ -178,6 +248,14 @@ def test_what_a_young_run_will_still_take_is_not_free(box, machine, recorded_gpu
     assert free("cpu/0") == [149_400_000_000, 12 * GB - on_cpu.host]
     assert free("cpu/0", **{run.id: on_cpu.host // 2})[-1] == 12 * GB - (on_cpu.host - on_cpu.host // 2)
     assert free("cpu/0", **{run.id: 99 * GB})[-1] == 12 * GB
+
+    def reach(slot, **resident):
+        job = Job(run_id=run.id, slots=(slot,))
+        return [each.reach_bytes for each in less_what_comes(found, box.store, [job], lambda: resident)]
+
+    assert reach("cpu/0") == [149_400_000_000, 12 * GB + on_cpu.host]
+    assert reach("cpu/0", **{run.id: 2 * on_cpu.host})[-1] == 12 * GB + 2 * on_cpu.host
+    assert reach(f"{found[0].name}/0")[0] == 149_400_000_000 + on_gpu.gpu
     assert free(f"{found[0].name}/0") == [149_400_000_000 - on_gpu.gpu, 12 * GB - on_gpu.host]
 
 
@@ -186,7 +264,7 @@ def test_a_run_waits_until_memory_is_free_and_the_queue_says_so(box, machine):
     run = box.create(steps=2)
     box.submit(run)
     box.wait(lambda: "memory: it takes about" in box.queue.job(run.id).waits_for)
-    assert box.queue.job(run.id).waits_for.endswith("and 200.0 MB are free")
+    assert "and 200.0 MB are free" in box.queue.job(run.id).waits_for
     machine(total=16 * GB, free=12 * GB)
     box.wait_for(run, RunState.FINISHED)
 
