@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from benchmarks.server import Server
-from benchmarks.server_memory import broken, compute_pid, measure
+from benchmarks.server_memory import PATIENCE_S, broken, compute_pid, measure
 from benchmarks.visitors import Visitor
 from tests.browser.conftest import ended_after
 
@@ -36,7 +36,7 @@ st.error(last.value)
 def test_the_server_stays_small_and_outlives_what_computes_for_it(lab_folders: Path, trained_lab: Path) -> None:
     shutil.copytree(trained_lab, lab_folders, dirs_exist_ok=True)
     found = measure(lab_folders, 1)
-    assert broken(found) == []
+    assert broken(found, PATIENCE_S) == []  # fifteen seconds are the program's matter, on a quiet machine
 
 
 @pytest.fixture
