@@ -15,6 +15,7 @@ from core.errors import DataUnavailable, LabError, quoted
 
 FOLDER, FILE = "folder", "file"
 SHOWN = 200  # characters of a path that a sentence repeats
+ELSEWHERE = Path("/dev/null")  # no kernel lets anything lie below it
 _STRANGE = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -22,6 +23,16 @@ _STRANGE = {
     stat.S_IFBLK: "a device",
 }
 _UNREAL = ("/proc", "/sys")  # their files are made by the kernel while they are read
+
+
+def elsewhere(path: str) -> str:
+    """What stands for a path that somebody on another machine wrote: its last name, leading nowhere on this one."""
+    return str(ELSEWHERE / (Path(path).name.strip(".") or "unnamed"))
+
+
+def is_elsewhere(path: str) -> bool:
+    """Whether `elsewhere` made it."""
+    return ELSEWHERE in Path(path).parents
 
 
 def kind_of(

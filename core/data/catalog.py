@@ -15,6 +15,7 @@ from core.data.loaders import DigitsLoader, NpzLoader, TorchvisionLoader
 from core.data.picture_files import ImageFolderLoader
 from core.data.raw import Loader
 from core.errors import ConfigError, quoted
+from core.typed_paths import is_elsewhere
 
 DIGITS = tuple(string.digits)
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -68,11 +69,12 @@ def entry(name: str, limits: ReadLimits = OWN_LIMITS) -> CatalogEntry:
     )
 
 
-def is_present(name: str, data_dir: Path) -> bool:
-    """True when the set's files are in the data folder. Sets that are read from data.path count as present."""
+def is_present(name: str, data_dir: Path, *, path: str | None = None) -> bool:
+    """True when the set's files are in the data folder. Sets that are read from data.path count as present, but for a
+    path of another machine (see `core.typed_paths.elsewhere`); nothing looks at it."""
     found = entry(name)
     if found.needs_path:
-        return True
+        return not is_elsewhere(path or "")
     return all(Path(path).is_file() for path in found.loader.files(DataSettings(name=name), data_dir))
 
 

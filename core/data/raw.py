@@ -12,8 +12,8 @@ import numpy as np
 from core.config.schema import DataSettings
 from core.config.site import resolve_path
 from core.data.limits import ReadLimits
-from core.errors import ConfigError
-from core.typed_paths import inside, kind_of
+from core.errors import ConfigError, DataUnavailable, quoted
+from core.typed_paths import inside, is_elsewhere, kind_of
 
 BLOCK, BLOCK_BYTES = 1024, 32_000_000  # pictures of one size that are fitted at once: so many, and at most so large
 
@@ -76,6 +76,9 @@ def own_path(settings: DataSettings, *, wants: str, hint: str, limits: ReadLimit
     """data.path as an absolute path of that kind, where it may lead. Raises ConfigError, DataUnavailable."""
     if not settings.path:
         raise ConfigError(f"data.path: the data set '{settings.name}' needs a path")
+    if is_elsewhere(settings.path):
+        name = quoted(Path(settings.path).name)
+        raise DataUnavailable(f"data.path: {name} lies where the model was trained", "its pictures cannot be read here")
     path = inside(resolve_path(settings.path), [Path(root) for root in limits.roots], where="data.path: ")
     kind_of(path, wants=(wants,), where="data.path: ", hint=hint)
     return path

@@ -20,6 +20,7 @@ from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError, LabError, UsageError, quoted
 from core.model_folders.model_files import MAX_TEXT_BYTES, ModelRefused
 from core.runs.store import MAX_NAME_LENGTH
+from core.typed_paths import elsewhere
 
 FORMAT = 1  # of lab.json
 LAB_FILE = "lab.json"
@@ -241,9 +242,11 @@ def parse_facts(data: bytes) -> LabFacts:
 
 
 def parse_settings(data: bytes) -> Settings:
-    """lab/config.yaml. Raises ModelRefused."""
+    """lab/config.yaml; data.path, which a stranger may have written, leads nowhere. Raises ModelRefused."""
     try:
-        return frozen_from(parse_yaml(data.decode(), SETTINGS_FILE)).to_act_on()
+        settings = frozen_from(parse_yaml(data.decode(), SETTINGS_FILE)).to_act_on()
+        path = settings.data.path and elsewhere(settings.data.path)
+        return settings.model_copy(update={"data": settings.data.model_copy(update={"path": path})})
     except (ConfigError, ValueError) as error:
         raise ModelRefused(f"{SETTINGS_FILE}: {quoted(error, 200)}") from None
 

@@ -49,7 +49,8 @@ def find(facts: ModelSource) -> JudgeFacts | None:
 def pictures_are_here(facts: ModelSource) -> bool:
     """Whether the files of the model's data set are on this machine; looks at no picture."""
     try:
-        return bool(facts.fingerprint) and catalog.is_present(facts.settings.data.name, current_site().data)
+        data = facts.settings.data
+        return bool(facts.fingerprint) and catalog.is_present(data.name, current_site().data, path=data.path)
     except LabError:
         return False
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from core.config.schema import Settings
-from core.errors import CheckpointError, RunNotFound, UsageError
+from core.config.load import settings_from
+from core.config.schema import Settings, project_root
+from core.config.strict_yaml import parse_yaml
+from core.data import catalog
+from core.errors import CheckpointError, DataUnavailable, RunNotFound, UsageError
+from core.model_folders.model_facts import DEMO, SETTINGS_FILE
 from core.model_folders.sources import RunSource, find_source, list_sources, source_named
 from core.runs.store import RunStore
 
@@ -31,3 +37,22 @@ def test_only_what_has_weights_to_generate_with_is_listed(tmp_path: Path) -> Non
     for run in (runs[0], runs[2]):
         with pytest.raises(UsageError, match="pictures come from a U-Net run"):
             find_source(run.id, lambda: store, tmp_path / "models")
+
+
+@pytest.mark.parametrize("name", ["image_folder", "npz"])
+@pytest.mark.parametrize("path", ["{private}", "models", "/", "..", "/dev/null/..", "~"])
+def test_a_model_folder_never_leads_to_pictures_of_this_machine(tmp_path: Path, name: str, path: str) -> None:
+    """Before, the data.path that a stranger had written was read, site.data_roots or not."""
+    private = tmp_path / "private"
+    (private / "letters").mkdir(parents=True)
+    folder = Path(shutil.copytree(project_root() / DEMO, tmp_path / "models" / "theirs"))
+    values = parse_yaml((folder / SETTINGS_FILE).read_text(), SETTINGS_FILE)
+    values["data"] = {**values["data"], "name": name, "path": path.format(private=private)}
+    (folder / SETTINGS_FILE).write_text(json.dumps(values))
+    source = source_named("model:theirs", RunStore(tmp_path / "runs"), tmp_path / "models")
+    data = source.settings.data
+    assert not catalog.is_present(name, tmp_path, path=data.path)
+    assert catalog.is_present(name, tmp_path, path=str(private))
+    with pytest.raises(DataUnavailable, match="lies where the model was trained; its pictures cannot be read here"):
+        catalog.entry(name).loader.files(data, tmp_path)
+    assert settings_from(source.settings.model_dump(mode="json")) == source.settings  # `sample --set` makes them anew
