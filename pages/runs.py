@@ -7,6 +7,7 @@ import time
 import streamlit as st
 
 from core.errors import LabError
+from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file, select_run, selected_run
 from lab.runs.action_buttons import DELETED, Deleted, undo_line
@@ -26,7 +27,7 @@ def overview() -> None:
         undo_line(entry)
     views = list_views()
     if views:
-        st.fragment(_table, run_every=3 if any(view.is_active for view in views) else 15)()
+        live_part(every_s=3 if any(view.is_active for view in views) else 15)(_table)()
     else:
         st.markdown("No runs yet. Start one, and watch it here.")
         st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")

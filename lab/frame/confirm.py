@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.errors import ConfigError
 from core.runs.rights import may_act, require_right, same_person
+from lab.frame.live_fragment import window
 from lab.frame.problems import problems_shown
 from lab.frame.state import NAME_LIMIT, WHO_KEY, is_named, who
 from lab.words import escaped
@@ -94,7 +95,7 @@ def open_question() -> None:
     """
     question = st.session_state.get(_QUESTION)
     if question is not None:
-        st.dialog(escaped(question.title, 120), on_dismiss=_forget)(_ask)(question)
+        window(escaped(question.title, 120), _ask, on_dismiss=_forget)(question)
 
 
 def _ask(question: _Question) -> None:

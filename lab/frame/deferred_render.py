@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from lab.frame.live_fragment import live_part
+
 FIRST_WORDS_S = 0.2
 
 
@@ -24,7 +26,7 @@ def later(key: str, height: int) -> bool:
     return False
 
 
-@st.fragment(run_every=FIRST_WORDS_S)
+@live_part(every_s=FIRST_WORDS_S)
 def _ask_again(seen: str, height: int) -> None:
     """Drawn with the page at first, and by the browser's own clock after that."""
     drawn = f"{seen}-drawn"

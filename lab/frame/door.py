@@ -28,6 +28,7 @@ from core import reading
 from core.config.load import read_site
 from core.config.site import SiteSettings
 from core.errors import LabError, quoted
+from lab.frame.upload_limit import UploadLimit, usual_limit
 
 HEADER_OF_PROXY = "X-Lab-Secret"
 SHORTEST_SECRET, LONGEST_SECRET = 16, 1024
@@ -49,6 +50,11 @@ def admit(session_id: str) -> None:
         del _admitted[next(iter(_admitted))]
 
 
+def dismiss(session_id: str) -> None:
+    """Forget it: its person may not enter any more."""
+    _admitted.pop(session_id, None)
+
+
 class Door:
     """ASGI middleware that refuses foreign hosts, origins and login headers, and forbids other sites to frame the lab.
 
@@ -56,6 +62,7 @@ class Door:
     because no name can be rebound to them. origins: foreign pages that may connect all the same, as `https://name`.
     secret: what the proxy that signs people in sends as X-Lab-Secret with each request; '' without such a proxy.
     login_headers: names of the headers it puts the login into. has_login: sessions upload only after `admit`.
+    uploads: how much they may fill, by default what fits this machine.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Door:
         secret: str = "",
         login_headers: Iterable[str] = (),
         has_login: bool = False,
+        uploads: UploadLimit | None = None,
     ) -> None:
         self.app = app
         self.hosts = tuple(name.lower().rstrip(".") for name in hosts)
@@ -74,6 +82,7 @@ class Door:
         self.secret = secret.encode()
         self.login_headers = tuple(name.lower().encode() for name in login_headers)
         self.has_login = has_login
+        self.uploads = uploads or usual_limit()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse with 403 and one sentence, or pass on."""
@@ -92,7 +101,12 @@ class Door:
             return
         secret = HEADER_OF_PROXY.lower().encode()
         shown = [(name, value) for name, value in scope["headers"] if name.lower() != secret]
-        await self.app({**scope, "headers": shown}, receive, guarded)
+        inner = {**scope, "headers": shown}
+        upload = _UPLOAD.search(scope["path"])
+        if upload and scope.get("method") == "PUT":
+            await self.uploads.watch(upload[1], self.app, inner, receive, guarded)
+        else:
+            await self.app(inner, receive, guarded)
 
     def refusal(self, scope: Scope) -> str:
         """Why this request is refused, in one sentence, or ''."""
@@ -112,6 +126,8 @@ class Door:
                 return "This lab is entered through the proxy that signs people in: open the address of that."
             if any(len(headers.get(name, ())) > 1 for name in self.login_headers):
                 return "The proxy names two people: it must replace the login header, not add to it."
+        if "/_stcore/agent/" in scope["path"]:  # Streamlit's server.enableAgentApi: sessions that no page opened
+            return "This lab is used in a browser and from its command line, not through Streamlit's agent API."
         upload = _UPLOAD.search(scope["path"]) if self.has_login else None
         if upload and upload[1] not in _admitted:
             return "Only members of this lab upload files: sign in first."

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.config.load import read_site
-from lab.frame.door import admit
+from lab.frame.door import admit, dismiss
 from lab.frame.state import login_expected, signed_in
 from lab.words import escaped
 
@@ -33,11 +33,10 @@ def why_not() -> str:
 
 def let_in() -> bool:
     """True for those who may enter. Everybody else sees why not, and a button where signing in would help."""
-    words = why_not()
+    words, context = why_not(), get_script_run_ctx()
+    if context is not None:
+        (dismiss if words else admit)(context.session_id)
     if not words:
-        context = get_script_run_ctx()
-        if context is not None:
-            admit(context.session_id)
         return True
     st.markdown(words)
     if st.user.get("is_logged_in") is False:

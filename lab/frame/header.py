@@ -9,7 +9,7 @@ import streamlit as st
 from core.config.load import read_site
 from core.runs.provenance import current_user
 from core.words import size
-from lab.frame.gate import why_not
+from lab.frame.live_fragment import live_part
 from lab.frame.page_guard import back_to_right_page
 from lab.frame.problems import problems_shown
 from lab.frame.state import (
@@ -36,12 +36,10 @@ _remember = st.components.v2.component(
 )
 
 
-@st.fragment(run_every=5)
+@live_part(every_s=5)
 def top_line() -> None:
     """Devices busy or free, runs that wait, free disk: each leads to the machine page. The name people see."""
     back_to_right_page()
-    if why_not():
-        st.rerun()  # no member any more: Home.py says so
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         with problems_shown():
             _glyphs(glance())

@@ -1,10 +1,35 @@
-"""A live part of a page that is over some day: then the whole page is drawn again."""
+"""Parts of a page that the browser asks for by themselves: live ones, and windows.
+
+Home.py does not run then, so each asks again who may enter: an open tab goes on asking.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from typing import Literal, ParamSpec
 
 import streamlit as st
+
+from lab.frame.gate import why_not
+
+P = ParamSpec("P")
+
+
+def live_part(*, every_s: float | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """`st.fragment` for members: drawn again every so many seconds, or only when something in it is used."""
+    return lambda part: st.fragment(_for_members(part), run_every=every_s)
+
+
+def window(
+    title: str,
+    part: Callable[P, None],
+    *,
+    on_dismiss: Callable[[], None],
+    width: Literal["small", "medium", "large"] = "small",
+) -> Callable[P, None]:
+    """`st.dialog` for members: opens a window over the page with `part` in it."""
+    return st.dialog(title, width=width, on_dismiss=on_dismiss)(_for_members(part))
 
 
 def live_until(is_over: Callable[[], bool], draw: Callable[[], None], *, every_s: float) -> None:
@@ -22,4 +47,16 @@ def live_until(is_over: Callable[[], bool], draw: Callable[[], None], *, every_s
         with_the_page = False
         draw()
 
-    st.fragment(part, run_every=every_s)()
+    live_part(every_s=every_s)(part)()
+
+
+def _for_members(part: Callable[P, None]) -> Callable[P, None]:
+    """`part`; for whoever is no member any more the whole page begins again, and Home.py says why."""
+
+    @wraps(part)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> None:
+        if why_not():
+            st.rerun()
+        part(*args, **kwargs)
+
+    return asked

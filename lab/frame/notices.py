@@ -7,6 +7,7 @@ import time
 import streamlit as st
 
 from core.errors import LabError
+from lab.frame.live_fragment import live_part
 from lab.frame.notifications import Notice, Seen, happened, look, since_last_visit
 from lab.frame.page_guard import back_to_right_page
 from lab.frame.state import selected_run, who
@@ -81,7 +82,7 @@ small { color: var(--st-gray-text-color, gray); }
 )
 
 
-@st.fragment(run_every=TICK_S)
+@live_part(every_s=TICK_S)
 def notices() -> None:
     """Compare the runs with the last look of this tab; what ended or diverges is told once."""
     back_to_right_page()

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.runs.film_export import Axis
 from core.words import ago, count
+from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file
 from lab.services import film as films
@@ -62,7 +63,7 @@ def show() -> None:
         each = choose("Pictures a class", (1, 2), key="film-each")
     shown = [first, *([second] if second else [])]
     live = any(view.is_active for view in shown)
-    st.fragment(_film, run_every=TICK_S if live else None)([view.id for view in shown], each)
+    live_part(every_s=TICK_S if live else None)(_film)([view.id for view in shown], each)
     _downloads(shown, each)
 
 

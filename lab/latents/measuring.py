@@ -7,6 +7,7 @@ import streamlit as st
 from core.latent.inspection.overview import LatentOverview
 from core.latent.inspection.vae_source import FIRST
 from core.words import count
+from lab.frame.live_fragment import live_part
 from lab.frame.task_progress import outcome
 from lab.latents import overview_service
 from lab.latents.vae_service import Chosen
@@ -30,7 +31,7 @@ def measuring(chosen: Chosen, found: LatentOverview) -> None:
         _line(chosen, len(found.labels))
 
 
-@st.fragment(run_every=TICK_S)
+@live_part(every_s=TICK_S)
 def _line(chosen: Chosen, shown: int) -> None:
     work = overview_service.rest(chosen)
     better = overview_service.best_known(chosen)

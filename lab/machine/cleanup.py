@@ -12,6 +12,7 @@ from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
 from core.runs.kinds import kind_named
 from core.words import ago, count, duration, size
 from lab.frame.confirm import confirm_if_not_mine
+from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, who
 from lab.services import machine, run_actions
@@ -40,7 +41,7 @@ def disk_tabs() -> None:
             draw()
 
 
-@st.fragment
+@live_part()
 def _runs() -> None:
     """Runs, the largest first; a click shows the checkpoints."""
     views = {view.id: view for view in list_views()}
@@ -141,7 +142,7 @@ def _users(entry: CacheEntry) -> str:
     return f"{len(entry.used_by)} active run{'s' if len(entry.used_by) > 1 else ''}" if entry.used_by else "nobody"
 
 
-@st.fragment
+@live_part()
 def _clean_up() -> None:
     """Choose, look, apply. What is shown is what goes, and nothing else."""
     left, right = st.columns([3, 1], vertical_alignment="bottom")

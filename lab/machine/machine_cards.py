@@ -17,6 +17,7 @@ from core.machine.gpus import GpuProcess
 from core.machine.snapshot import Machine
 from core.runs.run import Run, Status
 from core.words import count, duration, size
+from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file
 from lab.machine.history_chart import HistoryLine, history_figure
@@ -101,7 +102,7 @@ def answer(cards: Sequence[DeviceCard], waiting: int) -> str:
     return first + queued
 
 
-@st.fragment(run_every=2)
+@live_part(every_s=2)
 def device_cards() -> None:
     """The answer and the cards, alive."""
     with problems_shown():
@@ -172,7 +173,7 @@ def _of(used: int, total: int) -> str:
     return f"{size(used)} of {size(total)}" if total else "unknown"
 
 
-@st.fragment(run_every=5)
+@live_part(every_s=5)
 def box() -> None:
     """CPU, memory and disk with its forecast, and who else works here."""
     with problems_shown():
@@ -237,7 +238,7 @@ def _others(now: Machine) -> None:
     )
 
 
-@st.fragment(run_every=10)
+@live_part(every_s=10)
 def history() -> None:
     """Computing and memory of the last hour or day, a line a device."""
     with problems_shown():

@@ -9,6 +9,7 @@ import streamlit as st
 from core.jobs.queue_view import QueueEntry
 from core.words import ago, duration
 from lab.frame.confirm import confirm_if_not_mine, may_act_on
+from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file, who
 from lab.machine.machine_cards import run_link, run_title
@@ -34,7 +35,7 @@ ICONS = {
 }
 
 
-@st.fragment(run_every=2)
+@live_part(every_s=2)
 def queue_table() -> None:
     """Live runs and those that wait, in the order in which they are served; alive."""
     with problems_shown():

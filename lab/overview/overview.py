@@ -9,6 +9,7 @@ import streamlit as st
 from core.errors import LabError
 from core.values import instant
 from core.words import ago, count, duration
+from lab.frame.live_fragment import live_part
 from lab.frame.notices import notify_button, since_here
 from lab.frame.problems import problems_shown
 from lab.frame.start_button import press_token
@@ -58,7 +59,7 @@ def empty_lab() -> None:
     )
 
 
-@st.fragment(run_every=2)
+@live_part(every_s=2)
 def running_now() -> None:
     """Live cards; when the last run ends, the whole page is drawn again."""
     with problems_shown():

@@ -12,6 +12,7 @@ import streamlit as st
 from core.runs.notes import MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS, Notes
 from core.runs.store import MAX_NAME_LENGTH
 from lab.frame.confirm import confirm_if_not_mine, may_act_on
+from lab.frame.live_fragment import window
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, select_run, who
 from lab.runs.run_window import close_window, open_window
@@ -165,7 +166,7 @@ def undo_line(entry: Deleted) -> None:
 
 def describe_window(run_id: str, seen: Notes) -> None:
     """The form for name, tags and notes. seen: what there was when it was opened."""
-    st.dialog("Name, tags and notes", width="medium", on_dismiss=close_window)(_describe)(run_id, seen)
+    window("Name, tags and notes", _describe, width="medium", on_dismiss=close_window)(run_id, seen)
 
 
 def _describe(run_id: str, seen: Notes) -> None:

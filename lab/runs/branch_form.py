@@ -11,6 +11,7 @@ from core.config.schema import field_rows
 from core.runs.kinds import KINDS
 from core.runs.store import MAX_NAME_LENGTH
 from core.words import count
+from lab.frame.live_fragment import window
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, who
 from lab.runs.run_window import close_window
@@ -24,7 +25,7 @@ FREQUENT = ("steps", "learning_rate", "lr_schedule")
 
 def branch_window(run_id: str, step: int) -> None:
     """The form, in a window."""
-    st.dialog(f"Restart from step {count(step)}", width="large", on_dismiss=close_window)(_form)(run_id, step)
+    window(f"Restart from step {count(step)}", _form, width="large", on_dismiss=close_window)(run_id, step)
 
 
 def _form(run_id: str, step: int) -> None:

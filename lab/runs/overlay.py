@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.words import count
+from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to
 from lab.runs.overlay_chart import overlay_figure
@@ -40,7 +41,7 @@ def overlay(run_ids: list[str]) -> None:
         st.warning(words, icon=":material/search_off:")
     if views:
         live = any(view.is_active for view in views)
-        st.fragment(_drawn, run_every=TICK_S if live else None)([view.id for view in views], live)
+        live_part(every_s=TICK_S if live else None)(_drawn)([view.id for view in views], live)
 
 
 def _drawn(run_ids: list[str], was_live: bool) -> None:

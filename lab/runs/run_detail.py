@@ -10,6 +10,7 @@ import streamlit as st
 from core.errors import LabError
 from core.runs.kinds import kind_named
 from core.words import count, duration
+from lab.frame.live_fragment import live_part
 from lab.frame.notices import notify_button
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, open_comparison, open_film, select_run
@@ -47,7 +48,7 @@ def run_detail(run_id: str) -> None:
     with right:
         run_actions(view, paused=known.paused, leaving=known.leaving)
     live = view.is_active
-    st.fragment(_head, run_every=HEAD_TICK_S if live or known.leaving else None)(view.id, known)
+    live_part(every_s=HEAD_TICK_S if live or known.leaving else None)(_head)(view.id, known)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if live:
             notify_button()
@@ -56,8 +57,8 @@ def run_detail(run_id: str) -> None:
     if notes:
         with st.container(width=760):
             st.text(notes)
-    st.fragment(run_curves, run_every=CURVES_TICK_S if live else None)(view.id)
-    st.fragment(_previews, run_every=PREVIEWS_TICK_S if live else None)(view.id)
+    live_part(every_s=CURVES_TICK_S if live else None)(run_curves)(view.id)
+    live_part(every_s=PREVIEWS_TICK_S if live else None)(_previews)(view.id)
     run_records(view)
     _window(view)
 

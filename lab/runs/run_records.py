@@ -13,6 +13,7 @@ import yaml
 from core.config.frozen import dump_settings
 from core.runs.listing import CheckpointInfo
 from core.words import ago, count, duration, size
+from lab.frame.live_fragment import window
 from lab.frame.problems import problems_shown
 from lab.runs.run_evaluation import run_evaluation
 from lab.runs.run_export import run_export
@@ -129,7 +130,7 @@ def _log_download(view: RunView, key: str) -> None:
 
 def log_window(view: RunView) -> None:
     """The end of the log, with the whole of it to download."""
-    st.dialog("The end of its log", width="large", on_dismiss=close_window)(_log_window)(view)
+    window("The end of its log", _log_window, width="large", on_dismiss=close_window)(view)
 
 
 def _log_window(view: RunView) -> None:

@@ -8,6 +8,7 @@ from core.comparison.comparison_results import Comparison, finding
 from core.errors import LabError, RunNotFound
 from core.words import ago
 from lab.frame.confirm import confirm_if_not_mine
+from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file, selected_run, who
 from lab.schedulers import comparison_service
@@ -79,7 +80,7 @@ def _shown(view: RunView, chosen: Listed) -> None:
     _actions(view, chosen)
     state = chosen.job.state if chosen.job else ""
     live = chosen.is_active
-    st.fragment(_live, run_every=TICK_S if live else None)(view, chosen.id, state)
+    live_part(every_s=TICK_S if live else None)(_live)(view, chosen.id, state)
 
 
 def _live(view: RunView, comparison_id: str, known_state: str) -> None:

@@ -18,7 +18,8 @@ from core.config.load import read_site
 from core.config.site import SiteSettings
 from core.errors import LabError
 from lab.frame import door
-from lab.frame.door import Door, admit, is_loopback, read_secret, refusal
+from lab.frame.door import Door, admit, dismiss, is_loopback, read_secret, refusal
+from lab.frame.upload_limit import UploadLimit, usual_limit
 from tests.pages.conftest import OpenPage, open_page, store
 
 __all__ = ["open_page", "store"]
@@ -158,6 +159,79 @@ def test_with_a_login_only_sessions_that_were_let_in_upload() -> None:
     admit("session-1")
     assert answer({"has_login": True}, host, path=UPLOAD, method="PUT")[0] == 200
     assert answer({"has_login": True}, host, path=UPLOAD.replace("-1/", "-2/"), method="PUT")[0] == 403
+
+
+def test_whoever_is_taken_out_of_the_members_uploads_no_more() -> None:
+    admit("session-3")
+    dismiss("session-3")
+    path = UPLOAD.replace("-1/", "-3/")
+    assert answer({"has_login": True}, [("Host", "localhost")], path=path, method="PUT")[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/_stcore/agent/interact", "/base/_stcore/agent/mcp", "/_stcore/agent/openapi.json"])
+def test_no_agent_opens_a_session(path: str) -> None:
+    assert answer({}, [("Host", "localhost")], path=path, method="POST")[0] == 403
+
+
+def uploaded(
+    limit: UploadLimit, held: dict[str, int], *chunks: int, session: str = "a", declared: int | None = None
+) -> tuple[int, int]:
+    """(status, bytes that the app took): the app stands for Streamlit, which keeps what it has read to the end."""
+    sent: list[Any] = []
+    taken = 0
+    messages = [{"type": "http.request", "body": b"x" * size, "more_body": True} for size in chunks]
+    messages.append({"type": "http.request", "body": b"", "more_body": False})
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal taken
+        more = True
+        while more:
+            message = await receive()
+            taken, more = taken + len(message["body"]), message["more_body"]
+        held[session] = held.get(session, 0) + taken
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), *([(b"content-length", str(declared).encode())] if declared else [])]
+    scope = {"type": "http", "path": f"/_stcore/upload_file/{session}/f", "method": "PUT", "headers": headers}
+    asyncio.run(Door(app, uploads=limit)(scope, receive, send))
+    assert sent[0]["status"] == 204 or b"server" in sent[1]["body"]
+    return sent[0]["status"], taken
+
+
+def test_uploads_fill_no_more_than_they_may_whatever_they_say() -> None:
+    held: dict[str, int] = {}
+    limit = UploadLimit(lambda: held, of_one=100, in_all=150)
+    assert uploaded(limit, held, 60, 10, declared=70) == (204, 70)
+    assert uploaded(limit, held, 60, declared=60) == (413, 0)  # before it is read
+    assert uploaded(limit, held, 20, 20, 20)[0] == 413  # chunked, and says nothing
+    assert uploaded(limit, held, 60, declared=1)[0] == 413  # says too little
+    assert uploaded(limit, held, 40, 40, 40, session="b")[0] == 413  # of all sessions together
+    assert uploaded(limit, held, 60, session="b")[0] == 204
+    held["a"] = 0  # removed, or its session ended
+    assert uploaded(limit, held, 60)[0] == 204
+
+
+def test_what_was_not_taken_to_the_end_is_free_again() -> None:
+    held: dict[str, int] = {}
+    limit = UploadLimit(lambda: held, of_one=100, in_all=100)
+    for _ in range(3):
+        assert uploaded(limit, held, 60, 60)[0] == 413
+    assert uploaded(limit, held, 100)[0] == 204
+
+
+@pytest.mark.parametrize(("total", "in_all"), [(2**30, 2**28), (2**36, 2_000_000_000)])
+def test_a_small_machine_takes_less(total: int, in_all: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.json").write_text(f'{{"total": {total}, "free": 1}}')
+    monkeypatch.setenv("LAB_MEMORY_RECORDING", str(tmp_path / "memory.json"))
+    limit = usual_limit()
+    assert (limit.in_all, limit.of_one) == (in_all, min(in_all, 500_000_000))
 
 
 @pytest.mark.parametrize(
