@@ -89,8 +89,7 @@ def run_limited(
                 time.sleep(POLL_S)
         finally:
             if child.poll() is None:
-                child.kill()
-                child.wait()
+                child.kill()  # waited for by `bound_child`
             if measured:
                 with contextlib.suppress(OSError, ValueError, KeyError):
                     peak = max(peak, reading.read_object(folder / RESULT)["peak_bytes"])

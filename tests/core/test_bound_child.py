@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from core import bound_child as bound
 from core.bound_child import bound_child
 from core.config.schema import project_root
 from core.machine.processes import identity_of, is_alive
@@ -97,6 +98,31 @@ def test_what_a_child_left_behind_ends_with_it() -> None:
         assert child.stdout
         pid = int(child.stdout.readline())
     gone(pid)
+
+
+DEAF = (  # to the kernel's word that its parent is gone, as a reader of a dead disk is to every signal
+    "import fcntl, os, time; fcntl.fcntl(0, fcntl.F_SETFL, 0); print(os.getpid(), flush=True); time.sleep(600)"
+)
+
+
+def test_what_does_not_end_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, for ever."""
+    monkeypatch.setattr(bound, "GONE_S", 0.1)
+    with bound_child([sys.executable, "-S", "-c", DEAF], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        pid = int(child.stdout.readline())
+    assert child.stdout.closed
+    gone(pid)
+
+
+def test_what_no_signal_ends_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bound, "GONE_S", 0.1)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda child: None)
+    with bound_child([sys.executable, "-S", "-c", DEAF], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout and child.stdout.readline()
+    assert child.returncode is None
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 def test_a_child_that_ends_by_itself_says_how() -> None:
