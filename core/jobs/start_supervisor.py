@@ -11,15 +11,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import atomic
+from core import atomic, reading
 from core.config.schema import project_root
 from core.config.site import FOLDERS
 from core.jobs.serving import FOLDER, is_served
+from core.machine.attempts import boot_id
 from core.runs.lock import FileLock, try_lock
 from core.runs.store import RunStore, storage_error
 
 START_NAME, LOG_NAME, ACTIVITY_NAME = "starting.lock", "supervisor.log", "knock"
 STARTING_S = 60.0  # a start that takes longer hangs, or somebody else holds its lock
+TELLING_S = 0.5  # between taking the lock and writing down when
+_BEGAN_BYTES = 128
 
 
 def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> None:
@@ -49,16 +52,37 @@ def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> No
 def take_start(folder: Path, *, patience_s: float = 0.0) -> FileLock | None:
     """The right to start the supervisor of a queue's folder, or None while somebody starts one.
 
-    One that is not given back within STARTING_S is replaced. Raises OSError.
+    One that is not given back within STARTING_S is replaced; when it began stands in the lock's file. Raises OSError.
     """
     path = folder / START_NAME
     found = try_lock(path, patience_s=patience_s)
+    if found is None and (overdue := _overdue(path)):
+        found = try_lock(path, patience_s=TELLING_S)
+        if found is None and _overdue(path) == overdue:
+            path.unlink(missing_ok=True)
+            found = try_lock(path)
     if found is not None:
-        _held_since.pop(path, None)
-    elif time.monotonic() - _held_since.setdefault(path, time.monotonic()) > STARTING_S:
-        path.unlink(missing_ok=True)
-        _held_since.pop(path, None)
+        text = f"{boot_id()} {time.monotonic():.3f}".ljust(_BEGAN_BYTES - 1) + "\n"
+        with contextlib.suppress(OSError):  # another account's file
+            os.pwrite(found.descriptor, text.encode(), 0)
     return found
+
+
+def _overdue(path: Path) -> tuple[int, str] | None:
+    """Which start holds the lock, when it began more than STARTING_S ago; None when it did not. Whoever wrote nothing
+    in this boot of the machine is judged by the file's time."""
+    try:
+        facts, text = path.stat(), reading.read_text(path, limit=_BEGAN_BYTES)
+    except (OSError, ValueError):
+        return None
+    try:
+        boot, moment = text.split()
+        began_s = time.monotonic() - float(moment) if boot == boot_id() else None
+    except ValueError:
+        began_s = None
+    if began_s is None:
+        began_s = abs(time.time() - facts.st_mtime)
+    return None if 0.0 <= began_s <= STARTING_S else (facts.st_ino, text)
 
 
 def _spawn(store: RunStore, worker: Sequence[str] | None, starting: FileLock) -> subprocess.Popen[bytes]:
@@ -83,7 +107,6 @@ def supervisor_environment() -> dict[str, str]:
 
 
 _started: list[subprocess.Popen[bytes]] = []
-_held_since: dict[Path, float] = {}
 
 
 def _reap() -> None:

@@ -26,6 +26,7 @@ from core.jobs.queue import Queue
 from core.jobs.queue_schema import FORMAT
 from core.jobs.queue_view import supervisor_state
 from core.jobs.serving import BEAT_NAME, LOCK_NAME, is_served, say_who_serves, stillness, take_lock
+from core.machine.attempts import boot_id
 from core.machine.processes import own_identity
 from core.runs.lock import FileLock, try_lock
 from core.runs.store import RunStore
@@ -130,9 +131,42 @@ def test_a_start_that_hangs_is_replaced(folder: Path, monkeypatch: pytest.Monkey
     descriptor = reading_lock(folder / start_supervisor.START_NAME)
     assert start_supervisor.take_start(folder) is None
     monkeypatch.setattr(start_supervisor, "STARTING_S", 0.0)
-    assert start_supervisor.take_start(folder) is None
     found = start_supervisor.take_start(folder)
     assert found is not None
+    found.release()
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("says", ["its moment", "nothing"])
+def test_a_start_of_this_second_is_left_alone_whatever_was_seen_an_hour_ago(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    """Before, whoever had seen an earlier start took the lock away from this one."""
+    path, now = folder / start_supervisor.START_NAME, time.monotonic()
+    earlier = reading_lock(path)
+    assert start_supervisor.take_start(folder) is None
+    os.close(earlier)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 3600.0)
+    if says == "its moment":
+        path.write_text(f"{boot_id()} {now + 3590.0}\n")
+        os.utime(path, (0, 0))  # whatever a clock that was set makes of it
+    descriptor = reading_lock(path) if says == "nothing" else os.open(path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    held = path.stat()
+    assert start_supervisor.take_start(folder) is None
+    assert os.path.samestat(held, path.stat())
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("text", ["{boot} {began}", "{boot} nan", "{boot} 1e300", "another-boot 7", "", "x y z", "\0"])
+def test_the_first_look_of_a_command_replaces_a_start_that_hangs(folder: Path, text: str) -> None:
+    """Before, a process had to see it for a minute, which no command lives."""
+    path = folder / start_supervisor.START_NAME
+    descriptor = reading_lock(path)
+    path.write_text(text.format(boot=boot_id(), began=time.monotonic() - start_supervisor.STARTING_S - 1.0))
+    os.utime(path, (0, 0))
+    found = start_supervisor.take_start(folder)
+    assert found is not None and start_supervisor.take_start(folder) is None
     found.release()
     os.close(descriptor)
 
