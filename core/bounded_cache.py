@@ -5,12 +5,25 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any, Generic, TypeVar, cast
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 _MISSING: Any = object()
+
+
+def bytes_of(value: object) -> int:
+    """Memory of the arrays in a value, however deep in records and sequences; everything counts for something."""
+    num_bytes = getattr(value, "nbytes", None)
+    if isinstance(num_bytes, int):
+        return num_bytes
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return sum(map(bytes_of, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return 1000 + sum(bytes_of(getattr(value, each.name)) for each in fields(value))
+    return 100
 
 
 class _Entry:

@@ -7,6 +7,7 @@ port or password, and whoever asks cancels by closing its end. Nothing is tried 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -25,9 +26,12 @@ from core.config.schema import project_root
 from core.errors import LabError
 from core.machine.attempts import COMPUTE_VARIABLE
 
+logger = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-m", "core.compute.worker")
 IDLE_S = 300.0
 LOOK_S = 0.1
+PATIENCE_S = 5.0  # with one that is stopped
+STOPPED = ("T", "t")  # states of /proc/PID/stat
 FIRST_TO_GO = "800"  # of the kernel's out-of-memory scores: before the server
 
 
@@ -46,15 +50,17 @@ class _Child:
             )
         with contextlib.suppress(OSError), open(f"/proc/{self.process.pid}/oom_score_adj", "w") as file:
             file.write(FIRST_TO_GO)
+        self.control.setblocking(False)  # one that does not read holds nobody up
         self.why = ""
         self.uses_gpu = False
+        self.stands_since = 0.0  # monotonic seconds since it is stopped, as by SIGSTOP; 0 while it runs
 
     def death(self) -> str:
         """How it died, in one sentence. It was just seen to hang up: it ends within moments."""
         try:
-            code = self.process.wait(5.0)
+            code = self.process.wait(2.0)
         except subprocess.TimeoutExpired:
-            code = 0
+            return self.why or "the process that computes takes no more questions now; try again"
         if self.why:
             return self.why
         how = f"killed by signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -66,6 +72,15 @@ class _Child:
             _, resident, shared, *_ = map(int, file.read().split())
             return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
         return 0
+
+    def stands(self) -> bool:
+        """Whether somebody stopped it: nothing that it was asked goes on. Called again and again."""
+        with contextlib.suppress(OSError), open(f"/proc/{self.process.pid}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] not in STOPPED:
+                self.stands_since = 0.0
+                return False
+        self.stands_since = self.stands_since or time.monotonic()
+        return time.monotonic() - self.stands_since > PATIENCE_S
 
 
 class Records(Iterator[Any]):
@@ -88,17 +103,22 @@ class Records(Iterator[Any]):
                 raise StopIteration from None
             self.close()
             raise LabError(self._child.death()) from None
-        if isinstance(found, Progress):
-            return found
+        record, self._child.uses_gpu = found
+        if isinstance(record, Progress):
+            return record
         self.close()
-        last, self._child.uses_gpu = found
-        if isinstance(last, LabError):
-            raise last
-        return last
+        if isinstance(record, LabError):
+            raise record
+        return record
 
     def is_ready(self, seconds: float) -> bool:
         """Waits at most so long for the next record."""
-        return self.closed or bool(select.select([self._sock], [], [], seconds)[0])
+        poll = select.poll()  # not select(), which takes no descriptor above 1,023
+        try:
+            poll.register(self._sock, select.POLLIN)
+        except ValueError:  # closed by another thread
+            return True
+        return bool(poll.poll(1000 * seconds))
 
     def close(self) -> None:
         """Cancels, from any thread; after the last record it changes nothing."""
@@ -186,13 +206,16 @@ class Compute:
                     f"this needs more than the {self.budget_bytes / 1e9:.1f} GB that screens may compute with, "
                     "so it was ended; ask for less at once"
                 )
+            elif child.stands():
+                child.why = "the process that computes was stopped from outside, so it was ended; try again"
             idle = now - self._used_at
-        stays = self.is_watched() and not child.uses_gpu
-        if stays:
-            self._used_at = max(self._used_at, now)
-        gives_way = child.uses_gpu and idle > LOOK_S and self.is_wanted()
-        if not (child.why or gives_way or (idle > self.idle_s and not stays)):
-            return False
+        if not child.why:  # these may fail, and then its memory is watched all the same
+            stays = self.is_watched() and not child.uses_gpu
+            if stays:
+                self._used_at = max(self._used_at, now)
+            gives_way = child.uses_gpu and idle > LOOK_S and self.is_wanted()
+            if not gives_way and (stays or idle <= self.idle_s):
+                return False
         with self._lock:
             busy = any(not each.closed for each in self._open)
             if busy and not child.why:
@@ -206,7 +229,12 @@ def _watch(owner: weakref.ref[Compute], child: _Child) -> None:
     """Until the process ends, or must; then it leaves no zombie."""
     while child.process.poll() is None:
         compute = owner()
-        if compute is None or compute.is_due(child):
+        try:
+            due = compute is None or compute.is_due(child)
+        except Exception:  # whatever else is asked there, its memory is watched on
+            logger.exception("looking after the process that computes")
+            due = False
+        if due:
             if child.why:
                 child.process.kill()
             child.control.close()

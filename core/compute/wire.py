@@ -9,16 +9,30 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import LabError
+from core.words import size
+
+MOST_BYTES = 512 * 2**20  # of one value: it takes that much on both sides
+
 
 class HungUp(Exception):
     """The other side wants no more. Not an OSError: whatever computes may raise those too."""
 
 
 def send(sock: socket.socket, value: Any) -> None:
-    """On the wire: the number of parts, their sizes, a pickle (protocol 5), the arrays. Raises HungUp."""
+    """On the wire: the number of parts, their sizes, a pickle (protocol 5), the arrays.
+
+    Raises HungUp, LabError for more than MOST_BYTES.
+    """
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     parts: list[Any] = [memoryview(head), *(buffer.raw() for buffer in buffers)]
+    total = sum(part.nbytes for part in parts)
+    if total > MOST_BYTES:
+        raise LabError(
+            f"this makes {size(total)}, and a screen takes at most {size(MOST_BYTES)} at once",
+            "ask for fewer images or steps",
+        )
     try:
         for part in (struct.pack(f"<I{len(parts)}Q", len(parts), *(part.nbytes for part in parts)), *parts):
             sock.sendall(part)

@@ -30,9 +30,12 @@ def main() -> None:
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    while (found := socket.recv_fds(control, 1, 1))[1]:
-        threading.Thread(target=answer, args=(socket.socket(fileno=found[1][0]),)).start()
-    os._exit(0)
+    try:
+        while (found := socket.recv_fds(control, 1, 1))[0]:
+            for descriptor in found[1]:  # none where this process has no room for one more: its asker sees it closed
+                threading.Thread(target=answer, args=(socket.socket(fileno=descriptor),)).start()
+    finally:  # whatever it meets, nobody waits for one that takes no questions
+        os._exit(0)
 
 
 class Teller:
@@ -45,7 +48,7 @@ class Teller:
         """Raises HungUp when nobody listens any more."""
         if self.is_cancelled():
             raise wire.HungUp
-        wire.send(self._sock, Progress(stage=stage, fraction=fraction, look=look))
+        wire.send(self._sock, (Progress(stage=stage, fraction=fraction, look=look), uses_gpu()))
 
     def is_cancelled(self) -> bool:
         """Whether nobody listens any more."""
@@ -53,21 +56,20 @@ class Teller:
 
 
 def answer(sock: socket.socket) -> None:
-    """One question to its end: progress, then the answer and whether a GPU is in use, or one LabError."""
+    """One question to its end: progress, then the answer or one LabError, each with whether a GPU is in use."""
     with sock, contextlib.suppress(wire.HungUp):
-        last: Answer | LabError
         try:
             question, request, named = wire.receive(sock)
-            last = Answer(value=function_of(question)(Teller(sock), *request, **named))
+            value = function_of(question)(Teller(sock), *request, **named)
+            wire.send(sock, (Answer(value=value), uses_gpu()))
         except wire.HungUp:
             return
         except LabError as error:
             known = getattr(errors, type(error).__name__, None) is type(error)
-            last = error if known else LabError(error.message, error.hint)
+            wire.send(sock, (error if known else LabError(error.message, error.hint), uses_gpu()))
         except Exception as error:
             traceback.print_exc()  # into the server's own log
-            last = LabError(f"unexpected {type(error).__name__}: {error}")
-        wire.send(sock, (last, uses_gpu()))
+            wire.send(sock, (LabError(f"unexpected {type(error).__name__}: {error}"), uses_gpu()))
 
 
 def import_ahead(tell: Tell, module: str) -> None:

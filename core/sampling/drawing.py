@@ -68,12 +68,3 @@ class Drawing:
     def images(self) -> np.ndarray:
         """The finished pictures (N, H, W, C)."""
         return self.noisy_images[-1]
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory of the pictures and their layers."""
-        arrays = [self.noisy_images, self.predicted_images]
-        if self.layers is not None:
-            arrays += [self.layers.latents, self.layers.predicted_noise]
-            arrays += [] if self.layers.guidance_change is None else [self.layers.guidance_change]
-        return sum(array.nbytes for array in arrays)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import streamlit as st
 
-from core.bounded_cache import BoundedCache
+from core.bounded_cache import BoundedCache, bytes_of
 from lab.services.background import Tell
 
 MAX_BYTES = 128 * 2**20
@@ -29,18 +27,7 @@ def kept(
     return lambda tell, cancelled: memoize_bytes(key, lambda: task(tell, cancelled))
 
 
-def _bytes_of(found: object) -> int:
-    """Memory of the arrays in it, however deep; every answer counts for something."""
-    if isinstance(found, np.ndarray):
-        return found.nbytes
-    if isinstance(found, Sequence) and not isinstance(found, str):
-        return sum(_bytes_of(each) for each in found)
-    if is_dataclass(found) and not isinstance(found, type):
-        return 1000 + sum(_bytes_of(getattr(found, each.name)) for each in fields(found))
-    return 100
-
-
 @st.cache_resource(show_spinner=False)
 def answers() -> BoundedCache[tuple[Any, ...], Any]:
     """Answers of all sessions; not st.cache_data, which cannot hold a function for progress."""
-    return BoundedCache(max_bytes=MAX_BYTES, size_of=_bytes_of)
+    return BoundedCache(max_bytes=MAX_BYTES, size_of=bytes_of)

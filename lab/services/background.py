@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 import streamlit as st
 
+from core.bounded_cache import bytes_of
 from core.errors import LabError, UsageError
 
-KEPT = 32
+KEPT, KEPT_BYTES = 32, 64 * 2**20  # of works that are done
 
 
 class Tell(Protocol):
@@ -115,8 +116,9 @@ def begin_alone(what: str, by: str, task: Task, *, busy: str) -> Work:
 
 
 def _started(works: dict[str, Work], key: str, task: Task) -> Work:
-    for old in [name for name, found in works.items() if found.is_done][:-KEPT]:
-        del works[old]
+    done = [name for name, found in works.items() if found.is_done]
+    while len(done) > KEPT or (len(done) > 1 and sum(bytes_of(works[name].result) for name in done) > KEPT_BYTES):
+        del works[done.pop(0)]
     works[key] = work = Work(key=key)
     threading.Thread(target=work.run, args=(task,), name=f"background {key}"[:60], daemon=True).start()
     return work

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from core.bounded_cache import BoundedCache
+from core.bounded_cache import BoundedCache, bytes_of
 from core.compute.questions import DRAW
 from core.errors import LabError, UsageError
 from core.model_folders.sources import ModelSource, list_sources, source_named
@@ -25,7 +25,7 @@ OnStep = Callable[[int, int, np.ndarray], None]
 @st.cache_resource(show_spinner=False)
 def drawings() -> BoundedCache[tuple[str, bool], Drawing]:
     """The newest drawings of all sessions, by what decides them; not st.cache_data, which cannot hold a callback."""
-    return BoundedCache(max_bytes=MAX_KEPT_BYTES, size_of=lambda drawing: drawing.num_bytes)
+    return BoundedCache(max_bytes=MAX_KEPT_BYTES, size_of=bytes_of)
 
 
 def model_sources() -> list[ModelSource]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -55,3 +56,14 @@ def test_to_forget_a_work_leaves_a_newer_one_under_its_key() -> None:
     background.forget(new)
     assert background.find(new.key) is None
     goes_on.set()
+
+
+def test_results_that_are_done_stay_within_a_bound_and_the_newest_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "KEPT_BYTES", 1000)
+    for place in range(4):
+        assert background.begin(f"bound-{place}", lambda *_: np.zeros(400, np.uint8)).wait(600)
+    assert background.begin("bound-large", lambda *_: [np.zeros(5000, np.uint8)]).wait(600)
+    assert background.begin("bound-next", lambda *_: 0).wait(600)
+    names = [f"bound-{place}" for place in range(4)]
+    assert [name for name in names if background.find(name)] == []
+    assert background.find("bound-large") and background.find("bound-next")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.compute import process
 from core.compute.process import Compute
 from core.compute.question import Answer, Progress
 from core.errors import LabError, UsageError
@@ -153,3 +155,74 @@ def test_an_array_of_no_elements_and_a_large_one_survive_the_wire(compute: Compu
     assert np.array_equal(answer(compute, toys.ECHO, np.empty((0, 3))), np.empty((0, 3)))
     large = np.arange(3_000_000)
     assert np.array_equal(answer(compute, toys.ECHO, large), large)
+
+
+def test_an_answer_that_is_too_large_or_cannot_be_sent_is_one_sentence(compute: Compute) -> None:
+    with pytest.raises(LabError, match=r"a screen takes at most 536\.9 MB at once; ask for fewer images or steps"):
+        answer(compute, toys.HUGE)
+    with pytest.raises(LabError, match="unexpected"):
+        answer(compute, toys.UNSPEAKABLE)
+    assert answer(compute, toys.COUNT, 1) == 1
+
+
+def test_a_server_with_a_thousand_open_files_asks_as_ever(compute: Compute) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    held = []
+    try:
+        while not held or held[-1] < 1100:
+            held.append(os.dup(2))
+        records = compute.remote(toys.WHO)
+        assert records.is_ready(600)
+        assert next(records) == Answer(value=compute.pid)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_one_that_is_stopped_from_outside_is_told_and_replaced(
+    compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "PATIENCE_S", 0.2)
+    records = compute.remote(toys.FOREVER, tmp_path / "mark")
+    next(records)
+    os.kill(compute.pid or 0, signal.SIGSTOP)
+    with pytest.raises(LabError, match="was stopped from outside, so it was ended; try again"):
+        list(records)
+    assert answer(compute, toys.COUNT, 1) == 1
+
+
+def test_a_gpu_that_a_cancelled_drawing_took_is_given_back_too() -> None:
+    compute = Compute(budget_bytes=1e9, is_watched=lambda: True, is_wanted=lambda: True)
+    records = compute.remote(toys.BEGIN_ON_GPU)
+    next(records)
+    pid = compute.pid or 0
+    records.close()
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_its_memory_is_watched_on_when_a_question_of_the_watcher_fails() -> None:
+    asked = []
+
+    def is_watched() -> bool:
+        asked.append(1)
+        raise RuntimeError("no runtime")
+
+    compute = Compute(budget_bytes=300e6, is_watched=is_watched)
+    assert answer(compute, toys.COUNT, 1) == 1
+    wait_until(lambda: len(asked) > 1)
+    with pytest.raises(LabError, match=r"more than the 0\.3 GB"):
+        list(compute.remote(toys.GROW, 400))
+    compute.end()
+
+
+def test_one_without_room_for_a_question_goes_on_with_the_others(compute: Compute) -> None:
+    going = compute.remote(toys.TICK)
+    next(going)
+    answer(compute, toys.FEW_FILES, 0)
+    more = [compute.remote(toys.TICK) for _ in range(4)]
+    with pytest.raises(LabError, match="takes no more questions now; try again"):
+        for each in more:
+            next(each)
+    next(going)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from core.compute import wire
 from core.compute.question import Question, Tell
 from core.errors import LabError, UsageError
 
@@ -28,6 +30,11 @@ DIE: Question[[], None] = Question(SPOKEN, "die")
 GROW: Question[[int], None] = Question(SPOKEN, "grow")
 ECHO: Question[[np.ndarray], np.ndarray] = Question(SPOKEN, "echo")
 HOLD_GPU: Question[[], int] = Question(SPOKEN, "hold_gpu")
+BEGIN_ON_GPU: Question[[], None] = Question(SPOKEN, "begin_on_gpu")
+TICK: Question[[], None] = Question(SPOKEN, "tick")
+HUGE: Question[[], np.ndarray] = Question(SPOKEN, "huge")
+UNSPEAKABLE: Question[[], object] = Question(SPOKEN, "unspeakable")
+FEW_FILES: Question[[int], None] = Question(SPOKEN, "few_files")
 NOWHERE: Question[[], None] = Question(SPOKEN, "nowhere")
 
 
@@ -100,3 +107,29 @@ def hold_gpu(tell: Tell) -> int:
     cuda = SimpleNamespace(is_initialized=lambda: True)
     sys.modules.setdefault("torch", SimpleNamespace(cuda=cuda))  # type: ignore[arg-type]
     return os.getpid()
+
+
+def tick(tell: Tell) -> None:
+    while True:
+        tell("ticking", 0.5)
+        time.sleep(0.01)
+
+
+def begin_on_gpu(tell: Tell) -> None:
+    hold_gpu(tell)
+    tick(tell)
+
+
+def huge(tell: Tell) -> np.ndarray:
+    """Takes addresses and no memory."""
+    return np.empty(wire.MOST_BYTES + 1, np.uint8)
+
+
+def unspeakable(tell: Tell) -> object:
+    return lambda: None
+
+
+def few_files(tell: Tell, more: int) -> None:
+    """From now on this process may open so many files more."""
+    used = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
