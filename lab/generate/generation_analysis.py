@@ -74,18 +74,14 @@ def _no_judge(facts: ModelSource, analysis: Analysis) -> None:
     elif not analysis.problems:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"No judge of {_data_set(facts)} yet; it tells at which step a picture is decided.")
-            st.button(
+            if st.button(
                 "Train the judge",
                 key="train-judge",
                 icon=":material/gavel:",
-                on_click=_train,
-                args=(facts,),
                 help="A small classifier, trained once for this data set: about a minute.",
-            )
-
-
-def _train(facts: ModelSource) -> None:
-    judges.begin_training(facts)
+            ):
+                judges.begin_training(facts)
+                st.rerun()
 
 
 def _waits(works: Sequence[Work]) -> None:

@@ -78,3 +78,13 @@ def test_every_part_that_a_browser_asks_for_by_itself_is_for_members() -> None:
     sources = [path for room in ("lab", "pages") for path in (ROOT / room).rglob("*.py")]
     makers = {path.name for path in sources if re.search(r"st\.(experimental_)?(fragment|dialog)\b", path.read_text())}
     assert makers == {"live_fragment.py"}
+
+
+def test_no_callback_begins_anything() -> None:
+    """Streamlit runs callbacks before Home.py or a live part asks who may enter: they select, forget and cancel."""
+    sources = [path.read_text() for room in ("lab", "pages") for path in (ROOT / room).rglob("*.py")]
+    called = {name for source in sources for name in re.findall(r"on_click=([\w.]+)", source)}
+    assert called <= {
+        *("st.login", "st.logout", "lambda", "work.cancel", "_cancel"),
+        *("vae_service.forget", "_forget", "_leave_kept", "_open"),
+    }
