@@ -38,6 +38,7 @@ def less_what_comes(
 ) -> list[Device]:
     """The devices with their free memory less what each live run will still take: a run that begins holds little yet.
 
+    What their end gives back (`reach_bytes`) is rather counted too high, as their needs: no large run may starve.
     resident: the machine's memory that each run holds now.
     """
     coming: dict[str, int] = {}
