@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
 import tempfile
-import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,9 +84,12 @@ def make_run(
     return run
 
 
+_NUMBERS = itertools.count()  # many in a second: four random digits were the same once in a hundred tests
+
+
 def _new_run(store: RunStore, kind: str, settings: Settings, **facts: object) -> Run:
     """What the store would make. `facts` go past the check of names: the folder may come from anywhere."""
-    run = Run(store.root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{kind}-{uuid.uuid4().hex[:4]}")
+    run = Run(store.root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{kind}-{next(_NUMBERS):04x}")
     run.folder.mkdir(parents=True)
     for name, content in _fresh_files(kind, settings.model_dump_json()).items():
         if name == "run.json":
