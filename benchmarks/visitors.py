@@ -38,15 +38,6 @@ from benchmarks import report
 from benchmarks.server import HOME, ROOT, Server, end_supervisor
 
 PAGES = ("overview", "train", "runs", "machine", "data", "schedulers", "latents", "generate")
-TINY = {
-    "data.name": "digits",
-    "data.image_size": 16,
-    "vae.block_out_channels": [8, 8],
-    "unet.block_out_channels": [8, 16],
-    "train_vae.steps": 20,
-    "train_unet.steps": 20,
-    "machine.device": "cpu",
-}
 DRAWING = {"run": "model:mnist-demo", "sampler": "euler", "steps": "50"}
 LONGEST_S = 120.0
 
@@ -156,18 +147,10 @@ class Visitor:
 
 
 def make_lab(folder: Path) -> None:
-    """Train a tiny VAE and a U-Net on it, in a process of their own."""
-    program = (
-        "import json, sys; from pathlib import Path; from core.config.load import load_config\n"
-        "from core.runs.store import RunStore; from core.training import train_unet, train_vae\n"
-        "root, tiny = Path(sys.argv[1]), json.loads(sys.argv[2]); store = RunStore(root / 'runs')\n"
-        "places = {'data_dir': root / 'data', 'cache_dir': root / 'cache', 'store_root': root / 'runs',\n"
-        "          'should_stop': lambda: False}\n"
-        "settings = load_config(overrides=tiny); vae = store.create('vae', settings, name='encoder')\n"
-        "train_vae.train(vae, **places); unet = store.create('unet', settings, parents=(vae.id,), name='drawer')\n"
-        "train_unet.train(unet, **places)\n"
-    )
-    subprocess.run([sys.executable, "-c", program, str(folder), json.dumps(TINY)], cwd=ROOT, check=True)
+    """Train the tiny VAE and U-Net of the tests, in a process of their own."""
+    program = "import sys; from pathlib import Path; from tests.models import Lab, tiny_settings\n"
+    program += "Lab(Path(sys.argv[1])).train_both(tiny_settings())"
+    subprocess.run([sys.executable, "-c", program, str(folder)], cwd=ROOT, check=True)
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from core.compute.answers.images import images_here
 from core.compute.answers.models import borrowed, free_gpu, loaded
 from core.compute.question import Tell
 from core.config.schema import MachineSettings
 from core.config.site import SiteSettings
-from core.data.arrays import prepare
 from core.device import device_label
 from core.errors import is_full_gpu
 from core.model_folders.sources import source_named
@@ -117,9 +117,7 @@ def _start(recipe: Recipe, model: LoadedModel, site: SiteSettings) -> Start | No
     if recipe.start.picture:
         return start_of_picture(recipe.start, model, len(recipe.labels))
     source = source_named(recipe.source, RunStore(site.runs), site.models)
-    data = source.settings.data.model_copy(update={"download": False})
-    images = prepare(data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
-    return start_of(recipe.start, model, images)
+    return start_of(recipe.start, model, images_here(source.settings.data, site, source.rules))
 
 
 def at_most(on_step: OnStep, per_second: float = PREVIEWS_PER_SECOND) -> OnStep:

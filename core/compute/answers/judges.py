@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from core.bounded_cache import BoundedCache
+from core.compute.answers.images import images_here
 from core.compute.question import Tell
 from core.config.site import SiteSettings
-from core.data.arrays import ImageSet, prepare
+from core.data.arrays import ImageSet
 from core.errors import DataUnavailable, LabError, UsageError
 from core.evaluation.folder_judge import judge_of_model_folder
 from core.evaluation.judge import Judge, load_kept, load_or_train
@@ -53,8 +54,7 @@ def odds(tell: Tell, name: str, judge: str, images: np.ndarray, site: SiteSettin
 
 def images_of(source: ModelSource, site: SiteSettings) -> ImageSet:
     """The very images the model learned from; nothing is downloaded. Raises a LabError when they are not here."""
-    data = source.settings.data.model_copy(update={"download": False})
-    found = prepare(data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
+    found = images_here(source.settings.data, site, source.rules)
     if found.fingerprint != source.fingerprint:
         raise UsageError(
             f"{found.name}: is not the dataset that this model learned from ({found.fingerprint[:12]} here, "

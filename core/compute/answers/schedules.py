@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from core.compute.answers.images import images_here
 from core.compute.question import Tell
 from core.config.schema import DataSettings, DiffusionSettings
 from core.config.site import SiteSettings
-from core.data.arrays import prepare
 from core.data.one_per_class import ClassImages, one_per_class
 from core.diffusion import schedule_table as tables
 from core.diffusion.schedule import build_schedule
@@ -33,8 +33,7 @@ def visited_timesteps(
 
 def class_images(tell: Tell, data: DataSettings, site: SiteSettings) -> ClassImages:
     """A held-out image of each class. Nothing is downloaded. Raises DataUnavailable."""
-    data = data.model_copy(update={"download": False})
-    return one_per_class(prepare(data, data_dir=site.data, cache_dir=site.cache, progress=tell))
+    return one_per_class(images_here(data, site, progress=tell))
 
 
 def noised_images(tell: Tell, weights: np.ndarray, images: np.ndarray) -> np.ndarray:

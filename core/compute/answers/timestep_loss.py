@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from core.compute.answers.images import images_here
 from core.compute.answers.models import borrowed
 from core.compute.question import Tell
 from core.config.site import SiteSettings
-from core.data.arrays import prepare
 from core.evaluation.timestep_loss import timestep_loss
 from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss
 from core.runs.store import RunStore
@@ -16,8 +16,7 @@ def measure_timestep_loss(
 ) -> TimestepLoss:
     """Over that many held-out images, at `num_points` timesteps. Raises a LabError."""
     run = RunStore(site.runs).get(run_id)
-    data = run.settings.data.model_copy(update={"download": False})
-    image_set = prepare(data, data_dir=site.data, cache_dir=site.cache, rules=run.rules, progress=tell)
+    image_set = images_here(run.settings.data, site, run.rules, tell)
     with borrowed(run.id, step, site, run.settings.machine, weights) as model:
         return timestep_loss(
             run, model, image_set, weights=weights, num_pictures=num_images, num_points=num_points, progress=tell
