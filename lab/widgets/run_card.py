@@ -5,10 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.words import ago, count, duration
-from lab.services.runs import RunView, curves, newest_preview
-from lab.widgets.curves import Curve, curve_figure
-from lab.widgets.palette import palette
-from lab.widgets.pictures import show_pictures
+from lab.services.runs import RunView
 from lab.words import escaped, exactly, state_badge
 
 
@@ -48,28 +45,3 @@ def progress(view: RunView) -> None:
     if status.device:
         words.append(status.device)
     st.caption(escaped(" · ".join(words), 300))
-
-
-def live_card(view: RunView) -> None:
-    """Everything at a glance: headline, progress, loss curve and the newest pictures."""
-    st.markdown(f"#### {escaped(view.title)}")
-    headline(view)
-    progress(view)
-    if view.state == "queued" or not view.run.kind.trains:
-        return
-    left, right = st.columns([3, 2])
-    columns = curves(view.run)
-    with left:
-        if "loss" in columns and len(columns["step"]) > 1:
-            ink = palette(st.context.theme.type).training
-            curve = Curve(name="loss", ink=ink, x=columns["step"], y=columns["loss"], smooth=True)
-            figure = curve_figure(
-                [curve], title="Training loss, lower is better", y_title="", x_total=view.status.steps_total, height=220
-            )
-            st.plotly_chart(figure, key=f"card-{view.id}", config={"displayModeBar": False})
-        else:
-            st.caption("The curve appears with the first logged steps.")
-    with right:
-        preview = newest_preview(view.run)
-        if preview is not None:
-            show_pictures(preview.images[:10], columns=5, width=330, caption=f"step {count(preview.step)}")

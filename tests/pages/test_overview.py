@@ -13,6 +13,7 @@ from core.jobs.queue_view import QueueEntry
 from core.runs.run import RunState
 from core.runs.store import RunStore
 from lab.frame.state import WHO_KEY
+from lab.overview.image_path import PARTS
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import ended_badly, finished, make_run, running
 
@@ -28,18 +29,26 @@ def test_an_empty_lab_offers_one_button_from_nothing_to_digits(
 
     monkeypatch.setattr(service, "start_training", _start)
     app = open_page("overview")
-    assert app.title[0].value == "From nothing to digits"
+    assert app.title[0].value == "Nothing trained yet"
     app.session_state[WHO_KEY] = "Ana"
     next(button for button in app.button if button.label == "Train both on MNIST").click().run()
     assert calls == [("all", "mnist", "quick", "Ana")]
+
+
+def test_every_part_of_the_path_of_an_image_opens_its_page(open_page: OpenPage) -> None:
+    app = open_page("overview")
+    links = {element.proto.label: element.proto.page for element in app.get("page_link")}
+    assert {part.name: links[part.name] for part in PARTS} == {part.name: part.page for part in PARTS}
+    classes = next(element.proto.body for element in app.get("html") if "lab-classes" in element.proto.body)
+    assert [classes.count(f"<figcaption>{digit}<") for digit in range(10)] == [1] * 10
 
 
 def test_a_lab_at_rest_shows_the_latest_pictures_and_what_ended(store: RunStore, open_page: OpenPage) -> None:
     finished(store)
     app = open_page("overview")
     words = "\n".join(element.value for element in (*app.markdown, *app.subheader, *app.caption))
-    assert "Nothing is running" in words
-    assert "Latest pictures" in words
+    assert "No run is active" in words
+    assert "Latest samples" in words
     assert "First light, step 100" in words
     assert len(app.get("image")) == 1
 
@@ -47,12 +56,10 @@ def test_a_lab_at_rest_shows_the_latest_pictures_and_what_ended(store: RunStore,
 def test_running_runs_have_live_cards_and_queued_ones_come_last(store: RunStore, open_page: OpenPage) -> None:
     running(store)
     app = open_page("overview")
-    cards = [element.value for element in app.markdown if element.value.startswith("#### ")]
-    assert cards == ["#### Live"]
-    assert len(app.get("plotly_chart")) == 1
-    lines = [element.value for element in app.markdown]
-    assert lines.index("**1** waiting") > lines.index("#### Live")
-    assert any(line.startswith("Next") for line in lines)
+    labels = [element.proto.label for element in app.get("page_link")]
+    assert labels.index("**Live**") < labels.index("Next")
+    assert "**1** waiting" in [element.value for element in app.markdown]
+    assert any("<polyline" in element.proto.body for element in app.get("html"))
 
 
 def test_a_paused_run_waits_and_did_not_end(
@@ -83,13 +90,13 @@ def test_what_ended_since_the_last_visit_comes_first(store: RunStore, open_page:
     status = json.loads(old.status_path.read_text())
     old.status_path.write_text(json.dumps({**status, "heartbeat_at": "2020-01-01T00:00:00+00:00"}))
     app = open_page("overview")
-    assert "Ended since you were here" not in [element.value for element in app.subheader]
+    assert "Ended since your last visit" not in [element.value for element in app.subheader]
     app.session_state["notices-since"] = datetime(2021, 1, 1, tzinfo=UTC).timestamp()
     app.run()
     titles = [element.value for element in app.subheader]
-    assert titles.index("Ended since you were here") < titles.index("Ended before")
-    lines = "\n".join(element.value for element in app.markdown)
-    assert lines.index("New") < lines.index("Old")
+    assert titles.index("Ended since your last visit") < titles.index("Ended before")
+    labels = [element.proto.label for element in app.get("page_link")]
+    assert labels.index("New") < labels.index("Old")
     assert new.id != old.id
 
 
