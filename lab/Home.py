@@ -19,13 +19,14 @@ def main() -> None:
     """Draw the navigation and the chosen screen."""
     from lab.frame.confirm import open_question
     from lab.frame.gate import let_in
-    from lab.frame.header import open_to_all, top_line
+    from lab.frame.header import header, open_to_all
     from lab.frame.notices import notices
     from lab.frame.page_guard import remember_page
     from lab.frame.state import PAGES, forget_endless_numbers
+    from lab.frame.tab_title import tab_title
     from lab.frame.theme import follow_theme
 
-    st.set_page_config(page_title="Latent Diffusion Lab", page_icon=str(ROOT / "lab" / "icon.png"), layout="wide")
+    st.set_page_config(page_icon=str(ROOT / "lab" / "icon.png"), layout="wide")
     pages = [
         st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
         for name, (title, icon) in PAGES.items()
@@ -35,11 +36,13 @@ def main() -> None:
     if not let_in():
         st.navigation(pages, position="hidden")
         return
-    chosen = st.navigation(pages, position="top")
+    chosen = st.navigation(pages, position="hidden")
     forget_endless_numbers()
-    remember_page(chosen.url_path or "overview")
+    here = chosen.url_path or "overview"
+    remember_page(here)
+    tab_title(chosen.title)
     follow_theme()
-    top_line()
+    header(here)
     open_to_all()
     notices()
     open_question()

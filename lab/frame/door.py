@@ -28,6 +28,7 @@ from core import reading
 from core.config.load import read_site
 from core.config.site import SiteSettings
 from core.errors import LabError, quoted
+from lab.frame.page_script import PageScript
 from lab.frame.upload_limit import UploadLimit, usual_limit
 
 HEADER_OF_PROXY = "X-Lab-Secret"
@@ -248,7 +249,8 @@ def door() -> list[Middleware]:
             secret=secret,
             login_headers=headers,
             has_login=site.has_login,
-        )
+        ),
+        Middleware(PageScript),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What stands above every page, on the right: the machine in three glyphs, and who is here."""
+"""One row above every page: the product, its pages in groups, the machine in three glyphs, and who is here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from lab.frame.live_fragment import live_part
 from lab.frame.page_guard import back_to_right_page
 from lab.frame.problems import problems_shown
 from lab.frame.state import (
+    GROUPS,
     NAME_LIMIT,
+    PAGES,
     WHO_COOKIE,
     WHO_KEY,
     is_named,
@@ -26,6 +28,7 @@ from lab.frame.state import (
 from lab.services.machine import MachineGlance, glance
 from lab.words import escaped
 
+PRODUCT = "Latent Diffusion Lab"
 ATTRIBUTION = "Attribution only: anyone can type any name. It says who did what, and protects nothing."
 _remember = st.components.v2.component(
     "lab_who",
@@ -36,11 +39,37 @@ _remember = st.components.v2.component(
 )
 
 
+def header(here: str) -> None:
+    """The row, with the page `here` of PAGES marked. Narrow windows fold the groups of pages into menus."""
+    with st.container(key="lab-top", horizontal=True, vertical_alignment="center", gap=None):
+        with st.container(key="lab-brand", width="content"):
+            st.page_link(page_file("overview"), label=PRODUCT, icon=":material/blur_on:", width="content")
+        for group, names in GROUPS.items():
+            with st.container(key=f"lab-group-{group}", width="content", gap=None):
+                st.caption(group)
+                with st.container(horizontal=True, gap=None, width="content"):
+                    for name in names:
+                        _page_link(name, here)
+        for group, names in GROUPS.items():
+            with st.container(key=f"lab-menu-{group}", width="content"), st.popover(group, type="tertiary"):
+                for name in names:
+                    st.page_link(page_file(name), label=PAGES[name][0], icon=PAGES[name][1])
+        with st.container(key="lab-box", width="content", gap=None):
+            _page_link("machine", here)
+            top_line()
+
+
+def _page_link(name: str, here: str) -> None:
+    key = "lab-here" if name == here else f"lab-to-{name}"
+    with st.container(key=key, width="content"):
+        st.page_link(page_file(name), label=PAGES[name][0], width="content")
+
+
 @live_part(every_s=5)
 def top_line() -> None:
     """Devices busy or free, runs that wait, free disk: each leads to the machine page. The name people see."""
     back_to_right_page()
-    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap=None):
         with problems_shown():
             _glyphs(glance())
         with st.popover(_label(), icon=":material/person:", type="tertiary"):
@@ -64,7 +93,7 @@ def _glyphs(seen: MachineGlance) -> None:
     page = page_file("machine")
     devices = f":{'green' if seen.free else 'blue'}[{seen.free_words}]"
     st.page_link(page, label=devices, icon=":material/memory:", help=escaped(seen.device_words, 400), width="content")
-    waiting = f"{seen.waiting} waiting" if seen.waiting else "none waiting"
+    waiting = f"{seen.waiting} waiting" if seen.waiting else "0 waiting"
     st.page_link(page, label=waiting, icon=":material/low_priority:", help="Runs in the queue", width="content")
     disk = f"{size(seen.disk_free)} free"
     st.page_link(

@@ -25,6 +25,10 @@ PAGES = {
     "latents": ("Latents", ":material/blur_on:"),
     "generate": ("Generate", ":material/brush:"),
 }
+GROUPS = {
+    "Work": ("overview", "train", "runs", "generate"),
+    "Understand": ("data", "schedulers", "latents"),
+}  # and Machine, over the glyphs of the machine
 PROXY_KEYS = ("email", "name", "preferred_username", "user")  # of server.trustedUserHeaders
 WHO_KEY = WHO_COOKIE = "lab-who"
 NAME_LIMIT = 60

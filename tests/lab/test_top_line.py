@@ -109,7 +109,7 @@ def test_a_full_disk_and_a_busy_machine_look_different(monkeypatch: pytest.Monke
     seen: list[str] = []
     monkeypatch.setattr(header.st, "page_link", lambda page, *, label, **_: seen.append(label))
     run(LINE)
-    assert seen == [":blue[CPU busy]", "none waiting", ":red[900.0 MB free]"]
+    assert seen == [":blue[CPU busy]", "0 waiting", ":red[900.0 MB free]"]
 
 
 @pytest.fixture

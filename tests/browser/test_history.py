@@ -1,0 +1,46 @@
+"""The frame in Chromium: Back leaves a page where nothing was chosen, a choice can be taken back, titles stand high."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.browser.conftest import Server, in_chromium, visit, wait_for
+
+pytestmark = in_chromium
+HIGHEST_TITLE_PX = 90
+PAGES = ("Train", "Runs", "Generate", "Data", "Schedulers", "Latents", "Machine")
+
+
+def address(page: Any, server: Server) -> str:
+    return str(page.url).removeprefix(server.address)
+
+
+def go(page: Any, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).first.click()
+    wait_for(lambda: page.title() == f"{name} · Lab", lambda: f"the title of {name}, not {page.title()}")
+    page.locator("h1").first.wait_for()
+
+
+def test_back_leaves_a_page_in_one_press_and_titles_stand_high(page: Any, server: Server) -> None:
+    visit(page, server)
+    for name in PAGES:
+        go(page, name)
+        if name == "Schedulers":  # its defaults are written into the address
+            wait_for(lambda: "schedules=" in page.url, "the default schedules in the address")
+        top = page.locator("h1").first.bounding_box()["y"]
+        assert top <= HIGHEST_TITLE_PX, f"the title of {name} begins at {top} px"
+        assert page.locator("h1").count() == 1
+        page.go_back()
+        wait_for(lambda: page.title() == "Overview · Lab", "Overview again after Back")
+
+
+def test_back_takes_a_choice_back(page: Any, server: Server) -> None:
+    visit(page, server, "schedulers")
+    wait_for(lambda: "schedules=" in page.url, "the default schedules in the address")
+    before = address(page, server)
+    page.get_by_text("Samplers", exact=True).first.click()
+    wait_for(lambda: "view=Samplers" in page.url, "the choice in the address")
+    page.go_back()
+    wait_for(lambda: address(page, server) == before, lambda: f"{before} again, not {page.url}")
+    chosen = page.get_by_role("radio", name="Schedules", exact=True)
+    wait_for(lambda: chosen.get_attribute("aria-checked") == "true", "the view Schedules again")
