@@ -20,6 +20,7 @@ def main() -> None:
     from lab.frame.confirm import open_question
     from lab.frame.gate import let_in
     from lab.frame.header import header, open_to_all
+    from lab.frame.live_fragment import begin_page
     from lab.frame.notices import notices
     from lab.frame.page_guard import remember_page
     from lab.frame.state import PAGES, forget_endless_numbers
@@ -36,6 +37,7 @@ def main() -> None:
     if not let_in():
         st.navigation(pages, position="hidden")
         return
+    begin_page()
     chosen = st.navigation(pages, position="hidden")
     forget_endless_numbers()
     here = chosen.url_path or "overview"

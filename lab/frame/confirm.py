@@ -54,10 +54,13 @@ def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, wh
     st.rerun()
 
 
-def confirm_for_good(owner: str, verb: str, action: Callable[[], None], *, what: str, name: str) -> None:
+def confirm_for_good(
+    owner: str, verb: str, action: Callable[[], None], *, what: str, name: str, loses: str = ""
+) -> None:
     """As `confirm_if_not_mine`, for what cannot be brought back: one's own is asked for too.
 
     what: the kind of thing, as in 'Remove a model of Ana?'. name: what it is called, not escaped; '' for none.
+    loses: what is lost in a sentence, '' when it is the thing itself.
     """
     if not _is_allowed(owner, verb, what):
         return
@@ -68,7 +71,7 @@ def confirm_for_good(owner: str, verb: str, action: Callable[[], None], *, what:
         verb=verb,
         action=action,
         ask_name=False,
-        note=f"{f'**{escaped(name, 120)}**' if name else 'It'} goes for good, for everybody.",
+        note=loses or f"{f'**{escaped(name, 120)}**' if name else 'It'} goes for good, for everybody.",
     )
     st.rerun()
 

@@ -14,6 +14,7 @@ import streamlit as st
 from lab.frame.gate import why_not
 
 P = ParamSpec("P")
+_WINDOW = "live-window-open"
 
 
 def live_part(*, every_s: float | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -28,8 +29,23 @@ def window(
     on_dismiss: Callable[[], None],
     width: Literal["small", "medium", "large"] = "small",
 ) -> Callable[P, None]:
-    """`st.dialog` for members: opens a window over the page with `part` in it."""
+    """`st.dialog` for members: opens a window over the page with `part` in it.
+
+    While it is open, `page_again` leaves the page alone: what is being typed in it would be lost.
+    """
+    st.session_state[_WINDOW] = True
     return st.dialog(title, width=width, on_dismiss=on_dismiss)(_for_members(part))
+
+
+def begin_page() -> None:
+    """No window is open yet. Home.py says it whenever it draws the whole page, which opens them again."""
+    st.session_state.pop(_WINDOW, None)
+
+
+def page_again() -> None:
+    """From a live part: draw the whole page again, as what it shows has changed; once a window over it has closed."""
+    if not st.session_state.get(_WINDOW):
+        st.rerun()
 
 
 def live_until(is_over: Callable[[], bool], draw: Callable[[], None], *, every_s: float) -> None:
@@ -43,7 +59,7 @@ def live_until(is_over: Callable[[], bool], draw: Callable[[], None], *, every_s
     def part() -> None:
         nonlocal with_the_page
         if is_over() and not with_the_page:
-            st.rerun()
+            page_again()
         with_the_page = False
         draw()
 

@@ -98,7 +98,7 @@ def _ended(view: RunView) -> None:
     steps = f"{view.run.kind.unit} {count(status.step)} of {count(status.steps_total)}"
     parts = [steps, duration(status.elapsed_s), ago(status.heartbeat_at)]
     why = f"  \n{escaped(status.reason, 90)}" if view.state in ("failed", "interrupted") else ""
-    _line(view, view.state, " · ".join(part for part in parts if part), why)
+    _line(view, view.shown_state, " · ".join(part for part in parts if part), why)
 
 
 def _line(view: RunView, state: str, facts: str, why: str = "") -> None:

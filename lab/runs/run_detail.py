@@ -10,7 +10,7 @@ import streamlit as st
 from core.errors import LabError
 from core.runs.kinds import kind_named
 from core.words import count, duration
-from lab.frame.live_fragment import live_part
+from lab.frame.live_fragment import live_part, page_again
 from lab.frame.notices import notify_button
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, open_comparison, open_film, select_run
@@ -94,7 +94,7 @@ def _head(run_id: str, known: _Signature) -> None:
         view = runs.view_of(run_id)
         now = _signature(view)
         if now != known:
-            st.rerun()
+            page_again()
         headline(view, paused=now.paused)
         ended_badly = view.state in ("failed", "interrupted")
         if ended_badly and st.button("Read the log", icon=":material/article:", key="read-log"):

@@ -186,7 +186,7 @@ def _compare_line(known: Collection[str]) -> None:
 def _rows(rows: Sequence[tuple[RunView, Notes]], paused: Collection[str]) -> None:
     ids = [view.id for view, _ in rows]
     me = who()
-    states = ["paused" if view.id in paused else view.state for view, _ in rows]
+    states = ["paused" if view.id in paused else view.shown_state for view, _ in rows]
     frame = pd.DataFrame(
         {
             "state": [[state] for state in states],

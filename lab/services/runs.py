@@ -15,6 +15,7 @@ from core.bounded_cache import BoundedCache
 from core.csv_text import csv_text
 from core.data.npz_file import arrays_in
 from core.errors import LabError, RunNotFound
+from core.runs.collapse import collapsed_kl
 from core.runs.film import MAX_FILE_BYTES
 from core.runs.listing import CheckpointInfo, list_checkpoints
 from core.runs.metrics import MetricColumns, sample_values
@@ -63,6 +64,16 @@ class RunView:
     def state(self) -> str:
         """The state's word."""
         return str(self.status.state)
+
+    @property
+    def shown_state(self) -> str:
+        """The state as badges say it: 'collapsed' for a finished VAE whose latents carry nothing."""
+        return "collapsed" if self.state == "finished" and self.collapsed_kl is not None else self.state
+
+    @property
+    def collapsed_kl(self) -> float | None:
+        """Nats per image of a VAE that has collapsed, None for every other run."""
+        return collapsed_kl(self.run, self.status)
 
     @property
     def is_active(self) -> bool:

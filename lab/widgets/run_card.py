@@ -12,7 +12,12 @@ from lab.words import escaped, exactly, state_badge
 def headline(view: RunView, *, paused: bool = False) -> None:
     """Badge, kind, owner and age in a line, and below why it ended: in a box of its own when it ended badly."""
     info = view.run.info
-    parts = [state_badge("paused" if paused else view.state), view.kind, escaped(info.owner), ago(info.created_at)]
+    parts = [
+        state_badge("paused" if paused else view.shown_state),
+        view.kind,
+        escaped(info.owner),
+        ago(info.created_at),
+    ]
     st.markdown(" · ".join(part for part in parts if part), help=f"Created {escaped(exactly(info.created_at))}")
     if problem := view.run.flaw(view.status):
         st.warning(escaped(problem[:1].upper() + problem[1:], 300), icon=":material/update:")
