@@ -1,4 +1,4 @@
-"""The form of a new comparison: two axes, how many pictures, and what that will cost before it is started."""
+"""The form of a new comparison: two axes, how many images, and what that will cost before it is started."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ NAMES = {
     "weights": "Weights",
     "step": "Checkpoint",
 }
+SAMPLES = 100  # per cell: shows large differences in seconds
+LONG_S = 60.0  # from here on the form says how to make it cheaper
 PROPOSALS = {
     "sampler": "all",
-    "num_inference_steps": "5,10,20,50",
+    "num_inference_steps": "5,10,20",
     "guidance_scale": "1.0-3.0(0.5)",
     "seed": "0-3",
     "weights": "all",
@@ -32,11 +34,11 @@ PROPOSALS = {
 }
 HELP = {
     "sampler": "Names, or **all** that fit this model.",
-    "num_inference_steps": "As 5,10,20 or 5-50(5): from 5 to 50 in strides of 5.",
-    "guidance_scale": "As 1,1.5,3 or 1.0-3.0(0.5). 1 is no guidance, and half the cost.",
-    "seed": "As 0,1,2 or 0-3. Another seed is other noise.",
-    "weights": "ema: averaged; raw: the last ones; or all.",
-    "step": "Steps of checkpoints that are kept, or all.",
+    "num_inference_steps": "For example 5,10,20 or 5-50(5): from 5 to 50 in strides of 5.",
+    "guidance_scale": "For example 1,1.5,3 or 1.0-3.0(0.5). 1 turns guidance off and halves the cost.",
+    "seed": "For example 0,1,2 or 0-3. Each seed gives different noise.",
+    "weights": "ema (averaged weights), raw (weights of the last step), or all.",
+    "step": "Steps of saved checkpoints, or all.",
 }
 
 
@@ -45,24 +47,23 @@ def comparison_form(run: Run) -> str:
     rows = _axis("Rows", "rows", 0)
     columns = _axis("Columns", "columns", 1)
     left, right = st.columns([1, 2], vertical_alignment="bottom")
-    default = min(max(run.settings.evaluation.num_samples, MIN_SAMPLES), MAX_SAMPLES)
     samples = int(
         left.number_input(
-            "Pictures a cell",
+            "Images per cell",
             MIN_SAMPLES,
             MAX_SAMPLES,
-            default,
+            SAMPLES,
             step=100,
             key=f"comparison-samples-{run.id}",
-            help="More pictures tell smaller differences apart; a few hundred show only large ones.",
+            help="100 images show large differences. Use 1,000 or more to tell close settings apart.",
         )
     )
     with_reference = right.checkbox(
-        "Compare with the slow reference",
-        True,
+        "Compare with the 1,000-step reference",
+        False,
         key="comparison-reference",
-        help="As many pictures with every training timestep: ancestral sampling, or Euler for flow matching. It is the "
-        "dearest part, and tells which cells are as good.",
+        help="Generates as many images with every training timestep: ancestral sampling, or Euler for flow matching. "
+        "It shows which cells match the reference, and it is the slowest part.",
     )
     try:
         planned = comparison_service.plan(run, rows, columns, num_samples=samples, with_reference=with_reference)
@@ -98,16 +99,20 @@ def _axis(title: str, name: str, place: int) -> tuple[str, str]:
 
 
 def _cost(planned: Plan) -> None:
-    """What it draws and how long that takes, as far as it is known."""
+    """What it generates and how long that takes, as far as it is known; and how to make a long one cheaper."""
     cost = planned.cost
     cells = f"{count(cost.cells)} cell{'s' if cost.cells > 1 else ''}"
     if cost.refused:
-        cells += f" ({count(cost.refused)} refused, with the reason in the result)"
+        cells += f" ({count(cost.refused)} refused; the result gives the reason)"
     words = [cells, f"{count(cost.evaluations)} network evaluations"]
     if cost.reference_evaluations:
         words[-1] += f", {cost.reference_evaluations / cost.evaluations:.0%} of them for the reference"
-    if planned.seconds is not None:
-        words.append(f"about {duration(planned.seconds)}, at the speed of the last comparison")
+    if planned.seconds is None:
+        words.append("the time is known after the first comparison")
     else:
-        words.append("how long that takes is known after the first comparison")
-    st.caption(escaped(" · ".join(words), 400))
+        source = "at the speed of the last comparison" if planned.is_measured else "estimated from the training speed"
+        words.append(f"about {duration(planned.seconds)} {source}")
+    st.markdown(escaped(" · ".join(words), 400))
+    if planned.seconds is not None and planned.seconds > LONG_S:
+        cheaper = "leave out the reference" if cost.reference_evaluations else "use fewer images or values"
+        st.caption(f"To finish sooner, {cheaper}.")

@@ -22,6 +22,7 @@ from lab.services import run_actions
 from lab.services.runs import RunView, list_views, open_store
 
 MAX_READ_FOR_SPEED = 5
+TRAINING_PASSES = 3  # a training step passes forward once and backward at twice the cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +46,16 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A comparison that could be started: what it draws, what that costs; seconds: None when nothing is known yet."""
+    """A comparison that could be started: what it draws, what that costs; seconds: None when nothing is known yet.
+
+    is_measured: the seconds come from an earlier comparison, not from the speed of the training.
+    """
 
     request: ComparisonRequest
     settings: Settings
     cost: Cost
     seconds: float | None
+    is_measured: bool
 
 
 def of_run(run: Run) -> list[Listed]:
@@ -94,9 +99,10 @@ def plan(run: Run, rows: tuple[str, str], columns: tuple[str, str], *, num_sampl
         with_reference=with_reference,
     )
     cost = cost_of(request, settings.diffusion)
-    speed = seconds_per_evaluation(run)
+    measured = seconds_per_evaluation(run)
+    speed = expected_seconds_per_evaluation(run) if measured is None else measured
     seconds = None if speed is None else speed * cost.evaluations
-    return Plan(request=request, settings=settings, cost=cost, seconds=seconds)
+    return Plan(request=request, settings=settings, cost=cost, seconds=seconds, is_measured=measured is not None)
 
 
 def seconds_per_evaluation(run: Run) -> float | None:
@@ -109,6 +115,12 @@ def seconds_per_evaluation(run: Run) -> float | None:
         if found is not None:
             return found
     return None
+
+
+def expected_seconds_per_evaluation(run: Run) -> float | None:
+    """One pass of one image, judged by the speed of the run's own training; None when that is not known."""
+    trained = run.status().images_per_s
+    return 1 / (TRAINING_PASSES * trained) if trained else None
 
 
 def start(run: Run, planned: Plan, *, owner: str, token: str) -> str:

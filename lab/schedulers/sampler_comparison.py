@@ -28,12 +28,12 @@ TICK_S = 2.0
 def sampler_comparison() -> None:
     """Choose a run, see what was compared on it, start another comparison."""
     st.markdown(
-        "Which sampler, in how few steps, draws as well as the slow one? Every cell has the same classes and the same "
-        "noise, so only what you compare differs."
+        "Which sampler needs the fewest steps for good images? Every cell uses the same classes and the same noise, so "
+        "only the settings you compare differ."
     )
     views = trained_unets()
     if not views:
-        st.markdown("No trained U-Net yet, and samplers are compared with one.")
+        st.markdown("No trained U-Net yet. Train one to compare samplers on it.")
         st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
     left, right = st.columns([2, 3])

@@ -165,8 +165,21 @@ def test_a_model_without_comparisons_shows_the_form_and_its_cost(unet: Run, open
     app = open_view(open_page, run=unet.id)
     assert not app.error
     text = words_of(app)
-    assert "20 cells · 3,012,000 network evaluations, 66% of them for the reference" in text
-    assert "known after the first comparison" in text
+    assert "15 cells (1 refused" not in text
+    assert "15 cells · " in text and "for the reference" not in text
+    assert "the time is known after the first comparison" in text
+    app.checkbox(key="comparison-reference").check().run()
+    assert "of them for the reference" in words_of(app)
+
+
+@pytest.mark.parametrize(("images_per_s", "hint"), [(3000.0, False), (1.0, True)])
+def test_the_training_speed_predicts_the_first_comparison(
+    unet: Run, open_page: OpenPage, images_per_s: float, hint: bool
+) -> None:
+    unet.write_status(replace(unet.status(), images_per_s=images_per_s))
+    text = words_of(open_view(open_page, run=unet.id))
+    assert "estimated from the training speed" in text
+    assert ("To finish sooner" in text) == hint
 
 
 def test_starting_queues_a_comparison_and_the_link_names_it(unet: Run, store: RunStore, open_page: OpenPage) -> None:
