@@ -16,11 +16,14 @@ from core.commands.options import add_settings_options, folders_exported
 from core.errors import LabError, StorageFull, is_full_disk, is_full_gpu, quoted
 from core.version import VERSION
 
-COMMANDS = (  # each a module of core/commands: `add_parser` says what may be typed, `run` does it
-    *("train", "sample", "evaluate", "export", "latents", "ceiling", "compare", "timestep_loss", "film", "self_test"),
-    *("runs", "show", "queue", "machine", "note", "stop", "pause", "resume", "branch", "delete", "restore", "trash"),
-    *("data", "import_data", "import_model", "models", "remove_data", "supervise", "doctor"),
-)
+GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
+    "Train": ("train", "stop", "pause", "resume", "branch", "queue"),
+    "Look": ("runs", "show", "film", "machine", "doctor"),
+    "Generate and measure": ("sample", "evaluate", "compare", "latents", "ceiling", "timestep_loss", "self_test"),
+    "Models and data": ("models", "import_model", "export", "data", "import_data", "remove_data"),
+    "Keep order": ("note", "delete", "restore", "trash", "supervise"),
+}
+COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 MAX_SENTENCE = 1000
 FULL_DISK = "the disk or the quota is full; free some space"
 FULL_GPU = "the GPU has no room left; `python -m core machine` shows who uses it, --set machine.device=cpu does without"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import re
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from core.__main__ import build_parser
+from core.__main__ import GROUPS, build_parser
+from core.commands.command_help import PROGRAM, names_shown
 from core.config.load import Configuration, load_config, parse_override, preset_names
 from core.config.schema import field_rows
 from core.errors import ConfigError
@@ -150,7 +152,10 @@ def machine_paths(text: str) -> list[str]:
 def words_to_avoid(text: str) -> list[str]:
     """Words outside of code that have a better form: 'data set', British spelling, 'is told'."""
     prose = re.sub(
-        r"<!-- settings -->.*?<!-- end|^```.*?^```|`[^`]*`|\*[^*\n]+\*", "", text, flags=re.MULTILINE | re.DOTALL
+        r"<!-- (?:settings|commands) -->.*?<!-- end|^```.*?^```|`[^`]*`|\*[^*\n]+\*",
+        "",
+        text,
+        flags=re.MULTILINE | re.DOTALL,
     )
     return re.findall(r"\b(?:data sets?|gr[e]y|licences?|colours?|is told|for good|everybody here)\b", prose)
 
@@ -199,10 +204,58 @@ def allowed(field: dict[str, Any]) -> str:
     return " ".join(filter(None, bounds))
 
 
-def with_settings_table(text: str) -> str:
-    """docs/settings.md with its table made anew."""
-    before, _, rest = text.partition("<!-- settings -->\n")
-    return before + "<!-- settings -->\n" + settings_table() + "<!-- end" + rest.partition("<!-- end")[2]
+def commands_reference() -> str:
+    """Every command with its sentence, examples and options, as Markdown; what all commands share stands once."""
+    parsers = subparsers()
+    shared = {"help", "config", "overrides", "preset"}
+    lines: list[str] = []
+    for group, names in GROUPS.items():
+        lines += [f"### {group}", ""]
+        for parser in (parsers[name.replace("_", "-")] for name in names):
+            examples = "\n".join(f"{PROGRAM} {example}" for example in parser.get_default("examples"))
+            lines += [f"#### {parser.prog.split()[-1]}", "", str(parser.description), "", f"```\n{examples}\n```", ""]
+            cells = [option_cells(action) for action in parser._actions if action.dest not in shared]
+            if cells:
+                lines += ["| argument | default | meaning |", "|---|---|---|", *map(" | ".join, cells), ""]
+    common = [each for each in parsers["train"]._actions if each.dest in shared - {"help"}]
+    table = ["| argument | default | meaning |", "|---|---|---|", *(" | ".join(option_cells(each)) for each in common)]
+    return "\n".join([*lines, "### Options of every command", "", *table, ""])
+
+
+def option_cells(action: argparse.Action) -> tuple[str, str, str]:
+    """Name, default and meaning of one argument; '|' inside them is escaped."""
+    words = (action.help or "").replace("|", "\\|")
+    found = re.search(r" \(default: ([^)]*)\)", words)
+    name = ", ".join(names_shown(action)) or str(action.metavar or action.dest).replace("|", "\\|")
+    value = "" if not action.option_strings or action.nargs == 0 else value_name(action)
+    if action.required and action.option_strings:
+        default = "required"
+    else:
+        is_given = action.nargs != 0 and action.default not in (None, "", [])
+        default = found.group(1) if found else f"`{action.default}`" if is_given else ""
+    return f"| `{name}{value}`", default, (words.replace(found.group(0), "") if found else words) + " |"
+
+
+def value_name(action: argparse.Action) -> str:
+    """' N', ' LOW HIGH' or ' ema or raw': what stands behind an option."""
+    if action.choices is not None:
+        return " " + " or ".join(map(str, action.choices))
+    names = action.metavar if isinstance(action.metavar, tuple) else (action.metavar or action.dest.upper(),)
+    return " " + " ".join(names)
+
+
+def subparsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each command."""
+    return next(dict(each.choices) for each in build_parser()._actions if isinstance(each.choices, dict))
+
+
+def with_reference(text: str, mark: str, made: str) -> str:
+    """A page with what stands between `<!-- mark -->` and the next `<!-- end` made anew."""
+    before, _, rest = text.partition(f"<!-- {mark} -->\n")
+    return f"{before}<!-- {mark} -->\n{made}<!-- end" + rest.partition("<!-- end")[2]
+
+
+GENERATED = {"settings": settings_table, "commands": commands_reference}
 
 
 def rows(text: str, column: str) -> list[str]:
@@ -251,9 +304,7 @@ def test_the_refused_example_is_refused_with_the_words_of_the_manual() -> None:
 
 
 def test_the_manual_shows_every_command_target_and_preset() -> None:
-    subparsers = next(action for action in build_parser()._actions if action.dest == "command")
-    assert subparsers.choices is not None
-    assert {command.split()[3] for command in commands((DOCS / "commands.md").read_text())} >= set(subparsers.choices)
+    assert {command.split()[3] for command in commands((DOCS / "commands.md").read_text())} >= set(subparsers())
     assert "lab" in make_targets(README.read_text())
     assert set(make_targets((DOCS / "development.md").read_text())) >= {"check", "test", "test-all", "bench", "demo"}
     assert set(presets_named((DOCS / "settings.md").read_text())) == set(preset_names())
@@ -265,10 +316,14 @@ def test_the_manual_explains_every_state_and_exit_code() -> None:
     assert sorted(rows(text, "code")) == sorted(map(str, EXIT_CODES))
 
 
-def test_the_manual_describes_every_setting_as_the_schema_does() -> None:
-    page = DOCS / "settings.md"
+def test_every_setting_has_a_description() -> None:
     assert all(info.description for _, info in field_rows(Configuration))
-    assert page.read_text() == with_settings_table(page.read_text()), "run: python -m tests.test_documentation"
+
+
+@pytest.mark.parametrize("mark", GENERATED)
+def test_the_reference_in_the_manual_is_what_the_code_says(mark: str) -> None:
+    text = (DOCS / f"{mark}.md").read_text()
+    assert text == with_reference(text, mark, GENERATED[mark]()), "run: python -m tests.test_documentation"
 
 
 def test_the_front_page_stays_short_and_names_every_page_of_the_app_and_the_manual() -> None:
@@ -315,4 +370,6 @@ def test_a_planted_wrong_command_is_caught(command: str) -> None:
 
 
 if __name__ == "__main__":
-    (DOCS / "settings.md").write_text(with_settings_table((DOCS / "settings.md").read_text()))
+    for mark, make in GENERATED.items():
+        page = DOCS / f"{mark}.md"
+        page.write_text(with_reference(page.read_text(), mark, make()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, store_of
 from core.commands.train import finish_launch
 from core.errors import UsageError
@@ -13,11 +14,26 @@ from core.jobs.service import branch_run
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("branch", help="go on from a checkpoint with other settings, as a new run")
-    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
-    parser.add_argument("--step", type=int, required=True, help="step of one of its checkpoints; see `show RUN`")
-    parser.add_argument("--name", default="", help="a name for people")
-    parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
+    parser = add_command(
+        commands,
+        "branch",
+        "Start a new run from a checkpoint, with other training settings.",
+        (
+            "branch RUN --checkpoint 500 --set train_unet.learning_rate=1e-4",
+            "branch RUN --checkpoint 500 --name 'slower' --detach",
+        ),
+    )
+    parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
+    parser.add_argument(
+        "--checkpoint",
+        "--step",
+        type=int,
+        required=True,
+        metavar="STEP",
+        help="step of one of its checkpoints; see `show RUN`",
+    )
+    parser.add_argument("--name", default="", help="a name for people (default: none)")
+    parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,5 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.preset is not None:
         raise UsageError("--preset: a branch starts from the settings of its origin", "change some with --set")
     store = store_of(arguments)
-    made = branch_run(store, arguments.run, arguments.step, name=arguments.name, overrides=chosen_settings(arguments))
+    made = branch_run(
+        store, arguments.run, arguments.checkpoint, name=arguments.name, overrides=chosen_settings(arguments)
+    )
     return finish_launch(store, [made], detach=arguments.detach)

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import check_has_begun, find_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
@@ -14,20 +15,27 @@ from core.evaluation.ceiling_results import CEILINGS, DEFAULT_PICTURES, ceiling_
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("ceiling", help="what pictures are worth after the VAE alone: no U-Net gets above it")
-    parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id or name, or the path of a run folder")
-    parser.add_argument("--step", type=int, metavar="S", help="the checkpoint of that step (default: the newest)")
-    parser.add_argument(
-        "--samples", type=int, default=DEFAULT_PICTURES, metavar="N", help="held-out pictures (default 10000, or all)"
+    parser = add_command(
+        commands,
+        "ceiling",
+        "Measure what real images are worth after the VAE alone: no U-Net scores above it.",
+        ("ceiling RUN", "ceiling RUN --samples 1000 --json"),
     )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id, name or path of its folder")
+    parser.add_argument(
+        "--checkpoint", "--step", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=DEFAULT_PICTURES, metavar="N", help="held-out images, at most all of them"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table; the ceiling is kept in the run."""
+    """Print the table; the ceiling is stored in the run."""
     check_count(arguments.samples)
     source = find_run(arguments, arguments.run)
-    subject_of(source, arguments.step)
+    subject_of(source, arguments.checkpoint)
     check_has_begun(source)
     settings = settings_of_run(arguments, source, ("evaluation", "machine"))
 
@@ -45,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             evaluation=settings.evaluation,
             cache_dir=site.cache,
             device=resolve_device(settings.machine.device),
-            step=arguments.step,
+            step=arguments.checkpoint,
             progress=show,
         )
     if arguments.json:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import settings_of_run, store_of
 from core.commands.tables import table
 from core.commands.train import finish_launch
@@ -35,21 +36,34 @@ MARKS = (
 
 def add_parser(commands: Any) -> None:
     """Its options; what no axis changes comes from the run's own `sampling` settings."""
-    parser = commands.add_parser("compare", help="compare samplers, steps or any two settings of sampling")
+    parser = add_command(
+        commands,
+        "compare",
+        "Compare samplers, step counts or any two sampling settings on the same noise.",
+        (
+            "compare RUN --rows sampler=unipc,euler --columns num_inference_steps=5,10 --samples 200 --no-reference",
+            "compare RUN --columns guidance_scale=1.0,2.0,3.0 --detach",
+        ),
+    )
     parser.add_argument("run", metavar="RUN", help="a U-Net run: id, unique beginning or end of it, or name")
-    parser.add_argument("--rows", default="sampler=all", metavar="SETTING=VALUES", help="sampler=all, seed=0-3, ...")
+    parser.add_argument(
+        "--rows",
+        default="sampler=all",
+        metavar="SETTING=VALUES",
+        help="settings of the rows: sampler=all, seed=0-3, ...",
+    )
     parser.add_argument(
         "--columns",
         default="num_inference_steps=5,10,20,50",
         metavar="SETTING=VALUES",
-        help="num_inference_steps=5-50(5), guidance_scale=1.0-3.0(0.5), weights=all, step=all, ...",
+        help="settings of the columns: num_inference_steps=5-50(5), guidance_scale=1.0-3.0(0.5), weights=all, ...",
     )
-    parser.add_argument("--samples", type=int, metavar="N", help="pictures a cell (default: evaluation.num_samples)")
-    parser.add_argument("--no-reference", action="store_true", help="leave out the 1000-step reference, which is dear")
-    parser.add_argument("--name", default="", help="a name for people; the id is made here")
-    parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first (default 0)")
-    parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
-    parser.add_argument("--json", action="store_true", help="the results as JSON")
+    parser.add_argument("--samples", type=int, metavar="N", help="images per cell (default: evaluation.num_samples)")
+    parser.add_argument("--no-reference", action="store_true", help="leave out the slow 1000-step reference")
+    parser.add_argument("--name", default="", help="a name for people (default: none; the id is generated)")
+    parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first")
+    parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -114,7 +128,7 @@ def in_full(comparison: Comparison) -> str:
         )
     if facts is not None:
         parts.append(
-            f"{request.num_samples:,} pictures a cell; FD-judge of {facts.fd_floor_count:,} held-out real pictures: "
+            f"{request.num_samples:,} images per cell; FD-judge of {facts.fd_floor_count:,} held-out real images: "
             f"{facts.fd_floor:.4g}; judge {facts.judge_hash[:12]}"
         )
     refused = {result.problem for result in comparison.results.values() if result.problem}

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.commands.command_help import add_command
 from core.commands.options import read_settings, site_of
+from core.commands.progress import progress_bar
 from core.commands.tables import plain, table
 from core.config.schema import DataSettings, Settings
 from core.config.site import SiteSettings
@@ -27,11 +29,16 @@ LINE_EVERY_S = 0.1
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("data", help="what data sets there are, or what one holds")
-    parser.add_argument("what", nargs="?", metavar="NAME|PATH", help="a data set, a folder of classes or an .npz file")
-    parser.add_argument("--download", action="store_true", help="fetch it first when it is not here")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--progress", action="store_true", help="progress as lines on stderr: words, a tab, 0 to 1")
+    parser = add_command(commands, "data", "List the datasets, or show what one holds.", ("data", "data digits --json"))
+    parser.add_argument(
+        "what",
+        nargs="?",
+        metavar="NAME|PATH",
+        help="a dataset, a folder of classes or an .npz file (default: list all datasets)",
+    )
+    parser.add_argument("--download", action="store_true", help="download it first where it is missing")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--progress", action="store_true", help="print progress as lines on stderr: words, tab, 0 to 1")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,21 +70,18 @@ def described(data: DataSettings, site: SiteSettings, as_lines: bool = False) ->
     """Its overview, with progress on a terminal, or as lines for a program."""
     from core.data.overview import describe
 
-    shows = sys.stderr.isatty() and not as_lines
+    if not as_lines:
+        with progress_bar() as show:
+            return describe(data, data_dir=site.data, cache_dir=site.cache, progress=show)
     told_at = 0.0
 
     def progress(stage: str, fraction: float) -> None:
         nonlocal told_at
-        if as_lines and time.monotonic() - told_at > LINE_EVERY_S:
+        if time.monotonic() - told_at > LINE_EVERY_S:
             told_at = time.monotonic()
             print(f"{stage}\t{fraction:.3f}", file=sys.stderr, flush=True)
-        if shows:
-            print(f"\r{stage} {fraction:4.0%}   ", end="", file=sys.stderr, flush=True)
 
-    found = describe(data, data_dir=site.data, cache_dir=site.cache, progress=progress)
-    if shows:
-        print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
-    return found
+    return describe(data, data_dir=site.data, cache_dir=site.cache, progress=progress)
 
 
 def row(name: str, data_dir: Path) -> dict[str, Any]:
@@ -117,7 +121,7 @@ def listed(rows: list[dict[str, Any]]) -> str:
             state = f"here, imported by {each['imported_by']}"
         pictures = f"{each['train_count']:,}" if each.get("train_count") else "-"
         lines.append((each["name"], state, pictures, each.get("classes") or "-", each["title"]))
-    return table(["name", "", "pictures", "classes", "title"], lines)
+    return table(["name", "", "images", "classes", "title"], lines)
 
 
 def facts(found: Overview) -> dict[str, Any]:
@@ -156,8 +160,8 @@ def told(found: Overview) -> str:
     counts = zip(found.class_names, found.counts_train.tolist(), found.counts_heldout.tolist(), strict=True)
     lines = [
         ("title", found.title),
-        ("pictures", f"{total:,} to learn from, {int(found.counts_heldout.sum()):,} held out ({held})"),
-        ("sizes", f"{sizes} ({most:,} pictures), {'colour' if found.channels == 3 else 'grey'}"),
+        ("images", f"{total:,} to train on, {int(found.counts_heldout.sum()):,} held out ({held})"),
+        ("sizes", f"{sizes} ({most:,} images), {'color' if found.channels == 3 else 'gray'}"),
         (
             "values",
             f"mean {' '.join(f'{m:.1f}' for m in found.mean)}, "
@@ -171,7 +175,7 @@ def told(found: Overview) -> str:
         (
             "near copies",
             f"{copies.near_train:,} in train, {copies.near_across:,} held-out ones near one in train; "
-            f"{copies.searched:,} pictures compared",
+            f"{copies.searched:,} images compared",
         ),
     ]
     words = "\n".join(f"{name:<12} {plain(value)}" for name, value in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.jobs.service import delete_run
@@ -14,9 +15,9 @@ from core.runs.trash import remove_for_good
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("delete", help="move a run and all it made to the trash")
-    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
-    parser.add_argument("--now", action="store_true", help="remove it for good instead")
+    parser = add_command(commands, "delete", "Move a run to the trash.", ("delete RUN", "delete RUN --now"))
+    parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
+    parser.add_argument("--now", action="store_true", help="permanently remove it instead")
     add_yes_option(parser)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core import atomic
+from core.commands.command_help import add_command
 from core.commands.options import usable_site_of
 from core.commands.tables import plain
 from core.config.frozen import without_webhook
@@ -40,10 +42,16 @@ class Finding(NamedTuple):
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("doctor", help="what works on this machine and what does not")
-    parser.add_argument(
-        "--clean-webhooks", action="store_true", help="take the addresses of webhooks out of the settings of old runs"
+    parser = add_command(
+        commands,
+        "doctor",
+        "Check what works on this machine: packages, devices, folders, disk, datasets.",
+        ("doctor", "doctor --json"),
     )
+    parser.add_argument(
+        "--clean-webhooks", action="store_true", help="remove webhook addresses from the settings of old runs"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,12 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.clean_webhooks:
         return clean_webhooks(RunStore(site.runs))
     broken = [Finding("config.yaml", False, problem)] if problem else []
-    failed = []
+    failed, found = [], []
     for finding in itertools.chain(broken, findings(site)):
         mark = {True: "ok  ", False: "FAIL", None: "    "}[finding.works]
-        print(f"{mark}  {finding.subject:<14} {plain(finding.words)}", flush=True)
+        found.append(finding._asdict())
+        if not arguments.json:
+            print(f"{mark}  {finding.subject:<14} {plain(finding.words)}", flush=True)
         if finding.works is False:
             failed.append(finding.subject)
+    if arguments.json:
+        print(json.dumps(found, indent=1))
     if failed:
         print(f"does not work: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -164,6 +176,6 @@ def _data_sets(data_dir: Path) -> Iterator[Finding]:
     present = catalog.present_names(data_dir)
     absent = [name for name in catalog.names() if name not in present and not catalog.entry(name).needs_path]
     words = f"here: {', '.join(present) or 'none'}; your own: image_folder, npz"
-    yield Finding("data sets", bool(present), words)
+    yield Finding("datasets", bool(present), words)
     if absent:
         yield Finding("", None, f"to be fetched when asked for: {', '.join(absent)}")

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import find_source, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for
-from core.evaluation.report import report_rows, write_report
+from core.evaluation.report import REPORTS, report_rows, write_report
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("evaluate", help="measure the quality of a trained run")
-    parser.add_argument("run", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run or model folder")
-    parser.add_argument("--samples", type=int, metavar="N", help="pictures to generate (default: the run's setting)")
+    parser = add_command(
+        commands,
+        "evaluate",
+        "Measure the quality of generated images, with the uncertainty of each figure.",
+        ("evaluate model:mnist-demo --samples 200", "evaluate RUN --samples 5000 --json"),
+    )
+    parser.add_argument(
+        "run", metavar="RUN|MODEL_DIR", help="run id or name, model:NAME, or the path of a run or model folder"
+    )
+    parser.add_argument("--samples", type=int, metavar="N", help="images to generate (default: the run's setting)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report as a table and write it into the run."""
     source = find_source(arguments, arguments.run)
     if not source.data_set:
-        raise UsageError(f"{source.id}: does not say what it learned from", "import it again with --data NAME")
+        raise UsageError(f"{source.id}: does not name its dataset", "import it again with --data NAME")
     if arguments.samples is not None:
         arguments.overrides.append(f"evaluation.num_samples={arguments.samples}")
     settings = settings_of_run(arguments, source, ("sampling", "evaluation", "machine"))
@@ -49,14 +59,18 @@ def run(arguments: argparse.Namespace) -> int:
             seed=settings.sampling.seed,
             progress=show,
         )
+    if arguments.json:
+        stored = "" if source.run is None else str(write_report(source.run, report))
+        print(json.dumps({"path": stored or None, **REPORTS.as_json(report)}, indent=1))
+        return 0
     if source.run is None:
         print(table(["metric", "value", "note"], report_rows(report)))
-        print("\nnot kept: a model folder stays as it was exported")
+        print("\nnot stored: a model folder stays as it was exported")
         return 0
     path = write_report(source.run, report)
     ceiling = ceiling_for(source.run, judge_hash=report.judge_hash)
     print(table(["metric", "value", "note"], report_rows(report, ceiling)))
     if ceiling is None:
-        print(f"\nThe VAE's own ceiling is not known yet: python -m core ceiling {source.id}")
-    print(f"\nkept in {path}")
+        print(f"\nThe VAE's own ceiling has not been measured. Run: python -m core ceiling {source.id}")
+    print(f"\nstored in {path}")
     return 0

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import find_unet_run, site_of
+from core.commands.progress import progress_bar
 from core.config.site import SiteSettings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS
 from core.errors import UsageError
@@ -19,30 +21,37 @@ from core.runs.run import Run
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("export", help="write a trained run as a folder that plain diffusers loads")
-    parser.add_argument("run", metavar="RUN", help="run id or name, or the path of a run folder")
+    parser = add_command(
+        commands,
+        "export",
+        "Write a trained run as a folder that plain diffusers loads.",
+        ("export RUN digits-model --license mit", "export RUN digits-model --weights raw --with-judge"),
+    )
+    parser.add_argument("run", metavar="RUN", help="a U-Net run: id, name or path of its folder")
     parser.add_argument("target", metavar="DIR", type=Path, help="a folder that does not exist yet, or is empty")
-    parser.add_argument("--checkpoint", type=int, metavar="STEP", help="an earlier checkpoint than the newest")
-    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or last weights")
-    parser.add_argument("--license", default="mit", metavar="TEXT", help="of the weights, for the card (default: mit)")
+    parser.add_argument(
+        "--checkpoint", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
+    )
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (ema) or last (raw) weights")
+    parser.add_argument("--license", default="mit", metavar="TEXT", help="license of the weights, for the card")
     parser.add_argument(
         "--sampler",
         default="",
         metavar="NAME",
-        help=f"the scheduler in the folder: {', '.join(EXPORTED_SAMPLERS[:-1])} or {EXPORTED_SAMPLERS[-1]}",
+        help=f"scheduler (default: the run's): {', '.join(EXPORTED_SAMPLERS[:-1])} or {EXPORTED_SAMPLERS[-1]}",
     )
     parser.add_argument(
         "--with-judge",
         action="store_true",
-        help="take the data set's judge along (about 1 MB), so that class probabilities need no data set there",
+        help="include the dataset's judge (about 1 MB), so that class probabilities need no dataset there",
     )
     parser.add_argument(
         "--push",
         default="",
         metavar="NAMESPACE/NAME",
-        help="then into a new repository of the model hub, with the credentials of `hf auth login` or HF_TOKEN",
+        help="then upload to a new repository of the model hub, signed in with `hf auth login` (default: no)",
     )
-    parser.add_argument("--private", action="store_true", help="with --push: not for everybody to see")
+    parser.add_argument("--private", action="store_true", help="with --push: visible to you only")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,19 +81,12 @@ def run(arguments: argparse.Namespace) -> int:
     print(target, flush=True)
     if arguments.push:
         pushed = push(target, arguments.push, private=arguments.private)
-        print(f"{pushed.url} ({'private' if pushed.is_private else 'everybody can see it'})")
+        print(f"{pushed.url} ({'private' if pushed.is_private else 'public'})")
     return 0
 
 
 def _judge(run: Run, site: SiteSettings) -> dict[str, bytes]:
     from core.evaluation.folder_judge import judge_for_export
 
-    found = judge_for_export(run, data_dir=site.data, cache_dir=site.cache, progress=_say)
-    _say("", 0.0)
-    return found
-
-
-def _say(text: str, fraction: float) -> None:
-    """One line on a terminal, rewritten as it goes on."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    with progress_bar() as show:
+        return judge_for_export(run, data_dir=site.data, cache_dir=site.cache, progress=show)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic
+from core.commands.command_help import add_command
 from core.commands.options import find_run
+from core.commands.sample_files import check_free
 from core.errors import UsageError
 from core.runs.film import HELD, PREDICTED, read_film
 from core.runs.film_export import animation, check_suffix
@@ -17,22 +19,29 @@ CHOICES = {"held": HELD, "predicted": PREDICTED}
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("film", help="how a run learned, as an animation: training time by denoising step")
-    parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id or name, or the path of a run folder")
+    parser = add_command(
+        commands,
+        "film",
+        "Render how a run learned as an animation, from its previews.",
+        ("film RUN film.webp", "film RUN film.gif --axis training --per-class 2"),
+    )
+    parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id, name or path of its folder")
     parser.add_argument("out", metavar="OUT", type=Path, help="the file to write: .webp or .gif")
     parser.add_argument(
         "--axis",
         choices=("both", "training", "denoising"),
         default="both",
-        help="play all denoising steps at every training step (default), or one of the two",
+        help="play all denoising steps at every training step, or one of the two",
     )
     parser.add_argument("--layer", choices=tuple(CHOICES), help="of a U-Net: one layer only (default: both)")
-    parser.add_argument("--per-class", type=int, default=1, metavar="N", help="pictures of each class (default 1)")
+    parser.add_argument("--per-class", type=int, default=1, metavar="N", help="images per class")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file where it exists")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file and print its path."""
     format = check_suffix(arguments.out)
+    check_free(arguments.out, "film", overwrite=arguments.overwrite)
     if arguments.per_class < 1:
         raise UsageError(f"--per-class: expected 1 or more, got {arguments.per_class}")
     source = find_run(arguments, arguments.run)

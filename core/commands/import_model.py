@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import site_of
 from core.commands.tables import plain
 from core.model_folders.import_model import import_model
@@ -13,16 +14,26 @@ from core.model_folders.import_model import import_model
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("import-model", help="keep a model folder or a zip of one, safetensors only")
+    parser = add_command(
+        commands,
+        "import-model",
+        "Import a model from a folder or a zip, safetensors only.",
+        ("import-model digits-model --name digits", "import-model digits-model.zip --data mnist"),
+    )
     parser.add_argument("source", metavar="FOLDER|ZIP", type=Path, help="made by export, or a plain DiTPipeline folder")
-    parser.add_argument("--name", default="", help="what it is called here (default: the folder's name)")
-    parser.add_argument("--data", default="", metavar="NAME", help="what a plain diffusers folder learned from")
+    parser.add_argument("--name", default="", help="its name in this lab (default: the folder's name)")
+    parser.add_argument(
+        "--data",
+        default="",
+        metavar="NAME",
+        help="the dataset a plain diffusers folder was trained on (default: not stated)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Import it and say how it is used."""
     folder = site_of(arguments).models
     found = import_model(arguments.source, models_dir=folder, name=arguments.name, data_set=arguments.data)
-    print(f"{plain(found.id)}: {len(found.class_names):,} classes, kept in {plain(found.path)}")
-    print(f"draw with it: python -m core sample {plain(found.id)}")
+    print(f"{plain(found.id)}: {len(found.class_names):,} classes, stored in {plain(found.path)}")
+    print(f"generate with it: python -m core sample {plain(found.id)}")
     return 0

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import find_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
@@ -21,29 +22,34 @@ from core.latent.inspection.verdict import figures, judge
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser(
-        "latents", help="is a VAE good enough to diffuse in: verdict, reconstruction, channels"
+    parser = add_command(
+        commands,
+        "latents",
+        "Check whether a VAE is good enough to train a U-Net on.",
+        ("latents RUN", "latents RUN --checkpoint 2000 --json"),
     )
-    parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id or name, or the path of a run folder")
-    parser.add_argument("--step", type=int, metavar="N", help="the checkpoint of that step (default: the newest)")
-    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or last weights")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id, name or path of its folder")
+    parser.add_argument(
+        "--checkpoint", "--step", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
+    )
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (ema) or last (raw) weights")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--progress",
         action="store_true",
-        help=f"progress as lines on stderr (words, a tab, 0 to 1), and the figures of {FEW:,} pictures kept on the way",
+        help=f"print progress as lines on stderr (words, tab, 0 to 1), and store figures of {FEW:,} images early",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the verdict and the figures of all held-out pictures, at most 10,000; they are kept in the cache."""
+    """Print the verdict and the figures of all held-out pictures, at most 10,000; stored in the cache."""
     source = find_run(arguments, arguments.run)
     settings, site = settings_of_run(arguments, source, ("machine",)), site_of(arguments)
 
     def about(limit: int) -> LatentSubject:
         return find_subject(
             source,
-            step=arguments.step,
+            step=arguments.checkpoint,
             weights=arguments.weights,
             data_dir=site.data,
             cache_dir=site.cache,
@@ -85,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     heads = ["channel", "mean", "deviation", "skew", "kurtosis", "kl", "active"]
     print(table(heads, [[row[name] for name in heads] for row in channels]))
-    print(f"\n{len(found.labels):,} held-out pictures; channels as the encoder gives them, KL in nats a picture")
+    print(f"\n{len(found.labels):,} held-out images; channels as the encoder gives them, KL in nats per image")
     return 0
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic
+from core.commands.command_help import add_command
 from core.commands.options import site_of, store_of
+from core.commands.sample_files import check_free
 from core.commands.tables import plain, table
 from core.jobs.queue_view import runs_by_device
 from core.jobs.telemetry import disk_forecast, read_history
@@ -21,14 +23,21 @@ from core.words import size
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("machine", help="GPUs and who is on them, CPU, memory, disk")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="write what NVML says, to be played back in tests")
+    parser = add_command(
+        commands, "machine", "Show GPUs and who uses them, CPU, memory and disk.", ("machine", "machine --json")
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="write what NVML reports to FILE, for tests (default: no file)"
+    )
+
+    parser.add_argument("--overwrite", action="store_true", help="with --record: replace FILE where it exists")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print it."""
     if arguments.record:
+        check_free(arguments.record, "--record", overwrite=arguments.overwrite)
         atomic.write_json(arguments.record, gpus.record())
         print(f"{arguments.record} written")
         return 0
@@ -46,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = []
     for gpu in now.gpus:
         runs = runs_on.get(gpu.uuid, [])
-        draws = ["drawings for screens"] if any(each.computes_for_screens for each in gpu.processes) else []
+        draws = ["images for screens"] if any(each.computes_for_screens for each in gpu.processes) else []
         others = ", ".join(f"{each.user}: {each.command}" for each in gpu.processes if not each.is_ours) or "-"
         rows.append(
             [
@@ -63,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     if rows:
         print(table(["device", "model", "busy", "memory", "heat", "our runs", "others", "free for us"], rows))
     else:
-        print("No GPU is seen here; runs train on the CPU.")
+        print("No GPU found; runs train on the CPU.")
     for run_id in runs_on.get("cpu", []):
         print(f"On the CPU: {run_id}")
     cores = f"{now.cpu_count} core{'s' if now.cpu_count > 1 else ''}"

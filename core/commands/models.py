@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import site_of
 from core.commands.ownership import add_yes_option, ask_owner
 from core.commands.tables import plain, table
 from core.model_folders.import_model import delete_model
-from core.model_folders.model_facts import find_model_folder, list_model_folders
+from core.model_folders.model_facts import ModelFolderInfo, find_model_folder, list_model_folders
 from core.runs.provenance import current_user
 from core.words import ago
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("models", help="the models that draw without a run: the demo and imported ones")
-    parser.add_argument("--delete", default="", metavar="NAME", help="remove an imported model for good")
+    parser = add_command(
+        commands,
+        "models",
+        "List the models that generate without a run, or delete an imported one.",
+        ("models", "models --delete digits"),
+    )
+    parser.add_argument(
+        "--delete", default="", metavar="NAME", help="permanently delete an imported model (default: none)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     add_yes_option(parser, "model")
 
 
@@ -28,6 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
         info = find_model_folder(folder, arguments.delete)
         ask_owner(info.id, info.owner, "delete", yes=arguments.yes)
         print(f"{plain(delete_model(folder, arguments.delete, by=current_user()))} is gone")
+        return 0
+    if arguments.json:
+        print(json.dumps([as_json(info) for info in list_model_folders(folder)], indent=1))
         return 0
     rows = [
         [
@@ -41,5 +54,20 @@ def run(arguments: argparse.Namespace) -> int:
         ]
         for info in list_model_folders(folder)
     ]
-    print(table(["model", "title", "classes", "data", "licence", "owner", "since"], rows))
+    print(table(["model", "title", "classes", "data", "license", "owner", "since"], rows))
     return 0
+
+
+def as_json(info: ModelFolderInfo) -> dict[str, Any]:
+    """One element of `models --json`."""
+    return {
+        "id": info.id,
+        "title": info.title,
+        "class_names": list(info.class_names),
+        "data_set": info.facts.data_set,
+        "license": info.facts.licence,
+        "owner": info.owner,
+        "created_at": info.facts.created_at,
+        "imported_at": info.imported_at,
+        "path": str(info.path),
+    }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.tables import plain
 from core.jobs.service import describe_run
@@ -13,15 +16,31 @@ from core.runs.notes import Notes, read_notes
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("note", help="read or change a run's notes, tags and name")
-    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
-    parser.add_argument("--text", metavar="TEXT", help="replaces the notes; '' empties them")
-    parser.add_argument("--tag", action="append", default=[], metavar="TAG", help="add a tag; repeatable")
-    parser.add_argument("--untag", action="append", default=[], metavar="TAG", help="take a tag away; repeatable")
+    parser = add_command(
+        commands,
+        "note",
+        "Show or change a run's notes, tags, favorite mark and name.",
+        ("note RUN", "note RUN --text 'lower learning rate' --tag sweep"),
+    )
+    parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
+    parser.add_argument("--text", metavar="TEXT", help="replace the notes; '' empties them (default: no change)")
+    parser.add_argument("--tag", action="append", default=[], metavar="TAG", help="add a tag. Repeatable.")
+    parser.add_argument("--untag", action="append", default=[], metavar="TAG", help="remove a tag. Repeatable.")
     mark = parser.add_mutually_exclusive_group()
-    mark.add_argument("--favourite", dest="favourite", action="store_true", default=None, help="mark it as yours")
-    mark.add_argument("--unfavourite", dest="favourite", action="store_false", help="take your mark away")
-    parser.add_argument("--name", metavar="NAME", help="give the run another name; its id stays")
+    mark.add_argument(
+        "--favorite",
+        "--favourite",
+        dest="favourite",
+        action="store_true",
+        default=None,
+        help="mark it as your favorite",
+    )
+    mark.add_argument(
+        "--unfavorite", "--unfavourite", dest="favourite", action="store_false", help="remove your favorite mark"
+    )
+    parser.add_argument("--name", metavar="NAME", help="give the run another name; its id stays (default: no change)")
+
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,6 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         notes = read_notes(found)
+    if arguments.json:
+        print(json.dumps({"id": found.id, "name": found.info.name, **asdict(notes)}, indent=1))
+        return 0
     print(in_words(notes, found.id, found.info.name))
     return 0
 
@@ -51,6 +73,6 @@ def in_words(notes: Notes, run_id: str, name: str) -> str:
     if notes.tags:
         lines.append("tags: " + ", ".join(plain(tag) for tag in notes.tags))
     if notes.favourite_of:
-        lines.append("favourite of: " + ", ".join(plain(person) for person in notes.favourite_of))
+        lines.append("favorite of: " + ", ".join(plain(person) for person in notes.favourite_of))
     lines += [plain(line) for line in notes.notes.splitlines()] or ["No notes."]
     return "\n".join(lines)

@@ -23,9 +23,14 @@ from core.runs.store import RunStore
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
     """--config, --preset and --set."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: config.yaml)")
-    parser.add_argument("--preset", metavar="NAME", help="quick, standard or reference: what differs from the file")
+    parser.add_argument("--preset", metavar="NAME", help="quick, standard or reference (default: none); see `presets`")
     parser.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE", help="repeatable"
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a setting, e.g. --set train_vae.steps=200. Repeatable.",
     )
 
 

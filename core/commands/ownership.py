@@ -14,7 +14,7 @@ from core.runs.run import Run
 
 def add_yes_option(parser: argparse.ArgumentParser, what: str = "run") -> None:
     """--yes."""
-    parser.add_argument("--yes", action="store_true", help=f"do it although the {what} is another person's")
+    parser.add_argument("--yes", action="store_true", help=f"do not ask where the {what} is another person's")
 
 
 def confirm_owner(run: Run, verb: str, *, yes: bool) -> None:

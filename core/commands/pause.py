@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.jobs.exit_reason import in_words
@@ -13,8 +14,13 @@ from core.jobs.service import pause_run
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("pause", help="save a run and free the machine; it keeps its place in the queue")
-    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
+    parser = add_command(
+        commands,
+        "pause",
+        "Save a run and free the machine; the run keeps its place in the queue.",
+        ("pause RUN", "pause RUN --yes"),
+    )
+    parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
     add_yes_option(parser)
 
 

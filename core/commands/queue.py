@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.tables import plain, table
@@ -18,12 +19,23 @@ from core.words import duration
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("queue", help="who trains, who waits and for what; change the order")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--move", metavar="RUN", help="a waiting run, among those of its priority; with --to")
-    parser.add_argument("--to", choices=MOVES, help="where to")
-    parser.add_argument("--prioritize", metavar="RUN", help="a waiting run; with --priority")
-    parser.add_argument("--priority", type=int, metavar="N", help="-10 to 10; higher goes first")
+    parser = add_command(
+        commands,
+        "queue",
+        "Show who trains, who waits and for what, or change the order.",
+        ("queue", "queue --move RUN --to first"),
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--move", metavar="RUN", help="move a waiting run among those of its priority; with --to (default: none)"
+    )
+    parser.add_argument("--to", choices=MOVES, help="where to (default: first)")
+    parser.add_argument(
+        "--prioritize", metavar="RUN", help="change the priority of a waiting run; with --priority (default: none)"
+    )
+    parser.add_argument(
+        "--priority", type=int, metavar="N", help="with --prioritize: -10 to 10, higher goes first (default: 0)"
+    )
     add_yes_option(parser)
 
 
@@ -52,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=1))
         return 0
     if not entries:
-        print("Nothing trains and nothing waits.")
+        print("No run is training or waiting.")
     else:
         lines = [
             (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import ask
 from core.commands.tables import plain
@@ -16,9 +17,14 @@ from core.runs.provenance import current_user
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("remove-data", help="remove an imported data set for good")
-    parser.add_argument("name", metavar="NAME", help="as data.name says it")
-    parser.add_argument("--yes", action="store_true", help="without a question")
+    parser = add_command(
+        commands,
+        "remove-data",
+        "Permanently delete an imported dataset.",
+        ("remove-data flowers", "remove-data flowers --yes"),
+    )
+    parser.add_argument("name", metavar="NAME", help="the name in data.name")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         found = read_imported(name)
         words = (
-            f"{plain(found.title)}: {found.train_count + found.heldout_count:,} pictures, by {plain(found.imported_by)}"
+            f"{plain(found.title)}: {found.train_count + found.heldout_count:,} images, by {plain(found.imported_by)}"
         )
     except DataUnavailable:
         words = f"{plain(name)}: damaged"

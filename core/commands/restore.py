@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.jobs.service import restore_run
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("restore", help="bring a deleted run back")
+    parser = add_command(
+        commands, "restore", "Bring a deleted run back from the trash.", ("restore RUN", "restore 1b97")
+    )
     parser.add_argument("run", metavar="RUN", help="id, or a unique beginning or end of it; see `trash`")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.train import finish_launch
@@ -14,9 +15,14 @@ from core.jobs.service import resume_run
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("resume", help="go on with a paused, stopped, failed or interrupted run")
-    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
-    parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
+    parser = add_command(
+        commands,
+        "resume",
+        "Resume a paused, stopped, failed or interrupted run from its last good checkpoint.",
+        ("resume RUN", "resume RUN --detach"),
+    )
+    parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
+    parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
     add_yes_option(parser)
 
 

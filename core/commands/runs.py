@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.tables import plain, table
 from core.jobs.engines.choose import observed_status
@@ -18,11 +19,13 @@ from core.words import ago
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("runs", help="list the runs, newest first")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--state", choices=[str(state) for state in RunState], help="only runs in this state")
-    parser.add_argument("--owner", metavar="NAME", help="only runs of this person")
-    parser.add_argument("--tag", metavar="TAG", help="only runs with this tag")
+    parser = add_command(commands, "runs", "List the runs, newest first.", ("runs", "runs --state finished --json"))
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--state", choices=[str(state) for state in RunState], help="only runs in this state (default: all)"
+    )
+    parser.add_argument("--owner", metavar="NAME", help="only runs of this person (default: all)")
+    parser.add_argument("--tag", metavar="TAG", help="only runs with this tag (default: all)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,9 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
             if row["problem"]:
                 print(f"{row['id']}: {plain(row['problem'])}", file=sys.stderr)
     elif filtered:
-        print(f"None of the runs in {store.root} fits.")
+        print(f"No run in {store.root} matches.")
     else:
         print(f"No runs in {store.root}. Start one: python -m core train all --preset quick")
     for folder, problem in store.broken():
-        print(f"{plain(folder.name)}: not a readable run: {plain(problem)}", file=sys.stderr)
+        print(f"{plain(folder.name)}: not readable as a run: {plain(problem)}", file=sys.stderr)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from core.commands.command_help import add_command
 from core.commands.labels import parse_labels
 from core.commands.options import find_source, settings_of_run
+from core.commands.progress import progress_bar
 from core.commands.sample_files import check_folder, write_samples
 from core.config.compatibility import pair_warning
 from core.config.schema import project_root
@@ -31,28 +34,62 @@ MAX_PICTURES = 1_000_000
 
 def add_parser(commands: Any) -> None:
     """Its options; what is left out comes from the run's own `sampling` settings."""
-    parser = commands.add_parser("sample", help="generate pictures with a trained run")
-    parser.add_argument(
-        "run", nargs="?", metavar="RUN|MODEL_DIR", help="run id or name, or the path of a run or model folder"
+    parser = add_command(
+        commands,
+        "sample",
+        "Generate images with a run or a model folder.",
+        (
+            "sample model:mnist-demo --labels 0-9 --per-class 4 --out digits",
+            "sample RUN --labels 3,5,7 --steps 20 --guidance-scale 1.5 --seed 0",
+        ),
     )
     parser.add_argument(
-        "--recipe", type=Path, metavar="FILE", help="draw what a JSON, PNG, WebP or npz of this lab holds, bit for bit"
+        "run",
+        nargs="?",
+        metavar="RUN|MODEL_DIR",
+        help="run id or name, model:NAME, or the path of a run or model folder",
     )
-    parser.add_argument("--labels", help="0-9, 3,5,7 or class names; default: all classes")
-    parser.add_argument("--per-label", type=_positive, default=10, metavar="N", help="pictures a label")
-    parser.add_argument("--steps", type=_positive, metavar="N", help="sampler steps")
-    parser.add_argument("--sampler", metavar="NAME", help="unipc, dpmpp_2m, ddim, ...")
-    parser.add_argument("--guidance-scale", type=float, metavar="X", help="1 = no guidance")
-    parser.add_argument("--guidance-rescale", type=float, metavar="X", help="0 to 1: gives guided outputs their spread")
     parser.add_argument(
-        "--guidance-interval", type=float, nargs=2, metavar=("LOW", "HIGH"), help="noise levels t / T where it acts"
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="generate what a JSON, PNG, WebP or npz of this lab holds, bit for bit (default: none)",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="picture i depends on the seed and i alone")
-    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged or last weights")
-    parser.add_argument("--checkpoint", type=int, metavar="STEP", help="an earlier checkpoint than the newest")
+    parser.add_argument("--labels", metavar="LABELS", help="0-9, 3,5,7 or class names (default: all classes)")
+    parser.add_argument("--per-class", "--per-label", type=_positive, default=10, metavar="N", help="images per class")
+    parser.add_argument("--steps", type=_positive, metavar="N", help="sampler steps (default: the run's setting)")
+    parser.add_argument("--sampler", metavar="NAME", help="unipc, dpmpp_2m, ddim, ... (default: the run's setting)")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: samples/<time> in the run folder, or here for a model"
+        "--guidance-scale", type=float, metavar="X", help="1 is no guidance (default: the run's setting)"
     )
+    parser.add_argument(
+        "--guidance-rescale",
+        type=float,
+        metavar="X",
+        help="0 to 1: gives guided outputs their spread (default: the run's setting)",
+    )
+    parser.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="noise levels t / T where it acts (default: the run's setting)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="image i depends on the seed and i alone (default: the run's setting)"
+    )
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (ema) or last (raw) weights")
+    parser.add_argument(
+        "--checkpoint", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="a folder for the files (default: samples/<time> in the run folder, or in the lab for a model)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier sample in --out")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,9 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.recipe is not None:
         from core.commands.sample_recipe import draw_recipe
 
-        return draw_recipe(arguments)
+        return draw_recipe(arguments, print_result)
     if arguments.run is None:
-        raise UsageError("sample: which run or model folder should draw?", "give RUN, or --recipe FILE")
+        raise UsageError("sample: which run or model should generate?", "give RUN, or --recipe FILE")
     source = find_source(arguments, arguments.run)
     names = source.class_names
     labels = parse_labels(arguments.labels, names) if arguments.labels is not None else tuple(range(len(names)))
@@ -76,17 +113,15 @@ def run(arguments: argparse.Namespace) -> int:
     }
     arguments.overrides += [f"sampling.{key}={value}" for key, value in options.items() if value is not None]
     settings = settings_of_run(arguments, source, ("sampling", "machine"))
-    if len(labels) * arguments.per_label > MAX_PICTURES:
+    if len(labels) * arguments.per_class > MAX_PICTURES:
         raise UsageError(
-            f"--per-label: {len(labels)} times {arguments.per_label} pictures are more than {MAX_PICTURES:,}"
+            f"--per-class: {len(labels)} classes times {arguments.per_class} images are more than {MAX_PICTURES:,}"
         )
     out = (
         arguments.out
         or (source.folder if source.run else project_root()) / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     )
-    check_folder(out)
-
-    from tqdm import tqdm
+    check_folder(out, overwrite=arguments.overwrite)
 
     from core.sampling.request import SampleRequest
     from core.sampling.room import check_room
@@ -95,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = source.load(device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
     wanted = settings.sampling
     request = SampleRequest(
-        labels=tuple(label for label in labels for _ in range(arguments.per_label)),
+        labels=tuple(label for label in labels for _ in range(arguments.per_class)),
         sampler=wanted.sampler,
         num_inference_steps=wanted.num_inference_steps,
         guidance_scale=wanted.guidance_scale,
@@ -112,15 +147,15 @@ def run(arguments: argparse.Namespace) -> int:
     if poor:
         print(f"note: {poor}", file=sys.stderr)
     started = time.monotonic()
-    with tqdm(total=len(request.labels), unit="picture", file=sys.stderr) as bar:
-        images = sample(model, request, lambda done, total: bar.update(done - bar.n))
+    with progress_bar() as show:
+        images = sample(model, request, on_step=lambda share: show(f"{len(request.labels):,} images", share))
     facts = {
         "run": model.run_id,
         "step": model.step,
         "weights": arguments.weights,
         "labels": list(labels),
         "class_names": [names[label] for label in labels],
-        "per_label": arguments.per_label,
+        "per_label": arguments.per_class,
         "sampler": request.sampler,
         "num_inference_steps": request.num_inference_steps,
         "guidance_scale": request.guidance_scale,
@@ -139,8 +174,16 @@ def run(arguments: argparse.Namespace) -> int:
         write_samples(out, images, np.array(request.labels, dtype=np.int64), facts, recipe)
     except OSError as error:
         raise storage_error(error, out) from None
-    print(f"{len(images):,} pictures in {out}")
+    print_result(arguments, out, len(images), facts)
     return 0
+
+
+def print_result(arguments: argparse.Namespace, out: Path, count: int, facts: dict[str, Any]) -> None:
+    """Where the images are; with --json what request.json holds, and the folder."""
+    if arguments.json:
+        print(json.dumps({"folder": str(out), "count": count, **facts}, indent=1))
+    else:
+        print(f"{count:,} images in {out}")
 
 
 def recipe_of(model: LoadedModel, request: SampleRequest, source: str, weights: Literal["ema", "raw"]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def write_samples(out: Path, images: np.ndarray, labels: np.ndarray, facts: dict
 def label_grid(
     images: np.ndarray, labels: np.ndarray, *, columns: int = GRID_COLUMNS, tile: int = GRID_TILE
 ) -> np.ndarray:
-    """One row a label, up to `columns` pictures, enlarged to about `tile` pixels by repetition, 1-pixel gaps.
+    """One row per label, up to `columns` pictures, enlarged to about `tile` pixels by repetition, 1-pixel gaps.
 
     images: (N, H, W, C) uint8. Returns (rows, width, C) uint8; gaps and missing pictures are mid-grey.
     """
@@ -52,8 +53,22 @@ def label_grid(
     return grid
 
 
-def check_folder(out: Path) -> None:
-    """Refuse before the work what could not be written after it: the folder is made and removed again."""
+FILES = ("samples.npz", "grid.png", "request.json", "recipe.json")
+
+
+def check_free(path: Path, option: str, *, overwrite: bool) -> None:
+    """Refuse to replace a file that is there. Raises UsageError."""
+    if not overwrite and os.path.lexists(path):
+        raise UsageError(f"{option} {quoted(path)}: exists already", "give another name, or add --overwrite")
+
+
+def check_folder(out: Path, *, overwrite: bool = False) -> None:
+    """Refuse before the work what could not be written after it: the folder is made and removed again.
+
+    Raises UsageError, also for files of an earlier sample unless `overwrite`.
+    """
+    for name in FILES:
+        check_free(out / name, "--out", overwrite=overwrite)
     made: list[Path] = []
     try:
         for folder in (*reversed(out.absolute().parents), out.absolute()):

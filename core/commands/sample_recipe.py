@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +40,9 @@ DECIDED = (
 BATCH = 256
 
 
-def draw_recipe(arguments: argparse.Namespace) -> int:
+def draw_recipe(
+    arguments: argparse.Namespace, print_result: Callable[[argparse.Namespace, Path, int, dict[str, Any]], None]
+) -> int:
     """Draw it, with the recipe's own model unless RUN names another, and write the same files as `sample`."""
     given = [name for name in DECIDED if getattr(arguments, name) is not None]
     if given or arguments.overrides:
@@ -47,13 +51,13 @@ def draw_recipe(arguments: argparse.Namespace) -> int:
     recipe = read_recipe_file(arguments.recipe)
     source = find_source(arguments, arguments.run or recipe.source)
     out = arguments.out or project_root() / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    check_folder(out)
+    check_folder(out, overwrite=arguments.overwrite)
     step = recipe.step if source.run is not None else None
     weights = recipe.weights if source.run is not None else "ema"
     model = source.load(device=source.settings.machine.device, weights=weights, step=step)
     if recipe.weights_sha256 not in ("", model.weights_sha256):
         print(
-            "note: these are not the weights that the recipe was written with: the pictures may differ", file=sys.stderr
+            "note: these are not the weights that the recipe was written with: the images may differ", file=sys.stderr
         )
     began = time.monotonic()
     images = _drawn(model, recipe, source, arguments)
@@ -72,7 +76,7 @@ def draw_recipe(arguments: argparse.Namespace) -> int:
         write_samples(out, images, np.array(labels, dtype=np.int64), facts, written.to_json())
     except OSError as error:
         raise storage_error(error, out) from None
-    print(f"{len(images):,} pictures in {out}")
+    print_result(arguments, out, len(images), facts)
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.tables import plain, table
 from core.config.load import differences
@@ -18,9 +19,14 @@ from core.words import ago, duration, size
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("show", help="everything about one run")
-    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
-    parser.add_argument("--json", action="store_true", help="as JSON, with all settings")
+    parser = add_command(
+        commands,
+        "show",
+        "Show one run: state, last values, checkpoints and changed settings.",
+        ("show RUN", "show RUN --json"),
+    )
+    parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
+    parser.add_argument("--json", action="store_true", help="print JSON, with all settings")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("speed", f"{speed}, {duration(status.eta_s)} left" if status.state.is_active else speed),
         ("trained for", duration(status.elapsed_s)),
         ("device", status.device or "-"),
-        ("data set", details["dataset"].get("name", "-")),
+        ("dataset", details["dataset"].get("name", "-")),
         ("preset", details["preset"] or "-"),
         ("parents", ", ".join(details["parents"]) or "-"),
         ("branched from", f"{info.branched_from} at step {info.branched_step:,}" if info.branched_from else "-"),

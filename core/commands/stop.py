@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.jobs.exit_reason import in_words
@@ -15,9 +16,9 @@ from core.runs.run import RunState
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("stop", help="save and stop a run")
-    parser.add_argument("run", metavar="RUN", help="id, unique beginning or end of it, or name")
-    parser.add_argument("--force", action="store_true", help="kill it at once, without saving")
+    parser = add_command(commands, "stop", "Save a run and stop it.", ("stop RUN", "stop RUN --force"))
+    parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
+    parser.add_argument("--force", action="store_true", help="kill it now, without saving")
     add_yes_option(parser)
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import store_of
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    commands.add_parser("supervise", help="be the supervisor of the queue (started by itself when needed)")
+    add_command(
+        commands,
+        "supervise",
+        "Serve the queue in the foreground, for a service manager.",
+        ("supervise", "supervise --set site.runs=runs"),
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import find_unet_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
@@ -14,18 +15,25 @@ from core.evaluation.timestep_loss_results import LOSSES, TimestepLoss, check_co
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("timestep-loss", help="held-out loss at each timestep: where the network works hard")
-    parser.add_argument("run", metavar="RUN", help="a U-Net run: id or name, or the path of a run folder")
-    parser.add_argument("--step", type=int, metavar="S", help="the checkpoint of that step (default: the newest)")
-    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (default) or last weights")
-    parser.add_argument("--pictures", type=int, default=512, metavar="N", help="held-out pictures (default 512)")
-    parser.add_argument("--points", type=int, default=25, metavar="K", help="timesteps, 5 to 100 (default 25)")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser = add_command(
+        commands,
+        "timestep-loss",
+        "Measure the held-out loss of a U-Net at each timestep.",
+        ("timestep-loss RUN", "timestep-loss RUN --samples 256 --points 10 --json"),
+    )
+    parser.add_argument("run", metavar="RUN", help="a U-Net run: id, name or path of its folder")
+    parser.add_argument(
+        "--checkpoint", "--step", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
+    )
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (ema) or last (raw) weights")
+    parser.add_argument("--samples", "--pictures", type=int, default=512, metavar="N", help="held-out images")
+    parser.add_argument("--points", type=int, default=25, metavar="K", help="timesteps, 5 to 100")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table; the measurement is kept in the run."""
-    check_counts(arguments.pictures, arguments.points)
+    """Print the table; the measurement is stored in the run."""
+    check_counts(arguments.samples, arguments.points)
     source = find_unet_run(arguments, arguments.run)
     settings = settings_of_run(arguments, source, ("machine",))
 
@@ -33,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from core.evaluation.timestep_loss import timestep_loss
     from core.sampling.load import load_model
 
-    model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.step)
+    model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
     site = site_of(arguments)
     image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
     with progress_bar() as show:
@@ -42,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             model,
             image_set,
             weights=arguments.weights,
-            num_pictures=arguments.pictures,
+            num_pictures=arguments.samples,
             num_points=arguments.points,
             progress=show,
         )
@@ -69,7 +77,7 @@ def in_full(found: TimestepLoss) -> str:
         [
             table(heading, rows),
             "",
-            f"mean squared errors over {found.num_pictures:,} held-out pictures; step {found.step:,}, {weights}; "
+            f"mean squared errors over {found.num_pictures:,} held-out images; step {found.step:,}, {weights}; "
             f"the best linear guess is of the clean latents, whose variance is {found.variance:.4f}",
             in_words(found),
         ]

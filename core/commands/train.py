@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, read_settings, store_of
 from core.jobs.exit_reason import in_words
 from core.jobs.queue_order import wait_until_taken
@@ -18,13 +19,18 @@ from core.runs.store import RunStore
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("train", help="train a VAE, a U-Net on top of it, or both")
+    parser = add_command(
+        commands,
+        "train",
+        "Train a VAE, a U-Net on a finished VAE, or one after the other.",
+        ("train all --preset quick", "train all --preset quick --set data.name=digits --name 'first try' --detach"),
+    )
     kinds = [part.name for part in trained_by("all")]
     parser.add_argument("kind", choices=(*kinds, "all"), help="'all' trains a VAE, then its U-Net")
-    parser.add_argument("--vae", metavar="RUN", help="the finished VAE run a U-Net works with")
-    parser.add_argument("--name", default="", help="a name for people; the id is made here")
-    parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first (default 0)")
-    parser.add_argument("--detach", action="store_true", help="queue it and return, instead of watching it")
+    parser.add_argument("--vae", metavar="RUN", help="the finished VAE run that a U-Net trains on (default: none)")
+    parser.add_argument("--name", default="", help="a name for people (default: none; the id is generated)")
+    parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first")
+    parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from core.commands.command_help import add_command
 from core.commands.options import site_of, store_of, usable_site_of
 from core.commands.ownership import ask, is_mine
 from core.commands.tables import plain, table
@@ -21,11 +22,13 @@ from core.words import ago, size
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = commands.add_parser("trash", help="deleted runs, which can be brought back for site.trash_days")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--empty", action="store_true", help="permanently remove your own; asks first")
-    parser.add_argument("--everyone", action="store_true", help="with --empty: other people's too")
-    parser.add_argument("--yes", action="store_true", help="with --empty: without a question")
+    parser = add_command(
+        commands, "trash", "List the deleted runs, or permanently remove them.", ("trash", "trash --empty --yes")
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--empty", action="store_true", help="permanently remove your own runs; asks first")
+    parser.add_argument("--everyone", action="store_true", help="with --empty: other people's runs too")
+    parser.add_argument("--yes", action="store_true", help="with --empty: do not ask")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -187,7 +187,8 @@ def source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) ->
     if not isinstance(found.loader, TorchvisionLoader):
         raise DataUnavailable(reason, hint)
     if not settings.download:
-        raise DataUnavailable(f"{reason} and data.download is off", hint)
+        command = f"python -m core data {settings.name} --download"
+        raise DataUnavailable(f"{reason} and data.download is off", f"{hint}; to download it, run: {command}")
     try:
         found.loader.fetch(data_dir)
     except DataUnavailable as error:

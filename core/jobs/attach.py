@@ -16,6 +16,7 @@ from tqdm import tqdm
 from core import reading
 from core.errors import LabError
 from core.jobs.engines.choose import observed_status
+from core.jobs.plain_lines import progress_stream
 from core.jobs.queue import JobState, Queue
 from core.jobs.queue_order import ensure_supervisor
 from core.jobs.service import force_stop, request_stop
@@ -87,7 +88,7 @@ def _follow(store: RunStore, run: Run, runs: Sequence[Run], interrupts: Interrup
         initial=status.step,
         desc=run.kind.title,
         unit=run.kind.unit,
-        file=sys.stderr,
+        file=progress_stream(),
         dynamic_ncols=True,
         mininterval=TICK_S if sys.stderr.isatty() else QUIET_TICK_S,
     )

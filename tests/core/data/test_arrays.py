@@ -238,7 +238,8 @@ def test_a_missing_set_says_where_it_looked_and_what_is_there(build: Build, tmp_
     with pytest.raises(DataUnavailable) as caught:
         build(name="kmnist")
     assert str(caught.value) == (
-        f"data.name: 'kmnist' is not in {tmp_path / 'data'} and data.download is off; there now: digits"
+        f"data.name: 'kmnist' is not in {tmp_path / 'data'} and data.download is off; there now: digits; "
+        "to download it, run: python -m core data kmnist --download"
     )
     assert not (tmp_path / "data").exists() and not (tmp_path / "cache").exists()
 

@@ -100,7 +100,7 @@ def test_what_draws_for_screens_is_no_stranger_either_and_keeps_no_run_out(recor
         assert "where the lab draws for a screen" in words
         assert main(["machine"]) == 0
         row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("GPU 0"))
-        assert "drawings for screens" in row and row.rstrip().endswith("yes")
+        assert "images for screens" in row and row.rstrip().endswith("yes")
 
 
 @pytest.mark.parametrize(
