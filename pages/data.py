@@ -9,10 +9,10 @@ from core.data.catalog import CatalogEntry
 from core.data.overview import Overview
 from core.words import count, size
 from lab.data import data_service, data_view
-from lab.data.data_service import Listed
 from lab.frame.problems import problems_shown
 from lab.frame.task_progress import wait_with_progress
-from lab.services import background
+from lab.services import background, datasets
+from lab.services.datasets import Listed
 from lab.widgets.url_selectbox import pick
 from lab.words import escaped, plain, sentence
 
@@ -34,7 +34,7 @@ def label_of(each: Listed) -> str:
 
 def choose() -> tuple[Listed, str]:
     """(the set, the path of one's own files or ''); both are in the URL."""
-    found = {each.name: each for each in data_service.listed()}
+    found = {each.name: each for each in datasets.listed()}
     wanted = st.query_params.get(SET, "")
     if wanted and wanted not in found:
         st.warning(f"There is no data set {escaped(wanted)}. Showing another.")
@@ -73,7 +73,7 @@ def absent(entry: CatalogEntry, data: DataSettings) -> None:
 
 def overview(chosen: CatalogEntry) -> Overview | None:
     """The overview, made now with progress when there is none; None when there is nothing to show."""
-    data = data_service.data_settings(chosen.name, "")
+    data = datasets.data_settings(chosen.name, "")
     running = background.find(data_service.work_key(data))
     if running is not None and not running.is_done:
         wait_with_progress(running, "Reading every picture once")
@@ -82,10 +82,10 @@ def overview(chosen: CatalogEntry) -> Overview | None:
         if st.button("Try again", key="again"):
             st.rerun()
         return None
-    if not data_service.is_here(chosen.name):
+    if not datasets.is_here(chosen.name):
         absent(chosen, data)
         return None
-    kept = data_service.kept(data)
+    kept = datasets.kept(data)
     if kept is None:
         wait_with_progress(data_service.look(data), "Reading every picture once")
         st.rerun()
@@ -94,7 +94,7 @@ def overview(chosen: CatalogEntry) -> Overview | None:
 
 def own_overview(name: str, path: str) -> Overview | None:
     """The overview of what `path` holds, once this person asked for it: a link fills the form and reads nothing."""
-    data = data_service.data_settings(name, path)
+    data = datasets.data_settings(name, path)
     if st.button("Look at it", type="primary", icon=":material/visibility:", key="look"):
         st.session_state[LOOKED] = (name, path, data_service.look(data))
     *asked, work = st.session_state.get(LOOKED, (None,))
@@ -104,7 +104,7 @@ def own_overview(name: str, path: str) -> Overview | None:
     wait_with_progress(work, "Reading every picture once")
     if work.problem is not None:
         st.error(sentence(work.problem), icon=":material/error:")
-    return data_service.opened(work.result) if work.result else None
+    return datasets.opened(work.result) if work.result else None
 
 
 def page() -> None:
@@ -125,7 +125,7 @@ def page() -> None:
         data_view.headline(found)
         data_view.at_a_glance(found)
         data_view.sizes(found)
-        data_view.transform(found, data_service.data_settings(chosen.name, path))
+        data_view.transform(found, datasets.data_settings(chosen.name, path))
         data_view.copies(found)
         data_view.origin(chosen.entry)
     if chosen.entry is None or chosen.entry.imported:

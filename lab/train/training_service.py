@@ -11,22 +11,25 @@ import streamlit as st
 from core.compute.questions import CHECK_READY, MEASURE_COST
 from core.config.load import load_config, preset_names
 from core.config.schema import Settings
+from core.evaluation.report import list_reports
 from core.jobs import service
 from core.runs.kinds import KINDS, trained_by
 from core.runs.run import Run
 from core.weighing import Weighed, weigh_run
 from lab.services.computing import ask
-from lab.services.runs import open_store
+from lab.services.runs import list_views, open_store
 from lab.services.typed_paths import check_files, check_typed
 
 PRESET_WORDS = {
-    "quick": ("Quick", "Good digits in about four minutes on a CPU core. Small networks, flow matching."),
-    "standard": ("Standard", "Larger networks, many more steps. Made for a GPU; hours on two CPU cores."),
+    "quick": ("Quick", "Good digits in about four minutes on one CPU core."),
+    "standard": ("Standard", "Larger networks and many more steps, for a GPU. Hours on two CPU cores."),
     "reference": (
         "Reference",
-        "The hyper-parameters of ldm-hf, to compare with. Made for a GPU; about a day on two cores.",
+        "The hyperparameters of ldm-hf, for comparison. For a GPU; a day on two CPU cores.",
     ),
 }
+VALUE_BYTES = 4  # float32
+COPIES = 4  # of each parameter in a checkpoint: the weights, their average, and two moments of AdamW
 
 
 def presets() -> list[str]:
@@ -71,6 +74,35 @@ def start(
 def weigh(settings: Settings, kind: str) -> list[Weighed]:
     """Parameters and memory of each network of `train KIND`, and whether this machine has room for its training."""
     return [weigh_run(settings, part) for part in trained_by(kind)]
+
+
+def disk_bytes(settings: Settings, weights: list[Weighed]) -> int:
+    """About how much disk the checkpoints of these runs fill, predicted from their parameters."""
+    return sum(each.need.parameters for each in weights) * VALUE_BYTES * COPIES * settings.logging.keep_checkpoints
+
+
+def measured_before(settings: Settings, kind: str) -> tuple[float, float | None] | None:
+    """(seconds, class accuracy or None) of the newest finished runs here with these networks and this training.
+
+    None unless there is one for each part of `train KIND`. The accuracy is that of the newest evaluation.
+    """
+    seconds, accuracy = 0.0, None
+    for part in trained_by(kind):
+        wanted = _trained_alike(settings, part.name)
+        views = (view for view in list_views() if view.run.info.kind == part.name and view.state == "finished")
+        found = next((view for view in views if _trained_alike(view.run.settings, part.name) == wanted), None)
+        if found is None:
+            return None
+        seconds += found.status.elapsed_s
+        reports = list_reports(found.run)
+        accuracy = reports[0].class_accuracy if reports else None
+    return seconds, accuracy
+
+
+def _trained_alike(settings: Settings, part: str) -> tuple[object, ...]:
+    """What decides how long a training takes and how good it gets, but for the machine."""
+    own = (settings.vae, settings.train_vae) if part == "vae" else (settings.vae, settings.unet, settings.train_unet)
+    return (settings.data.name, settings.data.image_size, settings.data.train_limit, *own)
 
 
 @dataclass(frozen=True, kw_only=True)

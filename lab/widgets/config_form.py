@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
@@ -15,6 +16,7 @@ from core.config.schema import Settings, field_rows
 from core.config.strict_yaml import parse_yaml
 from core.data import catalog
 from core.errors import ConfigError
+from lab.words import plain
 
 SECTION_TITLES = {
     "seed": "Seed",
@@ -31,42 +33,58 @@ SECTION_TITLES = {
 }
 HIDDEN = ("sampling.seed",)  # the Generate page asks for it
 COLUMNS = 3
+UNCHANGED = object()  # begins with its default
 
 
-def setting_widget(name: str, info: FieldInfo, default: Any, *, key: str, label: str = "") -> Any:
+def setting_widget(
+    name: str, info: FieldInfo, default: Any, *, key: str, label: str = "", initial: Any = UNCHANGED
+) -> Any:
     """A widget for one setting; returns its value, or what was typed when it cannot be read (the schema refuses it).
 
-    The value stays when the person looks at another page. A changed setting has a blue label.
+    The value stays when the person looks at another page. A changed setting has a blue label. initial: what it begins
+    with where that is not the default; what the widget cannot hold is left to the default.
     """
     label, hint = label or name.rsplit(".", 1)[-1].replace("_", " "), info.description or ""
-    label = f":blue[{label} ●]" if _is_changed(key, default) else label
+    hint = f"{hint} \n\nDefault: {plain(shown_value(default))}".strip()
+    initial = default if initial is UNCHANGED else initial
+    label = f":blue[{label} ●]" if _is_changed(key, default, initial) else label
     annotation = _without_none(info.annotation)
     lowest, highest, step = _bounds(info)
     choices = list(typing.get_args(annotation)) if typing.get_origin(annotation) is typing.Literal else []
     if name == "data.name":
         choices = catalog.names()
     if default in choices:
-        index = choices.index(default)
+        index = choices.index(initial if initial in choices else default)
         return st.selectbox(label, choices, index=index, help=hint, key=key, persist_state="session")
     if annotation is bool:
-        return st.toggle(label, value=default, help=hint, key=key, persist_state="session")
+        return st.toggle(
+            label, value=initial if isinstance(initial, bool) else default, help=hint, key=key, persist_state="session"
+        )
     if annotation is int and not _optional(info.annotation):
-        return st.number_input(label, lowest, highest, default, step or 1, help=hint, key=key, persist_state="session")
+        whole = isinstance(initial, int) and not isinstance(initial, bool)
+        fits = whole and (lowest is None or initial >= lowest) and (highest is None or initial <= highest)
+        begin = initial if fits else default
+        return st.number_input(label, lowest, highest, begin, step or 1, help=hint, key=key, persist_state="session")
     if annotation is str and not _optional(info.annotation):
-        return st.text_input(label, value=default, help=hint, key=key, persist_state="session")
+        return st.text_input(label, value=_typed(initial), help=hint, key=key, persist_state="session")
     typed = st.text_input(
-        label, value=_typed(default), help=hint, key=key, placeholder="empty", persist_state="session"
+        label, value=_typed(initial), help=hint, key=key, placeholder="empty", persist_state="session"
     )
     return _read(typed, annotation, default)
 
 
 def changed_settings(
-    base: Settings, *, key: str, hidden: Collection[str] = (), skip: Collection[str] = ()
+    base: Settings,
+    *,
+    key: str,
+    hidden: Collection[str] = (),
+    skip: Collection[str] = (),
+    initial: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Draw all sections behind one fold, a tab each, and return what differs from `base`, by dotted name.
 
-    hidden: sections not drawn. skip: settings shown elsewhere. Changed settings are marked, and counted on the way
-    to them.
+    hidden: sections not drawn. skip: settings shown elsewhere. initial: what settings begin with instead of `base`, by
+    dotted name. Changed settings are marked, and counted on the way to them.
     """
     changes: dict[str, Any] = {}
     rows = [row for row in field_rows() if not row[0].startswith(HIDDEN) and row[0] not in skip]
@@ -76,7 +94,10 @@ def changed_settings(
         if section not in hidden and (mine := [row for row in rows if row[0].split(".")[0] == section])
     }
     marks = {
-        section: sum(_is_changed(f"{key}/{name}", get_value(base, name)) for name, _ in mine)
+        section: sum(
+            _is_changed(f"{key}/{name}", default := get_value(base, name), initial.get(name, default))
+            for name, _ in mine
+        )
         for section, mine in sections.items()
     }
     total = sum(marks.values())
@@ -88,7 +109,8 @@ def changed_settings(
                     for cell, (name, info) in zip(st.columns(COLUMNS), mine[start : start + COLUMNS], strict=False):
                         default = get_value(base, name)
                         with cell:
-                            value = setting_widget(name, info, default, key=f"{key}/{name}")
+                            begin = initial.get(name, default)
+                            value = setting_widget(name, info, default, key=f"{key}/{name}", initial=begin)
                         if value != default:
                             changes[name] = value
     return changes
@@ -99,8 +121,8 @@ def shown_value(value: Any) -> str:
     return _typed(value) or "none"
 
 
-def _is_changed(key: str, default: Any) -> bool:
-    return key in st.session_state and st.session_state[key] not in (default, _typed(default))
+def _is_changed(key: str, default: Any, initial: Any) -> bool:
+    return st.session_state.get(key, initial) not in (default, _typed(default))
 
 
 def _typed(value: Any) -> str:

@@ -19,9 +19,9 @@ from streamlit.testing.v1 import AppTest
 from core.data.overview import describe
 from core.runs.run import Run
 from core.runs.store import RunStore
-from lab.data.data_service import data_settings
 from lab.latents import overview_service
 from lab.services import computing
+from lab.services.datasets import data_settings
 from tests import forked
 from tests.models import Lab, brief_judges, made_once
 from tests.pages.run_folders import tiny_settings

@@ -12,6 +12,7 @@ from core.data.importing.import_set import import_set
 from core.runs.store import RunStore
 from lab.data import data_import_service, data_service
 from lab.data.gallery import strip
+from lab.services import datasets
 from tests.pages.conftest import OpenPage, held_up
 from tests.pages.test_every_page import active_markdown
 
@@ -170,7 +171,7 @@ def test_a_path_in_the_home_of_nobody_is_one_sentence(open_page: OpenPage) -> No
 
 @pytest.mark.usefixtures("store")
 def test_reading_a_set_can_be_cancelled() -> None:
-    work = data_service.look(data_service.data_settings("digits", ""))
+    work = data_service.look(datasets.data_settings("digits", ""))
     work.cancel()
     assert work.wait(600)
     assert "cancelled" in str(work.problem)
@@ -178,7 +179,7 @@ def test_reading_a_set_can_be_cancelled() -> None:
 
 def test_a_fetch_that_fails_is_one_sentence(store: RunStore, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o555)
-    work = data_service.look(data_service.data_settings("cifar10", ""), download=True)
+    work = data_service.look(datasets.data_settings("cifar10", ""), download=True)
     assert work.wait(600)
     assert "that folder is read-only, so nothing is downloaded into it" in str(work.problem)
     assert "\n" not in str(work.problem)

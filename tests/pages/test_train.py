@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from core.errors import DataUnavailable
 from core.jobs import queue_view, service
 from core.jobs.queue_view import NextPlace, QueueEntry
 from core.machine.memory import RECORDING_VARIABLE
-from core.runs.run import Run
+from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from lab.services import run_actions
 from lab.train import training_service
@@ -69,7 +70,7 @@ def test_every_setting_has_a_widget(open_page: OpenPage) -> None:
     app = open_page("train")
     kinds = ("selectbox", "number_input", "text_input", "toggle")
     drawn = {str(widget.key).rsplit("/", 1)[-1] for kind in kinds for widget in app.get(kind)}
-    assert [name for name in KEYS if name not in drawn] == []
+    assert [name for name in KEYS if name not in drawn] == ["data.name"], "which the cards choose"
 
 
 def test_the_preset_is_started_as_it_is(open_page: OpenPage, started: list[dict[str, Any]]) -> None:
@@ -106,8 +107,7 @@ def test_what_belongs_to_the_site_is_not_in_the_form() -> None:
 
 
 def test_changed_settings_and_the_name_reach_the_run(open_page: OpenPage, started: list[dict[str, Any]]) -> None:
-    app = open_page("train")
-    app.get_by_key("quick/frequent/data.name").select("digits")
+    app = open_page("train", data="digits")
     app.get_by_key("quick/frequent/train_vae.steps").set_value(40)
     app.get_by_key("quick/train_unet.learning_rate").set_value("5e-4")
     app.get_by_key("quick/vae.block_out_channels").set_value("8, 16")
@@ -125,7 +125,9 @@ def test_changed_settings_and_the_name_reach_the_run(open_page: OpenPage, starte
 def test_the_difference_to_the_preset_is_listed(open_page: OpenPage) -> None:
     app = open_page("train")
     app.get_by_key("quick/frequent/train_vae.steps").set_value(40).run()
-    assert app.dataframe[0].value.to_dict("records") == [{"setting": "train_vae.steps", "quick": "500", "here": "40"}]
+    assert app.dataframe[0].value.to_dict("records") == [
+        {"setting": "train_vae.steps", "quick": "500", "this form": "40"}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -170,8 +172,7 @@ def test_a_missing_data_set_is_told_and_nothing_is_opened(
 
 
 def test_another_preset_brings_its_own_values(open_page: OpenPage) -> None:
-    app = open_page("train")
-    app.button(key="preset-reference").click().run()
+    app = open_page("train", preset="reference")
     assert app.get_by_key("reference/frequent/train_unet.steps").value == 56280
     assert not app.error
 
@@ -204,7 +205,7 @@ def test_the_cost_is_measured_on_demand_and_kept(open_page: OpenPage, monkeypatc
 
     monkeypatch.setattr(training_service, "measure", _measure)
     app = open_page("train")
-    assert list(app.table[0].value.columns) == ["network", "steps", "pictures seen", "parameters", "memory"]
+    assert list(app.table[0].value.columns) == ["network", "steps", "images seen", "parameters", "memory"]
     next(button for button in app.button if button.label.startswith("Measure")).click().run()
     assert list(app.table[0].value["time here"]) == ["40 s", "40 s"]
     assert list(app.table[0].value["parameters"]) == ["0.16 M", "0.64 M"]
@@ -226,7 +227,7 @@ def test_networks_that_never_fit_are_refused_beside_the_button(
     assert all(words.endswith("MB, fits") for words in app.table[0].value["memory"])
     app.get_by_key("quick/unet.block_out_channels").set_value("2048, 2048").run()
     vae, unet = app.table[0].value["memory"]
-    assert (vae.endswith("MB, fits"), unet.endswith("GB, never fits")) == (True, True)
+    assert (vae.endswith("MB, fits"), unet.endswith("GB, does not fit")) == (True, True)
     assert start_button(app).disabled
     assert [button for button in app.button if button.label.startswith("Measure")] == []
     assert "GB in all; lower" in app.error[0].value
@@ -237,7 +238,103 @@ def test_what_does_not_fit_now_is_queued_and_told_why(
 ) -> None:
     memory(tmp_path, monkeypatch, total=16 * 10**9, free=10**8)
     app = open_page("train")
-    assert all(words.endswith("waits for room") for words in app.table[0].value["memory"])
+    assert all(words.endswith("waits until memory is free") for words in app.table[0].value["memory"])
     assert start_button(app).label == "Queue" and not start_button(app).disabled
     (words,) = [caption.value for caption in app.caption if "until there is room" in caption.value]
     assert words.endswith("and 100.0 MB are free; no run's end makes so much room, so runs behind it may start first.")
+
+
+def test_changed_settings_are_in_the_link_and_a_reload_shows_the_same_form(open_page: OpenPage) -> None:
+    app = open_page("train", data="digits", preset="standard")
+    app.get_by_key("standard/frequent/train_vae.steps").set_value(40)
+    app.get_by_key("standard/vae.block_out_channels").set_value("8, 16")
+    app.get_by_key("standard/data.fit").select("pad")
+    app.get_by_key("standard/data.download").set_value(False).run()
+    link = app.query_params["set"]
+    assert link == ["train_vae.steps=40", "data.fit=pad", "data.download=false", "vae.block_out_channels=[8, 16]"]
+    again = open_page("train", data="digits", preset="standard", set=link)
+    assert again.dataframe[0].value.to_dict("records") == app.dataframe[0].value.to_dict("records")
+    assert again.query_params["set"] == link
+    assert not again.warning
+
+
+def test_the_form_is_kept_when_one_leaves_and_comes_back(open_page: OpenPage) -> None:
+    app = open_page("train", data="digits", preset="standard", set="train_vae.steps=40", what="VAE only")
+    for page in ("machine", "train"):
+        for name in list(app.query_params):
+            del app.query_params[name]
+        app.switch_page(f"../pages/{page}.py").run()
+    assert not app.exception
+    assert [row["this form"] for row in app.dataframe[0].value.to_dict("records")] == ["digits", "40"]
+    assert app.get_by_key("what").value == "VAE only"
+
+
+def test_going_back_to_an_address_without_settings_takes_them_back(open_page: OpenPage) -> None:
+    app = open_page("train", data="digits", preset="standard", set="train_vae.steps=40")
+    for name in ("set", "preset", "data"):
+        del app.query_params[name]
+    app.run()
+    assert not app.dataframe
+    assert "set" not in app.query_params and "preset" not in app.query_params
+
+
+@pytest.mark.parametrize("text", ["nothing", "no.such=1", "sampling.seed=3", "train_vae.steps=[1", "![x](y)=1"])
+def test_a_setting_of_a_link_that_does_not_exist_is_one_sentence(text: str, open_page: OpenPage) -> None:
+    app = open_page("train", set=text)
+    assert not app.exception
+    assert len(app.warning) == 1 and "was ignored" in app.warning[0].value
+    assert not app.dataframe
+
+
+@pytest.mark.parametrize("text", ["train_vae.steps=many", "train_vae.steps=-3", "data.fit=squeeze", "data.download=7"])
+def test_a_value_that_a_widget_cannot_hold_is_left_to_the_default(text: str, open_page: OpenPage) -> None:
+    app = open_page("train", set=text)
+    assert not app.exception and not app.error and not app.dataframe
+
+
+@pytest.mark.parametrize("name", ["a run", "![x](y)"])
+def test_a_run_is_repeated_with_its_settings(
+    name: str, store: RunStore, open_page: OpenPage, started: list[dict[str, Any]]
+) -> None:
+    run = make_run(store, "vae", name=name)
+    app = open_page("train", like=run.id)
+    assert not app.exception and not app.error
+    assert app.get_by_key("what").value == "VAE only"
+    assert not app.dataframe, "nothing differs from the run"
+    start_button(app).click().run()
+    (call,) = started
+    assert call["settings"] == run.settings
+
+
+def test_the_settings_of_a_repeated_run_can_be_dropped(store: RunStore, open_page: OpenPage) -> None:
+    app = open_page("train", like=make_run(store, "vae").id)
+    app.button(key="forget-run").click().run()
+    assert not app.exception
+    assert "like" not in app.query_params and "set" not in app.query_params
+
+
+def test_a_run_that_is_gone_leaves_the_form_and_a_sentence(open_page: OpenPage) -> None:
+    app = open_page("train", like="20260101-000000-vae-none")
+    assert not app.exception
+    assert "starts from the preset" in app.warning[0].value
+    assert not start_button(app).disabled
+
+
+def test_disk_is_predicted_from_the_parameters(trained: dict[str, Run]) -> None:
+    run = trained["encoder"]
+    found = sum(path.stat().st_size for path in (run.folder / "checkpoints").rglob("*") if path.is_file())
+    planned = training_service.disk_bytes(run.settings, training_service.weigh(run.settings, "vae"))
+    assert planned == pytest.approx(found, rel=0.5)
+
+
+def test_what_a_training_took_here_stands_on_the_card(trained: dict[str, Run]) -> None:
+    settings = trained["drawer"].settings
+    assert training_service.measured_before(settings, "all") is None, "neither has finished"
+    for run in trained.values():
+        run.write_status(replace(run.status(), state=RunState.FINISHED))
+    run_actions.look_again()
+    seconds, accuracy = training_service.measured_before(settings, "all") or (0.0, None)
+    assert seconds == pytest.approx(sum(run.status().elapsed_s for run in trained.values()))
+    assert accuracy is None
+    other = training_service.settings_for("quick", {"data.name": "digits"})
+    assert training_service.measured_before(other, "all") is None

@@ -14,6 +14,7 @@ from PIL import Image
 from core.errors import LabError
 from lab.data import data_import_service, data_service
 from lab.generate import model_import_service
+from lab.services import datasets
 from lab.train import training_service
 from tests.pages.conftest import OpenPage
 from tests.pages.test_every_page import PAGES
@@ -84,7 +85,7 @@ def in_roots(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def looked_at(path: Path) -> None:
-    work = data_service.look(data_service.data_settings("image_folder", str(path)))
+    work = data_service.look(datasets.data_settings("image_folder", str(path)))
     assert work.wait(600)
     if work.problem:
         raise work.problem
