@@ -1,4 +1,4 @@
-# make lab: start the app · make check: lint and types · make bench: measure
+# make lab: start the app · make cpu: the same environment with PyTorch for the CPU only · make check: lint and types · make bench: measure
 # make test: the default suite, everything where CI is set · make test-all: real browsers, whole processes and kills too
 # make demo: train, measure and export the bundled model again, into DEMO
 PYTHON ?= python3
@@ -9,14 +9,24 @@ WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, 1 + len(os.sched_getaff
 EVERYTHING := -m ""
 CHOICE := $(if $(CI),$(EVERYTHING))
 
-.PHONY: lab test test-all check bench demo clean
+.PHONY: lab cpu test test-all check bench demo clean
 .DEFAULT_GOAL := lab
 
-$(BIN)/.run: requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -r requirements.txt
+$(BIN)/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "Python 3.11 or newer is needed. Run: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --progress-bar on --upgrade pip
+
+$(BIN)/.run: requirements.txt | $(BIN)/python
+	@echo "Installing packages; PyTorch is large, so this takes a few minutes."
+	$(BIN)/python -m pip install --progress-bar on -r requirements.txt
 	touch $@
+
+# PyTorch from its own index first: without it, pip takes the build with gigabytes of CUDA
+cpu: | $(BIN)/python
+	$(BIN)/python -m pip install --progress-bar on torch torchvision --index-url https://download.pytorch.org/whl/cpu
+	$(MAKE) $(BIN)/.run
 
 $(BIN)/.dev: requirements-dev.txt $(BIN)/.run
 	$(BIN)/python -m pip install -q -r requirements-dev.txt

@@ -17,11 +17,11 @@ from core.errors import LabError, StorageFull, is_full_disk, is_full_gpu, quoted
 from core.version import VERSION
 
 GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
-    "Train": ("train", "stop", "pause", "resume", "branch", "queue"),
-    "Look": ("runs", "show", "film", "machine", "doctor"),
+    "Train": ("train", "stop", "pause", "resume", "branch", "wait", "queue"),
+    "Look": ("runs", "show", "logs", "film", "machine", "doctor", "config", "presets", "paths"),
     "Generate and measure": ("sample", "evaluate", "compare", "latents", "ceiling", "timestep_loss", "self_test"),
     "Models and data": ("models", "import_model", "export", "data", "import_data", "remove_data"),
-    "Keep order": ("note", "delete", "restore", "trash", "supervise"),
+    "Keep order": ("note", "delete", "restore", "trash", "serve", "supervise"),
 }
 COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 MAX_SENTENCE = 1000
