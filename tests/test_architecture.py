@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
     ("core.comparison",),
     ("core.compute.answers",),
     ("core.jobs", "core.compute"),
-    ("core.commands",),
+    ("core.commands", "core.api"),
     ("core.__main__",),
     ("lab.words",),
     ("lab.services",),
