@@ -186,9 +186,9 @@ def source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) ->
     hint = f"there now: {', '.join(present_names(data_dir))}"
     if not isinstance(found.loader, TorchvisionLoader):
         raise DataUnavailable(reason, hint)
+    hint += f"; to download it, run: python -m core data {settings.name} --download"
     if not settings.download:
-        command = f"python -m core data {settings.name} --download"
-        raise DataUnavailable(f"{reason} and data.download is off", f"{hint}; to download it, run: {command}")
+        raise DataUnavailable(f"{reason} and data.download is off", hint)
     try:
         found.loader.fetch(data_dir)
     except DataUnavailable as error:

@@ -139,7 +139,8 @@ def test_a_failed_download_names_the_set_and_what_is_there_and_leaves_nothing(
         build(name="kmnist", download=True)
     assert str(caught.value) == (
         f"data.name: 'kmnist' is not in {tmp_path / 'data'} and could not be downloaded "
-        "(OSError: Name or service not known); there now: digits"
+        "(OSError: Name or service not known); there now: digits; "
+        "to download it, run: python -m core data kmnist --download"
     )
     assert not (tmp_path / "data").exists()
 
