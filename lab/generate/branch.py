@@ -1,4 +1,4 @@
-"""Another way from one step on: other classes, guidance or sampler, shown beside the original."""
+"""A branch: from one step on other classes, guidance or sampler, shown right under the original on the same axis."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from lab.generate.generation_progress import drawn
 from lab.generate.generation_view import downloads, show_drawing
 from lab.words import plain, sentence
 
-KEEP = "as before"
+KEEP = "unchanged"
 
 
 def branch_from(drawing: Drawing, at: int, samplers: list[str]) -> None:
     """Controls of the branch at network evaluation `at`, and its drawing."""
     st.divider()
     total = int(drawing.steps[-1])
-    st.markdown(f"##### Another way from step {at} of {total}")
+    st.markdown(f"##### Branch from step {at} of {total}")
     recipe = drawing.recipe
     cells = st.columns([2, 2, 3, 1], vertical_alignment="bottom")
     names = [KEEP, *(plain(name, 40) for name in drawing.class_names)]
-    label = cells[0].selectbox("All become", range(len(names)), format_func=names.__getitem__, key="branch-label")
+    another = 1 + (recipe.labels[0] + 1) % len(drawing.class_names)  # the same class would show nothing new
+    label = cells[0].selectbox("Class", range(len(names)), another, format_func=names.__getitem__, key="branch-label")
     sampler = cells[1].selectbox("Sampler", [KEEP, *samplers], key="branch-sampler")
     scale = cells[2].slider("Guidance", 1.0, 8.0, float(max(1.0, recipe.guidance_scale)), 0.25, key="branch-guidance")
     if cells[3].button("Close", key="branch-close"):
@@ -38,8 +39,7 @@ def branch_from(drawing: Drawing, at: int, samplers: list[str]) -> None:
         return
     show_drawing(branched, key="branch-scrubber")
     st.caption(
-        f"Up to step {at} this is the original above, then it goes its own way. At step 0 it is a fresh drawing, at "
-        f"step {total} nothing is left to change; in between one sees how early the class is decided."
+        f"Up to step {at} this is the original above. The earlier you branch, the more of each image can still change."
     )
     downloads(branched, key="branch")
 

@@ -53,8 +53,8 @@ def show_drawing(drawing: Drawing, *, key: str, branch: bool = False) -> tuple[A
     packed = pack_drawing(drawing, looks.odds, looks.nearest, branch=branch)
     answer = scrubber(packed.payload, key=key)
     st.caption(
-        "Drag the slider, or click into it and use the arrow keys, Home, End and the space bar. Click a picture to see "
-        "it large. What is predicted early and never changes is easy for the network; what flickers it decides late."
+        "Click an image to follow it. Arrow keys move the step, space plays, Page Up and Down change the image. "
+        "Details that appear early and stay are easy for the network. Details that flicker are decided late."
     )
     show_analysis(drawing, facts, looks, key=key)
     return answer, packed.steps
@@ -66,6 +66,7 @@ def pack_drawing(
 ) -> Packed:
     """All that is known of a drawing in one, kept for those looked at last: a rerun of the page packs nothing."""
     order, columns, heads, sides = side_by_side(drawing.labels)
+    recipe = drawing.recipe
     frames, size = len(drawing.steps), drawing.noisy_images.shape[3]
     every = 1  # many large pictures are sent with fewer frames, then with fewer pixels
     while (most := frames_that_fit(frames, len(order), columns, -(-size // every))) < min(frames, ENOUGH_FRAMES):
@@ -92,6 +93,7 @@ def pack_drawing(
         asked=[asked_of(drawing, place) for place in order],
         nearest=None if nearest is None else _beside(drawing, nearest, order, every),
         branch=branch,
+        since=0 if recipe.branch is None else int(np.searchsorted(drawing.steps[keep], recipe.branch.at)),
     )
     return Packed(payload=payload, steps=tuple(int(drawing.steps[index]) for index in keep))
 
@@ -109,7 +111,7 @@ def _beside(drawing: Drawing, nearest: Nearest, order: list[int], every: int) ->
     names = [plain(drawing.class_names[nearest.labels[place]], 40) for place in order]
     return Beside(
         pictures=nearest.pictures[order][:, ::every, ::every],
-        titles=[f"Nearest training picture: {name}" for name in names],
+        titles=[f"Nearest training image: {name}" for name in names],
         words=[f"No. {nearest.places[place]:,}, {nearest.in_words(place)}" for place in order],
     )
 
@@ -162,14 +164,14 @@ def _layers(drawing: Drawing, order: list[int], keep: np.ndarray, every: int) ->
     found = [
         Layer(
             name="noisy",
-            title="Held",
-            caption="What the sampler holds at this step",
+            title="Current sample",
+            caption="Current sample: the noisy image at this step",
             pictures=pictures(drawing.noisy_images),
         ),
         Layer(
             name="clean",
-            title="Predicted",
-            caption="The clean picture it predicts from that",
+            title="Predicted x0",
+            caption="Predicted x0: the clean image at this step",
             pictures=pictures(drawing.predicted_images),
         ),
     ]
@@ -181,7 +183,7 @@ def _layers(drawing: Drawing, order: list[int], keep: np.ndarray, every: int) ->
         Layer(
             name="noise",
             title="Noise",
-            caption="The noise it predicts, channels of the latent side by side",
+            caption="Predicted noise, latent channels side by side",
             pictures=signed_levels(noise),
             signed=True,
             shown=False,
@@ -193,7 +195,7 @@ def _layers(drawing: Drawing, order: list[int], keep: np.ndarray, every: int) ->
             Layer(
                 name="guidance",
                 title="Guidance",
-                caption="What guidance adds (red) and takes away (blue)",
+                caption="What guidance adds (red) and removes (blue)",
                 pictures=signed_levels(change),
                 signed=True,
                 shown=False,

@@ -1,12 +1,12 @@
 // Scrubber: playing, keys and what belongs to one drawing; the parts are in scrubber_*.js, put before this file.
 // All scrubbing happens here; Python hears of a branch, no more.
 const kept = new WeakMap()
-const BAND_ROWS = 4 // up to so many rows the chosen picture is told of under the slider, which then stays where it is
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const find = (selector) => parentElement.querySelector(selector)
   const root = find(".scrubber"), range = find("input[type=range]"), play = find(".play")
   const readout = find("output"), speed = find("select"), panels = find(".panels"), large = find(".large")
+  const branch = find(".branch")
   let state = kept.get(parentElement)
   if (!state) {
     state = { frame: 0, picked: -1, timer: null, id: null, same: null, views: [], charts: [], sheets: [], parsed: null }
@@ -24,6 +24,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     readout.textContent = header.labels[state.frame]
     range.setAttribute("aria-valuetext", header.labels[state.frame])
     root.dataset.frame = state.frame
+    root.style.setProperty("--at", last ? state.frame / last : 0)
+    branch.textContent = `Branch from ${stepOf(header, state.frame)}`
     for (const view of state.views) blit(header, view, state.frame, view.canvas, 0, 0, header.width, header.height)
     for (const found of state.charts) found.move(state.frame)
     drawLarge(large, parsed, state)
@@ -54,12 +56,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
     state.charts = drawCurves(find(".curves"), parsed, index, seek)
     for (const found of state.charts) found.move(state.frame)
     drawLarge(large, parsed, state)
+    drawStrips(find(".strips"), root, header, state, seek)
   }
   const showLayers = async () => {
     chipsOf(find(".chips"), header, wished, showLayers)
     const shown = header.layers.map((layer, index) => ({ layer, index })).filter(({ layer }) => wished.has(layer.name))
-    const made = shown.map((each, place) => panelOf(header, each, place, (index) =>
-      pick(index === state.picked && each.layer.name === state.layer ? -1 : index, each.layer.name)))
+    const made = shown.map((each, place) => panelOf(header, each, place, (index) => pick(index, each.layer.name)))
     state.views = made
     panels.replaceChildren(...made.map((view) => view.figure))
     fit()
@@ -68,21 +70,18 @@ export default function ({ data, parentElement, setTriggerValue }) {
     root.dataset.ready = "1"
     root.dataset.drawing = header.id
     draw(state.frame)
+    drawStrips(find(".strips"), root, header, state, seek)
   }
 
-  const low = header.rows <= BAND_ROWS
-  large.classList.toggle("band", low)
-  if (low) find(".bar").after(large)
-  else find(".stage").append(large)
   range.max = last
   range.oninput = () => seek(Number(range.value))
   play.onclick = toggle
   find(".back").onclick = () => seek(state.frame - 1)
   find(".on").onclick = () => seek(state.frame + 1)
   find(".close").onclick = () => pick(-1)
-  const branch = find(".branch")
+  const askBranch = () => setTriggerValue("branch", state.frame)
   branch.hidden = !header.branch
-  branch.onclick = () => setTriggerValue("branch", state.frame)
+  branch.onclick = askBranch
   speed.onchange = () => { if (state.timer) { pause(); start() } }
   root.classList.toggle("picks", header.names.length > 0)
   root.onkeydown = (event) => {
@@ -91,6 +90,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const moves = {
       ArrowLeft: () => seek(state.frame - 1), ArrowRight: () => seek(state.frame + 1), Home: () => seek(0), End: () => seek(last),
       " ": toggle, PageDown: () => near(1), PageUp: () => near(state.picked < 0 ? 0 : -1), Escape: () => { if (state.picked >= 0) pick(-1) },
+      b: header.branch ? askBranch : null,
     }
     const move = moves[event.key]
     if (!move || (event.key === " " && event.target.tagName === "BUTTON")) return
@@ -110,7 +110,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     } else {
       Object.assign(state, { frame: header.first, picked: -1, sheets: [], views: [] })
       root.dataset.ready = "0"
-      pick(-1)
+      pick(header.names.length ? 0 : -1, "clean")
       showLayers()
     }
   } else draw(state.frame)

@@ -26,32 +26,43 @@ QUALITY = {False: 80, True: 62}  # of WebP: pictures, signed values
 _HTML = """
 <div class="scrubber" data-testid="scrubber" data-ready="0" tabindex="0">
   <div class="chips" role="group" aria-label="Layers"></div>
-  <div class="stage">
-    <div class="panels"></div>
-    <aside class="large" hidden>
+  <div class="panels"></div>
+  <div class="detail">
+    <aside class="large" aria-label="Selected image" hidden>
+      <canvas role="img" aria-label="Selected image"></canvas>
       <h4></h4><button class="close" type="button" aria-label="Close">×</button>
-      <div class="chosen"><canvas role="img" aria-label="The chosen picture"></canvas><p class="commit"></p></div>
+      <p class="commit"></p>
       <div class="odds"></div>
       <div class="nearest" hidden>
-        <canvas role="img" aria-label="The nearest training picture"></canvas><div><h5></h5><p></p></div>
+        <canvas role="img" aria-label="Nearest training image"></canvas><div><h5></h5><p></p></div>
       </div>
     </aside>
-  </div>
-  <div class="bar">
-    <button class="play" type="button">Play</button>
-    <button class="back turn" type="button" aria-label="One step back">‹</button>
-    <input type="range" min="0" step="1" value="0" aria-label="Denoising step">
-    <button class="on turn" type="button" aria-label="One step on">›</button>
-    <output></output>
-    <select aria-label="Speed"><option value="4">slow</option><option value="10" selected>normal</option>
-      <option value="25">fast</option></select>
-    <button class="branch" type="button" hidden title="Go another way from this step on">Branch here</button>
+    <div class="steps">
+      <div class="bar">
+        <button class="play" type="button">Play</button>
+        <button class="back turn" type="button" aria-label="Previous step">‹</button>
+        <button class="on turn" type="button" aria-label="Next step">›</button>
+        <output></output>
+        <select aria-label="Speed"><option value="4">slow</option><option value="10" selected>normal</option>
+          <option value="25">fast</option></select>
+        <button class="branch" type="button" hidden title="Continue from this step with other settings"></button>
+      </div>
+      <div class="strips" hidden></div>
+      <div class="axis"><input type="range" min="0" step="1" value="0" aria-label="Denoising step"></div>
+    </div>
   </div>
   <div class="curves"></div>
 </div>
 """
 _HERE = Path(__file__)
-_PARTS = ("scrubber_sheets", "scrubber_layers", "scrubber_large", "scrubber_curves", "scrubber")  # one module, in order
+_PARTS = (
+    "scrubber_sheets",
+    "scrubber_layers",
+    "scrubber_large",
+    "scrubber_strips",
+    "scrubber_curves",
+    "scrubber",
+)  # one module, in order
 _component = st.components.v2.component(
     "lab_scrubber",
     html=_HTML,
@@ -130,7 +141,10 @@ def pack(
     those of denoising; with one caption the second layer is hidden. first: the frame shown at first, else the last.
     Raises ValueError when the sheet would be larger than browsers decode.
     """
-    words = list(captions) or ["What the sampler holds at this step", "The clean picture it predicts from that"]
+    words = list(captions) or [
+        "Current sample: the noisy image at this step",
+        "Predicted x0: the clean image at this step",
+    ]
     shown = [
         Layer(name=name, title="", caption=caption, pictures=pictures)
         for name, caption, pictures in zip(("noisy", "clean"), words, layers, strict=False)
@@ -154,12 +168,14 @@ def pack_layers(
     asked: Sequence[int] = (),
     nearest: Beside | None = None,
     branch: bool = False,
+    since: int = 0,
 ) -> bytes:
     """Layers, the first of pictures, each in a sheet of its own; curves; a text a frame → what the browser gets.
 
     names: one a picture, which can then be clicked. odds (F, N, K): probabilities of `classes`, `asked` being what each
     picture should be. nearest: the training picture shown with each that is clicked. zoom: at most so many screen
-    pixels a pixel. Raises ValueError when a sheet would be too large.
+    pixels a pixel. since: the film strips begin at this frame, where a branch left its original. Raises ValueError when
+    a sheet would be too large.
     """
     sheets = [
         sprite_sheet(
@@ -221,6 +237,7 @@ def pack_layers(
         "light": LIGHT,
         "dark": DARK,
         "branch": branch,
+        "since": since,
     }
     bodies = [*(sheet.image for sheet in sheets), *(lines.tobytes() for lines in numbers), shares, near]
     digest = hashlib.sha256(repr(header).encode() + b"".join(bodies)).hexdigest()[:16]
@@ -246,7 +263,7 @@ def tiled(latents: np.ndarray) -> np.ndarray:
 
 
 def scrubber(payload: bytes, *, key: str) -> Any:
-    """Show what was packed. Keys: arrows, Home, End, space, Page Up and Down, Escape.
+    """Show what was packed. Keys: arrows, Home, End, space, Page Up and Down, B, Escape.
 
     The answer has branch: the frame where a branch was asked for, once, or None.
     """

@@ -1,5 +1,9 @@
-// The chosen picture, large: what the judge sees in it at this step, and the training picture nearest to it.
+// The selected image, large: what the judge sees in it at this step, and the training image nearest to it.
 const MOST_ROWS = 8 // of odds, where there are more than a dozen classes
+
+function stepOf(header, frame) {
+  return header.labels[frame].split(" · ")[0]
+}
 
 function oddsAt({ header, odds }, frame, index, label) {
   return odds[(frame * header.pictures + index) * header.classes.length + label] / 255
@@ -16,12 +20,11 @@ function listed(parsed, index) {
 }
 
 function fillLarge(large, parsed, index) {
-  const { header } = parsed, canvas = large.querySelector(".chosen canvas"), commit = header.commits[index] ?? -1
+  const { header } = parsed, canvas = large.querySelector("canvas"), commit = header.commits[index] ?? -1
   canvas.width = header.picture[0]
   canvas.height = header.picture[1]
-  large.querySelector("h4").textContent = header.names[index]
-  large.querySelector(".commit").textContent = !header.classes.length ? "" : commit < 0 ? "Undecided to the end"
-    : commit === 0 ? "Decided from the first step" : `Decided at ${header.labels[commit].split(" · ")[0]}`
+  large.querySelector(".commit").textContent = !header.classes.length ? "" : commit < 0 ? "Judge: undecided to the end"
+    : commit === 0 ? "Judge: decided from the first step" : `Judge: decided at ${stepOf(header, commit)}`
   const rows = !header.classes.length ? [] : listed(parsed, index).flatMap((label) => {
     const text = document.createElement("b"), bar = document.createElement("i"), share = document.createElement("span")
     text.textContent = text.title = header.classes[label]
@@ -51,7 +54,9 @@ async function fillNearest(box, parsed, index) {
 function drawLarge(large, parsed, state) {
   const { header } = parsed, view = state.views.find((found) => found.layer.name === state.layer) ?? state.views[0]
   if (state.picked < 0 || !view) return
-  const canvas = large.querySelector(".chosen canvas"), [x, y] = corner(header, state.picked)
+  const canvas = large.querySelector("canvas"), [x, y] = corner(header, state.picked)
+  large.querySelector("h4").textContent = `${view.layer.title || view.layer.caption} at ${stepOf(header, state.frame)}`
+  canvas.setAttribute("aria-label", `${header.names[state.picked]}: ${view.layer.title || view.layer.caption}`)
   canvas.className = view.layer.signed ? "" : "plain"
   blit(header, view, state.frame, canvas, x, y, ...header.picture)
   large.querySelectorAll(".odds i").forEach((bar) => {

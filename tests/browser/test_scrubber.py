@@ -24,7 +24,7 @@ def test_digits_of_the_demo_are_scrubbed_enlarged_and_branched(page: Any, server
     layer.click()
     wait_for(lambda: canvases.count() != shown or layer.get_attribute("aria-pressed") == "true", "no layer is shown")
     slider = scrubber.get_by_role("slider", name="Denoising step")
-    held = scrubber.get_by_role("img", name="What the sampler holds").first
+    held = scrubber.get_by_role("img", name="Current sample").first
     last = held.evaluate(PICTURE)
     press(page, slider, "Home", lambda: held.evaluate(PICTURE) != last, "Home does not show the noise")
     noise = held.evaluate(PICTURE)
@@ -33,10 +33,17 @@ def test_digits_of_the_demo_are_scrubbed_enlarged_and_branched(page: Any, server
     press(page, slider, "End", lambda: held.evaluate(PICTURE) == last, "End does not show the digits again")
     page.keyboard.press("ArrowLeft")
     held.click(position={"x": 12, "y": 12})
-    expect(scrubber.locator("aside.large")).to_be_visible()
+    expect(scrubber.locator("aside.large h4")).to_have_text("Current sample at step 3 of 4")
+    strips = scrubber.get_by_role("img", name="at every step")
+    expect(strips).to_have_count(2)
+    strips.first.click(position={"x": 5, "y": 5})
+    expect(scrubber).to_have_attribute("data-frame", "0")
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
     page.keyboard.press("Escape")
     expect(scrubber.locator("aside.large")).to_be_hidden()
-    scrubber.get_by_role("button", name="Branch here").click()
+    scrubber.get_by_role("button", name="Branch from step 3").click()
     expect(page.locator(READY)).to_have_count(2)
+    expect(page.get_by_role("combobox", name="Class").last).to_be_visible()
     shot(page, "scrubber")
     assert complaints == []

@@ -255,7 +255,7 @@ def test_a_branch_is_shown_under_the_original(unet: Run, open_page: OpenPage) ->
     app.session_state["branch-at"] = 1
     app.run()
     assert not app.exception
-    assert any("Another way from step 1 of" in text.value for text in app.markdown)
+    assert any("Branch from step 1 of" in text.value for text in app.markdown)
     assert len(app.get("download_button")) == 8
     (close,) = [button for button in app.button if button.label == "Close"]
     close.click().run()

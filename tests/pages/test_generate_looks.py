@@ -94,7 +94,7 @@ def test_the_nearest_training_picture_travels_with_how_to_read_it(unet: Run) -> 
     assert found is not None and found.pictures.shape == drawing.images.shape
     header = header_of(generation_view.pack_drawing(drawing, None, found).payload)["nearest"]
     assert header["bytes"] > 0
-    assert header["titles"][1] == f"Nearest training picture: {found.labels[1]}"
+    assert header["titles"][1] == f"Nearest training image: {found.labels[1]}"
     assert header["words"][1].startswith(f"No. {found.places[1]:,}, {found.distances[1]:.0f} of 255 grey levels")
 
 
