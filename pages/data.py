@@ -123,6 +123,7 @@ def page() -> None:
             found = overview(chosen.entry)
     if found is not None and chosen.entry is not None:
         data_view.headline(found)
+        data_view.reading(chosen.entry)
         data_view.at_a_glance(found)
         data_view.sizes(found)
         data_view.transform(found, datasets.data_settings(chosen.name, path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,16 @@ FORMAT = 1
 FACTS = "set.json"
 NAME = re.compile(r"^[a-z][a-z0-9_-]{0,39}$")
 PARTS = ("train", "heldout")
+MOST_KINDS = 12  # kinds of files that an import names; the others count among `left_out` only
 MOST_SIDE = 1_000_000  # pixels: far more than an import keeps, and no product of three overflows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What is written down about an imported set. counts: pictures a split; heldout 0 = no test split of its own."""
+    """What is written down about an imported set. counts: pictures a split; heldout 0 = no test split of its own.
+
+    left_out_kinds: how many files of each kind were no part of it; empty for imports of earlier versions.
+    """
 
     name: str
     title: str
@@ -39,6 +43,7 @@ class Imported:
     train_count: int
     heldout_count: int
     left_out: int
+    left_out_kinds: tuple[tuple[str, int], ...]
     folder: Path
 
 
@@ -75,6 +80,7 @@ def read_imported(name: str, folder: Path | None = None) -> Imported:
             train_count=int(facts["parts"]["train"]["count"]),
             heldout_count=int(facts["parts"].get("heldout", {"count": 0})["count"]),
             left_out=int(facts["left_out"]),
+            left_out_kinds=_kinds(facts.get("left_out_kinds", {})),
             folder=place,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -82,6 +88,11 @@ def read_imported(name: str, folder: Path | None = None) -> Imported:
             f"data.name: the imported set '{name}' in {place} is damaged ({type(error).__name__}: {error})",
             "import it again under another name",
         ) from None
+
+
+def _kinds(found: Mapping[str, object]) -> tuple[tuple[str, int], ...]:
+    """Kind → number, as written down. An import of an earlier version has none; raises as `read_imported` expects."""
+    return tuple((str(kind), int(str(number))) for kind, number in list(found.items())[:MOST_KINDS])
 
 
 @dataclass(frozen=True, kw_only=True)

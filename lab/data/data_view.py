@@ -14,10 +14,12 @@ from core.data.catalog import CatalogEntry
 from core.data.duplicates import NEAR_RMS, SIDE
 from core.data.fit import fit_pictures
 from core.data.importing.import_set import COLORS
+from core.data.imports import Imported
 from core.data.overview import EACH, Overview
 from core.words import ago, count
 from lab.data.data_chart import MOST_BARS, balance_figure, values_figure
 from lab.data.gallery import Row, gallery, shown, strip
+from lab.frame.state import page_file
 from lab.widgets.choice import choose
 from lab.words import escaped, exactly, plain
 
@@ -222,7 +224,30 @@ def origin(entry: CatalogEntry) -> None:
     if entry.imported:
         when = f"{ago(entry.imported.imported_at)} ({exactly(entry.imported.imported_at)})"
         lines.append(f"Imported by {escaped(entry.imported.imported_by)} {escaped(when)}")
-        if entry.imported.left_out:
-            lines.append(f"{entry.imported.left_out:,} files that are no pictures were left out")
     st.markdown("  \n".join(lines))
     st.caption(f"In the settings: `data.name={plain(entry.name)}`")
+
+
+def reading(entry: CatalogEntry) -> None:
+    """What an import took, what it left out and why, and the way on to Train."""
+    found = entry.imported
+    if found is not None:
+        held = f"{found.heldout_count:,} in its own test split" if found.heldout_count else "no test split of its own"
+        color = "color" if found.channels == 3 else "gray"
+        st.markdown(
+            f"**Imported:** {count(found.train_count)} training images, {held}, "
+            f"{len(found.class_names):,} classes, {color}. {left_out_words(found)}"
+        )
+    icon = ":material/model_training:"
+    st.page_link(page_file("train"), label="Train on it", query_params={"data": entry.name}, icon=icon)
+
+
+def left_out_words(found: Imported) -> str:
+    """'Left out: 3 .txt files, 1 hidden files and folders.'; how many other files there were, and of which kind."""
+    if not found.left_out:
+        return "Nothing was left out."
+    kinds = [f"{number:,} {escaped(kind, 60)}" for kind, number in found.left_out_kinds]
+    rest = found.left_out - sum(number for _, number in found.left_out_kinds)
+    if rest > 0:
+        kinds.append(f"{rest:,} {'other files' if kinds else 'files that are not images'}")
+    return f"Left out, as they are not images of a class: {', '.join(kinds)}."

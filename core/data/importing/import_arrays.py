@@ -106,6 +106,7 @@ def read_npz(path: Path, folder: Path, limits: ReadLimits, color: str, tell: Cal
             "channels": channels_of(writers, 0, color),
             "class_names": list(names),
             "left_out": npz.left_out,
+            "left_out_kinds": {"arrays of other names": npz.left_out} if npz.left_out else {},
             "parts": written,
         }
 

@@ -10,6 +10,7 @@ import io
 import json
 import resource
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -50,6 +51,7 @@ def _read_tree(tree: Any, folder: Path, limits: Any, color: str, tell: Callable[
 
     from core.data.decoding import GREY_MODES, read_header, read_picture
     from core.data.importing.import_arrays import PartWriter, channels_of
+    from core.data.imports import MOST_KINDS
     from core.data.limits import KEPT_SIDE
 
     Image.MAX_IMAGE_PIXELS = None  # the header is checked against our own limit, with a better sentence
@@ -75,7 +77,8 @@ def _read_tree(tree: Any, folder: Path, limits: Any, color: str, tell: Callable[
     return {
         "channels": channels_of(writers.values(), stored_grey, color),
         "class_names": list(tree.train),
-        "left_out": tree.left_out,
+        "left_out": sum(tree.left_out.values()),
+        "left_out_kinds": dict(Counter(tree.left_out).most_common(MOST_KINDS)),
         "parts": {part: writer.facts() for part, writer in writers.items()},
     }
 

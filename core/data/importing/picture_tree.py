@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +16,8 @@ from core.data.decoding import SPLIT_NAMES, SUFFIXES, natural_key
 from core.data.limits import ReadLimits
 from core.errors import DataUnavailable, quoted
 
+HIDDEN = "hidden files and folders"
+SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 TRAIN_NAMES = frozenset(("train", "training"))
 
 
@@ -27,19 +31,21 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """Classes in natural order with their pictures; heldout None = no test split of its own. left_out: other files."""
+    """Classes in natural order with their pictures; heldout None = no test split of its own. left_out: how many other
+    files of each kind."""
 
     train: dict[str, list[Member]]
     heldout: dict[str, list[Member]] | None
-    left_out: int
+    left_out: Mapping[str, int]
 
 
 def folder_tree(root: Path, limits: ReadLimits) -> Tree:
     """The tree of a folder. Links are refused: what they point to is not part of it."""
     members: list[Member] = []
     directories: list[str] = []
-    left_out = total = 0
-    for path, entry in _walk(root, limits):
+    left_out: Counter[str] = Counter()
+    total = 0
+    for path, entry in _walk(root, limits, left_out):
         if entry.is_dir(follow_symlinks=False):
             directories.append(path)
         elif _is_picture(path):
@@ -48,7 +54,7 @@ def folder_tree(root: Path, limits: ReadLimits) -> Tree:
             _check_size(path, size, total, limits)
             members.append(Member(path=path, read=_file_reader(root / path)))
         else:
-            left_out += 1
+            left_out[kind_left_out(path)] += 1
     return _sorted(members, directories, left_out, limits)
 
 
@@ -57,7 +63,7 @@ def zip_tree(path: Path, limits: ReadLimits) -> tuple[zipfile.ZipFile, Tree]:
     archive = open_archive(path, limits)
     members: list[Member] = []
     directories: list[str] = []
-    left_out = 0
+    left_out: Counter[str] = Counter()
     for entry in archive.infolist():
         if entry.is_dir():
             directories.append(entry.filename.rstrip("/"))
@@ -65,11 +71,11 @@ def zip_tree(path: Path, limits: ReadLimits) -> tuple[zipfile.ZipFile, Tree]:
             _check_size(entry.filename, entry.file_size, 0, limits)
             members.append(Member(path=entry.filename, read=_entry_reader(archive, entry)))
         else:
-            left_out += 1
+            left_out[kind_left_out(entry.filename)] += 1
     return archive, _sorted(members, directories, left_out, limits)
 
 
-def _walk(root: Path, limits: ReadLimits) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _walk(root: Path, limits: ReadLimits, left_out: Counter[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
     waiting, count = [""], 0
     while waiting:
         inside = waiting.pop()
@@ -83,6 +89,7 @@ def _walk(root: Path, limits: ReadLimits) -> Iterator[tuple[str, os.DirEntry[str
                         "put the pictures into one .npz file, or train on the folder itself with data.path",
                     )
                 if entry.name.startswith((".", "__")):
+                    left_out[HIDDEN] += 1
                     continue
                 check_name(path, limits)
                 if entry.is_symlink() or not (entry.is_dir() or entry.is_file()):
@@ -93,6 +100,14 @@ def _walk(root: Path, limits: ReadLimits) -> Iterator[tuple[str, os.DirEntry[str
                 elif Path(path).suffix.lower() in ARCHIVES:
                     raise DataUnavailable(f"'{quoted(path)}' is an archive", "unpack it or remove it")
                 yield path, entry
+
+
+def kind_left_out(path: str) -> str:
+    """Why a file is no part of a dataset: it is hidden, or of the type that its suffix names."""
+    if any(part.startswith((".", "__")) for part in PurePosixPath(path).parts):
+        return HIDDEN
+    suffix = PurePosixPath(path).suffix.lower()
+    return f"{suffix} files" if SUFFIX.fullmatch(suffix) else "files without a known suffix"
 
 
 def _is_picture(path: str) -> bool:
@@ -138,7 +153,7 @@ def _entry_reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[
     return read
 
 
-def _sorted(members: list[Member], directories: list[str], left_out: int, limits: ReadLimits) -> Tree:
+def _sorted(members: list[Member], directories: list[str], left_out: Mapping[str, int], limits: ReadLimits) -> Tree:
     """Split and class from the paths. One directory around everything is looked through."""
     if not members:
         raise DataUnavailable("there are no pictures in it", "it needs one directory a class, with pictures inside")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import zipfile
@@ -88,6 +89,7 @@ def test_a_zip_with_its_own_test_split_in_one_directory(imports: Path, tmp_path:
     }
     found = import_set(zipped(tmp_path / "x.zip", {**entries, "flowers/README.txt": b"hello"}), name="flowers")
     assert (found.class_names, found.left_out) == (("rose", "tulip 9", "tulip 10"), 1)
+    assert found.left_out_kinds == ((".txt files", 1),)
     built = build(name="flowers", image_size=16)
     assert (len(built.train.labels), len(built.heldout.labels)) == (18, 6)
     assert np.array_equal(built.heldout.images[0, ..., 0], PICTURES[6])
@@ -225,3 +227,31 @@ def test_an_imports_folder_that_cannot_be_written_is_said(tmp_path: Path, monkey
     monkeypatch.setenv("LAB_IMPORTS", str(tmp_path / "file"))
     with pytest.raises(LabError, match=r"site\.imports: cannot write to"):
         import_set(npz(tmp_path / "x.npz"), name="mine")
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_what_an_import_leaves_out_is_counted_by_kind(is_zip: bool, imports: Path, tmp_path: Path) -> None:
+    others = {"a/x.txt": b"", "a/y.TXT": b"", "b/.hidden": b"", "notes": b"", "b/w.<b>": b""}
+    entries = {f"{name}/{place}.png": as_png(PICTURES[place]) for name in "ab" for place in range(3)} | others
+    source = tmp_path / "x.zip"
+    zipped(source, entries)
+    if not is_zip:
+        source = tmp_path / "folder"
+        with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+            archive.extractall(source)
+    found = import_set(source, name="mine")
+    assert found.left_out == 5
+    assert dict(found.left_out_kinds) == {
+        ".txt files": 2,
+        "hidden files and folders": 1,
+        "files without a known suffix": 2,
+    }
+
+
+def test_an_import_of_an_earlier_version_has_no_kinds(imports: Path, tmp_path: Path) -> None:
+    entries = {f"{name}/{place}.png": as_png(PICTURES[place]) for name in "ab" for place in range(3)}
+    found = import_set(zipped(tmp_path / "x.zip", entries), name="mine")
+    facts = json.loads((found.folder / "set.json").read_text())
+    del facts["left_out_kinds"]
+    (found.folder / "set.json").write_text(json.dumps(facts))
+    assert read_imported("mine").left_out_kinds == ()
