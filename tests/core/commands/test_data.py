@@ -33,7 +33,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_import_is_listed_and_described(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import-data", str(lab / "x.npz"), "--name", "mine", "--licence", "CC0"]) == 0
     said = capsys.readouterr().out
-    assert "mine: 12 pictures of 3 classes" in said and "--set data.name=mine" in said
+    assert "mine: 12 images of 3 classes" in said and "--set data.name=mine" in said
     assert main(["data"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("mine") and "here, imported by ana" in line for line in lines)
@@ -51,7 +51,7 @@ def test_an_import_is_listed_and_described(lab: Path, capsys: pytest.CaptureFixt
 @pytest.mark.slow
 def test_a_file_is_described_without_importing_it(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", str(lab / "x.npz")]) == 0
-    assert "9 to learn from, 3 held out (held out of each class)" in capsys.readouterr().out
+    assert "9 to train on, 3 held out (held out of each class)" in capsys.readouterr().out
     assert not (lab / "imports").exists()
 
 

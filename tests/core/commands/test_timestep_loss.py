@@ -31,7 +31,7 @@ def test_the_table_has_a_row_a_timestep_and_says_what_it_means(unet: Run, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:5] == ["t", "alpha_bar", "flow", "±", "2"]
     assert [line.split()[0] for line in lines[1:6]] == ["0", "250", "500", "749", "999"]
-    assert "8 held-out pictures; step 30, averaged weights" in lines[7]
+    assert "8 held-out images; step 30, averaged weights" in lines[7]
     assert lines[8].startswith("It knows most at t = ")
 
 

@@ -303,7 +303,7 @@ def test_a_model_of_unknown_data_is_not_evaluated(
     monkeypatch.setenv("LAB_MODELS", str(tmp_path / "models"))
     assert main(["import-model", str(plain)]) == 0
     assert main(["evaluate", "model:digits", "--samples", "10"]) == 2
-    assert "does not say what it learned from" in capsys.readouterr().err
+    assert "does not name its dataset" in capsys.readouterr().err
 
 
 def test_hostile_input_is_refused_quickly(plain: Path, tmp_path: Path) -> None:
