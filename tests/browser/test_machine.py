@@ -112,7 +112,7 @@ def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], st
     assert any(by == "Bob" for _, by in events(first))
     expect(new.get_by_role("button", name="More")).to_have_count(1)
     expect(ana.get_by_role("button", name="More")).to_have_count(1)
-    expect(new.get_by_test_id("stPopover").first).to_contain_text("Bob")
+    expect(new.locator(".st-key-lab-box").get_by_test_id("stPopover")).to_contain_text("Bob")
     wait_for(lambda: "lab-who=Bob" in new.evaluate("document.cookie"), "the name is not remembered")
 
     queue = Queue(first.folder.parent)

@@ -75,11 +75,15 @@ def test_a_zoom_survives_new_steps_and_can_be_undone(page: Any, server: Server) 
 
 def test_a_name_is_remembered_by_this_browser(page: Any, server: Server) -> None:
     visit(page, server)
-    page.get_by_test_id("stPopover").get_by_role("button").click()
+    page.locator(".st-key-lab-box").get_by_test_id("stPopover").get_by_role("button").click()
     field = page.get_by_role("textbox", name="Your name")
     field.fill("Ana Ünal; x=y")
     field.press("Enter")
-    expect(page.get_by_test_id("stPopover").get_by_role("button")).to_contain_text("Ana Ünal; x=y")
+    expect(page.locator(".st-key-lab-box").get_by_test_id("stPopover").get_by_role("button")).to_contain_text(
+        "Ana Ünal; x=y"
+    )
     wait_for(lambda: "lab-who" in page.evaluate("document.cookie"), "no cookie was set")
     visit(page, server, "runs")
-    expect(page.get_by_test_id("stPopover").get_by_role("button").first).to_contain_text("Ana Ünal; x=y")
+    expect(page.locator(".st-key-lab-box").get_by_test_id("stPopover").get_by_role("button").first).to_contain_text(
+        "Ana Ünal; x=y"
+    )
