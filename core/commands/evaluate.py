@@ -1,4 +1,4 @@
-"""`evaluate RUN [--samples N]`: class accuracy, FD-judge, precision and recall, with their uncertainty."""
+"""`evaluate RUN [--samples N] [--queue]`: class accuracy, FD-judge, precision and recall, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from core.commands.command_help import add_command
 from core.commands.options import find_source, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
+from core.commands.train import finish_launch
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for
 from core.evaluation.report import REPORTS, report_rows, write_report
+from core.jobs.evaluation_job import start_evaluation
+from core.runs.store import RunStore
 
 
 def add_parser(commands: Any) -> None:
@@ -28,6 +31,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--samples", type=int, metavar="N", help="images to generate (default: the run's setting)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--queue", action="store_true", help="queue it as a run and return, instead of measuring now")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,6 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.samples is not None:
         arguments.overrides.append(f"evaluation.num_samples={arguments.samples}")
     settings = settings_of_run(arguments, source, ("sampling", "evaluation", "machine"))
+    if arguments.queue:
+        if source.run is None:
+            raise UsageError(f"{source.id}: a model folder keeps no evaluation", "evaluate it without --queue")
+        store = RunStore(source.run.folder.parent)
+        return finish_launch(store, [start_evaluation(store, source.run, settings=settings)], detach=True)
 
     from core.data.arrays import prepare
     from core.evaluation.evaluate import evaluate

@@ -6,11 +6,7 @@ finds goes into the folder of the U-Net run that it is about, and stays there wh
 
 from __future__ import annotations
 
-import math
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +26,7 @@ from core.config.load import settings_from
 from core.config.schema import Settings
 from core.errors import CheckpointError, UsageError
 from core.jobs.engines.protocol import Engine
+from core.jobs.job_status import JobStatus
 from core.jobs.service import start_runs
 from core.runs.listing import list_checkpoints
 from core.runs.provenance import current_user
@@ -39,8 +36,6 @@ from core.runs.store import MAX_NAME_LENGTH, RunStore
 if TYPE_CHECKING:
     from core.training.session import Outcome
 
-STATUS_EVERY_S = 1.0
-SPEED_WINDOW = 30
 AXIS_WORDS = {
     "sampler": "samplers",
     "num_inference_steps": "steps",
@@ -171,7 +166,7 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
         raise UsageError(f"{run.id}: its request names another run than its parent", "start a new comparison")
     settings = run.settings
     set_threads(settings.machine.num_threads, rule=run.rules.threads)
-    keeper = _Keeper(run, device_label(resolve_device(settings.machine.device)))
+    keeper = JobStatus(run, device_label(resolve_device(settings.machine.device)))
     keeper.write(0, "preparing the data set", force=True)
     images = prepare(
         unet_run.settings.data,
@@ -182,6 +177,11 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
     )
     done = 0
     keeper.write(done, "loading the model", force=True)
+
+    def tell(stage: str, passes: int, all_passes: int) -> None:
+        share = f", {passes / all_passes:.0%} of all network evaluations" if all_passes else ""
+        keeper.tell(f"{stage}{share}", passes, all_passes)
+
     for _ in compare(
         unet_run,
         request,
@@ -190,55 +190,10 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
         cache_dir=cache_dir,
         device=settings.machine.device,
         should_stop=should_stop,
-        progress=keeper.tell,
+        progress=tell,
     ):
         done += 1
         keeper.write(done, force=True)
     total = run.status().steps_total
     state = RunState.FINISHED if done >= total else RunState.STOPPED
     return Outcome(state=state, step=done)
-
-
-class _Keeper:
-    """status.json of a comparison: cells done, what is drawn now, and the time that is left."""
-
-    def __init__(self, run: Run, device: str) -> None:
-        self.run, self.device = run, device
-        self.elapsed_before_s = run.status().elapsed_s
-        self.started = time.monotonic()
-        self.written_at = -math.inf
-        self.done, self.stage = run.status().step, ""  # never fewer cells than an earlier attempt had
-        self.eta_s: float | None = None
-        self.marks: deque[tuple[float, int]] = deque(maxlen=SPEED_WINDOW)
-
-    def tell(self, stage: str, passes: int, all_passes: int) -> None:
-        """Progress of the comparison: passes through the U-Net done, and in all."""
-        now = time.monotonic()
-        if not self.marks or now - self.marks[-1][0] >= STATUS_EVERY_S:
-            self.marks.append((now, passes))
-            (first_at, first), (last_at, last) = self.marks[0], self.marks[-1]
-            speed = (last - first) / (last_at - first_at) if last_at > first_at else 0.0
-            self.eta_s = (all_passes - passes) / speed if speed > 0 else None
-        share = f", {passes / all_passes:.0%} of all network evaluations" if all_passes else ""
-        self.write(self.done, f"{stage}{share}")
-
-    def write(self, done: int, stage: str | None = None, *, force: bool = False) -> None:
-        """Replace status.json; at most once a second unless it is forced."""
-        self.done, self.stage = max(done, self.done), self.stage if stage is None else stage
-        now = time.monotonic()
-        if not force and now - self.written_at < STATUS_EVERY_S:
-            return
-        self.written_at = now
-        status = self.run.status()
-        self.run.write_status(
-            replace(
-                status,
-                state=RunState.RUNNING,
-                step=self.done,
-                stage=self.stage,
-                eta_s=self.eta_s,
-                elapsed_s=self.elapsed_before_s + now - self.started,
-                device=self.device,
-            ),
-            durable=force,
-        )

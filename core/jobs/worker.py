@@ -1,4 +1,4 @@
-"""The process that trains or compares: it knows who asked it to stop, and writes down how the training ended.
+"""The process that works on a run: it knows who asked it to stop, and writes down how the work ended.
 
 Started by the shim of an attempt, once or, through torchrun, once a rank. Only the main rank writes into the run.
 """
@@ -141,7 +141,7 @@ def _what_to_lower(run: Run | None) -> str:
     try:
         assert run is not None
         if not run.kind.trains:
-            return f"compare with sampling.batch_size below {run.settings.sampling.batch_size}"
+            return f"start it again with sampling.batch_size below {run.settings.sampling.batch_size}"
         section, train = run.kind.section, run.train_settings
         parts, batch = train.gradient_accumulation_steps, train.batch_size
         return (

@@ -82,6 +82,15 @@ _KINDS = (
         work="core.comparison.comparison_results.evaluations_of",
         listed=False,
     ),
+    Kind(
+        name="evaluation",
+        title="Evaluation",
+        noun="quality evaluation",
+        worker="core.jobs.evaluation_job.work_on",
+        parent="unet",
+        unit="evaluation",
+        work="core.jobs.evaluation_job.passes_of",
+    ),
 )
 KINDS = {kind.name: kind for kind in _KINDS}
 

@@ -203,7 +203,7 @@ def test_a_failure_keeps_finished_cells_and_names_its_kind(
 
     monkeypatch.setattr(comparison, "sample_steps", failing)
     assert worker.work(store, job, Stops(job)) is RunState.FAILED
-    assert "ran out of memory; compare with sampling.batch_size below 256" in job.status().reason
+    assert "ran out of memory; start it again with sampling.batch_size below 256" in job.status().reason
     assert sorted(read_comparison(unet, job.id).results) == [2, 3]
 
 

@@ -1,0 +1,140 @@
+"""An evaluation as a job: how it is put into the queue, and what the worker does with it.
+
+It is a run of its own, so that it waits, stops and resumes as trainings do. Its report goes into the folder of the
+U-Net run that it measures, where `evaluate` keeps it too, and stays there when the job is deleted. A stopped one has
+kept nothing but the judge; it starts again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.config.load import settings_from
+from core.config.schema import Settings
+from core.errors import UsageError
+from core.jobs.engines.protocol import Engine
+from core.jobs.job_status import JobStatus
+from core.jobs.service import start_runs
+from core.runs.kinds import KINDS
+from core.runs.listing import newest_step
+from core.runs.provenance import current_user
+from core.runs.run import Run, RunState
+from core.runs.store import MAX_NAME_LENGTH, RunStore
+from core.weighing import weigh_run
+
+if TYPE_CHECKING:
+    from core.training.session import Outcome
+
+KIND = "evaluation"
+
+
+class _Stopped(Exception):
+    """It was asked to stop, between two parts of its work."""
+
+
+def start_evaluation(
+    store: RunStore,
+    unet_run: Run,
+    *,
+    settings: Settings | None = None,
+    num_samples: int | None = None,
+    name: str = "",
+    owner: str = "",
+    priority: int = 0,
+    token: str = "",
+    engine: Engine | None = None,
+) -> Run:
+    """Queue the evaluation of a U-Net run, on its newest checkpoint when it begins.
+
+    Any member may evaluate any run: that adds a report and changes nothing. settings: the run's own, with other
+    `sampling`, `evaluation` or `machine`. num_samples: images to generate, evaluation.num_samples by default. token:
+    of one press of a button; the same one gives the same job.
+    Raises UsageError for a run that generates nothing or what never fits this machine, CheckpointError when nothing
+    was saved yet, NotAllowed; then nothing was created.
+    """
+    unet_run.check_generates("evaluate a U-Net run that was trained on it", but=" and generates no images to evaluate")
+    newest_step(unet_run)
+    values = (settings or unet_run.settings).model_dump(mode="json")
+    values["machine"]["num_processes"] = 1
+    if num_samples is not None:
+        values["evaluation"]["num_samples"] = num_samples
+    asked = settings_from(values)
+    weigh_run(asked, KINDS[KIND]).refuse()
+
+    def create(made: list[Run]) -> None:
+        made.append(
+            store.create(
+                KIND,
+                asked,
+                name=name or f"evaluation of {unet_run.title}"[:MAX_NAME_LENGTH],
+                owner=owner or current_user(),
+                parents=(unet_run.id,),
+                dataset=dict(unet_run.info.dataset),
+                steps_total=1,
+            )
+        )
+
+    return start_runs(store, create, priority=priority, token=token, engine=engine)[0]
+
+
+def passes_of(run: Run) -> int:
+    """Passes of an image through the U-Net that an evaluation takes; the judge comes on top. Raises ConfigError."""
+    settings = run.settings
+    return settings.evaluation.num_samples * settings.sampling.num_inference_steps
+
+
+def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, should_stop: Callable[[], bool]) -> Outcome:
+    """Evaluate until the report is kept or until should_stop(); what the worker calls for a run of this kind.
+
+    Raises LabError when the U-Net run, its checkpoint or its images are not there or do not fit.
+    """
+    from core.data.arrays import prepare
+    from core.device import device_label, resolve_device, set_threads
+    from core.evaluation.evaluate import evaluate
+    from core.evaluation.report import write_report
+    from core.model_folders.sources import RunSource
+    from core.sampling.room import check_room
+    from core.training.session import Outcome
+
+    if len(run.info.parents) != 1:
+        raise UsageError(f"{run.id}: names {len(run.info.parents)} runs to evaluate", "start a new evaluation")
+    unet_run = RunStore(store_root).get(run.info.parents[0])
+    settings = run.settings
+    set_threads(settings.machine.num_threads, rule=run.rules.threads)
+    status = JobStatus(run, device_label(resolve_device(settings.machine.device)))
+
+    def show(stage: str, fraction: float) -> None:
+        if should_stop():
+            raise _Stopped
+        status.tell(f"{stage}, {fraction:.0%} of the evaluation", fraction, 1.0)
+
+    def prepared(stage: str, fraction: float) -> None:
+        if should_stop():
+            raise _Stopped
+        status.write(0, f"{stage} {fraction:.0%}")
+
+    status.write(0, "preparing the dataset", force=True)
+    try:
+        images = prepare(
+            unet_run.settings.data, data_dir=data_dir, cache_dir=cache_dir, rules=unet_run.rules, progress=prepared
+        )
+        status.write(0, "loading the model", force=True)
+        model = RunSource(unet_run).load(device=settings.machine.device)
+        check_room(model, min(settings.evaluation.num_samples, settings.sampling.batch_size))
+        report = evaluate(
+            model,
+            images,
+            num_samples=settings.evaluation.num_samples,
+            sampling=settings.sampling,
+            evaluation=settings.evaluation,
+            cache_dir=cache_dir,
+            seed=settings.sampling.seed,
+            progress=show,
+        )
+    except _Stopped:
+        return Outcome(state=RunState.STOPPED, step=0)
+    write_report(unet_run, report)
+    status.write(1, "", force=True)
+    return Outcome(state=RunState.FINISHED, step=1)

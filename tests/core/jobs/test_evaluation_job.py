@@ -1,0 +1,166 @@
+"""An evaluation as a job: how it is asked for, what the worker makes of it, and how its end is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.config.load import load_config
+from core.errors import CheckpointError, LabError, RunBusy, UsageError
+from core.evaluation.report import list_reports
+from core.jobs import worker
+from core.jobs.evaluation_job import passes_of, start_evaluation
+from core.jobs.job_row import signature_of, work_of
+from core.jobs.queue import Queue
+from core.jobs.service import delete_run, request_stop, resume_run
+from core.jobs.worker_stop import StopRequests
+from core.machine import attempts
+from core.runs.listing import last_checkpoint_in_words, run_row
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+from tests.endings import nobody_serves
+from tests.models import TINY, Lab, brief_judges
+
+
+class Stops(StopRequests):
+    """Asks to stop after a number of looks."""
+
+    def __init__(self, run: Run, looks: int = 10**9) -> None:
+        super().__init__(run)
+        self.left = looks
+
+    def is_asked(self) -> bool:
+        self.left -= 1
+        if self.left < 0:
+            attempts.ask_to_stop(self.run.folder, self.attempt, level=1, by="bo")
+            self.look()
+        return super().is_asked()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A tiny U-Net run that takes 12 timesteps; tests add evaluations to it and change nothing else."""
+    lab = Lab(tmp_path_factory.mktemp("evaluating"))
+    options = {
+        **TINY,
+        "diffusion.num_train_timesteps": 12,
+        "train_unet.steps": 2,
+        "train_vae.steps": 2,
+        "sampling.num_inference_steps": 2,
+        "evaluation.num_samples": 20,
+        "evaluation.judge_epochs": 1,
+    }
+    settings = load_config(overrides=options)
+    vae = lab.create("vae", settings)
+    lab.train(vae)
+    unet = lab.create("unet", settings, vae)
+    lab.train(unet)
+    for run in (vae, unet):
+        run.write_status(replace(run.status(), state=RunState.FINISHED))
+    with brief_judges(min_steps=5):
+        yield lab
+
+
+@pytest.fixture
+def store(trained: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
+    """Its runs folder; nobody serves the queue."""
+    monkeypatch.setenv("LAB_CACHE", str(trained.folders["cache_dir"]))
+    monkeypatch.setenv("LAB_DATA", str(trained.folders["data_dir"]))
+    monkeypatch.setenv("LAB_RUNS", str(trained.store.root))
+    with nobody_serves(trained.store):
+        yield trained.store
+
+
+@pytest.fixture
+def unet(store: RunStore) -> Run:
+    return next(run for run in store.list() if run.info.kind == "unet")
+
+
+@pytest.fixture
+def job(store: RunStore, unet: Run) -> Iterator[Run]:
+    run = start_evaluation(store, unet, num_samples=24, owner="ana")
+    yield run
+    Queue(store.root).take_out(run.id)
+
+
+def test_an_evaluation_is_a_listed_run_with_the_unet_as_parent(store: RunStore, unet: Run, job: Run) -> None:
+    assert (job.info.kind, job.info.parents, job.info.owner) == ("evaluation", (unet.id,), "ana")
+    assert job.settings.evaluation.num_samples == 24
+    assert job.kind.listed
+    assert run_row(job, job.status())["kind"] == "evaluation"
+    waiting = Queue(store.root).job(job.id)
+    assert waiting is not None
+    assert (waiting.depends_on, waiting.num_processes) == ((), 1)
+    assert work_of(job) == passes_of(job) == 48
+    assert signature_of(job) != signature_of(unet)
+
+
+def test_a_stopped_one_keeps_no_report_and_a_resume_keeps_it_with_the_unet_run(
+    store: RunStore, unet: Run, job: Run
+) -> None:
+    before = len(list_reports(unet))
+    assert worker.work(store, job, Stops(job, looks=4)) is RunState.STOPPED
+    assert job.status().reason == "stopped by bo; 0 of 1 evaluations are kept"
+    assert len(list_reports(unet)) == before
+    Queue(store.root).take_out(job.id)
+    resume_run(store, job.id, by="ana")
+    assert worker.work(store, job, Stops(job)) is RunState.FINISHED
+    report = list_reports(unet)[0]
+    assert (len(list_reports(unet)), report.num_samples, report.run_id) == (before + 1, 24, unet.id)
+    status = job.status()
+    assert (status.state, status.step, status.steps_total, status.stage) == (RunState.FINISHED, 1, 1, "")
+    assert status.elapsed_s > 0
+    assert last_checkpoint_in_words(job) == "1 of 1 evaluations are kept"
+    assert [event["event"] for event in job.events()][-1] == "finished"
+    Queue(store.root).take_out(job.id)
+    delete_run(store, job.id, by="ana")
+    assert list_reports(unet)[0] == report
+
+
+def test_a_failure_is_one_sentence(store: RunStore, job: Run) -> None:
+    values = json.loads((job.folder / "run.json").read_text())
+    (job.folder / "run.json").write_text(json.dumps({**values, "parents": ["20200101-000000-unet-gone"]}))
+    failing = Run(job.folder)
+    assert worker.work(store, failing, Stops(failing)) is RunState.FAILED
+    assert "does not exist" in failing.status().reason
+    assert "\n" not in failing.status().reason
+
+
+def test_an_active_one_keeps_its_unet_from_being_deleted(store: RunStore, unet: Run, job: Run) -> None:
+    with pytest.raises(RunBusy, match="is needed by"):
+        delete_run(store, unet.id)
+    request_stop(store, job.id)
+
+
+def test_a_token_makes_one_evaluation_however_often_it_is_pressed(store: RunStore, unet: Run) -> None:
+    first = start_evaluation(store, unet, token="press-evaluate")
+    assert start_evaluation(store, unet, token="press-evaluate").id == first.id
+    request_stop(store, first.id)
+
+
+def test_only_a_unet_run_with_a_checkpoint_is_evaluated(store: RunStore, unet: Run, job: Run, tmp_path: Path) -> None:
+    vae = next(run for run in store.list() if run.info.kind == "vae")
+    count = len(store.list())
+    for other, words in ((vae, "is a VAE run"), (job, "is a quality evaluation")):
+        with pytest.raises(UsageError, match=words):
+            start_evaluation(store, other)
+    young = RunStore(tmp_path / "runs").create("unet", unet.settings)
+    with pytest.raises(CheckpointError, match="has no checkpoint yet"):
+        start_evaluation(store, young)
+    with pytest.raises(LabError, match="num_samples"):
+        start_evaluation(store, unet, num_samples=0)
+    assert len(store.list()) == count
+
+
+def test_the_command_line_queues_one(store: RunStore, unet: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {run.id for run in store.list()}
+    assert main(["evaluate", unet.id, "--samples", "22", "--queue"]) == 0
+    (made,) = [run for run in store.list() if run.id not in before]
+    assert made.id in capsys.readouterr().out
+    assert (made.info.parents, made.settings.evaluation.num_samples) == ((unet.id,), 22)
+    request_stop(store, made.id)
