@@ -37,13 +37,13 @@ def choose() -> tuple[Listed, str]:
     found = {each.name: each for each in datasets.listed()}
     wanted = st.query_params.get(SET, "")
     if wanted and wanted not in found:
-        st.warning(f"There is no data set {escaped(wanted)}. Showing another.")
+        st.warning(f"There is no dataset {escaped(wanted)}. Showing another.")
     cells = st.columns([2, 3], vertical_alignment="bottom")
     with cells[0]:
-        chosen = found[pick("Data set", {name: label_of(each) for name, each in found.items()}, SET)]
+        chosen = found[pick("Dataset", {name: label_of(each) for name, each in found.items()}, SET)]
     path = ""
     if chosen.entry is not None and chosen.entry.needs_path:
-        kind = "Folder with one directory a class" if chosen.name == "image_folder" else ".npz file"
+        kind = "Folder with one directory per class" if chosen.name == "image_folder" else ".npz file"
         path = (
             cells[1]
             .text_input(kind, key="path", bind="query-params", placeholder="path on this machine", max_chars=1000)
@@ -55,15 +55,15 @@ def choose() -> tuple[Listed, str]:
 def absent(entry: CatalogEntry, data: DataSettings) -> None:
     """Not here: what it is, what fetching costs, and the button."""
     facts = [
-        f"{count(entry.train_count)} pictures" if entry.train_count else "",
+        f"{count(entry.train_count)} images" if entry.train_count else "",
         f"{entry.classes} classes" if entry.classes else "",
         f"{entry.native_size} × {entry.native_size} pixels" if entry.native_size else "",
     ]
     cost = f"about {size(entry.download_bytes)}" if entry.download_bytes else "an unknown amount"
-    st.markdown(f"**{escaped(entry.title)} is not on this machine.** Fetching it costs {cost} of download.")
+    st.markdown(f"**{escaped(entry.title)} is not on this machine.** Downloading it takes {cost}.")
     st.caption(" · ".join(fact for fact in facts if fact) + f" · {escaped(entry.licence)} · {escaped(entry.source)}")
     problem = data_service.fetch_problem()
-    pressed = st.button("Fetch it", type="primary", icon=":material/download:", disabled=bool(problem), key="fetch")
+    pressed = st.button("Download", type="primary", icon=":material/download:", disabled=bool(problem), key="fetch")
     if problem:
         st.caption(f"It cannot be fetched here: {escaped(problem, 300)}. Put its files there, or set LAB_DATA.")
     if pressed:
@@ -76,7 +76,7 @@ def overview(chosen: CatalogEntry) -> Overview | None:
     data = datasets.data_settings(chosen.name, "")
     running = background.find(data_service.work_key(data))
     if running is not None and not running.is_done:
-        wait_with_progress(running, "Reading every picture once")
+        wait_with_progress(running, "Reading every image once")
     if running is not None and (problem := data_service.problem_of(running)):
         st.error(sentence(problem), icon=":material/error:")
         if st.button("Try again", key="again"):
@@ -87,7 +87,7 @@ def overview(chosen: CatalogEntry) -> Overview | None:
         return None
     kept = datasets.kept(data)
     if kept is None:
-        wait_with_progress(data_service.look(data), "Reading every picture once")
+        wait_with_progress(data_service.look(data), "Reading every image once")
         st.rerun()
     return kept
 
@@ -101,7 +101,7 @@ def own_overview(name: str, path: str) -> Overview | None:
     if asked != [name, path]:
         st.caption("Give the path of your images and press *Look at it*, or import them below under a name.")
         return None
-    wait_with_progress(work, "Reading every picture once")
+    wait_with_progress(work, "Reading every image once")
     if work.problem is not None:
         st.error(sentence(work.problem), icon=":material/error:")
     return datasets.opened(work.result) if work.result else None

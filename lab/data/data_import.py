@@ -19,16 +19,16 @@ from lab.words import escaped
 
 def add_a_set() -> None:
     """The form, progress of one's own import, and how the last one ended."""
-    st.subheader("Add a set", anchor="add")
+    st.subheader("Add a dataset", anchor="add")
     _show(result_once(own_key(data_import_service.WHAT, who()), "Importing"))
     st.markdown(
-        "A folder or a zip with **one directory a class** (or `train` and `test` with class directories inside), or an "
-        "`.npz` with `images` uint8 (N, H, W) or (N, H, W, C) and `labels` (N,). It gets a name, and everybody here "
+        "A folder or a zip with **one directory per class** (or `train` and `test` with class directories inside), or "
+        "an `.npz` with `images` uint8 (N, H, W) or (N, H, W, C) and `labels` (N,). Everyone on this server "
         "can train on it."
     )
     with st.form("import", border=False):
         left, right = st.columns(2)
-        upload = left.file_uploader("A .zip or .npz of your computer", type=("zip", "npz"), key="import-file")
+        upload = left.file_uploader("A .zip or .npz from your computer", type=("zip", "npz"), key="import-file")
         path = left.text_input(
             "or a folder, .zip or .npz on this machine", key="import-path", max_chars=1000, placeholder="path"
         )
@@ -41,15 +41,15 @@ def add_a_set() -> None:
         )
         title = right.text_input("Title", key="import-title", max_chars=80, placeholder="optional, for people")
         licence = right.text_input(
-            "Licence", key="import-licence", max_chars=200, placeholder="what may be done with the pictures"
+            "License", key="import-licence", max_chars=200, placeholder="what may be done with the images"
         )
         color = choose(
-            "Colour",
+            "Color",
             COLORS,
             key="import-color",
             cell=right,
             in_url=False,
-            help="native refuses a mixture of grey and coloured pictures; grey and rgb make all alike",
+            help="native refuses a mixture of gray and color images; grey and rgb convert all of them",
         )
         pressed = st.form_submit_button("Import", icon=":material/upload:")
     if pressed:
@@ -70,19 +70,19 @@ def add_a_set() -> None:
     st.caption(
         f"Read in a process of its own with at most {LIMITS.memory_bytes / 1e6:.0f} MB of memory; at most "
         f"{LIMITS.entries:,} files, {LIMITS.total_bytes / 1e9:.0f} GB unpacked, {LIMITS.picture_pixels / 1e6:.0f} "
-        "megapixels a picture. What is damaged or hostile is refused in one sentence, and nothing of it stays. A "
+        "megapixels per image. What is damaged or hostile is refused in one sentence, and nothing of it stays. A "
         "published set is one entry of core/data/catalog.py: see docs/extending.md."
     )
 
 
 def remove_a_set(name: str) -> None:
     """The question that an imported set is removed with, and its answer."""
-    with st.popover("Remove this set", icon=":material/delete:"):
+    with st.popover("Delete this dataset", icon=":material/delete:"):
         st.markdown(
-            f"**{escaped(name)}** and its pictures go for everybody here, and nothing brings them back. Runs that were "
-            "trained on it stay and can still draw, but not be trained or measured further."
+            f"This permanently deletes **{escaped(name)}** and its images for everyone. Runs trained on it can still "
+            "generate, but cannot be resumed or evaluated."
         )
-        agreed = st.button("Remove it for good", type="primary", key="remove-set-yes")
+        agreed = st.button("Delete permanently", type="primary", key="remove-set-yes")
         if agreed:
             with problems_shown():
                 data_import_service.remove(name, who())
@@ -97,5 +97,5 @@ def _show(found: Imported | None) -> None:
         return
     st.session_state["pick-set-told"] = None
     st.query_params["set"] = found.name
-    st.toast(f"{escaped(found.title)}: {found.train_count:,} pictures are here", icon=":material/check:")
+    st.toast(f"{escaped(found.title)}: {found.train_count:,} images imported", icon=":material/check:")
     st.rerun()

@@ -42,9 +42,9 @@ def headline(found: Overview) -> None:
     height, width, _ = found.sizes[0]
     size = f"{height} × {width}" if len(found.sizes) == 1 else f"{len(found.sizes):,} sizes"
     held = "its own test split" if found.has_own_heldout else "taken from each class"
-    color = "colour" if found.channels == 3 else "grey"
+    color = "color" if found.channels == 3 else "gray"
     st.markdown(
-        f"**{count(train)}** pictures to learn from, **{count(heldout)}** held out ({held}) · "
+        f"**{count(train)}** training images, **{count(heldout)}** held out ({held}) · "
         f"**{len(found.class_names):,}** classes · **{size}** {color}"
     )
     copies = found.duplicates
@@ -110,16 +110,16 @@ def balance_and_values(found: Overview, left: DeltaGenerator, right: DeltaGenera
             f" The first {MOST_BARS} of {len(found.class_names)} classes." if len(found.class_names) > MOST_BARS else ""
         )
         st.caption(
-            f"From {smallest:,} to {largest:,} a class. Equal bars are best; a class with a tenth of the others' "
-            f"pictures is drawn badly, and a class with no held-out bar cannot be judged.{more}"
+            f"From {smallest:,} to {largest:,} images per class. Classes with far fewer images generate badly; classes "
+            f"without held-out images cannot be evaluated.{more}"
         )
     with right:
         st.plotly_chart(values_figure(found.values, theme=theme), key="values")
         mean = ", ".join(f"{value:.1f}" for value in found.mean)
         deviation = ", ".join(f"{value:.1f}" for value in found.deviation)
         st.caption(
-            f"Mean {mean}, deviation {deviation} of 255, on a logarithmic scale. Both ends should be reached. A range "
-            "that is used in part is a set of low contrast; gaps like a comb are pictures that were stretched."
+            f"Mean {mean}, standard deviation {deviation} of 255, on a logarithmic scale. Values bunched in one part "
+            "mean low contrast. Comb-like gaps mean the images have few gray levels or were contrast-stretched."
         )
 
 
@@ -219,8 +219,8 @@ def copies(found: Overview) -> None:
 
 def origin(entry: CatalogEntry) -> None:
     """Licence, source, and who brought it."""
-    st.subheader("Licence and source")
-    lines = [f"Licence: {escaped(entry.licence, 300)}", f"Source: {escaped(entry.source, 300)}"]
+    st.subheader("License and source")
+    lines = [f"License: {escaped(entry.licence, 300)}", f"Source: {escaped(entry.source, 300)}"]
     if entry.imported:
         when = f"{ago(entry.imported.imported_at)} ({exactly(entry.imported.imported_at)})"
         lines.append(f"Imported by {escaped(entry.imported.imported_by)} {escaped(when)}")

@@ -39,14 +39,14 @@ def test_the_digits_are_read_by_the_process_that_computes(open_page: OpenPage) -
     app = open_page("data")
     assert not app.exception
     assert app.query_params["set"] == "digits"
-    assert "held out (taken from each class) · **10** classes · **8 × 8** grey" in words(app)
-    assert "Licence: CC BY 4" in words(app)
+    assert "held out (taken from each class) · **10** classes · **8 × 8** gray" in words(app)
+    assert "License: CC BY 4" in words(app)
 
 
 def test_a_set_that_is_not_here_says_what_fetching_costs(open_page: OpenPage) -> None:
     app = open_page("data", set="cifar10")
     assert not app.exception
-    assert "is not on this machine.** Fetching it costs about 170.5 MB" in words(app)
+    assert "is not on this machine.** Downloading it takes about 170.5 MB" in words(app)
     assert not app.button(key="fetch").disabled
 
 
@@ -62,7 +62,7 @@ def test_an_imported_set_with_hostile_words_is_plain_text(open_page: OpenPage, m
     import_set(made, name="mine", title=HOSTILE, licence=HOSTILE, imported_by=HOSTILE)
     app = open_page("data", set="mine")
     assert not app.exception
-    assert "**9** pictures to learn from, **3** held out" in words(app)
+    assert "**9** training images, **3** held out" in words(app)
     assert active_markdown(app) == []
 
 
@@ -79,7 +79,7 @@ def test_a_broken_imported_set_is_one_sentence(open_page: OpenPage, made: Path, 
 def test_a_link_to_a_set_that_is_not_there_shows_another(name: str, open_page: OpenPage) -> None:
     app = open_page("data", set=name)
     assert not app.exception
-    assert "There is no data set" in app.warning[0].value
+    assert "There is no dataset" in app.warning[0].value
     assert active_markdown(app) == []
 
 
@@ -100,11 +100,11 @@ def test_ones_own_file_that_is_not_there_is_one_sentence(open_page: OpenPage) ->
 @pytest.mark.slow
 def test_ones_own_file_is_looked_at_after_a_press_and_stays(open_page: OpenPage, made: Path) -> None:
     app = open_page("data", set="npz", path=str(made))
-    assert "press *Look at it*" in words(app) and "**9** pictures to learn from" not in words(app)
+    assert "press *Look at it*" in words(app) and "**9** training images" not in words(app)
     app.button(key="look").click().run()
-    assert not app.exception and "**9** pictures to learn from, **3** held out" in words(app)
+    assert not app.exception and "**9** training images, **3** held out" in words(app)
     made.unlink()
-    assert "**9** pictures to learn from" in words(app.run()), "it is not read again with every press elsewhere"
+    assert "**9** training images" in words(app.run()), "it is not read again with every press elsewhere"
     app.button(key="look").click().run()
     assert "there is no file" in app.error[0].value
 
@@ -195,7 +195,7 @@ def test_a_strip_is_a_whole_number_of_screen_pixels_a_pixel() -> None:
 def test_an_imported_set_is_removed_after_a_question(open_page: OpenPage, made: Path, tmp_path: Path) -> None:
     import_set(made, name="mine", title="Mine")
     app = open_page("data", set="mine")
-    assert "nothing brings them back" in words(app)
+    assert "permanently deletes" in words(app)
     assert (tmp_path / "imports" / "mine").is_dir()  # only asked
     app.button(key="remove-set-yes").click().run()
     assert not app.exception
