@@ -232,10 +232,12 @@ def reading(entry: CatalogEntry) -> None:
     """What an import took, what it left out and why, and the way on to Train."""
     found = entry.imported
     if found is not None:
-        held = f"{found.heldout_count:,} in its own test split" if found.heldout_count else "no test split of its own"
+        held = (
+            f"{found.heldout_count:,} more in its own test split" if found.heldout_count else "no test split of its own"
+        )
         color = "color" if found.channels == 3 else "gray"
         st.markdown(
-            f"**Imported:** {count(found.train_count)} training images, {held}, "
+            f"**Imported:** {count(found.train_count)} images, {held}, "
             f"{len(found.class_names):,} classes, {color}. {left_out_words(found)}"
         )
     icon = ":material/model_training:"

@@ -63,6 +63,7 @@ def test_an_imported_set_with_hostile_words_is_plain_text(open_page: OpenPage, m
     app = open_page("data", set="mine")
     assert not app.exception
     assert "**9** training images, **3** held out" in words(app)
+    assert "**Imported:** 12 images, no test split of its own, 3 classes, gray. Nothing was left out." in words(app)
     assert active_markdown(app) == []
 
 
