@@ -24,8 +24,11 @@ from lab.frame.state import PAGES as APP_PAGES
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-MANUAL = [README, *(page for page in sorted(DOCS.glob("*.md")) if page.name != "log.md")]
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+MANUAL = [
+    *(page for page in sorted(ROOT.glob("*.md")) if page.name != "CHANGELOG.md"),
+    *(page for page in sorted(DOCS.glob("*.md")) if page.name != "log.md"),
+]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 REFUSED = "python -m core train vae --set train_unet.learning_rte=1"
 EXIT_CODES = (0, 1, 2, 28, 130)
 # made by a run, by the user or by a set-up; not in the repository
