@@ -11,8 +11,9 @@ from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file, select_run, selected_run
 from lab.runs.action_buttons import DELETED, Deleted, undo_line
+from lab.runs.bulk_actions import COMPARED, MOST_COMPARED
 from lab.runs.run_detail import run_detail
-from lab.runs.runs_table import COMPARED, MOST_COMPARED, runs_table
+from lab.runs.runs_table import runs_table
 from lab.services.runs import broken_folders, list_views
 from lab.words import plain, sentence
 

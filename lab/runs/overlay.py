@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from core.errors import LabError
@@ -14,12 +15,14 @@ from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to
 from lab.runs.overlay_chart import overlay_figure
+from lab.runs.run_columns import settings_that_differ
 from lab.runs.run_records import METRIC_NAMES
 from lab.services import runs
 from lab.services.runs import RunView
 from lab.widgets.curve_controls import axes_of, curve_controls, zoomable_chart
 from lab.widgets.curves import Curve, spans_decades
 from lab.widgets.palette import Ink, categories, palette
+from lab.widgets.pictures import show_pictures
 from lab.words import escaped, plain, sentence, significant, state_badge
 
 MOST_RUNS = 6
@@ -42,6 +45,8 @@ def overlay(run_ids: list[str]) -> None:
     if views:
         live = any(view.is_active for view in views)
         live_part(every_s=TICK_S if live else None)(_drawn)([view.id for view in views], live)
+        _settings(views)
+        _samples(views)
 
 
 def _drawn(run_ids: list[str], was_live: bool) -> None:
@@ -84,6 +89,33 @@ def _drawn(run_ids: list[str], was_live: bool) -> None:
         )
         zoomable_chart(figure, look, "overlay")
         _list(views, columns, metric, colors)
+
+
+def _settings(views: Sequence[RunView]) -> None:
+    """The settings that differ, a column per run."""
+    st.subheader("Settings that differ")
+    rows = settings_that_differ(list(views))
+    if not rows:
+        st.caption("These runs have the same settings." if len(views) > 1 else "One run alone differs from nothing.")
+        return
+    names = [f"{name} ({view.id[-4:]})" for name, view in zip(_names(views), views, strict=True)]
+    table = pd.DataFrame([values for _, values in rows], columns=names)
+    table.insert(0, "setting", [name for name, _ in rows])
+    st.dataframe(table, hide_index=True, height="content")
+
+
+def _samples(views: Sequence[RunView]) -> None:
+    """The newest preview of each run, side by side."""
+    st.subheader("Newest samples")
+    for column, view, name in zip(st.columns(len(views)), views, _names(views), strict=True):
+        with column:
+            st.caption(escaped(name, 80))
+            preview = runs.newest_preview(view.run)
+            if preview is None:
+                st.caption("None yet.")
+                continue
+            show_pictures(preview.images[:16], columns=4, width=180)
+            st.caption(f"step {count(preview.step)}")
 
 
 def metrics_of(columns: Sequence[Columns]) -> list[str]:

@@ -1,11 +1,11 @@
-"""The table of runs: filters, a page of rows with pictures and curves only for what is shown, ticks to compare."""
+"""The table of runs: filters, chosen columns, an order, and a page of rows with images only for what is shown."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from core.runs.kinds import KINDS
 from core.runs.notes import Notes
 from core.words import ago, count
 from lab.frame.state import select_run, who
+from lab.runs.bulk_actions import TICKED, UNTICKED, action_bar
+from lab.runs.run_columns import ALWAYS, figure_of, known_columns
 from lab.services import run_actions, runs
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
@@ -27,12 +29,12 @@ from lab.words import STATE_COLORS, plain
 
 SHOWN = ("all", "active", "finished", "ended early")
 PAGE_ROWS = 50
-MOST_COMPARED = 6
-TICKED = "runs-ticked"
-COMPARED = "compare"
 PART = "part"
 PART_WIDTH = 320
 _ANY = "any"
+NEWEST, FAMILIES = "newest", "VAE with its U-Nets"
+UNORDERED = ("images", "progress", "started")
+Row = tuple[RunView, Notes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +75,17 @@ def runs_table() -> None:
     if not rows:
         st.caption(f"None of the {count(len(everything))} runs fits.")
         return
-    with st.container():  # also when empty, so that the first tick does not draw the table anew
-        _compare_line({view.id for view, _ in everything})
+    columns, order = _layout()
     pages = math.ceil(len(rows) / PAGE_ROWS)
     start = (_part(pages) - 1) * PAGE_ROWS
-    _rows(rows[start : start + PAGE_ROWS], paused)
+    _rows(in_order(rows, order)[start : start + PAGE_ROWS], paused, columns)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         many = len(rows) > PAGE_ROWS
         which = f"{count(start + 1)}–{count(min(start + PAGE_ROWS, len(rows)))} of {count(len(rows))}. " if many else ""
-        st.caption(f"{which}Click a row to open it; tick rows to compare their curves.", width="content")
+        st.caption(f"{which}Click a row to open it. Tick rows to compare, tag, export or delete them.", width="content")
         if many:
             st.pagination(pages, key=PART, bind="query-params", width=PART_WIDTH)
+    action_bar([view for view, _ in everything])
 
 
 def _part(pages: int) -> int:
@@ -159,52 +161,92 @@ def _first_page() -> None:
         st.session_state[PART] = 1
 
 
-def _compare_line(known: Collection[str]) -> None:
-    """What is ticked, on this page and others, and what to do with it."""
-    ticked = [run_id for run_id in st.session_state.get(TICKED, []) if run_id in known]
-    if not ticked:
-        return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if st.button(
-            f"Compare {len(ticked)}",
-            type="primary",
-            icon=":material/stacked_line_chart:",
-            disabled=not 2 <= len(ticked) <= MOST_COMPARED,
-            help=f"Their curves in one chart; two to {MOST_COMPARED} runs",
-        ):
-            st.query_params[COMPARED] = ",".join(ticked)
-            st.rerun()
-        if st.button("Untick all", type="tertiary"):
-            st.session_state[TICKED] = []
-            st.session_state["runs-unticked"] = st.session_state.get("runs-unticked", 0) + 1
-            st.rerun(scope="fragment")
-        more = "" if len(ticked) <= MOST_COMPARED else f" At most {MOST_COMPARED} fit in a chart."
-        few = " Tick another one to compare." if len(ticked) == 1 else ""
-        st.caption(f"{len(ticked)} ticked.{few}{more}", width="content")
+def _layout() -> tuple[list[str], str]:
+    """(columns to show, order) as chosen, both in the URL."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        columns = st.multiselect(
+            "Columns",
+            known_columns(),
+            default=list(ALWAYS),
+            key="columns",
+            bind="query-params",
+            placeholder="state and name only",
+            help="Also quality, the last value of any metric, and any setting",
+        )
+        order = st.selectbox(
+            "Order",
+            [NEWEST, FAMILIES, "name", "state", *(name for name in known_columns() if name not in UNORDERED)],
+            key="order",
+            bind="query-params",
+            width=220,
+            on_change=_first_page,
+            help="A column by its best value first; losses and distances from the lowest",
+        )
+    return list(columns), str(order)
 
 
-def _rows(rows: Sequence[tuple[RunView, Notes]], paused: Collection[str]) -> None:
-    ids = [view.id for view, _ in rows]
+def in_order(rows: Sequence[Row], order: str) -> list[tuple[RunView, Notes, bool]]:
+    """The rows in that order, newest first where it says nothing; True for one that stands under its parent."""
+    if order == FAMILIES:
+        return _families(rows)
+    if order == NEWEST:
+        return [(*row, False) for row in rows]
+    texts = {"name": lambda view: view.title, "state": lambda view: view.shown_state}
+    value = texts.get(order, lambda view: figure_of(view, order))
+    known = [(found, row) for row in rows if (found := value(row[0])) is not None]
+    is_number = all(isinstance(found, (int, float)) for found, _ in known)
+    highest = is_number and "loss" not in order and order != "FD-judge"
+    known.sort(key=lambda pair: pair[0] if is_number else str(pair[0]).lower(), reverse=highest)
+    placed = {row[0].id for _, row in known}
+    return [(*row, False) for row in (*(row for _, row in known), *(row for row in rows if row[0].id not in placed))]
+
+
+def _families(rows: Sequence[Row]) -> list[tuple[RunView, Notes, bool]]:
+    """Each run with what was made from it right under it; whose parent is not among the rows stands alone."""
+    known = {view.id for view, _ in rows}
+    made: dict[str, list[Row]] = {}
+    for row in rows:
+        parent = next((each for each in row[0].run.info.parents if each in known and each != row[0].id), "")
+        made.setdefault(parent, []).append(row)
+    found: list[tuple[RunView, Notes, bool]] = []
+    waiting = [(row, False) for row in reversed(made.pop("", []))]
+    while waiting:
+        row, is_child = waiting.pop()
+        found.append((*row, is_child))
+        waiting += [(child, True) for child in reversed(made.pop(row[0].id, []))]
+    return found
+
+
+def _rows(rows: Sequence[tuple[RunView, Notes, bool]], paused: Collection[str], shown: Sequence[str]) -> None:
+    views = [view for view, _, _ in rows]
+    ids = [view.id for view in views]
     me = who()
-    states = ["paused" if view.id in paused else view.shown_state for view, _ in rows]
+
+    def named(view: RunView, notes: Notes, is_child: bool) -> str:
+        return ("↳ " if is_child else "") + ("★ " if me in notes.favourite_of else "") + plain(view.title)
+
+    makers: dict[str, Callable[[RunView], Any]] = {
+        "images": _thumbnail_of,
+        "progress": lambda view: round(view.progress, 3),
+        "loss": lambda view: runs.loss_sample(view.run),
+        "owner": lambda view: plain(view.run.info.owner, 60),
+        "started": lambda view: ago(view.run.info.created_at),
+    }
     frame = pd.DataFrame(
         {
-            "state": [[state] for state in states],
-            "name": [("★ " if me in notes.favourite_of else "") + plain(view.title) for view, notes in rows],
-            "kind": [view.kind for view, _ in rows],
-            "data": [view.data_name for view, _ in rows],
-            "pictures": [_thumbnail_of(view) for view, _ in rows],
-            "progress": [round(view.progress, 3) for view, _ in rows],
-            "loss": [runs.loss_sample(view.run) for view, _ in rows],
-            "owner": [plain(view.run.info.owner, 60) for view, _ in rows],
-            "started": [ago(view.run.info.created_at) for view, _ in rows],
+            "state": [["paused" if view.id in paused else view.shown_state] for view in views],
+            "name": [named(*row) for row in rows],
+            **{
+                name: [makers[name](view) if name in makers else figure_of(view, name) for view in views]
+                for name in shown
+            },
         }
     )
-    if any(notes.tags for _, notes in rows):
-        frame["tags"] = [[plain(tag, 40) for tag in notes.tags] for _, notes in rows]
+    if any(notes.tags for _, notes, _ in rows):
+        frame["tags"] = [[plain(tag, 40) for tag in notes.tags] for _, notes, _ in rows]
     columns = st.column_config
     # a tick is kept by run, not by row: when rows move, the table is a new one that starts with the right ticks
-    unticked = st.session_state.get("runs-unticked", 0)
+    unticked = st.session_state.get(UNTICKED, 0)
     key = f"runs-table-{unticked}-{hashlib.sha256(','.join(ids).encode()).hexdigest()[:16]}"
     ticked = st.session_state.setdefault(TICKED, [])
     places = [place for place, run_id in enumerate(ids) if run_id in ticked]
@@ -229,10 +271,13 @@ def _rows(rows: Sequence[tuple[RunView, Notes]], paused: Collection[str]) -> Non
             "state": columns.MultiselectColumn(
                 "state", options=list(STATE_COLORS), color=list(STATE_COLORS.values()), width=100
             ),
-            "pictures": columns.ImageColumn("pictures", help="The newest previews", width=84),
+            "images": columns.ImageColumn("images", help="The newest previews", width=84),
             "progress": columns.ProgressColumn("progress", min_value=0, max_value=1, format="percent", width=96),
             "loss": columns.LineChartColumn("loss", help="Training loss, whole run", width=76),
             "tags": columns.ListColumn("tags", width=110),
+            "accuracy": columns.NumberColumn("accuracy", help="Class accuracy, newest evaluation", format="percent"),
+            "FD-judge": columns.NumberColumn("FD-judge", help="Newest evaluation, lower is better", format="%.4g"),
+            "duration": columns.NumberColumn("duration", help="Seconds", format="%.0f s"),
         },
     )
     cells = event["selection"]["cells"]

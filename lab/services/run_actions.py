@@ -75,6 +75,11 @@ def describe(run_id: str, by: str, *, name: str, tags: list[str], notes: str, se
     )
 
 
+def add_tag(run_id: str, by: str, tag: str) -> None:
+    """One more tag on a run; one that it has already changes nothing."""
+    service.describe_run(open_store(), run_id, by=by, add_tags=[tag])
+
+
 def mark_favourite(run_id: str, by: str, favourite: bool) -> None:
     """Make it a favourite of `by`, or not any more."""
     service.describe_run(open_store(), run_id, by=by, favourite=favourite)

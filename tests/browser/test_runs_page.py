@@ -33,8 +33,10 @@ def test_ticks_stay_with_their_runs_when_a_new_one_comes_and_the_link_compares_t
     visit(page, server, "runs")
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
     settle(page)
+    before = page.get_by_test_id("stDataFrame").bounding_box()
     tick(page, 0)
     expect(page.get_by_text("1 ticked")).to_be_visible()
+    assert page.get_by_test_id("stDataFrame").bounding_box() == before, "the bar of the ticked moved the table"
     make_run(store, name="newest", owner="ana")
     wait_for(lambda: "newest" in (page.get_by_test_id("stDataFrame").last.text_content() or ""), "it is not listed")
     settle(page)

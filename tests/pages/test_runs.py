@@ -16,10 +16,11 @@ from core.runs.notes import Notes, change_notes, read_notes
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from lab.frame.state import WHO_KEY
-from lab.runs.runs_table import PAGE_ROWS, TICKED, Filter
+from lab.runs.bulk_actions import TICKED, as_csv
+from lab.runs.runs_table import PAGE_ROWS, Filter
 from lab.services.runs import view_of
 from tests.pages.conftest import OpenPage
-from tests.pages.run_folders import age, ended_badly, make_run, running, write_checkpoint
+from tests.pages.run_folders import age, ended_badly, make_run, running, tiny_settings, write_checkpoint
 
 
 def names(app: AppTest) -> list[str]:
@@ -372,6 +373,66 @@ def test_ticked_runs_are_compared_by_a_link(store: RunStore, open_page: OpenPage
     app.run()
     press(app, "Compare 2")
     assert app.query_params["compare"] == f"{runs[0].id},{runs[2].id}"
+
+
+def test_ticked_runs_are_tagged_and_deleted_after_a_question(
+    store: RunStore, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_USER", "ana")
+    first, other, third = (make_run(store, name=name) for name in ("first", "other", "third"))
+    app = open_page("runs")
+    app.session_state[TICKED] = [first.id, third.id]
+    app.run()
+    app.text_input(key="bulk-tag").set_value("paper").run()
+    app.button(key="bulk-tag-yes").click().run()
+    assert [read_notes(run).tags for run in (first, other, third)] == [("paper",), (), ("paper",)]
+    app.button(key="bulk-delete").click().run()
+    assert len(store.list()) == 3
+    app.button(key="confirm-yes").click().run()
+    assert [run.id for run in store.list()] == [other.id]
+    assert not app.exception
+    assert labels(app).count("Undo") == 2
+
+
+def test_the_link_chooses_columns_and_the_order(store: RunStore, open_page: OpenPage) -> None:
+    vae = make_run(store, "vae", name="encoder", logged=0)
+    make_run(store, name="alone", settings=tiny_settings(**{"train_unet.learning_rate": 0.5}), logged=0)
+    make_run(store, name="child", parents=(vae.id,), logged=0)
+    app = open_page("runs", order="VAE with its U-Nets")
+    assert sorted(names(app)) == ["alone", "encoder", "↳ child"]
+    assert names(app).index("↳ child") == names(app).index("encoder") + 1
+    app = open_page("runs", order="learning rate")
+    assert names(app)[0] == "alone"
+    app.multiselect(key="columns").set_value(["learning rate", "set data.image_size", "last loss"]).run()
+    frame = app.dataframe[0].value
+    assert list(frame.columns) == ["state", "name", "learning rate", "set data.image_size", "last loss"]
+    assert list(frame["set data.image_size"]) == [16, 16, 16]
+    assert frame["learning rate"][0] == 0.5
+
+
+def test_an_evaluation_is_listed_under_its_unet_and_opens(store: RunStore, open_page: OpenPage) -> None:
+    unet = make_run(store, name="denoiser")
+    job = store.create(
+        "evaluation", tiny_settings(), name="its quality", owner="ana", parents=(unet.id,), steps_total=1
+    )
+    assert names(open_page("runs", order="VAE with its U-Nets")) == ["denoiser", "↳ its quality"]
+    app = open_page("runs", run=job.id)
+    assert not app.exception and app.title[0].value == "its quality"
+
+
+def test_a_comparison_shows_the_settings_that_differ_and_a_csv_has_a_line_per_run(
+    store: RunStore, open_page: OpenPage
+) -> None:
+    one = make_run(store, name="one")
+    two = make_run(store, name="=two", settings=tiny_settings(**{"train_unet.learning_rate": 0.5}))
+    app = open_page("runs", compare=f"{one.id},{two.id}")
+    assert not app.exception
+    (table,) = [frame.value for frame in app.dataframe if "setting" in frame.value]
+    assert list(table["setting"]) == ["train_unet.learning_rate"]
+    assert list(table.iloc[0])[2] == "0.5"
+    lines = as_csv([view_of(one.id), view_of(two.id)]).decode().splitlines()
+    assert len(lines) == 3
+    assert ",=two," not in lines[2]
 
 
 def test_a_vae_and_its_unet_link_to_each_other(store: RunStore, open_page: OpenPage) -> None:
