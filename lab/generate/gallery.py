@@ -53,7 +53,7 @@ def _card(entry: Entry) -> None:
         st.caption(sentence(error))
         _remove_button(entry)
         return
-    st.image(picture)
+    st.image(picture, alt=entry.title or "Saved images")
     st.markdown(f"**{escaped(entry.title or 'untitled', TITLE_LIMIT)}**")
     st.caption(
         f"{escaped(entry.owner, 60)}, {escaped(ago(entry.created_at))} · {escaped(entry.source_title, 60)}, step "

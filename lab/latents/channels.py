@@ -75,7 +75,7 @@ def _maps(found: LatentOverview, *, scaled: bool) -> None:
     heads = ["picture", *(f"mean {k + 1}" for k in range(shown)), *(f"dev. {k + 1}" for k in range(shown))]
     st.html(wide(strip_html(rows, heads)))
     cells = st.columns([1.2, 5], vertical_alignment="center")
-    cells[0].image(png(bar(theme=theme, width=160, height=8)), width=160)
+    cells[0].image(png(bar(theme=theme, width=160, height=8)), width=160, alt="Color scale")
     cells[1].caption(
         f"−{limit:g} (blue) to +{limit:g} (red), one scale for every map. The means should show the shape of the "
         "picture and the deviations be small and even; flat means with deviations of 1 are a collapsed channel, means "

@@ -74,7 +74,7 @@ def error_colors(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
 
 def _scale() -> None:
     cells = st.columns([1.2, 5], vertical_alignment="center")
-    cells[0].image(png(bar(theme=st.context.theme.type, width=160, height=8)), width=160)
+    cells[0].image(png(bar(theme=st.context.theme.type, width=160, height=8)), width=160, alt="Color scale")
     cells[1].caption(
         "Error, reconstruction minus original: −½ of the range (blue) to +½ (red), the same for every VAE. A good VAE "
         "leaves thin outlines; a collapsed one leaves the whole digit, because it decodes every picture to the same."

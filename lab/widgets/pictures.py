@@ -18,11 +18,16 @@ def png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def show_pictures(images: np.ndarray, *, columns: int, caption: str = "", width: int | None = None) -> None:
-    """A grid of pictures (N, H, W, C) at a whole number of screen pixels a pixel; `width` is a wish in pixels."""
+def show_pictures(
+    images: np.ndarray, *, columns: int, caption: str = "", width: int | None = None, alt: str = "Samples"
+) -> None:
+    """A grid of pictures (N, H, W, C) at a whole number of screen pixels a pixel; `width` is a wish in pixels.
+
+    alt: what screen readers say instead of it.
+    """
     unit = columns * (images.shape[2] + 1) - 1
     zoom = max(1, round((width or 640) / unit))
     sheet = mosaic(images, columns=columns, zoom=zoom)
-    st.image(png(sheet), width=sheet.shape[1])
+    st.image(png(sheet), width=sheet.shape[1], alt=alt)
     if caption:
         st.caption(caption)
