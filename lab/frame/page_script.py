@@ -1,4 +1,4 @@
-"""The lab's own script in the head of the page, which must run before Streamlit's: it keeps the browser's history."""
+"""The lab's own scripts in the head of the page, before Streamlit's: history, and the way past the header."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SCRIPT = Path(__file__).with_name("history.js").read_bytes()
+SCRIPT = b"\n".join(Path(__file__).with_name(name).read_bytes() for name in ("history.js", "skip.js"))
 HEAD = b"<head>"
 _OF_THE_PAGE = (b"content-length", b"etag", b"last-modified")
 _FOR_THE_PAGE = (b"accept-encoding", b"if-none-match", b"if-modified-since", b"range")
