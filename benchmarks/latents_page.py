@@ -95,11 +95,11 @@ def opening(browser: Browser, run: Run, environment: dict[str, str], repeats: in
             began = time.perf_counter()
             found["cold"] = opened(page, address + link)
             found["cold"]["measured_on"] = measured_on(page)
-            page.get_by_text("The rest goes on").wait_for(state="detached")
+            page.get_by_text("The rest continues").wait_for(state="detached")
             found["cold"]["all_pictures_s"] = time.perf_counter() - began
             found["other_weights_never_seen"] = opened(page, f"{address}{link}&checkpoint={raw_of(run)}")
-            page.get_by_text("The rest goes on").first.wait_for()
-            page.get_by_text("The rest goes on").wait_for(state="detached")
+            page.get_by_text("The rest continues").first.wait_for()
+            page.get_by_text("The rest continues").wait_for(state="detached")
         times = []
         with window(browser) as page:
             for _ in range(1 + repeats):
@@ -127,7 +127,7 @@ def raw_of(run: Run) -> str:
 
 def measured_on(page: Page) -> str:
     """What the page says of its first figures."""
-    text = page.get_by_text("The rest goes on").inner_text()
+    text = page.get_by_text("The rest continues").inner_text()
     return text.split(". ")[0]
 
 

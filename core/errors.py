@@ -69,7 +69,7 @@ class NotAllowed(LabError):
 
 
 class DataUnavailable(LabError):
-    """A data set that is not on this machine and cannot be fetched, or that cannot be read."""
+    """A dataset that is not on this machine and cannot be fetched, or that cannot be read."""
 
 
 class RunNotFound(LabError):

@@ -108,7 +108,7 @@ def compare(
 
     References come first. progress(what is done now, passes done, passes in all): passes of one picture through the
     U-Net. Ends early, after at most one more pass, once should_stop() says so; what is finished stays.
-    Raises LabError for a run or data set that does not fit.
+    Raises LabError for a run or dataset that does not fit.
     """
     session = _Session(run, request, files, image_set, cache_dir, device, should_stop, progress)
     files.open(request)
@@ -236,7 +236,7 @@ class _Session:
 
     @cached_property
     def judge(self) -> Judge:
-        """The data set's judge; the facts that rest on it are written down."""
+        """The dataset's judge; the facts that rest on it are written down."""
         device = resolve_device(self.device)
         judge = load_or_train(
             self.image_set,
@@ -355,7 +355,7 @@ class _Session:
             if arrays is not None and "passes" in arrays and _fits(arrays, len(part.labels)):
                 self._skip(settings, len(part.labels))
             else:
-                arrays = self._draw_batch(model, part, f"{self._name_of(name, settings)}, {{}} of {count:,} pictures")
+                arrays = self._draw_batch(model, part, f"{self._name_of(name, settings)}, {{}} of {count:,} images")
                 if part.first_index + len(part.labels) < count:
                     self.files.write_part(name, part.first_index, arrays)
             found.append(arrays)

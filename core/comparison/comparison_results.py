@@ -95,7 +95,7 @@ class CellResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What all cells of a comparison share: judge, data set, floor, device."""
+    """What all cells of a comparison share: judge, dataset, floor, device."""
 
     judge_hash: str
     judge_accuracy: float
@@ -165,7 +165,7 @@ class ComparisonFolder:
         if not path.exists():
             REQUESTS.write(path, request)
         elif read_request(self.folder, for_acting=True) != request:
-            raise LabError(f"{self.folder.name}: another comparison of that id is kept here", "start a new one")
+            raise LabError(f"{self.folder.name}: another comparison of that id is stored here", "start a new one")
 
     def write(self, name: str, result: CellResult, arrays: Arrays) -> None:
         """Keep a result: its arrays first, because the JSON says that it is done. name: 'cells/0003', 'reference'."""
@@ -227,7 +227,7 @@ def read_comparison(run: Run, comparison_id: str) -> Comparison:
     """
     files = results_folder(run, comparison_id)
     if not files.folder.is_dir():
-        raise RunNotFound(f"comparison '{quoted(comparison_id)}' is not kept with run {run.id}")
+        raise RunNotFound(f"comparison '{quoted(comparison_id)}' is not stored with run {run.id}")
     request = read_request(files.folder)
     diffusion = run.settings.diffusion
     cells = cells_of(request, diffusion)
@@ -291,7 +291,7 @@ def delete_comparison(run: Run, comparison_id: str) -> None:
     """Remove the results of a comparison: out of sight in one step. Raises RunNotFound, LabError."""
     folder = results_folder(run, comparison_id).folder
     if folder.is_symlink() or not folder.is_dir():
-        raise RunNotFound(f"comparison '{quoted(comparison_id)}' is not kept with run {run.id}")
+        raise RunNotFound(f"comparison '{quoted(comparison_id)}' is not stored with run {run.id}")
     try:
         leftovers.remove_folder(folder, within=run.folder)
     except OSError as error:
@@ -353,7 +353,7 @@ def finding(comparison: Comparison) -> str:
     if unclear:
         each = min(unclear, key=lambda each: (each.evaluations, each.fd_judge))
         return (
-            f"{begin}{comparison.request.num_samples:,} pictures a cell are too few to tell "
+            f"{begin}{comparison.request.num_samples:,} images per cell are too few to tell "
             f"{_words(comparison, each)} from {what}: {_against(each, reference)}."
         )
     return f"{begin}No cell reaches {what}; closest is {_words(comparison, best)}: {_against(best, reference)}."
@@ -380,7 +380,7 @@ def _shown(kind: ResultKind[Record], path: Path) -> tuple[list[Record], list[str
 
 
 def _words(comparison: Comparison, result: CellResult) -> str:
-    return f"{comparison.words(result)} ({result.evaluations:g} network evaluations a picture)"
+    return f"{comparison.words(result)} ({result.evaluations:g} network evaluations per image)"
 
 
 def _against(result: CellResult, reference: CellResult) -> str:

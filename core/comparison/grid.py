@@ -155,7 +155,7 @@ def check_request(request: ComparisonRequest) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise UsageError(f"{name}: must be a whole number from {low:,} to {high:,}, got {quoted(value)}")
     if request.recall_neighbours >= request.num_samples:
-        raise UsageError(f"recall_neighbours: {request.recall_neighbours} needs more pictures than that")
+        raise UsageError(f"recall_neighbours: {request.recall_neighbours} needs more images than that")
     if not isinstance(request.with_reference, bool) or not isinstance(request.run_id, str):
         raise UsageError("request: run_id must be text and with_reference true or false")
 

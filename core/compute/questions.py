@@ -62,7 +62,7 @@ SAMPLE_DENSITY: Question[[str, DiffusionSettings, int, int], SampleDensity] = Qu
 CHECK_READY: Question[[Settings, str, Path, Path], None] = Question(f"{_ANSWERS}.training", "check_ready")
 MEASURE_COST: Question[[Settings, str], Probe] = Question(f"{_ANSWERS}.training", "measure_cost")
 
-# A model's id; the judge is that of its data set.
+# A model's id; the judge is that of its dataset.
 TRAIN_JUDGE: Question[[str, SiteSettings], None] = Question(f"{_ANSWERS}.judges", "train_judge")
 JUDGE_ODDS: Question[[str, str, np.ndarray, SiteSettings], np.ndarray] = Question(f"{_ANSWERS}.judges", "odds")
 FIND_NEAREST: Question[[str, np.ndarray, tuple[int, ...], SiteSettings], Nearest] = Question(
@@ -75,7 +75,7 @@ MEASURE_LATENTS: Question[[AskedVae, SiteSettings, bool], None] = Question(f"{_A
 # At most so many pictures; latents (N, c, h, w) → pictures (N, H, W, C) uint8.
 MAP_LATENTS: Question[[AskedVae, int, SiteSettings], LatentMap] = Question(f"{_ANSWERS}.latents", "make_map")
 DECODE_LATENTS: Question[[AskedVae, np.ndarray, SiteSettings], np.ndarray] = Question(f"{_ANSWERS}.latents", "decode")
-# Pictures, noise levels, and whether the judge of the data set looks too, which is trained where it never was.
+# Pictures, noise levels, and whether the judge of the dataset looks too, which is trained where it never was.
 SURVIVE_NOISE: Question[[AskedVae, DiffusionSettings, int, int, bool, SiteSettings], Survived] = Question(
     f"{_ANSWERS}.latent_decoder", "survive"
 )

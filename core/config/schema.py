@@ -172,7 +172,7 @@ class TrainVaeSettings(TrainSettings):
         0.0,
         ge=0.0,
         le=100.0,
-        description="Weight of the error of differences between neighbouring pixels; 0 = none. 1 raised "
+        description="Weight of the error of differences between neighboring pixels; 0 = none. 1 raised "
         "the ceiling on color, and the U-Net's accuracy on it from 39 to 55 % (docs/better-vaes.md).",
     )
     kl_weight: float = Field(
@@ -224,7 +224,7 @@ class EvaluationSettings(Section):
     """How quality is measured."""
 
     num_samples: int = Field(1000, ge=10, le=100_000, description="Images generated for a report.")
-    recall_neighbours: int = Field(3, ge=1, le=20, description="k of the k-nearest-neighbour precision and recall.")
+    recall_neighbours: int = Field(3, ge=1, le=20, description="k of the k-nearest-neighbor precision and recall.")
     judge_epochs: int = Field(3, ge=1, le=100, description="Passes over the data when the judge is trained.")
 
 
@@ -344,7 +344,7 @@ class Settings(Section):
         if low > high:
             problems.append(f"sampling.guidance_interval: the lower noise level comes first, got {low:g}, {high:g}")
         if self.data.name in ("image_folder", "npz") and not self.data.path:
-            problems.append(f"data.path: the data set '{self.data.name}' needs a path")
+            problems.append(f"data.path: the dataset '{self.data.name}' needs a path")
         pair = pair_problem(
             schedule=self.diffusion.schedule,
             prediction_type=self.diffusion.prediction_type,

@@ -102,7 +102,7 @@ class SiteSettings(Section):
     members: tuple[Login, ...] = Field(
         (), description="Logins that may enter, or `*@domain`; required with OIDC. Empty: all that the proxy lets in."
     )
-    admins: tuple[Login, ...] = Field((), description="Logins or accounts that act on everybody's runs.")
+    admins: tuple[Login, ...] = Field((), description="Logins or accounts that act on everyone's runs.")
     people: dict[Login, Login] = Field(
         {}, description="Which login is which account: what both start belongs to the account."
     )
@@ -117,7 +117,7 @@ class SiteSettings(Section):
     data_roots: tuple[Folder, ...] = Field(
         (), description="Folders that a path typed in a browser may lead to, links included; none for anywhere."
     )
-    gallery: Folder = Field(Path("gallery"), description="Images that people kept, for everyone on this server.")
+    gallery: Folder = Field(Path("gallery"), description="Images that people saved, for everyone on this server.")
 
     @property
     def has_login(self) -> bool:

@@ -1,1 +1,1 @@
-"""Any image data set as one uint8 array, and batches that depend on the step alone."""
+"""Any image dataset as one uint8 array, and batches that depend on the step alone."""

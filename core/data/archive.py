@@ -27,7 +27,7 @@ def open_archive(path: Path, limits: ReadLimits) -> zipfile.ZipFile:
     count = _count(path, limits)
     if count > limits.entries:
         raise DataUnavailable(
-            f"{count:,} entries are more than {limits.entries:,}", "put the pictures into one .npz file"
+            f"{count:,} entries are more than {limits.entries:,}", "put the images into one .npz file"
         )
     try:
         archive = zipfile.ZipFile(path)
@@ -46,13 +46,13 @@ def open_archive(path: Path, limits: ReadLimits) -> zipfile.ZipFile:
         if entry.filename in names:
             problem = "is there twice"
         if problem:
-            raise DataUnavailable(f"the entry '{quoted(entry.filename)}' {problem}", "pack the pictures again")
+            raise DataUnavailable(f"the entry '{quoted(entry.filename)}' {problem}", "pack the images again")
         names.add(entry.filename)
     total = sum(entry.file_size for entry in entries)
     if total > limits.total_bytes:
         raise DataUnavailable(
             f"unpacked it would have {total / 1e9:.1f} GB, more than {limits.total_bytes / 1e9:.0f} GB",
-            "import fewer or smaller pictures",
+            "import fewer or smaller images",
         )
     _check_overlaps(archive, entries)
     return archive
@@ -64,7 +64,7 @@ def check_name(name: str, limits: ReadLimits) -> None:
     if not name.isprintable():
         raise DataUnavailable(f"the name '{quoted(name)}' has characters that cannot be shown", "rename it")
     if name.startswith("/") or "\\" in name or ".." in parts or (parts and parts[0].endswith(":")):
-        raise DataUnavailable(f"the path '{quoted(name)}' leads out of the set", "pack the pictures again")
+        raise DataUnavailable(f"the path '{quoted(name)}' leads out of the set", "pack the images again")
     if len(parts) > limits.depth or len(name) > limits.name_length:
         raise DataUnavailable(f"the path '{quoted(name)}' is too long or too deep", "rename it")
 
@@ -84,7 +84,7 @@ def _count(path: Path, limits: ReadLimits) -> int:
         if at >= 0 and tail.startswith(b"PK\x06\x06", at):
             size, end = _END64.unpack_from(tail, at)[8], whole - len(tail) + at
         if size > limits.entries * limits.name_length:
-            raise DataUnavailable(f"its directory has {size / 1e6:,.0f} MB", "put the pictures into one .npz file")
+            raise DataUnavailable(f"its directory has {size / 1e6:,.0f} MB", "put the images into one .npz file")
         file.seek(max(0, end - size))
         return file.read(size).count(_ENTRY)
 
@@ -114,14 +114,14 @@ def _check_overlaps(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) ->
         if entry.header_offset < end:
             raise DataUnavailable(
                 f"the entries '{quoted(before)}' and '{quoted(entry.filename)}' share the same bytes",
-                "pack the pictures again",
+                "pack the images again",
             )
         file.seek(entry.header_offset)
         header = file.read(_LOCAL_HEADER.size)
         if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
-            raise DataUnavailable(f"the entry '{quoted(entry.filename)}' is damaged", "pack the pictures again")
+            raise DataUnavailable(f"the entry '{quoted(entry.filename)}' is damaged", "pack the images again")
         _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
         end = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length + entry.compress_size
         before = entry.filename
     if end > archive.start_dir:
-        raise DataUnavailable(f"the entry '{quoted(before)}' is longer than the archive", "pack the pictures again")
+        raise DataUnavailable(f"the entry '{quoted(before)}' is longer than the archive", "pack the images again")

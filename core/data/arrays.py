@@ -1,4 +1,4 @@
-"""Any data set as one uint8 array a split: on disk once, memory-mapped read-only, with a fingerprint of its content."""
+"""Any dataset as one uint8 array a split: on disk once, memory-mapped read-only, with a fingerprint of its content."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """A data set ready for training. No held-out picture is in `train`.
+    """A dataset ready for training. No held-out picture is in `train`.
 
     fingerprint: sha256 over every pixel, label and class name, so two sets that differ in anything a model could see
     have different ones, and a set that was merely copied or touched keeps its own.
@@ -83,7 +83,7 @@ def prepare(
     progress: Progress | None = None,
     limits: ReadLimits = OWN_LIMITS,
 ) -> ImageSet:
-    """The data set that these settings describe, from the cache or built now.
+    """The dataset that these settings describe, from the cache or built now.
 
     data_dir may be read-only; something is downloaded into it only when the set is missing and settings.download is
     on. rules: those of the run that asks. progress(stage, fraction). limits: of the process that reads data.path.

@@ -1,4 +1,4 @@
-"""What data sets exist. Adding one is one entry here."""
+"""What datasets exist. Adding one is one entry here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogEntry:
-    """One data set. None = not known before it is read. test_count None or 0 = no test split of its own.
+    """One dataset. None = not known before it is read. test_count None or 0 = no test split of its own.
 
     needs_path: read from data.path instead of the data folder. download_bytes: of what torchvision fetches, packed.
     imported: who brought it and when, for an imported set.
@@ -64,7 +64,7 @@ def entry(name: str, limits: ReadLimits = OWN_LIMITS) -> CatalogEntry:
         return _imported(read_imported(name))
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     raise ConfigError(
-        f"data.name: there is no data set '{quoted(name)}'",
+        f"data.name: there is no dataset '{quoted(name)}'",
         f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}",
     )
 
@@ -223,7 +223,7 @@ _ENTRIES = {
         ),
         CatalogEntry(
             name="cifar10",
-            title="CIFAR-10 colour pictures",
+            title="CIFAR-10 color images",
             classes=10,
             native_size=32,
             channels=3,
@@ -243,7 +243,7 @@ _ENTRIES = {
         ),
         CatalogEntry(
             name="cifar100",
-            title="CIFAR-100 colour pictures",
+            title="CIFAR-100 color images",
             classes=100,
             native_size=32,
             channels=3,
@@ -308,7 +308,7 @@ _ENTRIES = {
         ),
         CatalogEntry(
             name="image_folder",
-            title="Your pictures, one directory a class",
+            title="Your images, one directory per class",
             licence="yours",
             source="data.path",
             loader=ImageFolderLoader(),
@@ -316,7 +316,7 @@ _ENTRIES = {
         ),
         CatalogEntry(
             name="npz",
-            title="Your pictures in an .npz file",
+            title="Your images in an .npz file",
             licence="yours",
             source="data.path",
             loader=NpzLoader(),

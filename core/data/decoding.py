@@ -55,7 +55,7 @@ def read_picture(
         except (DataUnavailable, MemoryError):
             raise
         except Exception as error:  # decoders fed with damaged files raise anything
-            raise DataUnavailable(f"{where}: damaged picture ({_first_line(error)})", "repair or remove it") from None
+            raise DataUnavailable(f"{where}: damaged image ({_first_line(error)})", "repair or remove it") from None
 
 
 def natural_key(text: str) -> tuple[list[tuple[bool, int, str]], str]:
@@ -100,11 +100,11 @@ def opened_picture(
             ) from None
         except UnidentifiedImageError:
             raise DataUnavailable(
-                f"{where}: not a picture that can be read (none of {', '.join(formats)})", "repair or remove it"
+                f"{where}: not an image that can be read (none of {', '.join(formats)})", "repair or remove it"
             ) from None
         except Exception as error:  # parsers fed with damaged headers raise anything
             raise DataUnavailable(
-                f"{where}: not a picture that can be read ({_first_line(error)})", "repair or remove it"
+                f"{where}: not an image that can be read ({_first_line(error)})", "repair or remove it"
             ) from None
         if image.width * image.height > max_pixels:
             size = f"{image.width} × {image.height}"

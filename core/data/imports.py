@@ -125,7 +125,7 @@ class ImportedLoader:
         sizes = self._numbers(f"{part}_sizes.npy", (count, 2))
         labels = self._numbers(f"{part}_labels.npy", (count,))
         if not (shapes[:, :2] > 0).all() or not np.isin(shapes[:, 2], (1, 3)).all() or shapes.max() > MOST_SIDE:
-            raise ValueError(f"{part}: its pictures have no size")
+            raise ValueError(f"{part}: its images have no size")
         with reading.open_regular(self.folder / f"{part}_pixels.bin", limit=0) as file:
             pixels = np.asarray(np.memmap(file, dtype=np.uint8, mode="r"))
         lengths = shapes.prod(axis=1)

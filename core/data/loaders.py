@@ -186,7 +186,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def torchvision_datasets() -> Any:
-    """torchvision's module of data sets, imported when one is read: it takes PyTorch along."""
+    """torchvision's module of datasets, imported when one is read: it takes PyTorch along."""
     return importlib.import_module("torchvision.datasets")
 
 

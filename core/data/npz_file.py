@@ -37,7 +37,7 @@ class Header:
 
 
 class NpzFile:
-    """An open .npz whose archive and headers were checked. left_out: arrays that no data set has.
+    """An open .npz whose archive and headers were checked. left_out: arrays that no dataset has.
 
     arrays: its small ones as they are; pictures only by shape and type, as one zero repeated, without a byte of them.
     """
@@ -173,7 +173,7 @@ def _split_problem(images: np.ndarray, labels: np.ndarray, prefix: str) -> str:
     if len(labels) != len(images):
         return f"{len(images)} {prefix}images but {len(labels)} {prefix}labels"
     if not len(labels):
-        return f"'{prefix}images' holds no pictures"
+        return f"'{prefix}images' holds no images"
     return f"'{prefix}labels' must be 0 or more, got {labels.min()}" if int(labels.min()) < 0 else ""
 
 
@@ -214,5 +214,5 @@ def checked_header(file: IO[bytes], size: int, name: str) -> Header:
 def _exactly(file: IO[bytes], size: int) -> bytes:
     data = file.read(size)
     if len(data) != size:
-        raise DataUnavailable("its pictures end too early", "save it again")
+        raise DataUnavailable("its images end too early", "save it again")
     return data

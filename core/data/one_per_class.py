@@ -13,7 +13,7 @@ MOST = 10
 
 @dataclass(frozen=True, kw_only=True)
 class ClassImages:
-    """images (N, H, W, C) uint8, one of each class, with the classes' names; title: of their data set."""
+    """images (N, H, W, C) uint8, one of each class, with the classes' names; title: of their dataset."""
 
     title: str
     images: np.ndarray

@@ -1,4 +1,4 @@
-"""What a data set holds, seen once and kept: pictures of each class, balance, sizes, values, duplicates."""
+"""What a dataset holds, seen once and kept: pictures of each class, balance, sizes, values, duplicates."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def overview_of(
                     for channel in range(channels):
                         plane = block[..., channel if block.shape[3] == channels else 0]
                         values[channel] += np.bincount(plane.reshape(-1), minlength=256)
-            report("looking at the pictures", len(digests) / total)
+            report("looking at the images", len(digests) / total)
     labels = np.concatenate([split.labels[indices] for split, indices in parts])
     report("looking for duplicates", 1.0)
     duplicates = find_duplicates(digests, vectors, labels, len(train))

@@ -63,7 +63,7 @@ def read(
                 Path(folder),
                 wall_s=limits.wall_s,
                 cpu_s=limits.cpu_s,
-                what="a set of pictures",
+                what="a set of images",
                 environment={"TMPDIR": str(where), "HOME": os.environ.get("HOME", "/")},
                 progress=lambda told: report(*told),
                 cancelled=cancelled,

@@ -70,16 +70,16 @@ def _classes(folder: Path, limits: ReadLimits) -> dict[str, list[str]]:
     for path in sorted(filter(_is_class, folder.iterdir()), key=lambda path: natural_key(str(path))):
         found[path.name], left = _pictures(path, left, limits)
     if not any(found.values()):
-        hint = "it needs one directory a class, with pictures inside"
-        raise DataUnavailable(f"data.path: no pictures in the class directories of {folder}", hint)
+        hint = "it needs one directory per class, with images inside"
+        raise DataUnavailable(f"data.path: no images in the class directories of {folder}", hint)
     if {name.lower() for name in found} <= SPLIT_NAMES:
         raise DataUnavailable(
-            f"data.path: {folder} holds {' and '.join(found)} instead of one directory a class",
+            f"data.path: {folder} holds {' and '.join(found)} instead of one directory per class",
             "give the folder that holds the class directories",
         )
     empty = [name for name, paths in found.items() if not paths]
     if empty:
-        raise DataUnavailable(f"data.path: the class '{empty[0]}' in {folder} has no pictures", "fill or remove it")
+        raise DataUnavailable(f"data.path: the class '{empty[0]}' in {folder} has no images", "fill or remove it")
     return found
 
 

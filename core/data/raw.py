@@ -35,7 +35,7 @@ class RawSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class RawSet:
-    """A whole data set; `heldout` is None when the source has no test split of its own."""
+    """A whole dataset; `heldout` is None when the source has no test split of its own."""
 
     train: RawSplit
     heldout: RawSplit | None
@@ -75,10 +75,10 @@ def blocks_of(pictures: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]
 def own_path(settings: DataSettings, *, wants: str, hint: str, limits: ReadLimits) -> Path:
     """data.path as an absolute path of that kind, where it may lead. Raises ConfigError, DataUnavailable."""
     if not settings.path:
-        raise ConfigError(f"data.path: the data set '{settings.name}' needs a path")
+        raise ConfigError(f"data.path: the dataset '{settings.name}' needs a path")
     if is_elsewhere(settings.path):
         name = quoted(Path(settings.path).name)
-        raise DataUnavailable(f"data.path: {name} lies where the model was trained", "its pictures cannot be read here")
+        raise DataUnavailable(f"data.path: {name} lies where the model was trained", "its images cannot be read here")
     path = inside(resolve_path(settings.path), [Path(root) for root in limits.roots], where="data.path: ")
     kind_of(path, wants=(wants,), where="data.path: ", hint=hint)
     return path

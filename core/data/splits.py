@@ -27,7 +27,7 @@ def holdout_indices(
         held.append(order[:count])
     heldout = np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.int64)
     if not len(heldout):
-        raise DataUnavailable(f"{where}: no class has two pictures, so none can be held out", "add some pictures")
+        raise DataUnavailable(f"{where}: no class has two images, so none can be held out", "add some images")
     kept = np.ones(len(labels), dtype=bool)
     kept[heldout] = False
     return np.flatnonzero(kept), heldout
@@ -45,7 +45,7 @@ def limited_indices(indices: np.ndarray, limit: int | None, seed: int, *, rule: 
 def check_labels(raw: RawSet, *, where: str) -> None:
     """Refuse sets that cannot be trained on. Raises DataUnavailable naming the class or the label."""
     if len(raw.train.labels) < 2:
-        raise DataUnavailable(f"{where}: {len(raw.train.labels)} picture is too few", "at least two are needed")
+        raise DataUnavailable(f"{where}: {len(raw.train.labels)} image is too few", "at least two are needed")
     classes = len(raw.class_names)
     for split in (raw.train, raw.heldout):
         if split is not None and not 0 <= split.labels.min() <= split.labels.max() < classes:
@@ -55,4 +55,4 @@ def check_labels(raw: RawSet, *, where: str) -> None:
     counts = np.bincount(raw.train.labels, minlength=classes)
     if not counts.all():
         empty = int(np.argmin(counts))
-        raise DataUnavailable(f"{where}: class {empty} ('{raw.class_names[empty]}') has no pictures")
+        raise DataUnavailable(f"{where}: class {empty} ('{raw.class_names[empty]}') has no images")

@@ -97,7 +97,7 @@ class CeilingSubject:
 def check_count(num_pictures: int) -> None:
     """Raises UsageError for a count outside the bounds."""
     if not LEAST_PICTURES <= num_pictures <= MOST_PICTURES:
-        raise UsageError(f"ceiling: {LEAST_PICTURES} to {MOST_PICTURES:,} pictures, got {num_pictures:,}")
+        raise UsageError(f"ceiling: {LEAST_PICTURES} to {MOST_PICTURES:,} images, got {num_pictures:,}")
 
 
 def subject_of(run: Run, step: int | None = None) -> CeilingSubject:
@@ -167,11 +167,11 @@ def ceiling_rows(found: Ceiling) -> list[tuple[str, str, str]]:
     """It as (metric, value, note) for a table, the most telling first."""
     interval = f"95 % interval {found.class_accuracy_low:.2%} to {found.class_accuracy_high:.2%}"
     against = f"{found.precision_recall_count:,} against as many real, k = {found.neighbours}"
-    learned = f"learned from {found.probe_samples.num_train:,} training pictures"
+    learned = f"learned from {found.probe_samples.num_train:,} training images"
     rows = [
-        ("pictures (N)", f"{found.num_pictures:,}", "held out; real → encoder (posterior mean) → decoder"),
+        ("images (N)", f"{found.num_pictures:,}", "held out; real → encoder (posterior mean) → decoder"),
         ("class accuracy", f"{found.class_accuracy:.2%}", f"{interval}; untouched {found.real_accuracy:.2%}"),
-        ("FD-judge", f"{found.fd_judge:.4g}", f"lower is better; {found.fd_reference_count:,} training pictures"),
+        ("FD-judge", f"{found.fd_judge:.4g}", f"lower is better; {found.fd_reference_count:,} training images"),
         ("FD-judge floor", f"{found.fd_floor:.4g}", f"{found.fd_floor_count:,} real ones against the same"),
         ("precision", f"{found.precision:.3f}", f"share that looks real; {against}"),
         ("recall", f"{found.recall:.3f}", f"share of real variety that is reached; {against}"),
@@ -181,12 +181,12 @@ def ceiling_rows(found: Ceiling) -> list[tuple[str, str, str]]:
     for name, probe, what in (
         ("linear probe, samples", found.probe_samples, "posterior samples, what a U-Net learns from"),
         ("linear probe, means", found.probe_means, "posterior means, without their noise"),
-        ("linear probe, pixels", found.probe_pixels, "the pictures themselves"),
+        ("linear probe, pixels", found.probe_pixels, "the images themselves"),
     ):
         note = f"{probe.low:.1%} to {probe.high:.1%}; {probe.correct:,} of {probe.num_test:,}; {what}; {learned}"
         rows.append((name, f"{probe.accuracy:.2%}", note))
     rows += [
-        ("judge", found.judge_hash[:12], f"right on {found.judge_accuracy:.2%} of the held-out pictures"),
+        ("judge", found.judge_hash[:12], f"right on {found.judge_accuracy:.2%} of the held-out images"),
         ("VAE", found.vae_hash[:12], f"{found.run_id}, step {found.step:,}, {found.data_set}"),
         ("time", f"{found.elapsed_s:.1f} s", found.device),
     ]
@@ -198,7 +198,7 @@ def ceiling_row(found: Ceiling) -> tuple[str, str, str]:
     return (
         "VAE ceiling",
         f"{found.class_accuracy:.2%} / {found.fd_judge:.4g}",
-        f"class accuracy / FD-judge of {found.num_pictures:,} held-out pictures through this VAE; recall "
+        f"class accuracy / FD-judge of {found.num_pictures:,} held-out images through this VAE; recall "
         f"{found.recall:.3f}",
     )
 
@@ -210,7 +210,7 @@ def in_words(found: Ceiling) -> str:
     worse = found.probe_samples.high < found.probe_pixels.low
     compared = "better than" if better else "worse than" if worse else "as well as"
     words = (
-        f"Through this VAE {found.class_accuracy:.1%} of real pictures keep their class "
+        f"Through this VAE {found.class_accuracy:.1%} of real images keep their class "
         f"({max(0.0, lost) * 100:.1f} points are lost), at FD-judge {found.fd_judge:.3g} over a floor of "
         f"{found.fd_floor:.3g}. A linear classifier reads its latents {compared} the pixels "
         f"({found.probe_samples.accuracy:.1%} against {found.probe_pixels.accuracy:.1%})."

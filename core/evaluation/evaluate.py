@@ -38,8 +38,8 @@ def evaluate(
     """Generate `num_samples` pictures, picture i of class i mod K with the noise of (seed, i), and measure them.
 
     `seed` stands in for sampling.seed and also draws the real pictures of precision and recall; the judge has a fixed
-    seed, so that all runs on one data set meet the same judge. progress(text, fraction 0 to 1 of the whole).
-    Raises UsageError for a model of another data set, too few pictures, or a sampler that does not fit the model.
+    seed, so that all runs on one dataset meet the same judge. progress(text, fraction 0 to 1 of the whole).
+    Raises UsageError for a model of another dataset, too few pictures, or a sampler that does not fit the model.
     """
     check_pictures(model, image_set)
     check_counts(num_samples, evaluation.recall_neighbours, image_set)
@@ -90,14 +90,14 @@ def _generate(model: LoadedModel, request: SampleRequest, progress: OnProgress |
         yield sample(model, part)
         done = part.first_index + len(part.labels)
         if progress:
-            progress(f"Generating pictures, {done:,} of {len(request.labels):,}", done / len(request.labels))
+            progress(f"Generating images, {done:,} of {len(request.labels):,}", done / len(request.labels))
 
 
 def check_pictures(model: LoadedModel, image_set: ImageSet) -> None:
     """Raises UsageError when the model was trained on other pictures."""
     if model.image_set_fingerprint != image_set.fingerprint:
         raise UsageError(
-            f"{model.run_id}: was trained on other pictures ({model.image_set_fingerprint[:12]}) than this "
+            f"{model.run_id}: was trained on other images ({model.image_set_fingerprint[:12]}) than this "
             f"{image_set.name} ({image_set.fingerprint[:12]})",
             "evaluate it with the data settings it was trained with",
         )
@@ -108,9 +108,9 @@ def check_counts(num_samples: int, neighbours: int, image_set: ImageSet) -> None
     smallest = min(num_samples, len(image_set.train.labels))
     if neighbours >= smallest:
         raise UsageError(
-            f"evaluation.recall_neighbours: {neighbours} needs more than {neighbours} pictures, got {smallest}"
+            f"evaluation.recall_neighbours: {neighbours} needs more than {neighbours} images, got {smallest}"
         )
     if len(image_set.heldout.labels) < 2:
         raise UsageError(
-            f"{image_set.name}: the floor of FD-judge needs 2 held-out pictures, got {len(image_set.heldout.labels)}"
+            f"{image_set.name}: the floor of FD-judge needs 2 held-out images, got {len(image_set.heldout.labels)}"
         )

@@ -1,4 +1,4 @@
-"""The judge of a data set inside a model folder, so that class probabilities work where the pictures are not."""
+"""The judge of a dataset inside a model folder, so that class probabilities work where the pictures are not."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def judge_for_export(
 ) -> dict[str, bytes]:
     """The files of the judge that evaluations of this run use, trained first when there is none yet.
 
-    Raises DataUnavailable without the data set, UsageError when it is not the one that the run learned from.
+    Raises DataUnavailable without the dataset, UsageError when it is not the one that the run learned from.
     """
     image_set = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, rules=run.rules)
     if image_set.fingerprint != fingerprint_of(run):
         raise UsageError(
-            f"{run.id}: the data set '{quoted(image_set.name)}' is not what it learned from any more",
+            f"{run.id}: the dataset '{quoted(image_set.name)}' is not what it learned from any more",
             "leave out --with-judge",
         )
     judge = load_or_train(
@@ -45,7 +45,7 @@ def judge_of_model_folder(folder: Path, *, device: str = "cpu") -> Judge | None:
     """The judge that lies in `lab/judge` of a model folder made by export; None when the folder has none.
 
     Its `classes` are the folder's class names, its pictures have the folder's channels and size. Raises ModelRefused,
-    in one sentence, for a judge that was altered, is of another data set, or does not fit the model's pictures.
+    in one sentence, for a judge that was altered, is of another dataset, or does not fit the model's pictures.
     """
     info = model_folder_info(folder)
     found = judge_in_folder(info)

@@ -1,6 +1,6 @@
-"""The judge: a small classifier trained once a data set, whose opinion and whose features every measure rests on.
+"""The judge: a small classifier trained once a dataset, whose opinion and whose features every measure rests on.
 
-It is cached under its data set's fingerprint and its recipe, with the sha256 of its weights: figures compare only
+It is cached under its dataset's fingerprint and its recipe, with the sha256 of its weights: figures compare only
 between reports of one hash. Four plain 3×3 convolutions (batch normalisation: arXiv 1502.03167), one-cycle learning
 rate to zero (arXiv 1708.07120), label smoothing (arXiv 1512.00567), random shifts.
 """
@@ -130,7 +130,7 @@ def load_or_train(
     device: str | torch.device = "auto",
     progress: OnProgress | None = None,
 ) -> Judge:
-    """The data set's judge: from the cache when it is there and verifies, else trained and kept.
+    """The dataset's judge: from the cache when it is there and verifies, else trained and kept.
 
     Of several processes that want the same judge at once one trains, the others wait for it. A cache that cannot be
     written (read-only, full) costs the keeping, not the judge. progress(text, fraction 0 to 1).
@@ -151,7 +151,7 @@ def load_or_train(
 def load_kept(
     image_set: Described, *, cache_dir: Path, epochs: int, seed: int = JUDGE_SEED, device: str | torch.device = "auto"
 ) -> Judge | None:
-    """The data set's judge when it was trained before, else None: nothing is trained, and no picture is needed."""
+    """The dataset's judge when it was trained before, else None: nothing is trained, and no picture is needed."""
     target = resolve_device(device) if isinstance(device, str) else device
     return _load(cache_dir, image_set, JudgeRecipe(seed=seed, epochs=epochs), target)
 
@@ -168,7 +168,7 @@ def train_judge(
     """
     count = len(image_set.train.labels)
     if count < 2:
-        raise DataUnavailable(f"{image_set.name}: the judge needs at least 2 training pictures, got {count}")
+        raise DataUnavailable(f"{image_set.name}: the judge needs at least 2 training images, got {count}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "judge-weights"))
         network = JudgeNetwork(
@@ -202,7 +202,7 @@ def train_judge(
 def split_features(
     judge: Judge, image_set: ImageSet, name: SplitName, progress: OnProgress | None = None
 ) -> torch.Tensor:
-    """The judge's features (N, 128) of a whole split of its data set, kept beside the judge.
+    """The judge's features (N, 128) of a whole split of its dataset, kept beside the judge.
 
     The file's name carries the sha256 of its bytes, so an altered one is noticed and made again.
     """
@@ -214,7 +214,7 @@ def split_features(
                 return kept
             with contextlib.suppress(OSError):
                 path.unlink()
-    features = _features_of(judge, _split(image_set, name), f"Looking at the {name} pictures", progress)
+    features = _features_of(judge, _split(image_set, name), f"Looking at the {name} images", progress)
     if judge.folder is not None:
         data = save_tensors({"features": features})
         try:

@@ -1,4 +1,4 @@
-"""What is known of a data set's judge without opening it: its recipe, its place, its facts. Never imports PyTorch."""
+"""What is known of a dataset's judge without opening it: its recipe, its place, its facts. Never imports PyTorch."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class Described(Protocol):
-    """What a judge must know about its data set; an ImageSet, or a model's facts where the images are not."""
+    """What a judge must know about its dataset; an ImageSet, or a model's facts where the images are not."""
 
     @property
     def fingerprint(self) -> str:
-        """Names the data set."""
+        """Names the dataset."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class JudgeFacts(Section):
 
 
 def judge_folder(cache_dir: Path, fingerprint: str, recipe: JudgeRecipe) -> Path:
-    """Where the judge of that data set is kept, whether it is there or not."""
+    """Where the judge of that dataset is kept, whether it is there or not."""
     text = json.dumps({"architecture": ARCHITECTURE_VERSION, **asdict(recipe)}, sort_keys=True)
     return cache_dir / "judges" / f"{fingerprint[:12]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -122,7 +122,7 @@ def kept_judge(cache_dir: Path, image_set: Described, recipe: JudgeRecipe) -> tu
 def judge_in_folder(info: ModelFolderInfo) -> tuple[JudgeFacts, bytes] | None:
     """Facts and weights of the judge in `lab/judge` of a model folder made by export; None when the folder has none.
 
-    Raises ModelRefused, in one sentence, for a judge that was altered, is of another data set or version, or does not
+    Raises ModelRefused, in one sentence, for a judge that was altered, is of another dataset or version, or does not
     fit the model's images.
     """
     if not info.has_judge:
@@ -137,7 +137,7 @@ def judge_in_folder(info: ModelFolderInfo) -> tuple[JudgeFacts, bytes] | None:
     if facts.architecture_version != ARCHITECTURE_VERSION:
         raise ModelRefused(f"{where}/{FACTS_FILE}: is a judge of another version of this lab", "export the model again")
     if (facts.fingerprint, facts.num_classes) != (info.facts.fingerprint, len(info.class_names)):
-        raise ModelRefused(f"{where}/{FACTS_FILE}: is of another data set than the model", "export the model again")
+        raise ModelRefused(f"{where}/{FACTS_FILE}: is of another dataset than the model", "export the model again")
     if hashlib.sha256(weights).hexdigest() != facts.sha256:
         raise ModelRefused(f"{where}/{WEIGHTS_FILE}: is not the judge that {FACTS_FILE} describes")
     if side % MIN_SIDE:

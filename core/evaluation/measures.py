@@ -130,7 +130,7 @@ def measure(
     found = [judge.look(batch) for batch in pictures]
     guesses = np.concatenate([probabilities for _, probabilities in found]).argmax(axis=1)
     if len(guesses) != len(labels):
-        raise UsageError(f"evaluation: {len(guesses)} pictures but {len(labels)} labels")
+        raise UsageError(f"evaluation: {len(guesses)} images but {len(labels)} labels")
     seen = Seen(
         features=torch.cat([batch for batch, _ in found]),
         train=split_features(judge, image_set, "train", part_of(progress, 0.0, 0.6)),

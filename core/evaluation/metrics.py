@@ -1,4 +1,4 @@
-"""The measures themselves, on features and counts: each is a function with its source, none knows a data set."""
+"""The measures themselves, on features and counts: each is a function with its source, none knows a dataset."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def frechet_distance(real: torch.Tensor, fake: torch.Tensor) -> float:
     eigenvalue routine underneath would end the process). Source: arXiv 1706.08500, eq. 6.
     """
     if len(real) < 2 or len(fake) < 2:
-        raise UsageError(f"FD-judge: needs at least 2 pictures a side, got {len(real)} and {len(fake)}")
+        raise UsageError(f"FD-judge: needs at least 2 images per side, got {len(real)} and {len(fake)}")
     if not (real.isfinite().all() and fake.isfinite().all()):
         raise NonFiniteError("FD-judge: the judge gave features that are NaN or infinite")
     centre = real.double().mean(dim=0)  # the sums of squares stay small, so little is lost in their difference
@@ -82,7 +82,7 @@ class FrechetReference:
 
     def __init__(self, real: torch.Tensor) -> None:
         if len(real) < 2:
-            raise UsageError(f"FD-judge: needs at least 2 real pictures, got {len(real)}")
+            raise UsageError(f"FD-judge: needs at least 2 real images, got {len(real)}")
         self.mean = real.double().mean(dim=0)
         centred = real.double() - self.mean
         self.covariance = centred.T @ centred / (len(real) - 1)
@@ -101,7 +101,7 @@ class FrechetReference:
         """
         count = len(fake)
         if count < 2:
-            raise UsageError(f"FD-judge: needs at least 2 pictures a side, got {count}")
+            raise UsageError(f"FD-judge: needs at least 2 images per side, got {count}")
         if not fake.isfinite().all():
             raise NonFiniteError("FD-judge: the judge gave features that are NaN or infinite")
         shifted = fake.double() - self.mean
@@ -145,7 +145,7 @@ def precision_recall(
     """
     if not 1 <= k < min(len(real), len(fake)):
         raise UsageError(
-            f"evaluation.recall_neighbours: {k} needs more than {k} pictures a side, got {len(real)} real and "
+            f"evaluation.recall_neighbours: {k} needs more than {k} images per side, got {len(real)} real and "
             f"{len(fake)} generated"
         )
     centre = real.mean(dim=0)

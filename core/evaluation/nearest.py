@@ -40,8 +40,8 @@ def nearest_pictures(
     """
     if pictures.shape[1:] != split.images.shape[1:] or not len(split.images):
         raise UsageError(
-            f"nearest pictures: {' × '.join(map(str, pictures.shape[1:]))} given, the {len(split.images):,} training "
-            f"pictures are {' × '.join(map(str, split.images.shape[1:]))}"
+            f"nearest images: {' × '.join(map(str, pictures.shape[1:]))} given, the {len(split.images):,} training "
+            f"images are {' × '.join(map(str, split.images.shape[1:]))}"
         )
     size = int(np.prod(split.images.shape[1:]))
     every = -(-len(split.images) * size // MOST_BYTES)
@@ -51,7 +51,7 @@ def nearest_pictures(
     def blocks() -> Iterable[torch.Tensor]:
         for start in range(0, len(chosen), rows):
             if should_stop():
-                raise UsageError("nearest pictures: cancelled")
+                raise UsageError("nearest images: cancelled")
             yield torch.from_numpy(np.array(chosen[start : start + rows])).flatten(1).float()
 
     _, found = nearest(torch.from_numpy(np.array(pictures)).flatten(1).float(), blocks())

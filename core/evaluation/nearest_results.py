@@ -27,11 +27,11 @@ class Nearest:
 
     def in_words(self, index: int) -> str:
         """How to read the distance of one image, in a sentence."""
-        share, distance = float(self.closer[index]), f"{self.distances[index]:.0f} of 255 grey levels apart"
+        share, distance = float(self.closer[index]), f"{self.distances[index]:.0f} of 255 gray levels apart"
         if np.isnan(share):
             return f"{distance} (root mean square)."
         if share <= MEMORIZED:
-            return f"{distance}: nearer than any held-out picture of the class is to its own. It may be memorised."
+            return f"{distance}: nearer than any held-out image of the class is to its own. It may be memorized."
         if share < NEAR:
-            return f"{distance}: only {share:.0%} of held-out pictures lie nearer to theirs. Compare the two."
-        return f"{distance}; {share:.0%} of held-out pictures lie nearer to theirs, so it is not memorised."
+            return f"{distance}: only {share:.0%} of held-out images are nearer to theirs. Compare the two."
+        return f"{distance}; {share:.0%} of held-out images are nearer to theirs: no sign of memorization by this test."

@@ -82,23 +82,23 @@ def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[st
     of_classes = f"95 % interval {report.class_accuracy_low:.2%} to {report.class_accuracy_high:.2%}"
     real = ""
     if report.real_precision is not None and report.real_recall is not None:
-        real = f"; held-out real pictures {report.real_precision:.3f} / {report.real_recall:.3f}"
+        real = f"; held-out real images {report.real_precision:.3f} / {report.real_recall:.3f}"
     against = f"{report.precision_recall_count:,} against as many real, k = {report.neighbours}"
-    floor_count = f"{report.fd_floor_count:,} held-out real pictures"
+    floor_count = f"{report.fd_floor_count:,} held-out real images"
     if report.fd_floor_count != report.num_samples:
         floor_count += " (fewer than N: the floor is biased upwards)"
     rows = [
-        ("pictures (N)", f"{report.num_samples:,}", "labels balanced over the classes"),
+        ("images (N)", f"{report.num_samples:,}", "labels balanced over the classes"),
         ("class accuracy", f"{report.class_accuracy:.2%}", f"the judge sees what was asked; {of_classes}"),
-        ("FD-judge", f"{report.fd_judge:.4g}", f"lower is better; {report.fd_reference_count:,} training pictures"),
-        ("FD-judge floor", f"{report.fd_floor:.4g}", f"{floor_count} against the same training pictures"),
+        ("FD-judge", f"{report.fd_judge:.4g}", f"lower is better; {report.fd_reference_count:,} training images"),
+        ("FD-judge floor", f"{report.fd_floor:.4g}", f"{floor_count} against the same training images"),
         *([ceiling_row(ceiling)] if ceiling else []),
         ("precision", f"{report.precision:.3f}", f"share that looks real; {against}{real}"),
         ("recall", f"{report.recall:.3f}", f"share of real variety that is reached; {against}"),
         (
             "copy ratio",
             f"{report.copy_ratio:.2f}",
-            "distance to the nearest training picture: 1 as new as real, 0 copies",
+            "distance to the nearest training image: 1 as new as real, 0 copies",
         ),
     ]
     rows += [
@@ -107,12 +107,12 @@ def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[st
             f"{score.accuracy:.2%}" if score.count else "–",
             f"{score.correct} of {score.count}; {score.low:.1%} to {score.high:.1%}"
             if score.count
-            else "no pictures asked",
+            else "no images asked",
         )
         for score in report.per_class
     ]
     sampling = f"{report.num_inference_steps} steps, guidance {report.guidance_scale:g}, seed {report.seed}"
-    judged = f"right on {report.judge_accuracy:.2%} of {report.judge_heldout_count:,} held-out pictures"
+    judged = f"right on {report.judge_accuracy:.2%} of {report.judge_heldout_count:,} held-out images"
     rows += [
         ("sampling", report.sampler, sampling),
         ("judge", report.judge_hash[:12], f"{judged}; {report.judge_epochs} epochs, seed {report.judge_seed}"),
@@ -127,7 +127,7 @@ def write_report(run: Run, report: Report) -> Path:
 
     Raises UsageError for a VAE run.
     """
-    run.check_generates("evaluate a U-Net run that was trained on it", but=" and generates no pictures to evaluate")
+    run.check_generates("evaluate a U-Net run that was trained on it", but=" and generates no images to evaluate")
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")
     path = run.evaluations_dir / f"{stamp}-{report.num_samples}.json"
     REPORTS.write(path, report)

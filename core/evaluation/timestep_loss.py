@@ -158,7 +158,7 @@ def measure_timestep_loss(
 
 @torch.no_grad()
 def posterior_samples(codec: LatentCodec, images: torch.Tensor, places: Sequence[int] | np.ndarray) -> torch.Tensor:
-    """images (B, C, H, W) → latents (B, c, h, w), a sample each, fixed by the picture's place in the data set."""
+    """images (B, C, H, W) → latents (B, c, h, w), a sample each, fixed by the picture's place in the dataset."""
     posterior = codec.vae.encode(images).latent_dist
     noise = fixed_noise("timestep-loss posterior", places, posterior.mean)
     return codec.scaling.normalize(posterior.mean.float() + posterior.std.float() * noise)
@@ -196,13 +196,13 @@ def _batch_errors(
 def _check_pictures(model: LoadedModel, image_set: ImageSet) -> None:
     if model.image_set_fingerprint != image_set.fingerprint:
         raise UsageError(
-            f"{model.run_id}: was trained on other pictures ({model.image_set_fingerprint[:12]}) than this "
+            f"{model.run_id}: was trained on other images ({model.image_set_fingerprint[:12]}) than this "
             f"{image_set.name} ({image_set.fingerprint[:12]})",
             "use the data settings it was trained with",
         )
     if len(image_set.heldout.labels) < 2:
         raise UsageError(
-            f"{image_set.name}: the loss needs 2 held-out pictures, got {len(image_set.heldout.labels)}",
+            f"{image_set.name}: the loss needs 2 held-out images, got {len(image_set.heldout.labels)}",
             "raise data.holdout_fraction and train again",
         )
 

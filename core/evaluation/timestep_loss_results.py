@@ -21,7 +21,7 @@ from core.runs.results import ResultKind
 from core.runs.run import Run
 
 FORMAT_VERSION = 2
-SEED = 0  # one choice of pictures and noise for all runs, so that runs on one data set compare
+SEED = 0  # one choice of pictures and noise for all runs, so that runs on one dataset compare
 FOLDER = "timestep_loss"
 MIN_POINTS, MAX_POINTS = 5, 100
 MIN_PICTURES, MAX_PICTURES = 2, 10_000
@@ -118,13 +118,13 @@ def units_of(prediction_type: str, signal_scale: float, noise_scale: float) -> d
 def check_counts(num_pictures: int, num_points: int) -> None:
     """Raises UsageError for counts outside the bounds."""
     if not MIN_PICTURES <= num_pictures <= MAX_PICTURES:
-        raise UsageError(f"timestep-loss: {MIN_PICTURES} to {MAX_PICTURES:,} pictures, got {num_pictures}")
+        raise UsageError(f"timestep-loss: {MIN_PICTURES} to {MAX_PICTURES:,} images, got {num_pictures}")
     if not MIN_POINTS <= num_points <= MAX_POINTS:
         raise UsageError(f"timestep-loss: {MIN_POINTS} to {MAX_POINTS} timesteps, got {num_points}")
 
 
 def key_of(run: Run, step: int, *, weights: ErrorWeights, num_pictures: int, num_points: int) -> str:
-    """Hash of what decides a measurement: weights, VAE and scaling, data set, schedule, counts, and the seed.
+    """Hash of what decides a measurement: weights, VAE and scaling, dataset, schedule, counts, and the seed.
 
     Raises CheckpointError when a file that names one of them cannot be read, LabError for damaged settings.
     """
@@ -179,7 +179,7 @@ def in_words(first: TimestepLoss, second: TimestepLoss | None = None, names: Seq
         blind = _spans(first.t, gain < LEAST_GAIN)
         return f"{words} At t = {' and '.join(blind)} it does no better than that guess." if blind else words
     if first.fingerprint != second.fingerprint:
-        return "They were trained on different pictures, so their errors do not compare."
+        return "They were trained on different images, so their errors do not compare."
     if first.latents != second.latents:
         return "Each lives in the latents of its own VAE, so their errors do not compare."
     lower, higher, compared = _compared(first, second)

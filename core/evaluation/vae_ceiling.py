@@ -80,7 +80,7 @@ def vae_ceiling(
     codec = open_codec(run, subject, device)
     if codec.vae.config.in_channels != image_set.channels:
         raise CheckpointError(
-            f"{run.id}: its VAE is for {codec.vae.config.in_channels}-channel pictures, '{image_set.name}' has "
+            f"{run.id}: its VAE is for {codec.vae.config.in_channels}-channel images, '{image_set.name}' has "
             f"{image_set.channels}"
         )
     started = time.monotonic()
@@ -105,7 +105,7 @@ def vae_ceiling(
             psnr.append(picture_psnr(real, found))
             ssim.append(picture_ssim(real, found))
             real_right += int((judge.classify(real).argmax(axis=1) == labels[start : start + BATCH]).sum())
-            report(f"Pictures through the VAE, {start + len(places):,} of {count:,}", 0.4 + 0.3 * start / count)
+            report(f"Images through the VAE, {start + len(places):,} of {count:,}", 0.4 + 0.3 * start / count)
             yield found
 
     measures = measure(
@@ -168,7 +168,7 @@ def check_same_pictures(run: Run, image_set: ImageSet) -> None:
         raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
     if before != image_set.fingerprint:
         raise CheckpointError(
-            f"{run.id}: was trained on other pictures ({before[:12]}) than this {image_set.name} "
+            f"{run.id}: was trained on other images ({before[:12]}) than this {image_set.name} "
             f"({image_set.fingerprint[:12]})",
             "use the data settings it was trained with",
         )

@@ -167,7 +167,7 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
     settings = run.settings
     set_threads(settings.machine.num_threads, rule=run.rules.threads)
     keeper = JobStatus(run, device_label(resolve_device(settings.machine.device)))
-    keeper.write(0, "preparing the data set", force=True)
+    keeper.write(0, "preparing the dataset", force=True)
     images = prepare(
         unet_run.settings.data,
         data_dir=data_dir,

@@ -261,7 +261,7 @@ def _measure(folder: Path, stamp: tuple[float, ...]) -> RunSize:
 
 
 def _uses(run: Run, name: str) -> bool:
-    """A cache entry's name begins with the data set's."""
+    """A cache entry's name begins with the dataset's."""
     return name.startswith(f"{run.info.dataset.get('name', '')}-") or name == run.info.dataset.get("name")
 
 

@@ -102,7 +102,7 @@ def ending_of(run: Run, attempt: int | None = None) -> Ending:
     booted = started.get("boot_id") or (status.process.boot_id if status.process else boot_id())
     rebooted = booted != boot_id()
     if end is None and not rebooted and attempts.is_copy(run.folder):
-        reason = f"this folder was copied while it trained{at}; {kept}; resume goes on here"
+        reason = f"this folder was copied while it trained{at}; {kept}; resume continues it in this lab"
         return Ending(state=RunState.INTERRUPTED, reason=reason)
     if status.state is RunState.INTERRUPTED:  # its own word: a SIGTERM from outside; at a shutdown everything gets one
         ended_itself = isinstance(code, int) and code >= 0

@@ -35,5 +35,5 @@ def _importer(name: str) -> str:
 
 
 def runs_on(store: RunStore, name: str) -> list[Run]:
-    """Runs of that data set."""
+    """Runs of that dataset."""
     return [run for run in store.list() if run.info.dataset.get("name") == name]

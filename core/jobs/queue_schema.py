@@ -141,7 +141,7 @@ def end_older_supervisor(folder: Path) -> bool:
             who = f" (pid {identity.pid})" if identity else ""
             raise LabError(
                 f"{folder}: the queue is still served by a supervisor of an older version of the lab{who}",
-                f"end it: kill {identity.pid if identity else 'PID'}; its runs go on",
+                f"end it: kill {identity.pid if identity else 'PID'}; its runs continue",
             )
         time.sleep(0.05)
     return asked is not None

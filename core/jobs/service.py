@@ -156,7 +156,7 @@ def inherited_values(vae_run: Run) -> dict[str, Any]:
 
 
 def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Path) -> None:
-    """Refuse what cannot work before anything is created; unknown data sets are refused without loading PyTorch."""
+    """Refuse what cannot work before anything is created; unknown datasets are refused without loading PyTorch."""
     from core.data import catalog
 
     catalog.entry(settings.data.name)

@@ -107,7 +107,7 @@ def stillness(folder: Path) -> str:
         return ""
     stat = living_stat(process.pid)
     if stat is not None and stat[0] in _STOPPED_STATES:
-        words = f"is stopped by a signal: nothing starts or ends; kill -CONT {process.pid} lets it go on"
+        words = f"is stopped by a signal: nothing starts or ends; kill -CONT {process.pid} lets it continue"
         return f"the supervisor (pid {process.pid}) {words}"
     silence = silence_s(folder, process)
     if silence is None or silence < SILENT_AFTER_S:

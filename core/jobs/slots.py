@@ -57,7 +57,7 @@ def find_devices(site: SiteSettings) -> list[Device]:
         problem = ""
         if not gpus.is_free_for_us(gpu, site.foreign_memory_mb):
             strangers = sorted({process.user for process in gpu.processes if not process.is_ours})
-            who = " and ".join(strangers[:3]) or "somebody else"
+            who = " and ".join(strangers[:3]) or "another person"
             held = gpus.foreign_memory_bytes(gpu) / 1e9
             problem = f"GPU {gpu.index} is used by {who} ({held:.1f} GB), not by the lab"
         free = gpu.memory_total_bytes - gpu.memory_used_bytes if gpu.memory_total_bytes else None
@@ -156,7 +156,7 @@ def _short(device: Device, need: Need | None, host_free: int | None) -> str:
     """What memory it lacks, in words; '' when there is enough."""
     if need is None:
         return ""
-    where = f"memory of {device.title}" + (", where the lab draws for a screen," if device.draws else "")
+    where = f"memory of {device.title}" + (", where the lab computes for a screen," if device.draws else "")
     on_gpu = device.name != CPU and is_short(need.gpu, device.free_bytes, where)
     return on_gpu or is_short(need.host, host_free)
 

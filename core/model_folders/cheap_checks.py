@@ -55,7 +55,7 @@ class PlainFolder:
 
 
 def check_cheaply(files: dict[str, bytes], *, data_set: str) -> None:
-    """Raises ModelRefused for all that can be refused without PyTorch, UsageError for a data set that ours name."""
+    """Raises ModelRefused for all that can be refused without PyTorch, UsageError for a dataset that ours name."""
     if LAB_FILE not in files:
         check_plain(files)
     elif data_set:
@@ -98,7 +98,7 @@ def check_plain(files: dict[str, bytes]) -> PlainFolder:
     if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= 512:
         raise ModelRefused(f"{UNET_CONFIG}: sample_size is {quoted(side)}, not one whole number up to 512")
     if channels not in (1, 3) or not isinstance(channels, int) or isinstance(channels, bool):
-        raise ModelRefused(f"{VAE_CONFIG}: in_channels is {quoted(channels)}, pictures have 1 or 3")
+        raise ModelRefused(f"{VAE_CONFIG}: in_channels is {quoted(channels)}, images have 1 or 3")
     try:
         data = DataSettings(image_size=side * vae.downsample_factor)
     except ValueError as error:

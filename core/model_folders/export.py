@@ -75,7 +75,7 @@ class ExportOptions:
     """What is asked for. step: None takes the newest checkpoint.
 
     report: the newest evaluation's fields or None; judge: its files by name, so that class probabilities work without
-    the data set; sampler: '' takes the run's own where the pipeline drives it, else unipc (flow matching) or ddim.
+    the dataset; sampler: '' takes the run's own where the pipeline drives it, else unipc (flow matching) or ddim.
     """
 
     step: int | None = None
@@ -119,7 +119,7 @@ def files_of_run(run: Run, options: ExportOptions, progress: Progress = lambda s
     """
     if not options.licence.isprintable() or len(options.licence) > MAX_LICENCE:
         raise UsageError(
-            f"licence: '{quoted(options.licence, 60)}' is not one printable line of at most {MAX_LICENCE} characters",
+            f"license: '{quoted(options.licence, 60)}' is not one printable line of at most {MAX_LICENCE} characters",
             "give its short name, such as mit",
         )
     progress("reading the checkpoint", 0.0)
@@ -193,7 +193,7 @@ def export_files(
         ),
         VAE_FILE: _weights(model.codec.vae.state_dict()),
         SETTINGS_FILE: dump_settings(settings).encode(),
-        GRID_FILE: grid_png(model, lambda share: progress("drawing its picture", 0.1 + 0.85 * share)),
+        GRID_FILE: grid_png(model, lambda share: progress("generating its example images", 0.1 + 0.85 * share)),
         **{f"{JUDGE_FOLDER}/{name}": data for name, data in details.judge.items()},
     }
     facts = {

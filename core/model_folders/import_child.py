@@ -57,7 +57,7 @@ def main(request: dict[str, Any]) -> None:
 def read(request: dict[str, Any], *, allow: Callable[[int | None], None]) -> dict[str, Any]:
     """Read, check and write the files. allow: told how many bytes may be taken from here on, None for no limit.
 
-    Raises ModelRefused, UsageError for a data set that cannot be, OSError.
+    Raises ModelRefused, UsageError for a dataset that cannot be, OSError.
     """
     source, most = Path(request["source"]), int(request["limits"]["total_bytes"])
     allow(0)

@@ -32,7 +32,7 @@ BETA_TOLERANCE = 1e-6
 def accepted(files: dict[str, bytes], *, name: str, data_set: str = "") -> dict[str, bytes]:
     """The files as they are kept, ours as they came, a plain folder's with what it lacks.
 
-    Raises ModelRefused for anything damaged, foreign or hostile, UsageError for a data set that ours name themselves.
+    Raises ModelRefused for anything damaged, foreign or hostile, UsageError for a dataset that ours name themselves.
     """
     check_cheaply(files, data_set=data_set)
     if LAB_FILE not in files:

@@ -36,9 +36,9 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str) 
         "## Use it\n\nPlain diffusers, no code of ours:\n\n```python\nfrom diffusers import DiTPipeline\n\n"
         'pipeline = DiTPipeline.from_pretrained("PATH_OF_THIS_FOLDER")\n'
         f"ids = pipeline.get_label_ids([{first!r}])  # or plain class numbers\n"
-        f"pictures = pipeline(ids, guidance_scale={wanted.guidance_scale:g}, "
+        f"images = pipeline(ids, guidance_scale={wanted.guidance_scale:g}, "
         f"num_inference_steps={wanted.num_inference_steps}).images\n```\n",
-        "Latent Diffusion Lab, where the pictures are those of the training run bit for bit:\n\n"
+        "Latent Diffusion Lab, where the images are those of the training run bit for bit:\n\n"
         "```\npython -m core sample PATH_OF_THIS_FOLDER --per-label 10\n```\n",
         _figures(facts.get("report"), settings),
         "## How it was made\n\n"
@@ -48,13 +48,13 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str) 
         f"- VAE {list(settings.vae.block_out_channels)}, {settings.train_vae.steps:,} steps of "
         f"{settings.train_vae.batch_size}; {settings.vae.latent_channels} latent channels.\n"
         f"- Schedule {settings.diffusion.schedule}, prediction {settings.diffusion.prediction_type}; {scheduler}.\n"
-        f"- Data set {_plain(facts['data_set'])}, fingerprint `{facts['fingerprint'][:12]}`; run "
+        f"- Dataset {_plain(facts['data_set'])}, fingerprint `{facts['fingerprint'][:12]}`; run "
         f"`{_plain(facts['run_id'])}`, code `{_plain(facts['revision'][:12]) or 'unknown'}`.\n"
         f"{_judge_line(facts)}"
         "- Every setting: `lab/config.yaml`; the same again: `python -m core train all --config lab/config.yaml`.\n",
-        "## Limits\n\nIt draws only the classes above, at one size, and repeats what its training pictures show, with "
-        "their faults. Figures compare only between reports of the same judge and number of pictures; FD-judge is "
-        "no FID.\n"
+        "## Limits\n\nIt generates only the classes above, at one size, and repeats what its training images show, "
+        "with their faults. Compare figures only between reports of the same judge and number of images; FD-judge "
+        "is not FID.\n"
         + (
             "\nThe stock scheduler tells the network σ·T cut to a whole number, less than one of "
             f"{settings.diffusion.num_train_timesteps:,} timesteps off. This lab tells it exactly, and the figures "
@@ -63,7 +63,7 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str) 
             if flow
             else ""
         ),
-        f"Licence of the weights: {_plain(facts['licence'])}. The data set has its own.\n",
+        f"License of the weights: {_plain(facts['licence'])}. The dataset has its own.\n",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -76,30 +76,30 @@ def _judge_line(facts: Mapping[str, Any]) -> str:
     measured = (facts.get("report") or {}).get("judge_hash")
     other = "" if measured in (None, weights["sha256"]) else ", not the one that measured the figures above"
     return (
-        f"- The data set's judge lies in `{JUDGE_FOLDER}` (`{weights['sha256'][:12]}`{other}): class probabilities "
-        "need no data set.\n"
+        f"- The dataset's judge lies in `{JUDGE_FOLDER}` (`{weights['sha256'][:12]}`{other}): class probabilities "
+        "need no dataset.\n"
     )
 
 
 def _figures(report: Mapping[str, Any] | None, settings: Settings) -> str:
     if not report:
-        return "## Measured\n\nNot measured: no evaluation of this run was kept.\n"
+        return "## Measured\n\nNot measured: this run has no stored evaluation.\n"
     real = ""
     if report.get("real_recall") is not None:
-        real = f" (held-out real pictures: {report['real_precision']:.3f} / {report['real_recall']:.3f})"
+        real = f" (held-out real images: {report['real_precision']:.3f} / {report['real_recall']:.3f})"
     return (
-        f"## Measured\n\n{report['num_samples']:,} pictures, {report['sampler']}, "
+        f"## Measured\n\n{report['num_samples']:,} images, {report['sampler']}, "
         f"{report['num_inference_steps']} steps, guidance {report['guidance_scale']:g}, seed {report['seed']}, "
         f"one training seed ({settings.seed}).\n\n"
         "| measure | value |\n|---|---|\n"
         f"| right class for the judge | {report['class_accuracy']:.2%}, 95 % interval "
         f"{report['class_accuracy_low']:.2%} to {report['class_accuracy_high']:.2%} |\n"
         f"| FD-judge, lower is better | {report['fd_judge']:.4g}; floor of {report['fd_floor_count']:,} real held-out "
-        f"pictures {report['fd_floor']:.4g} |\n"
+        f"images {report['fd_floor']:.4g} |\n"
         f"| precision / recall | {report['precision']:.3f} / {report['recall']:.3f}{real} |\n"
         f"| copy ratio, 1 as new as real | {report['copy_ratio']:.2f} |\n"
         f"| judge | `{report['judge_hash'][:12]}`, right on {report['judge_accuracy']:.2%} of "
-        f"{report['judge_heldout_count']:,} real held-out pictures |\n"
+        f"{report['judge_heldout_count']:,} real held-out images |\n"
     )
 
 

@@ -52,7 +52,7 @@ class FileFact(Section):
 class LabFacts(Section):
     """lab.json: what plain diffusers has no place for. shift and scale (c,): scaling of the unfolded VAE's latents.
 
-    report: the newest evaluation (fields of `core.evaluation.report.Report`) or None. fingerprint: of the data set, ''
+    report: the newest evaluation (fields of `core.evaluation.report.Report`) or None. fingerprint: of the dataset, ''
     when unknown. trained_on: device and seconds of the U-Net's training in words, '' when unknown.
     """
 
@@ -120,7 +120,7 @@ class ModelFolderInfo:
 
     @property
     def has_judge(self) -> bool:
-        """True when class probabilities work without the data set."""
+        """True when class probabilities work without the dataset."""
         return f"{JUDGE_FOLDER}/judge.json" in self.facts.files
 
     def settings(self) -> Settings:

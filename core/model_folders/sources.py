@@ -86,7 +86,7 @@ class RunSource:
 
     @property
     def data_set(self) -> str:
-        """The data set's name."""
+        """The dataset's name."""
         return self.settings.data.name
 
     @property
@@ -103,7 +103,7 @@ class RunSource:
 
     @property
     def fingerprint(self) -> str:
-        """Of the data set it learned from."""
+        """Of the dataset it learned from."""
         return self._data.fingerprint
 
     @property
@@ -188,7 +188,7 @@ class FolderSource:
 
     @property
     def data_set(self) -> str:
-        """The data set's name, '' when nobody knows."""
+        """The dataset's name, '' when nobody knows."""
         return self.info.facts.data_set
 
     @property
@@ -203,7 +203,7 @@ class FolderSource:
 
     @property
     def fingerprint(self) -> str:
-        """Of the data set it learned from, '' when nobody knows."""
+        """Of the dataset it learned from, '' when nobody knows."""
         return self.info.facts.fingerprint
 
     @property
@@ -273,7 +273,7 @@ def find_source(text: str, store: Callable[[], RunStore], models_dir: Path) -> M
     if is_model_folder(folder) and not (folder / "run.json").is_file():
         return FolderSource(model_folder_info(folder))
     found = find_run(text, store)
-    found.check_generates("pictures come from a U-Net run")
+    found.check_generates("images come from a U-Net run")
     return RunSource(found)
 
 

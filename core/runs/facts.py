@@ -11,7 +11,7 @@ from core.values import Count, Number
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """data.json: the data set as training saw it. class_names (K,)."""
+    """data.json: the dataset as training saw it. class_names (K,)."""
 
     name: str = ""
     title: str = ""
@@ -35,12 +35,12 @@ class CodecFacts:
 
 
 def data_facts(run: Run) -> DataFacts:
-    """Raises OSError before the data set was read, Unreadable for a damaged file."""
+    """Raises OSError before the dataset was read, Unreadable for a damaged file."""
     return reading.read_record(run.data_path, DataFacts)
 
 
 def fingerprint_of(run: Run) -> str:
-    """Of the data set that it learned from. Raises as `data_facts`, also where the file names none."""
+    """Of the dataset that it learned from. Raises as `data_facts`, also where the file names none."""
     found = data_facts(run).fingerprint
     if not found:
         raise reading.Unreadable(f"{run.data_path.name} names no fingerprint")

@@ -196,7 +196,7 @@ def _picture_shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
         shape, is_fortran, dtype = _header(file)
     good = len(shape) in (4, 5) and min(shape) > 0 and shape[-1] in (1, 3) and dtype == np.uint8 and not is_fortran
     if not good or int(np.prod(shape, dtype=np.float64)) > MAX_FILE_BYTES:
-        raise ValueError("no pictures, or too many")
+        raise ValueError("no images, or too many")
     return shape
 
 

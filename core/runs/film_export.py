@@ -23,9 +23,9 @@ TEXT = 14  # pixels
 LINGER_S = 1.5  # on the last frame
 FRAMES_A_SECOND = {"training": 4.0, "denoising": 8.0, "both": 20.0}
 CAPTIONS = {
-    HELD: "What the sampler holds",
-    PREDICTED: "The clean picture it predicts",
-    INPUTS: "Held-out pictures",
+    HELD: "Current sample (noisy)",
+    PREDICTED: "Predicted x0",
+    INPUTS: "Held-out images",
     RECONSTRUCTIONS: "Reconstructions",
 }
 

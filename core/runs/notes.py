@@ -72,7 +72,7 @@ def change_notes(
         before = read_notes(run)
         if notes is not None and instead_of is not None and before.notes not in (instead_of, notes):
             raise RunBusy(
-                f"notes: somebody else changed the notes of run {run.id} while you wrote",
+                f"notes: another person changed the notes of run {run.id} while you wrote",
                 "look at theirs and write again",
             )
         tags = tuple(dict.fromkeys(tag for tag in (*before.tags, *added) if tag not in removed))
@@ -123,7 +123,7 @@ def _lock(run: Run) -> FileLock:
     except OSError as error:
         raise storage_error(error, run.folder) from None
     if lock is None:
-        raise RunBusy(f"notes: somebody else is writing the notes of run {run.id}", "try again")
+        raise RunBusy(f"notes: another person is writing the notes of run {run.id}", "try again")
     return lock
 
 

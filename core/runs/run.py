@@ -188,7 +188,7 @@ class Run:
 
     @property
     def data_path(self) -> Path:
-        """data.json: the data set as training saw it (name, fingerprint, class names, sizes)."""
+        """data.json: the dataset as training saw it (name, fingerprint, class names, sizes)."""
         return self.folder / "data.json"
 
     @property

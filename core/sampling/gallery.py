@@ -65,7 +65,7 @@ def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: 
         raise UsageError(f"title: needs at most {TITLE_LIMIT} printable characters, got {len(title)}")
     read_recipe(picture, where="gallery")
     if len(picture) > MOST_PICTURE_BYTES:
-        raise UsageError(f"gallery: the picture has more than {MOST_PICTURE_BYTES // 2**20} MB", "keep fewer pictures")
+        raise UsageError(f"gallery: the image has more than {MOST_PICTURE_BYTES // 2**20} MB", "keep fewer images")
     entry = Entry(
         id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
         folder=folder,
@@ -80,7 +80,7 @@ def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: 
         folder.mkdir(parents=True, exist_ok=True)
         lock = try_lock(folder / LOCK, patience_s=LOCK_PATIENCE_S)
         if lock is None:
-            raise LabError("gallery: somebody else is keeping a drawing just now", "try again")
+            raise LabError("gallery: another person is keeping a drawing just now", "try again")
         try:  # counted and kept in one go, whoever else keeps at the same moment
             if len(entry_ids(folder)) >= MOST_ENTRIES:
                 raise UsageError(f"gallery: it holds {MOST_ENTRIES} drawings and is full", "remove some first")

@@ -68,7 +68,7 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
     Raises UsageError for a VAE run and where memory has no room, CheckpointError when nothing was saved yet or nothing
     verifies.
     """
-    run.check_generates(but="; pictures are sampled from a U-Net run")
+    run.check_generates(but="; images are sampled from a U-Net run")
     kept = [info for info in list_checkpoints(run) if step in (None, info.step)]
     if kept:
         refuse_loading(run.id, 2 * kept[-1].size_bytes)  # its files, and networks made of them

@@ -31,7 +31,7 @@ def decoded(text: str) -> np.ndarray:
                 raise ValueError(f"it is {picture.mode}, {picture.width} x {picture.height} pixels")
             pixels = np.asarray(picture)
     except (OSError, ValueError, SyntaxError, EOFError, DataUnavailable) as error:
-        raise UsageError(f"start: the recipe's picture cannot be read: {quoted(str(error), 120)}") from None
+        raise UsageError(f"start: the recipe's image cannot be read: {quoted(str(error), 120)}") from None
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
@@ -40,7 +40,7 @@ def start_from_pictures(model: LoadedModel, images: np.ndarray, at: int) -> Star
     side, channels = model.settings.data.image_size, int(model.codec.vae.config.in_channels)
     if images.shape[1:] != (side, side, channels):
         raise UsageError(
-            f"start: pictures of {' × '.join(map(str, images.shape[1:]))} given, {side} × {side} × {channels} needed"
+            f"start: images of {' × '.join(map(str, images.shape[1:]))} given, {side} × {side} × {channels} needed"
         )
     pixels = torch.from_numpy(np.array(images)).to(model.device)
     return Start(at=at, latents=model.codec.encode(images_to_model(pixels)))
@@ -53,14 +53,14 @@ def start_of_picture(found: StartRecipe, model: LoadedModel, count: int) -> Star
 
 
 def start_of(found: StartRecipe, model: LoadedModel, image_set: ImageSet) -> Start:
-    """The start that a recipe names, from held-out pictures. Raises UsageError for another data set or place."""
+    """The start that a recipe names, from held-out pictures. Raises UsageError for another dataset or place."""
     if found.fingerprint != image_set.fingerprint:
         raise UsageError(
-            f"start: the recipe's pictures are of the data set {found.fingerprint[:12]}, here is "
+            f"start: the recipe's images are of the dataset {found.fingerprint[:12]}, here is "
             f"{image_set.name} ({image_set.fingerprint[:12]})"
         )
     count = len(image_set.heldout.labels)
     for place in found.places:
         if place >= count:
-            raise UsageError(f"start: there is no held-out picture {place:,}, the last is {count - 1:,}")
+            raise UsageError(f"start: there is no held-out image {place:,}, the last is {count - 1:,}")
     return start_from_pictures(model, image_set.heldout.images[list(found.places)], found.at)

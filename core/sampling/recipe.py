@@ -55,7 +55,7 @@ class BranchRecipe(_Part):
 class StartRecipe(_Part):
     """The drawing begins at step `at` with real pictures, noised to it.
 
-    Either held-out pictures `places` of the data set with this fingerprint, or one `picture` for all: a PNG of the
+    Either held-out pictures `places` of the dataset with this fingerprint, or one `picture` for all: a PNG of the
     model's own size, base64.
     """
 

@@ -106,9 +106,9 @@ def check_pictures(request: SampleRequest, class_names: tuple[str, ...]) -> None
     for name in ("seeds", "places", "to_labels", "label_mix", "to_seeds", "noise_mix"):
         found = len(getattr(request, name))
         if found not in (0, count):
-            raise UsageError(f"{name}: {found} values for {count} pictures", "give one a picture, or none")
+            raise UsageError(f"{name}: {found} values for {count} images", "give one per image, or none")
     if request.places and not request.seeds:
-        raise UsageError("places: needs seeds as well", "give the seed of every picture")
+        raise UsageError("places: needs seeds as well", "give the seed of every image")
     for first, second in (("to_labels", "label_mix"), ("to_seeds", "noise_mix")):
         if bool(getattr(request, first)) != bool(getattr(request, second)):
             raise UsageError(f"{first}: needs {second} as well, and the other way round")

@@ -59,7 +59,7 @@ def checked_sampler(model: LoadedModel, request: SampleRequest) -> Any:
     check_pictures(request, model.class_names)
     if request.to_seeds and (row := SAMPLERS.get(request.sampler)) and row.stochastic:
         raise UsageError(
-            f"sampler: '{request.sampler}' draws new noise at every step, so that a walk would not end in the picture "
+            f"sampler: '{request.sampler}' draws new noise at every step, so a walk would not end in the image "
             "of the other seed",
             "walk with unipc, dpmpp_2m, ddim or euler",
         )

@@ -28,7 +28,7 @@ def probe(
 ) -> Probe:
     """Measure `kind` ('vae' or 'unet') with these settings; takes a second or two on a CPU.
 
-    The estimate leaves out the data set's preparation, encoding, validation and previews. The caller's random state
+    The estimate leaves out the dataset's preparation, encoding, validation and previews. The caller's random state
     and thread count are left as they were. Raises UsageError, before anything is built, where memory has no room.
     """
     device = resolve_device(settings.machine.device)

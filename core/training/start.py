@@ -1,4 +1,4 @@
-"""How a training starts: checks before a run exists, the device, the data set, and what status.json says."""
+"""How a training starts: checks before a run exists, the device, the dataset, and what status.json says."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Start:
 
 
 def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
-    """Open the device and the data set of a run. Raises DataUnavailable when the set is gone or has changed."""
+    """Open the device and the dataset of a run. Raises DataUnavailable when the set is gone or has changed."""
     accelerator = open_accelerator(run.settings, run.folder / "trackers", rules=run.rules)
     status = StatusKeeper(run, accelerator.device, is_main=accelerator.is_main_process)
     step = run.status().step
@@ -149,7 +149,7 @@ def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
     def progress(stage: str, fraction: float) -> None:
         status.write(RunState.RUNNING, step, stage=f"{stage} {fraction:.0%}")
 
-    status.write(RunState.RUNNING, step, stage="preparing the data set", force=True)
+    status.write(RunState.RUNNING, step, stage="preparing the dataset", force=True)
     with accelerator.main_process_first():  # one rank prepares, the others find it in the cache
         images = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, rules=run.rules, progress=progress)
         _note_data_set(run, images)
@@ -157,7 +157,7 @@ def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
 
 
 def _note_data_set(run: Run, images: ImageSet) -> None:
-    """Record the data set in the run folder at its first start; at a resume, refuse one that has changed."""
+    """Record the dataset in the run folder at its first start; at a resume, refuse one that has changed."""
     facts = {
         "name": images.name,
         "title": images.title,
@@ -175,7 +175,7 @@ def _note_data_set(run: Run, images: ImageSet) -> None:
             raise DataUnavailable(f"{run.id}: data.json cannot be read: {error}") from None
         if before != images.fingerprint:
             raise DataUnavailable(
-                f"{run.id}: the data set '{images.name}' has changed since this run began "
+                f"{run.id}: the dataset '{images.name}' has changed since this run began "
                 f"({before[:12]} then, {images.fingerprint[:12]} now)",
                 "start a new run on it",
             )

@@ -1,4 +1,4 @@
-"""A U-Net run: takes its VAE, encodes the data set once, trains on the cached latents."""
+"""A U-Net run: takes its VAE, encodes the dataset once, trains on the cached latents."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _latents(
     progress: Any,
     should_stop: ShouldStop,
 ) -> tuple[LatentSet | None, LatentCodec]:
-    """The data set's latents and the codec; at the first start the VAE is copied into the run folder."""
+    """The dataset's latents and the codec; at the first start the VAE is copied into the run folder."""
     if (run.vae_dir / "codec.json").exists():
         load_codec(run.vae_dir, device)  # refuses an altered copy before anything is encoded with it
         files = {name: reading.read_bytes(run.vae_dir / name) for name in ("config.json", WEIGHTS_FILE)}
@@ -164,7 +164,7 @@ def _latents(
     vae = vae.to(device).eval().requires_grad_(False)
     if vae.config.in_channels != images.channels:
         raise CheckpointError(
-            f"{run.id}: its VAE is for {vae.config.in_channels}-channel pictures, '{images.name}' has {images.channels}"
+            f"{run.id}: its VAE is for {vae.config.in_channels}-channel images, '{images.name}' has {images.channels}"
         )
     found = cached_latents(
         vae,

@@ -71,7 +71,7 @@ def confirm_for_good(
         verb=verb,
         action=action,
         ask_name=False,
-        note=loses or f"{f'**{escaped(name, 120)}**' if name else 'It'} goes for good, for everybody.",
+        note=loses or f"This permanently deletes {f'**{escaped(name, 120)}**' if name else 'it'} for everyone.",
     )
     st.rerun()
 

@@ -16,7 +16,7 @@ from lab.latents.vae_service import Chosen
 from lab.latents.views_chart import probe_figure
 from lab.words import escaped
 
-COUNTS: Mapping[int, str] = {1000: "1,000 pictures", 10_000: "10,000 pictures"}
+COUNTS: Mapping[int, str] = {1000: "1,000 images", 10_000: "10,000 images"}
 
 
 def show(chosen: Chosen, _found: LatentOverview) -> None:
@@ -31,7 +31,7 @@ def show(chosen: Chosen, _found: LatentOverview) -> None:
     found = ceiling_service.known_ceiling(chosen)
     if found is None:
         st.markdown(
-            "No U-Net can draw better pictures than its VAE lets through. Measured once, the ceiling is kept with "
+            "No U-Net generates better images than its VAE reconstructs. Measured once, the ceiling is stored with "
             "the run, "
             "and every evaluation on this VAE shows it beside its own figures."
         )
@@ -51,20 +51,20 @@ def _figures(found: Ceiling) -> None:
     cells[0].metric(
         "Class accuracy",
         f"{found.class_accuracy:.2%}",
-        help=f"95 % interval {found.class_accuracy_low:.2%} to {found.class_accuracy_high:.2%}; the untouched pictures "
+        help=f"95 % interval {found.class_accuracy_low:.2%} to {found.class_accuracy_high:.2%}; the untouched images "
         f"get {found.real_accuracy:.2%}.",
     )
     cells[1].metric(
         "FD-judge",
         f"{found.fd_judge:.3g}",
-        help=f"Floor {found.fd_floor:.3g}: {count(found.fd_floor_count)} real held-out pictures against the same "
-        f"{count(found.fd_reference_count)} training pictures.",
+        help=f"Floor {found.fd_floor:.3g}: {count(found.fd_floor_count)} real held-out images against the same "
+        f"{count(found.fd_reference_count)} training images.",
     )
     cells[2].metric("Precision / recall", f"{found.precision:.2f} / {found.recall:.2f}", help="arXiv 1904.06991")
     cells[3].metric("PSNR", f"{found.psnr:.1f} dB", help=f"± {2 * found.psnr_error:.2f} (2 standard errors)")
     cells[4].metric("SSIM", f"{found.ssim:.3f}", help=f"± {2 * found.ssim_error:.4f} (2 standard errors)")
     st.caption(
-        f"{count(found.num_pictures)} held-out pictures through encoder (posterior mean) and decoder, measured "
+        f"{count(found.num_pictures)} held-out images through encoder (posterior mean) and decoder, measured "
         f"{ago(found.created_at)} with the judge and the functions of an evaluation. A U-Net's accuracy ends near this "
         "one and its FD-judge cannot be expected below; a ceiling far from the floor says: train a better VAE first "
         "(arXiv 2112.10752, section 4.1)."
@@ -80,8 +80,8 @@ def _probes(found: Ceiling) -> None:
     bars = {name: (probe.accuracy, probe.low, probe.high) for name, probe in scores.items()}
     st.plotly_chart(probe_figure(bars, _chance(found), theme=st.context.theme.type), key="probe")
     st.caption(
-        f"Logistic regression on {count(found.probe_pixels.num_train)} training pictures, tested on "
-        f"{count(found.probe_pixels.num_test)} held-out ones, 95 % intervals; a picture has "
+        f"Logistic regression on {count(found.probe_pixels.num_train)} training images, tested on "
+        f"{count(found.probe_pixels.num_test)} held-out ones, 95 % intervals; an image has "
         f"{count(found.probe_pixels.num_inputs)} pixels and {count(found.probe_samples.num_inputs)} latent numbers. "
         "Samples are what a U-Net learns from: if they lie far below the means, the posterior's noise has drowned the "
         "class, which is what too large a KL weight does (arXiv 1610.01644)."
@@ -100,7 +100,7 @@ def _measure(chosen: Chosen, found: Ceiling | None) -> None:
             "Measure the ceiling" if found is None else "Measure again over these",
             key="ceiling-measure",
             type="primary" if found is None else "secondary",
-            help="About a minute a thousand pictures on a busy CPU; a minute more where the judge was never trained.",
+            help="About a minute per thousand images on a busy CPU; a minute more where the judge was never trained.",
         )
     name = f"ceiling-{number}"
     running = vae_service.running(chosen, "ceiling-")

@@ -1,4 +1,4 @@
-"""The ceiling of what a U-Net on a VAE can reach, and the judge of its data set, for a screen."""
+"""The ceiling of what a U-Net on a VAE can reach, and the judge of its dataset, for a screen."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def measure_ceiling(chosen: Chosen, num_pictures: int) -> Task:
 
 
 def judge_is_known(chosen: Chosen) -> bool:
-    """True when the judge of the run's data set needs no training."""
+    """True when the judge of the run's dataset needs no training."""
     return judges.find(source_of(chosen.view.id)) is not None

@@ -43,15 +43,15 @@ def show(chosen: Chosen, found: LatentOverview) -> None:
     with left:
         st.plotly_chart(channel_bars(stats.kl, stats.active, stats.units, theme=st.context.theme.type), key="kl")
         st.caption(
-            "KL of the posterior from N(0, 1), a picture (arXiv 1312.6114); active values have a posterior mean that "
-            "varies between pictures by more than 0.01 (arXiv 1509.00519). A channel near 0 has collapsed: it carries "
+            "KL of the posterior from N(0, 1), per image (arXiv 1312.6114); active values have a posterior mean that "
+            "varies between images by more than 0.01 (arXiv 1509.00519). A channel near 0 has collapsed: it carries "
             "nothing, and the U-Net denoises it for nothing."
         )
     with right:
         st.plotly_chart(correlation_figure(stats.correlation, theme=st.context.theme.type), key="correlation")
         st.caption(
-            "Pearson's r of the posterior means over all pictures and places. Near ±1 two channels say the same: fewer "
-            "latent channels would do, and scaling a channel at a time cannot undo it."
+            "Pearson's r of the posterior means over all images and places. Near ±1 two channels say the same: fewer "
+            "latent channels would do, and scaling one channel at a time cannot undo it."
         )
     _scaling(found)
 
@@ -78,7 +78,7 @@ def _maps(found: LatentOverview, *, scaled: bool) -> None:
     cells[0].image(png(bar(theme=theme, width=160, height=8)), width=160, alt="Color scale")
     cells[1].caption(
         f"−{limit:g} (blue) to +{limit:g} (red), one scale for every map. The means should show the shape of the "
-        "picture and the deviations be small and even; flat means with deviations of 1 are a collapsed channel, means "
+        "image and the deviations be small and even; flat means with deviations of 1 are a collapsed channel, means "
         "that fill the scale while another channel's are pale are unscaled."
         + (f" The first {shown} of {mean.shape[1]} channels." if shown < mean.shape[1] else "")
     )
@@ -153,9 +153,9 @@ def _scaling(found: LatentOverview) -> None:
         origin = f"A VAE run has no scaling; what {names} use was measured over their training set."
     else:
         origin = "A VAE run has no scaling until a U-Net run measures one over its training set; this one is over the "
-        origin += "held-out pictures, in the same way."
+        origin += "held-out images, in the same way."
     st.caption(
-        f"{origin} ± is one standard error over {count(200)} bootstrap sets of pictures; the halves are the first "
+        f"{origin} ± is one standard error over {count(200)} bootstrap sets of images; the halves are the first "
         "against the second half of the held-out set. Below 1 % and 0.05 the scaling is stable; halves that differ by "
         "more say that the set is ordered, or too small."
     )

@@ -34,7 +34,7 @@ def show(chosen: Chosen, _found: LatentOverview) -> None:
     if other is not None:
         _side_by_side(chosen, other)
     else:
-        st.caption("Choose a second VAE, or another checkpoint of this one, to see both on the same pictures.")
+        st.caption("Choose a second VAE, or another checkpoint of this one, to see both on the same images.")
     if chosen.view.run.kind.vae == "own":
         st.divider()
         _over_training(chosen)
@@ -46,13 +46,13 @@ def _side_by_side(chosen: Chosen, other: Chosen) -> None:
         chosen,
         overview_service.few_name(both),
         overview_service.make_few(both),
-        "Measuring both on the same pictures",
+        "Measuring both on the same images",
     )
     if found is None:
         return
     first, second = found
     if first.subject.fingerprint != second.subject.fingerprint:
-        st.warning("They were trained on different data sets: each is judged on its own held-out pictures.")
+        st.warning("They were trained on different datasets: each is judged on its own held-out images.")
     rows = []
     for (name, a, better), (_, b, _) in zip(figures(first), figures(second), strict=True):
         rows.append({"figure": name, "A": f"{a:,.4g}", "B": f"{b:,.4g}", "B − A": difference(a, b), "better": better})
@@ -63,12 +63,12 @@ def _side_by_side(chosen: Chosen, other: Chosen) -> None:
     if first.subject.fingerprint == second.subject.fingerprint:
         st.html(wide(_strip(first, second)))
         st.caption(
-            "The same held-out pictures through both; errors from −½ of the range (blue) to +½ (red). Where the errors "
-            "of B are paler, B keeps more; where only one has whole strokes in colour, it loses them."
+            "The same held-out images through both; errors from −½ of the range (blue) to +½ (red). Where the errors "
+            "of B are paler, B keeps more; where only one has whole strokes in color, it loses them."
         )
     st.dataframe(rows, hide_index=True, width="stretch")
     st.caption(
-        f"{count(len(first.labels))} and {count(len(second.labels))} held-out pictures, at most {count(FEW)} for a "
+        f"{count(len(first.labels))} and {count(len(second.labels))} held-out images, at most {count(FEW)} for a "
         "quick answer. More KL is not worse by itself: it is what the latents say; the U-Net has to learn it."
     )
 
@@ -102,12 +102,12 @@ def _over_training(chosen: Chosen) -> None:
                 [f"step {count(step)} of {count(film.steps_total)}" for step in film.steps],
                 columns=len(film.labels),
                 zoom=max(1, round(320 / (len(film.labels) * (side + 1)))),
-                captions=["Pictures that go in", "What comes back at this step of the training"],
+                captions=["Images that go in", "What comes back at this step of the training"],
             ),
             key="latents-training",
         )
         st.caption(
-            "Drag through the training. A VAE that learns turns grey blobs into strokes within a few hundred steps."
+            "Drag through the training. A VAE that learns turns gray blobs into strokes within a few hundred steps."
         )
     _checkpoints(chosen)
 
@@ -130,7 +130,7 @@ def _checkpoints(chosen: Chosen) -> None:
     cells = st.columns(3)
     lines = {
         "psnr": ("Reconstruction", "PSNR, dB", {"PSNR": [each.psnr for each in found]}),
-        "kl": ("KL divergence", "nats a picture", {"KL": [float(each.raw.kl.sum()) for each in found]}),
+        "kl": ("KL divergence", "nats per image", {"KL": [float(each.raw.kl.sum()) for each in found]}),
         "scale": (
             "Scale a channel",
             "scale",

@@ -48,7 +48,7 @@ def _survival(chosen: Chosen, about: LatentOverview) -> None:
     if not known:
         asked = f"judge-{chosen.view.id}"
         with cells[1]:
-            if st.button("Judge the pictures too", help="Trains a small classifier once for this data set, a minute."):
+            if st.button("Judge the images too", help="Trains a small classifier once for this dataset, a minute."):
                 st.session_state[asked] = True
         judged = bool(st.session_state.get(asked))
     found: Survived | None = answer(
@@ -77,7 +77,7 @@ def _survival(chosen: Chosen, about: LatentOverview) -> None:
     judge = "the share that the judge still names right, and " if values.accuracy else ""
     st.caption(
         f"{pictures_of(about, values.num_pictures)} with the same noise at every t: {judge}PSNR against the real "
-        "picture. A wide stretch on the left is good: it is work the U-Net need not do. A curve that falls at once "
+        "image. A wide stretch on the left is good: it is work the U-Net need not do. A curve that falls at once "
         "means a "
         "decoder that takes every bit of noise for detail; one that is low from the start, a VAE that keeps nothing "
         "(which noise decides what: arXiv 2204.00227)."
@@ -97,7 +97,7 @@ def _strip(strip: NoisyStrip, class_names: tuple[str, ...]) -> None:
             columns=frames.shape[1],
             zoom=max(1, round(900 / (frames.shape[1] * frames.shape[3]))),
             heads=heads,
-            captions=["The decoder's picture of noisy latents, without a U-Net"],
+            captions=["The decoder's image of noisy latents, without a U-Net"],
             first=int(np.searchsorted(strip.t, strip.t[-1] * 0.4)),
         ),
         key="survival-strip",
@@ -125,10 +125,10 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
         )
         st.caption(
             f"{found.latents.high_share:.0%} of the latents' varying energy lies in the upper half of their "
-            f"frequencies, {found.pictures.high_share:.0%} of the pictures' (white noise: "
+            f"frequencies, {found.pictures.high_share:.0%} of the images' (white noise: "
             f"{found.latents.flat_share:.0%}). Diffusion makes coarse structure first, "
             f"so "
-            "latents that fall like pictures suit it; a flat line is as noise is, and hard to learn (radial DCT, arXiv "
+            "latents that fall like images suit it; a flat line is as noise is, and hard to learn (radial DCT, arXiv "
             "2502.14831)."
         )
     with right:
@@ -143,9 +143,9 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
             key="equivariance",
         )
         st.caption(
-            f"0 means that a moved picture has just the moved latents. One site is {found.downsample_factor} pixels. "
+            f"0 means that a moved image has just the moved latents. One site is {found.downsample_factor} pixels. "
             f"Near "
-            "the dotted line the latents of a moved picture are as strange to it as another picture's, and the U-Net "
+            "the dotted line the latents of a moved image are as strange to it as another image's, and the U-Net "
             "must "
             "learn every position anew (arXiv 2502.09509)."
         )
@@ -163,8 +163,8 @@ def _sensitivity(found: Traits) -> None:
     strongest, weakest = int(by_channel.argmax()), int(by_channel.argmin())
     more = f" The first {MOST_MAPS} of {len(channels)} channels." if len(channels) > MOST_MAPS else ""
     st.caption(
-        f"Norm of the decoder's Jacobian at each latent, in grey levels (root of the sum over pixels), over "
-        f"{count(measured.num_pictures)} pictures. Channel {strongest + 1} moves the picture most "
+        f"Norm of the decoder's Jacobian at each latent, in gray levels (root of the sum over pixels), over "
+        f"{count(measured.num_pictures)} images. Channel {strongest + 1} moves the image most "
         f"({by_channel[strongest]:.0f}), channel {weakest + 1} least ({by_channel[weakest]:.0f}): an error of the "
         f"U-Net "
         f"costs as much there. A channel near 0 is one the decoder ignores; all near 0, a collapsed VAE (arXiv "

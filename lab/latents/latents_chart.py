@@ -29,7 +29,7 @@ def class_figure(quantiles: Mapping[str, np.ndarray], *, theme: str | None = Non
         line={"width": 1.5},
         name="",
     )
-    layout = _frame("PSNR of pictures by class, higher is better", "class", "PSNR, dB")
+    layout = _frame("PSNR of images by class, higher is better", "class", "PSNR, dB")
     return figure.update_layout(layout).update_xaxes(type="category")
 
 
@@ -76,7 +76,7 @@ def channel_bars(kl: np.ndarray, active: np.ndarray, units: int, *, theme: str |
         text=[f"{count / units:.0%} active" for count in active],
         hovertemplate="channel %{x}: %{y:.4g} nats, %{text}<extra></extra>",
     )
-    figure.update_layout(_frame("What each channel carries, nats a picture", "channel", "KL from N(0, 1)"))
+    figure.update_layout(_frame("What each channel carries, nats per image", "channel", "KL from N(0, 1)"))
     return figure.update_yaxes(rangemode="tozero", range=[0, max(float(kl.max()) * 1.18, 0.1)])
 
 

@@ -50,7 +50,7 @@ def show(chosen: Chosen, about: LatentOverview) -> None:
 
 def _controls(about: LatentOverview) -> tuple[str, int, int]:
     cells = st.columns([3, 1.6, 2.4], vertical_alignment="bottom")
-    words = "Principal components keep distances as far as a plane can; t-SNE keeps neighbours."
+    words = "Principal components keep distances as far as a plane can; t-SNE keeps neighbors."
     kind = choose("Arranged by", KINDS, key="map", cell=cells[0], help=words)
     flat = choose("Shown", ["2-D", "3-D"], key="map-in", cell=cells[1])
     number = choose(
@@ -97,7 +97,7 @@ def _cloud(
             chosen,
             f"t-sne-{len(found.labels)}-{dimensions}",
             lambda tell, _: map_service.embedding(chosen, found, dimensions, tell),
-            "Once for this VAE and these pictures",
+            "Once for this VAE and these images",
         )
         if arranged is None:
             return
@@ -121,10 +121,10 @@ def _reading(found: LatentMap, kind: str) -> str:
     if kind == "tsne":
         small = min(PERPLEXITY, (len(found.labels) - 1) / 3)
         words = (
-            f"t-SNE (perplexity {small:g}, seed {SEED}): neighbours mean something, distances between islands and "
+            f"t-SNE (perplexity {small:g}, seed {SEED}): neighbors mean something, distances between islands and "
             f"their "
-            "sizes do not. Islands of one colour are good; one mixed heap means that nearby latents are unlike "
-            "pictures (van der Maaten and Hinton 2008)."
+            "sizes do not. Islands of one color are good; one mixed heap means that nearby latents are unlike "
+            "images (van der Maaten and Hinton 2008)."
         )
     else:
         shares = found.components.shares
@@ -161,8 +161,8 @@ def _walk(chosen: Chosen, found: LatentMap, start: int, end: int) -> None:
     )
     ends, middle, distance = map_service.walk_lengths(found, start, end)
     st.caption(
-        f"Every picture on the way should be a plausible one; a middle that is two pictures laid over each other, or "
-        f"grey, "
+        f"Every image on the way should be a plausible one; a middle that is two images laid over each other, or "
+        f"gray, "
         f"means holes between classes. Here the straight line's middle has norm {_short(middle)}, its ends "
         f"{_short(ends)}, "
         f"at a "
@@ -190,7 +190,7 @@ def _neighbours(found: LatentMap, index: int) -> None:
     st.caption(
         f"{round(same * len(others))} of {len(others)} have B's class; the number is the distance over all channels "
         f"and "
-        "sites. Neighbours should look alike: unlike ones at a small distance mean that the decoder must tell apart "
+        "sites. Neighbors should look alike: unlike ones at a small distance mean that the decoder must tell apart "
         "what "
         "the latents do not."
     )
@@ -204,8 +204,8 @@ def _class_means(chosen: Chosen, found: LatentMap) -> None:
     st.html(strip_html([("of latents, decoded", decoded), ("of pixels", pixels)], heads))
     more = f" The first {shown} of {of} classes." if shown < of else ""
     st.caption(
-        "A decoded mean that is as sharp as a picture says that a class is one region; one as blurred as the mean of "
-        f"pixels, that latents are little more than shrunken pictures; all alike, that nothing is kept.{more}"
+        "A decoded mean that is as sharp as an image says that a class is one region; one as blurred as the mean of "
+        f"pixels, that latents are little more than shrunken images; all alike, that nothing is preserved.{more}"
     )
 
 
@@ -231,7 +231,7 @@ def _traversal(chosen: Chosen, found: LatentMap, start: int) -> None:
         key="traversal",
     )
     st.caption(
-        "A channel moves at every site at once, a principal direction (with its share of the variance) as the pictures "
+        "A channel moves at every site at once, a principal direction (with its share of the variance) as the images "
         "vary together. Good ones change one thing smoothly; no change at all is a direction that the decoder ignores, "
-        "sudden ruin one that pictures never leave."
+        "sudden ruin one that images never leave."
     )

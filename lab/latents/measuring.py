@@ -20,7 +20,7 @@ def first_figures(chosen: Chosen) -> LatentOverview:
     """The best overview at hand, or the first look, made now. Raises a LabError."""
     found = overview_service.best_known(chosen)
     if found is None:
-        found = outcome(overview_service.begin_first_look(chosen), f"First look at {FIRST} pictures", can_stop=False)
+        found = outcome(overview_service.begin_first_look(chosen), f"First look at {FIRST} images", can_stop=False)
     assert isinstance(found, LatentOverview)
     return found
 
@@ -37,11 +37,11 @@ def _line(chosen: Chosen, shown: int) -> None:
     better = overview_service.best_known(chosen)
     if better is not None and len(better.labels) > shown:
         st.rerun()
-    so_far = f"Measured on {count(shown)} of {count(overview_service.total(chosen))} pictures."
+    so_far = f"Measured on {count(shown)} of {count(overview_service.total(chosen))} images."
     cells = st.columns([6, 1], vertical_alignment="center")
     if not work.is_done:
         cells[0].progress(
-            work.fraction, text=f"{so_far} The rest goes on, also when you leave this page: {escaped(work.stage)}"
+            work.fraction, text=f"{so_far} The rest continues, also when you leave this page: {escaped(work.stage)}"
         )
         cells[1].button("Stop", key="stop-measuring", on_click=work.cancel, width="stretch")
         return

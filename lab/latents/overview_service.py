@@ -83,7 +83,7 @@ def measure_again(work: Work) -> None:
 
 
 def make_few(chosen: Sequence[Chosen]) -> Callable[[Tell, Callable[[], bool]], list[LatentOverview]]:
-    """The task that looks at the first thousand pictures with each of several VAEs: the same for all of a data set."""
+    """The task that looks at the first thousand pictures with each of several VAEs: the same for all of a dataset."""
     return lambda tell, cancelled: [kept_overview(each, FEW) or measure(each, FEW, tell, cancelled) for each in chosen]
 
 

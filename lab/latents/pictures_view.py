@@ -33,18 +33,18 @@ def show(_chosen: Chosen, found: LatentOverview) -> None:
         range(len(names)),
         format_func=names.__getitem__,
         key="worst-class",
-        help="The held-out pictures of this class with the largest error",
+        help="The held-out images of this class with the largest error",
     )
     order = found.worst(len(found.labels))
     if place:
         order = order[found.labels[order] == place - 1]
     if not len(order):
-        st.caption("No held-out picture of this class.")
+        st.caption("No held-out image of this class.")
     else:
         st.html(wide(strip(found, order[:SHOWN])))
     st.caption(
-        "Strokes that are missing (blue) or invented (red) in the worst pictures are lost for every picture the U-Net "
-        "will ever draw: it works on the latents alone. A few odd pictures here are normal; whole classes are not."
+        "Strokes that are missing (blue) or invented (red) in the worst images are lost for every image the U-Net "
+        "will ever draw: it works on the latents alone. A few odd images here are normal; whole classes are not."
     )
     if later("latents", CLASSES_HIGH):
         _by_class(found)
@@ -77,7 +77,7 @@ def _scale() -> None:
     cells[0].image(png(bar(theme=st.context.theme.type, width=160, height=8)), width=160, alt="Color scale")
     cells[1].caption(
         "Error, reconstruction minus original: −½ of the range (blue) to +½ (red), the same for every VAE. A good VAE "
-        "leaves thin outlines; a collapsed one leaves the whole digit, because it decodes every picture to the same."
+        "leaves thin outlines; a collapsed one leaves the whole digit, because it decodes every image to the same."
     )
 
 
@@ -87,7 +87,7 @@ def _by_class(found: LatentOverview) -> None:
     with left:
         st.plotly_chart(class_figure(found.psnr_quantiles(), theme=st.context.theme.type), key="psnr-by-class")
         st.caption(
-            "Half of a class's pictures lie in its box, 90 % between the whiskers. A class far below the "
+            "Half of a class's images lie in its box, 90 % between the whiskers. A class far below the "
             "others will be drawn worse by the U-Net too. PSNR = 10 log₁₀(255² / mean squared error)."
         )
     with right:

@@ -31,7 +31,7 @@ def verdict_line(found: LatentOverview) -> Verdict:
             "Reconstruction (PSNR)",
             decibels(verdict.psnr),
             help="Peak signal-to-noise ratio of all held-out "
-            "pictures against their reconstructions, from the posterior mean; higher is better.",
+            "images against their reconstructions, from the posterior mean; higher is better.",
         )
         ssim = "" if math.isnan(found.mean_ssim) else f", SSIM {found.mean_ssim:.3f}"
         st.caption(f"{max(0.0, verdict.explained):.1%} of the variance comes back{ssim}")
@@ -39,7 +39,7 @@ def verdict_line(found: LatentOverview) -> Verdict:
         st.metric(
             "KL divergence",
             nats(verdict.kl),
-            help="How much a picture's posterior says beyond N(0, 1), mean over pictures. Near 0 they say nothing.",
+            help="How much an image's posterior says beyond N(0, 1), mean over images. Near 0 they say nothing.",
         )
         st.caption(f"{verdict.kl_per_value:.2f} a latent value; {verdict.active_share:.0%} of the values are active")
     with cells[2]:
@@ -63,9 +63,7 @@ def verdict_line(found: LatentOverview) -> Verdict:
 def pictures_of(found: LatentOverview, shown: int | None = None) -> str:
     """'10,000 held-out pictures', '10,000 of 26,032 held-out pictures'. shown: of a view that looks at fewer."""
     shown, there = len(found.labels) if shown is None else shown, found.subject.num_heldout
-    return (
-        f"{count(shown)} of {count(there)} held-out pictures" if shown < there else f"{count(shown)} held-out pictures"
-    )
+    return f"{count(shown)} of {count(there)} held-out images" if shown < there else f"{count(shown)} held-out images"
 
 
 def nats(value: float) -> str:

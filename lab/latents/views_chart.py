@@ -73,7 +73,7 @@ def survival_figure(
         hovertemplate="%{y:.1f} dB, log-SNR %{customdata:.1f}<extra></extra>",
     )
     figure.update_layout(
-        frame("Noisy latents decoded as they are: what is left of the picture", height=460, top=60),
+        frame("Noisy latents decoded as they are: what is left of the image", height=460, top=60),
         showlegend=False,
         hovermode="x unified",
         hoversubplots="axis",
@@ -142,7 +142,7 @@ def equivariance_figure(
         hovertemplate="%{x:.3f}<extra>%{y}</extra>",
         width=0.6,
     )
-    guide(figure, unrelated, "unrelated pictures", faint)
+    guide(figure, unrelated, "unrelated images", faint)
     figure.update_layout(
         frame("Error of encode(T x) against T encode(x), lower is better", height=340, top=56),
         xaxis={"title": {"text": "error / norm of the latents"}, "range": [0, max(1.5, unrelated * 1.1)]},
@@ -188,7 +188,7 @@ def sensitivity_figure(maps: np.ndarray, names: Sequence[str], *, theme: str | N
         }
         notes.append(note(name, left + width / 2, 1.0, xref="paper", yref="paper", yanchor="bottom"))
     figure.update_layout(
-        frame("How far one deviation of a latent moves the picture", height=280, top=60),
+        frame("How far one deviation of a latent moves the image", height=280, top=60),
         annotations=notes,
         **layout,
     )

@@ -24,7 +24,7 @@ CHOICES: dict[machine.CleanupChoice, str] = {
     "old checkpoints": "All but the newest good checkpoint of runs that have ended",
     "failed runs": "Runs that failed or were interrupted; they go to the trash, from where they can come back",
     "unused caches": "Prepared arrays and latents that no active run uses; they are made again when needed",
-    "trash": "Deleted runs, for good",
+    "trash": "Deleted runs",
 }
 MOST_LISTED = 12
 ROW_HEIGHT = 35
@@ -123,8 +123,8 @@ def _cache() -> None:
         st.caption("The cache is empty.")
         return
     st.caption(
-        f"{size(sum(entry.size_bytes for entry in entries))} of prepared data. It can be made again from the data "
-        "sets: removing it costs time, never results."
+        f"{size(sum(entry.size_bytes for entry in entries))} of prepared data. It can be made again from the datasets: "
+        "removing it costs time, never results."
     )
     frame = pd.DataFrame(
         {
@@ -170,7 +170,9 @@ def _preview(plan: CleanupPlan) -> None:
     if not plan.goes:
         return
     to_trash = plan.choice == "failed runs"
-    label = f"Move {_things(len(plan.goes))} to the trash" if to_trash else f"Remove {_things(len(plan.goes))} for good"
+    label = (
+        f"Move {_things(len(plan.goes))} to the trash" if to_trash else f"Remove {_things(len(plan.goes))} permanently"
+    )
     if st.button(label, type="primary", icon=":material/delete_sweep:"):
         me = who()
         others = [owner for owner in machine.owners_of(plan) if owner != me]
@@ -208,7 +210,7 @@ def _trash() -> None:
             f"**{escaped(item.name or item.id, 60)}**  \n"
             f":gray[:small[{escaped(kind)} · {size(item.size_bytes)} · {escaped(item.id, 60)}]]"
         )
-        by = f"deleted by {escaped(item.by or 'somebody', 40)} {ago(item.at)}"
+        by = f"deleted by {escaped(item.by or 'unknown', 40)} {ago(item.at)}"
         when.markdown(f":gray[{by}]{_leaves(item.expires_at)}", help=exactly(item.at) or None)
         if button.button("Restore", icon=":material/undo:", key=f"restore-{item.id}"):
             confirm_if_not_mine(item.owner, "restore", partial(_restore, item.id))
@@ -216,7 +218,7 @@ def _trash() -> None:
 
 def _leaves(expires_at: str) -> str:
     left = _seconds_until(expires_at)
-    return f"  \n:gray[:small[gone for good in {duration(left)}]]" if left is not None else ""
+    return f"  \n:gray[:small[deleted permanently in {duration(left)}]]" if left is not None else ""
 
 
 def _seconds_until(iso: str) -> float | None:

@@ -150,11 +150,11 @@ def _card(card: DeviceCard) -> None:
         left = f" · about {duration(entry.expected_end_s)} left" if entry.expected_end_s is not None else ""
         with st.container(gap=None):
             run_link(entry.run, card.name)
-            st.caption(f"{escaped(entry.owner or 'somebody', 40)} · {escaped(entry.state)}{left}")
+            st.caption(f"{escaped(entry.owner or 'unknown', 40)} · {escaped(entry.state)}{left}")
     for process in card.drawings:
         st.markdown(
-            f":material/draw: **the lab's own drawings** · {_held(process)}  \n"
-            f":gray[:small[for screens, pid {process.pid}; they give way to a run]]"
+            f":material/draw: **images for the screens** · {_held(process)}  \n"
+            f":gray[:small[pid {process.pid}; gives way to a queued run]]"
         )
     for process in card.strangers:
         st.markdown(
@@ -210,7 +210,7 @@ def box() -> None:
 
 
 def _full_at(iso: str) -> str | None:
-    return f"Full at {exactly(iso)} if it goes on like this" if exactly(iso) else None
+    return f"Full at {exactly(iso)} at the present rate" if exactly(iso) else None
 
 
 def _others(now: Machine) -> None:

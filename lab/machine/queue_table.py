@@ -67,7 +67,7 @@ def _supervisor() -> None:
     else:
         since = f" for {ago(state.started_at).removesuffix(' ago')}" if ago(state.started_at).endswith(" ago") else ""
         st.caption(
-            f"Served by the supervisor{since}; it goes on when this page is closed.",
+            f"Served by the supervisor{since}; it continues when this page is closed.",
             help=exactly(state.started_at) or None,
         )
 
@@ -124,7 +124,7 @@ def _when(entry: QueueEntry, names: Mapping[str, str]) -> str:
         waits = _waits_for(entry, names)
         return _two_lines(start or waits or "waits for its turn", waits if start else "")
     if entry.state == "paused":
-        return _two_lines("until somebody continues it", "")
+        return _two_lines("until someone resumes it", "")
     end = f"about {duration(entry.expected_end_s)} left" if entry.expected_end_s is not None else ""
     since = f"started {ago(entry.started_at)}" if ago(entry.started_at) else ""
     return _two_lines(end or since, since if end else "")

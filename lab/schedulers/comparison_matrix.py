@@ -32,7 +32,7 @@ VERDICTS = {
     "better": "▲ better than the reference",
     "indistinguishable": "≈ as good as the reference",
     "worse": "▽ worse than the reference",
-    "unclear": "? too few pictures to tell",
+    "unclear": "? too few images to tell",
 }
 STYLE = """<style>
 .lab-matrix { overflow-x: auto; }
@@ -86,9 +86,9 @@ def _chart(found: Comparison) -> None:
         series,
         front=front,
         title=f"{'Upper' if by_accuracy else 'Lower'} left is better: more quality for less",
-        cost_title=f"seconds for {count(found.request.num_samples)} pictures"
+        cost_title=f"seconds for {count(found.request.num_samples)} images"
         if by_seconds
-        else "network evaluations a picture",
+        else "network evaluations per image",
         quality_title="class accuracy" if by_accuracy else "FD-judge, lower is better",
         reference=_level(found, by_accuracy=by_accuracy),
         theme=st.context.theme.type,
@@ -165,7 +165,7 @@ def _cell(
     a_class: int,
 ) -> str:
     if result is None and not problem:
-        return '<td class="soft">not drawn yet</td>'
+        return '<td class="soft">not generated yet</td>'
     if result is None or result.problem:
         return _refused(result.problem if result else problem)
     marks = []
@@ -204,22 +204,22 @@ def _explained(found: Comparison) -> None:
     facts, count_on_path = found.facts, min(found.request.num_samples, PATH_PICTURES)
     floor = ""
     if facts is not None:
-        floor = f" {count(facts.fd_floor_count)} real held-out pictures reach {significant(facts.fd_floor)}: the floor."
+        floor = f" {count(facts.fd_floor_count)} real held-out images reach {significant(facts.fd_floor)}: the floor."
     st.markdown(
-        f"""**FD** is the distance between drawn and real pictures as the judge sees them; lower is better.{floor}
+        f"""**FD** is the distance between generated and real images as the judge sees them; lower is better.{floor}
 
-**right**: share of pictures in which the judge sees the class that was asked for.
+**right**: share of images in which the judge sees the class that was asked for.
 
-**evaluations**: passes of one picture through the U-Net, counted; guidance makes two of one, and so does Heun.
+**evaluations**: passes of one image through the U-Net, counted; guidance makes two of one, and so does Heun.
 
-**recall**: share of the real variety that is reached. Guidance buys accuracy with it.
+**recall**: share of the real variety that is reached. Higher guidance lowers it and raises accuracy.
 
-**same class, dB**: likeness of the first {count_on_path} pictures
+**same class, dB**: likeness of the first {count_on_path} images
 to those of the same noise on the slow deterministic path. Only for samplers that draw no noise of their own.
 
 **≈ as good**: the 95 % intervals of both differences from the reference, of FD and of accuracy, hold 0 and are narrow
 (within a quarter of the reference's FD, and 3 points of accuracy). They come from
-{count(found.request.num_samples)} pairs of pictures.
+{count(found.request.num_samples)} pairs of images.
 
 **◆ Pareto front**: no other cell has fewer evaluations and a lower FD."""
     )
@@ -227,7 +227,7 @@ to those of the same noise on the slow deterministic path. Only for samplers tha
         st.latex(r"\mathrm{FD} = |\mu_r - \mu_g|^2 + \mathrm{Tr}\,(\Sigma_r + \Sigma_g - 2(\Sigma_r\Sigma_g)^{1/2})")
         st.caption(
             "On 128 features of the judge, which is not FID: arXiv 1706.08500, eq. 6. Interval: paired bootstrap over "
-            "pictures, 200 resamples. Accuracy: Bonett and Price 2012, doi 10.3102/1076998611411915. Recall: arXiv "
+            "images, 200 resamples. Accuracy: Bonett and Price 2012, doi 10.3102/1076998611411915. Recall: arXiv "
             "1904.06991, eq. 2."
         )
 

@@ -17,7 +17,7 @@ from lab.widgets.strip import strip_html
 from lab.words import escaped, plain
 
 STRIP_COLUMNS = 7
-CAPTIONS = ("The picture with noise added", "Its latent with noise added, decoded")
+CAPTIONS = ("The image with noise added", "Its latent with noise added, decoded")
 
 
 def dissolving(specs: Sequence[Spec], run_id: str, pictures: ClassImages) -> None:
@@ -31,7 +31,7 @@ def dissolving(specs: Sequence[Spec], run_id: str, pictures: ClassImages) -> Non
         key="pictures",
         format_func=lambda place: escaped(names[place], 30),
         persist_state="session",
-        help=f"Held-out pictures of {plain(pictures.title, 60)}; the first {PICTURES} chosen are shown",
+        help=f"Held-out images of {plain(pictures.title, 60)}; the first {PICTURES} chosen are shown",
     )
     few = tuple(sorted(chosen or [0])[:PICTURES])
     heads = tuple(pictures.names[place] for place in few)
@@ -50,7 +50,7 @@ def dissolving(specs: Sequence[Spec], run_id: str, pictures: ClassImages) -> Non
         words += f" Latents are decoded at the nearest of {LEVELS} noise levels."
     st.caption(words)
     st.html(strips)
-    words = f"The picture of {escaped(heads[0], 30)} along the way, t in percent of T."
+    words = f"The image of {escaped(heads[0], 30)} along the way, t in percent of T."
     if {"cosine", "linear"} <= {spec.label for spec in specs}:
         words += (
             " Cosine spreads the loss evenly; linear has lost the digit half-way and spends the rest of its timesteps "

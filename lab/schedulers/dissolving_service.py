@@ -26,7 +26,7 @@ AHEAD_PIXELS = 64 * 64 * 3  # values of the largest image that is decoded before
 
 
 def pictures_for(run_id: str) -> ClassImages:
-    """A few held-out images: of the run's data set, else of that of config.yaml, else scikit-learn's digits.
+    """A few held-out images: of the run's dataset, else of that of config.yaml, else scikit-learn's digits.
 
     Nothing is downloaded. Raises DataUnavailable when not even the digits can be prepared.
     """

@@ -28,8 +28,8 @@ TICK_S = 2.0
 def sampler_comparison() -> None:
     """Choose a run, see what was compared on it, start another comparison."""
     st.markdown(
-        "Which sampler needs the fewest steps for good images? Every cell uses the same classes and the same noise, so "
-        "only the settings you compare differ."
+        "Which sampler needs the fewest steps for good images? Every cell uses the same classes and the same noise, "
+        "so only the settings you compare differ."
     )
     views = trained_unets()
     if not views:
@@ -63,13 +63,13 @@ def _choose_comparison(listed: list[Listed]) -> Listed | None:
     names = {each.id: _name(each) for each in listed}
     wanted = st.query_params.get(CHOSEN, "")
     if wanted and wanted not in by_id:
-        st.warning(f"Comparison {escaped(wanted)} is not kept with this model. Showing another.")
+        st.warning(f"Comparison {escaped(wanted)} is not stored with this model. Showing another.")
     return by_id[pick(f"Comparison ({len(listed)})" if len(listed) > 1 else "Comparison", names, CHOSEN)]
 
 
 def _name(listed: Listed) -> str:
     if listed.job is None:
-        return plain(f"{listed.id} · its job was deleted, its results are kept")
+        return plain(f"{listed.id} · its job was deleted, its results remain")
     job = listed.job
     state = f"{job.state} {job.progress:.0%}" if job.is_active else job.state
     return plain(f"{job.title} · {state} · {job.run.info.owner} · {ago(job.run.info.created_at)}")
@@ -97,7 +97,7 @@ def _live(view: RunView, comparison_id: str, known_state: str) -> None:
             found = comparison_service.read(view.run, comparison_id)
         except RunNotFound:
             if not chosen.is_active:
-                st.markdown("It ended before it drew anything.")
+                st.markdown("It ended before it generated an image.")
             return
         _result(found)
 
@@ -109,7 +109,7 @@ def _result(found: Comparison) -> None:
     for problem in found.problems:
         st.caption(escaped(problem))
     if not found.drawn and found.reference is None:
-        st.caption("The first cell appears when it is drawn; the reference comes before it, and takes the longest.")
+        st.caption("The reference comes first and takes longest. Then the cells appear one by one.")
     comparison_matrix(found)
 
 
@@ -118,7 +118,7 @@ def _actions(view: RunView, chosen: Listed) -> None:
     job, owner = chosen.job, chosen.owner or view.run.info.owner
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
         if job is not None and job.is_active and job.state != "stopping":
-            if st.button("Cancel", icon=":material/stop:", help="Stops it; cells that are finished are kept"):
+            if st.button("Cancel", icon=":material/stop:", help="Stops the comparison; finished cells stay"):
                 confirm_if_not_mine(owner, "stop", lambda: _stop(chosen), what="a comparison of")
         elif (
             job is not None
@@ -132,8 +132,8 @@ def _actions(view: RunView, chosen: Listed) -> None:
             _download(view, chosen)
         if not chosen.is_active:
             with st.popover("", icon=":material/more_vert:", help="Delete"):
-                st.markdown("Pictures and figures of this comparison are removed for good.")
-                if st.button("Delete for good", icon=":material/delete:", type="primary", key="delete-comparison"):
+                st.markdown("This permanently deletes the images and figures of this comparison for everyone.")
+                if st.button("Delete permanently", icon=":material/delete:", type="primary", key="delete-comparison"):
                     confirm_if_not_mine(owner, "delete", lambda: _delete(view, chosen), what="a comparison of")
 
 
@@ -150,13 +150,13 @@ def _download(view: RunView, chosen: Listed) -> None:
 
 def _stop(chosen: Listed) -> None:
     run_actions.stop(chosen.id, who())
-    st.toast("Asked it to stop; finished cells are kept")
+    st.toast("Stopping; finished cells are stored")
     st.rerun()
 
 
 def _resume(chosen: Listed) -> None:
     run_actions.resume(chosen.id, who())
-    st.toast("Queued: it goes on with the cells that are missing")
+    st.toast("Queued: it resumes with the missing cells")
     st.rerun()
 
 

@@ -39,7 +39,7 @@ def schedule_view() -> None:
         st.caption("Choose at least one schedule.")
         return
     run_id = _choose_run(views)
-    with st.spinner("Loading PyTorch and the pictures"):
+    with st.spinner("Loading PyTorch and the images"):
         pictures = pictures_for(run_id)
         tables = {spec.label: schedule_service.table(spec) for spec in specs}
     _verdict(specs, tables)
@@ -116,13 +116,13 @@ def _own() -> Spec | None:
 
 
 def _choose_run(views: Sequence[RunView]) -> str:
-    """Whose data set and latents are shown: '' without a trained U-Net."""
+    """Whose dataset and latents are shown: '' without a trained U-Net."""
     if not views:
         st.caption("No trained U-Net yet, so only pixels are shown; with one, its latents are shown decoded as well.")
         return ""
     names = {view.id: plain(view.title) for view in views}
     refusal = "Run {} has no latents: it is not a U-Net run with a checkpoint. Showing another."
-    return pick_or_tell("Pictures and latents of", names, RUN, refusal)
+    return pick_or_tell("Images and latents of", names, RUN, refusal)
 
 
 def _verdict(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> None:
@@ -131,7 +131,7 @@ def _verdict(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) ->
     for spec in specs:
         middle = spec.num_train_timesteps // 2
         halves.append(f"**{escaped(spec.label, 60)}** {tables[spec.label]['alpha_bar'][middle]:.0%}")
-    st.markdown(f"Half-way through (t = T/2) this much of the variance is still the picture: {', '.join(halves)}.")
+    st.markdown(f"Half-way through (t = T/2) this much of the variance is still the image: {', '.join(halves)}.")
     with st.container(horizontal=True):
         for spec in specs:
             left = float(tables[spec.label]["signal_scale"][-1])
@@ -141,7 +141,7 @@ def _verdict(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) ->
                 icon=":material/water_drop:" if leaks else ":material/check:",
                 color="orange" if leaks else "green",
                 help="√ᾱ at the last timestep. Sampling starts from noise alone; what training still saw of the "
-                "picture there, mostly its brightness, sampling cannot know (arXiv 2305.08891).",
+                "image there, mostly its brightness, sampling cannot know (arXiv 2305.08891).",
             )
 
 
@@ -251,10 +251,10 @@ def _why_cosine() -> None:
         )
         lost = [int(np.argmax(values < 0.05)) for values in (linear, cosine)]
         st.markdown(
-            f"A schedule divides {count(len(linear))} timesteps over the way from picture to noise. **Linear** has "
-            f"less than 5 % of the picture left from t = {count(lost[0])} on: the remaining "
+            f"A schedule divides {count(len(linear))} timesteps over the way from image to noise. **Linear** has "
+            f"less than 5 % of the image left from t = {count(lost[0])} on: the remaining "
             f"{1 - lost[0] / len(linear):.0%} of the steps are spent on what is nearly noise already, in training and "
-            f"in sampling. **Cosine** crosses the same line at t = {count(lost[1])} and loses the picture evenly, "
+            f"in sampling. **Cosine** crosses the same line at t = {count(lost[1])} and loses the image evenly, "
             "so every step teaches something. It also ends closer to pure noise, from which sampling starts "
             "(arXiv 2102.09672, section 3.2 and figure 5). **Flow matching** loses it as evenly and ends in pure noise "
             "exactly; choose *flow* above to see it beside them."

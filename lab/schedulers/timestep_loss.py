@@ -41,8 +41,8 @@ OUTSIDE: Mapping[ErrorOf, str] = {
 def timestep_loss() -> None:
     """One run or two; the error, the axis, and the schedule beneath."""
     st.markdown(
-        "At which noise level does the network work hard? Held-out pictures, each with the same noise at every t, and "
-        "the same for every run on a data set."
+        "At which noise level does the network work hard? Held-out images, each with the same noise at every t, and "
+        "the same for every run on a dataset."
     )
     views = trained_unets()
     if not views:
@@ -81,7 +81,7 @@ def _choose(
         lambda run_id: checkpoints_of(by_id[run_id].run),
         _checkpoint_in_words,
         refusal="Run {} has no loss: it is not a U-Net run with a checkpoint.",
-        help="Averaged weights (EMA) are those that pictures are drawn with; raw ones are the last of training.",
+        help="Averaged weights (EMA) generate the images; raw weights are the last ones of training.",
     )
     return (by_id[found[0]], found[1]) if found else None
 
@@ -130,7 +130,7 @@ def _shown(found: list[tuple[RunView, TimestepLoss]], error_of: ErrorOf, axis: s
     if len(losses) > 1 and error_of == "target" and losses[0].prediction_type != losses[1].prediction_type:
         st.caption("They predict different things, so compare the error of the clean latents or of the noise instead.")
     st.caption(
-        f"Mean of {count(losses[0].num_pictures)} held-out pictures, band ± 2 standard errors; posterior samples of "
+        f"Mean of {count(losses[0].num_pictures)} held-out images, band ± 2 standard errors; posterior samples of "
         "the run's own VAE, true labels, no guidance."
     )
 

@@ -1,4 +1,4 @@
-"""The judge of a model's data set, for a screen: found without training, trained in the background when asked for.
+"""The judge of a model's dataset, for a screen: found without training, trained in the background when asked for.
 
 One work a judge, whoever wants it and on whichever page.
 """
@@ -47,7 +47,7 @@ def find(facts: ModelSource) -> JudgeFacts | None:
 
 
 def pictures_are_here(facts: ModelSource) -> bool:
-    """Whether the files of the model's data set are on this machine; looks at no picture."""
+    """Whether the files of the model's dataset are on this machine; looks at no picture."""
     try:
         data = facts.settings.data
         return bool(facts.fingerprint) and catalog.is_present(data.name, current_site().data, path=data.path)

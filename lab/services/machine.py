@@ -137,7 +137,10 @@ def gpu_card(gpu: Gpu, live: list[QueueEntry], foreign_memory_mb: float, places:
     foreign = gpus.foreign_memory_bytes(gpu)
     verdict, why = _verdict(tenants, places)
     if not gpus.is_free_for_us(gpu, foreign_memory_mb):
-        names = " and ".join(sorted({process.user or "somebody" for process in strangers})) or "somebody we cannot see"
+        names = (
+            " and ".join(sorted({process.user or "an unknown account" for process in strangers}))
+            or "an account that cannot be read"
+        )
         verdict, why = (
             "taken",
             f"held by {names} with {size(foreign)}; runs start below {size(foreign_memory_mb * 1e6)}",

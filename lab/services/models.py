@@ -60,7 +60,7 @@ def draw_recipe(
     """
     if len(recipe.labels) > MAX_PICTURES:
         raise UsageError(
-            f"recipe: {len(recipe.labels):,} pictures, at most {MAX_PICTURES} are drawn here",
+            f"recipe: {len(recipe.labels):,} images, at most {MAX_PICTURES} can be generated in the browser",
             "use python -m core sample --recipe",
         )
     kept = kept_drawing(recipe, with_layers=with_layers)

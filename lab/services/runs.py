@@ -57,7 +57,7 @@ class RunView:
 
     @property
     def data_name(self) -> str:
-        """The data set; from run.json, because config.yaml costs milliseconds to read."""
+        """The dataset; from run.json, because config.yaml costs milliseconds to read."""
         return plain(str(self.run.info.dataset.get("name", "pictures")), 40)
 
     @property

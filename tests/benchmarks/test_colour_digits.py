@@ -1,4 +1,4 @@
-"""The colour data set that is made here: repeatable, legible, and what it says it is."""
+"""The colour dataset that is made here: repeatable, legible, and what it says it is."""
 
 from __future__ import annotations
 

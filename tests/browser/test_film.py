@@ -21,7 +21,7 @@ def test_two_sliders_move_the_film_it_plays_along_either_and_follows_the_trainin
     film = page.locator('.film[data-ready="1"]')
     expect(film).to_be_visible()
     training, denoising = (page.get_by_role("slider", name=f"{axis} step") for axis in ("Training", "Denoising"))
-    canvas = page.get_by_role("img", name="What the sampler holds")
+    canvas = page.get_by_role("img", name="Current sample (noisy)")
     expect(page.get_by_text("step 40 of 100")).to_be_visible()
     settle(page)
     last = canvas.evaluate(PICTURE)

@@ -1,4 +1,4 @@
-"""Any image data set trains and samples with no code change: grey and colour, folders, files, published sets.
+"""Any image dataset trains and samples with no code change: grey and colour, folders, files, published sets.
 
 Published sets cannot be downloaded here: Fashion-MNIST's files are made in its own format and read by torchvision
 itself, CIFAR-10 is a stand-in at torchvision's border because its files are checked against published hashes.

@@ -85,6 +85,6 @@ def test_no_callback_begins_anything() -> None:
     sources = [path.read_text() for room in ("lab", "pages") for path in (ROOT / room).rglob("*.py")]
     called = {name for source in sources for name in re.findall(r"on_click=([\w.]+)", source)}
     assert called <= {
-        *("st.login", "st.logout", "lambda", "work.cancel", "_cancel", "forget_run"),
+        *("st.login", "st.logout", "lambda", "work.cancel", "_cancel"),
         *("vae_service.forget", "_forget", "_leave_kept", "_open"),
     }

@@ -236,7 +236,7 @@ def test_a_cancelled_drawing_leaves_nothing(unet: Run) -> None:
 
 def test_more_pictures_than_a_page_draws_are_refused(unet: Run) -> None:
     recipe = draw(unet).recipe.model_copy(update={"labels": (0,) * 65, "seeds": (0,) * 65})
-    with pytest.raises(LabError, match="65 pictures, at most 64"):
+    with pytest.raises(LabError, match="65 images, at most 64"):
         models.draw_recipe(recipe)
 
 
@@ -412,7 +412,9 @@ def test_a_drawing_of_somebody_else_is_removed_only_after_a_yes(
     next(button for button in app.button if button.key == f"gallery-remove-{entry_id}").click().run()
     assert len(gallery_service.entries()[0]) == 1
     words = words_on(app)
-    assert "belongs to **ana**" in words and "**ones** goes for good" in words and "events" not in words
+    assert (
+        "belongs to **ana**" in words and "permanently deletes **ones** for everyone" in words and "events" not in words
+    )
     next(button for button in app.button if button.key == "confirm-no").click().run()
     assert len(gallery_service.entries()[0]) == 1
     next(button for button in app.button if button.key == f"gallery-remove-{entry_id}").click().run()

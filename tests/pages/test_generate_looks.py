@@ -95,16 +95,16 @@ def test_the_nearest_training_picture_travels_with_how_to_read_it(unet: Run) -> 
     header = header_of(generation_view.pack_drawing(drawing, None, found).payload)["nearest"]
     assert header["bytes"] > 0
     assert header["titles"][1] == f"Nearest training image: {found.labels[1]}"
-    assert header["words"][1].startswith(f"No. {found.places[1]:,}, {found.distances[1]:.0f} of 255 grey levels")
+    assert header["words"][1].startswith(f"No. {found.places[1]:,}, {found.distances[1]:.0f} of 255 gray levels")
 
 
 @pytest.mark.parametrize(
     ("share", "words"),
     [
-        (0.4, "40% of held-out pictures lie nearer to theirs, so it is not memorised"),
+        (0.4, "40% of held-out images are nearer to theirs: no sign of memorization by this test"),
         (0.02, "only 2% of held-out"),
-        (0.0, "It may be memorised"),
-        (float("nan"), "12 of 255 grey levels apart (root mean square)."),
+        (0.0, "It may be memorized"),
+        (float("nan"), "12 of 255 gray levels apart (root mean square)."),
     ],
 )
 def test_a_distance_is_read_against_real_pictures(share: float, words: str) -> None:

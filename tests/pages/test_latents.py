@@ -72,7 +72,7 @@ def test_a_new_window_gets_the_words_first_and_chart_and_table_when_it_asks_agai
     for _ in range(2):  # by its own clock; from then on they stay
         app.run()
         assert not app.exception
-        assert titles_of(app) == ["PSNR of pictures by class, higher is better"]
+        assert titles_of(app) == ["PSNR of images by class, higher is better"]
         assert app.dataframe[0].value["class"].tolist()[:2] == ["all", "0"]
 
 
@@ -83,11 +83,11 @@ def test_of_a_large_held_out_set_the_page_says_how_many_it_looked_at(
     chosen = chosen_of(run)
     found = overviews.begin_first_look(chosen)
     assert found.wait(600)
-    assert pictures_of(found.result) == "179 held-out pictures"
+    assert pictures_of(found.result) == "179 held-out images"
     monkeypatch.setattr(overviews, "FIRST", 20)
     found = overviews.begin_first_look(chosen)
     assert found.wait(600)
-    assert pictures_of(found.result) == "20 of 179 held-out pictures"
+    assert pictures_of(found.result) == "20 of 179 held-out images"
 
 
 def test_channels_are_shown_raw_and_as_the_u_net_gets_them(runs: dict[str, Run], open_page: OpenPage) -> None:
@@ -144,7 +144,7 @@ def test_a_few_pictures_answer_first_and_the_rest_is_measured_by_one_process_mea
     for _ in range(2):  # touching the page, or another visitor, begins nothing anew
         app = open_view(open_page, run=runs["encoder"].id)
         (bar,) = app.get("progress")
-        assert bar.proto.text.startswith("Measured on 20 of 179 pictures. The rest goes on, also when you leave")
+        assert bar.proto.text.startswith("Measured on 20 of 179 images. The rest continues, also when you leave")
         assert len(metrics_of(app)) == 3
     first = metrics_of(app)
     go_on.set()
@@ -172,7 +172,7 @@ def test_measuring_all_can_be_stopped_and_begun_again(
     next(button for button in app.button if button.label == "Stop").click().run()
     assert overviews.rest(chosen_of(runs["encoder"])).wait(600)
     app.run()
-    assert "Measured on 20 of 179 pictures." in words_of(app)
+    assert "Measured on 20 of 179 images." in words_of(app)
     assert len(calls) == 1  # stopped is stopped
     next(button for button in app.button if button.label == "Measure all").click().run()
     assert [button.label for button in app.button if button.label == "Stop"]
@@ -189,7 +189,7 @@ def test_a_rest_that_fails_is_one_sentence_and_the_first_look_stays(
     open_view(open_page, run=runs["encoder"].id)
     assert overviews.rest(chosen_of(runs["encoder"])).wait(600)
     app = open_view(open_page, run=runs["encoder"].id)
-    assert "Measured on 20 of 179 pictures. The rest could not be measured." in words_of(app)
+    assert "Measured on 20 of 179 images. The rest could not be measured." in words_of(app)
     assert "what was measured cannot be kept: File exists" in words_of(app)
     assert len(metrics_of(app)) == 3
 
@@ -269,7 +269,7 @@ def test_two_vaes_stand_side_by_side_on_the_same_pictures(runs: dict[str, Run], 
     assert list(rows.columns) == ["figure", "A", "B", "B − A", "better"]
     assert float(rows["B − A"][0]) == pytest.approx(float(rows["B"][0]) - float(rows["A"][0]), abs=0.02)
     assert rows["A"][0] != rows["B"][0]
-    assert "The same held-out pictures through both" in words_of(app)
+    assert "The same held-out images through both" in words_of(app)
 
 
 def test_a_vae_is_compared_with_itself_over_its_training(runs: dict[str, Run], open_page: OpenPage) -> None:

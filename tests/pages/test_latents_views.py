@@ -76,9 +76,9 @@ def test_the_map_opens_with_two_typical_pictures_and_says_how_to_read_each_part(
 @pytest.mark.parametrize(
     ("view", "said"),
     [
-        ("Map", ("20 of 179 held-out pictures: hover",)),
-        ("Decoder", ("20 of 179 held-out pictures with the same noise", "On 20 of 179 held-out pictures")),
-        ("Channels", ("Over 30 of 179 held-out pictures",)),
+        ("Map", ("20 of 179 held-out images: hover",)),
+        ("Decoder", ("20 of 179 held-out images with the same noise", "On 20 of 179 held-out images")),
+        ("Channels", ("Over 30 of 179 held-out images",)),
     ],
 )
 def test_every_view_says_on_how_many_of_the_held_out_pictures_it_rests(
@@ -156,7 +156,7 @@ def test_a_view_that_is_stopped_stays_so_until_somebody_begins_it_again(
     work.cancel()  # as the button does
     query = {"run": vae.id, "view": "Map", "map": "t-SNE", "map-of": "500"}
     app = open_view(open_page, **query)
-    assert "Once for this VAE and these pictures: stopped." in words_of(app)
+    assert "Once for this VAE and these images: stopped." in words_of(app)
     assert "What lies nearest to B" in words_of(app)  # the rest of the view is there
     assert work.wait(600) and work.problem is not None
     monkeypatch.setattr(
@@ -234,29 +234,29 @@ def test_the_decoder_says_what_it_survives_and_the_judge_is_asked_for(
         monkeypatch.setattr(decoder_service, name, few)
     app = open_view(open_page, run=vae.id, view="Decoder", schedule="cosine")
     assert titles_of(app) == [
-        "Noisy latents decoded as they are: what is left of the picture",
+        "Noisy latents decoded as they are: what is left of the image",
         "Power by spatial frequency",
         "Error of encode(T x) against T encode(x), lower is better",
-        "How far one deviation of a latent moves the picture",
+        "How far one deviation of a latent moves the image",
     ]
     words = words_of(app)
     assert "dB" in words and "the judge still names right" not in words
     for source in ("2204.00227", "2502.14831", "2502.09509", "1711.08014"):
         assert source in words
-    (judge,) = [button for button in app.button if button.label == "Judge the pictures too"]
+    (judge,) = [button for button in app.button if button.label == "Judge the images too"]
     app = judge.click().run()
     assert not app.exception
     assert "the share that the judge still names right" in words_of(app)
     assert ceiling_service.judge_is_known(chosen_of(vae))
     again = open_view(open_page, run=vae.id, view="Decoder")  # known now: nobody is asked
-    assert "Judge the pictures too" not in [button.label for button in again.button]
+    assert "Judge the images too" not in [button.label for button in again.button]
 
 
 def test_the_ceiling_is_measured_on_request_kept_with_the_run_and_shown(
     vae: Run, open_page: OpenPage, quick_judge: None
 ) -> None:
     app = open_view(open_page, run=vae.id, view="Ceiling")
-    assert "No U-Net can draw better pictures than its VAE lets through" in words_of(app)
+    assert "No U-Net generates better images than its VAE reconstructs" in words_of(app)
     assert not list(vae.folder.glob("ceiling/*"))
     (measure,) = [button for button in app.button if button.label == "Measure the ceiling"]
     app = measure.click().run(timeout=600)
@@ -265,7 +265,7 @@ def test_the_ceiling_is_measured_on_request_kept_with_the_run_and_shown(
     facts = json.loads(kept.read_text())
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["Class accuracy"] == f"{facts['class_accuracy']:.2%}"
-    assert "of real pictures keep their class" in words_of(app)
+    assert "of real images keep their class" in words_of(app)
     assert titles_of(app) == ["What a linear classifier gets right"]
 
 

@@ -169,7 +169,7 @@ def test_the_labs_own_drawings_are_no_strangers(has_gpus: Any, queued: Any, open
     has_gpus(gpu(0, processes=(replace(process(), computes_for_screens=True),), used=70 * GB))
     text = words(open_page("machine")).replace("\\", "")
     assert "GPU 0 is free" in text
-    assert "**the lab's own drawings** · 70.0 GB" in text and "they give way to a run" in text
+    assert "**images for the screens** · 70.0 GB" in text and "gives way to a queued run" in text
     assert "bob" not in text
 
 
@@ -430,7 +430,7 @@ def test_a_clean_up_shows_what_goes_and_what_stays_before_anything_goes(
     assert "checkpoint of step 100" in words(app)
     assert "the newest good checkpoint of 1 run" in words(app)
     assert applied == []
-    press(app, "Remove 1 thing for good")
+    press(app, "Remove 1 thing permanently")
     assert applied == [(plan, "ana")]
 
 
@@ -446,7 +446,7 @@ def test_failed_runs_go_to_the_trash(
 
 def test_a_clean_up_among_anothers_runs_asks_first(plan: CleanupPlan, applied: list[Any], open_page: OpenPage) -> None:
     app = press(as_person(open_page("machine"), "bob"), "Show what would go")
-    app = press(app, "Remove 1 thing for good")
+    app = press(app, "Remove 1 thing permanently")
     assert applied == []
     assert "ana" in app.get("dialog")[0].proto.dialog.title
 

@@ -52,7 +52,7 @@ def metrics_of(app: AppTest) -> dict[str, str]:
 def test_a_vae_shows_its_own_ceiling_in_words_and_figures(vae: Run, open_page: OpenPage) -> None:
     keep(vae, CEILING)
     app = open_page("runs", run=vae.id)
-    assert "VAE ceiling. Through this VAE 99.2% of real pictures" in words_of(app).replace("**", "")
+    assert "VAE ceiling. Through this VAE 99.2% of real images" in words_of(app).replace("**", "")
     assert metrics_of(app)["PSNR"] == "29.00 dB"
 
 

@@ -137,7 +137,7 @@ def test_the_page_does_not_wait_for_an_export_that_goes_on(
     def endless(*question: object) -> Task:
         def task(tell: Tell, cancelled: Callable[[], bool]) -> None:
             while True:
-                tell("drawing its picture", 0.5)
+                tell("generating its example images", 0.5)
                 began.set()
                 time.sleep(0.02)
 
@@ -148,7 +148,7 @@ def test_the_page_does_not_wait_for_an_export_that_goes_on(
     by_key(app, f"export-{unet.id}/go").click().run()
     assert began.wait(600)
     app.run()
-    assert any("Exporting: drawing its picture" in bar.text for bar in app.get("progress"))
+    assert any("Exporting: generating its example images" in bar.text for bar in app.get("progress"))
     cancel = next(button for button in app.button if button.label == "Cancel")
     cancel.click().run()
     until(app, lambda app: "It was cancelled" in words(app))
@@ -205,7 +205,7 @@ def test_what_is_anothers_is_pushed_and_removed_after_a_question(
     monkeypatch.setattr(component.hub, "has_credentials", lambda: True)
     monkeypatch.setattr(component.hub, "push", lambda folder, repo_id, private: sent.append(repo_id))
     app = open_page("runs", run=unet.id)
-    app.session_state[WHO_KEY] = "somebody else"
+    app.session_state[WHO_KEY] = "another person"
     app.run()
     key = f"export-{unet.id}-digits"
     app.text_input(key=f"{key}/repo").set_value("ben/digits")
@@ -216,7 +216,7 @@ def test_what_is_anothers_is_pushed_and_removed_after_a_question(
     assert len(list_exports(unet)) == 1
     by_key(app, "confirm-yes").click().run()
     until(app, lambda app: list_exports(unet) == [])
-    assert [event["by"] for event in events(unet, "export removed")] == ["somebody else"]
+    assert [event["by"] for event in events(unet, "export removed")] == ["another person"]
     assert sent == []
 
 

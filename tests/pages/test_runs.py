@@ -278,7 +278,7 @@ def test_notes_that_somebody_changed_meanwhile_are_kept(store: RunStore, open_pa
     change_notes(run, by="bea", notes="hers")
     app.text_area(key=f"notes-{run.id}").set_value("his")
     app.button(key="describe-yes").click().run()
-    assert "somebody else changed the notes" in app.error[0].value.replace("\\", "")
+    assert "another person changed the notes" in app.error[0].value.replace("\\", "")
     assert read_notes(run).notes == "hers"
 
 

@@ -189,7 +189,7 @@ def test_other_pictures_than_those_of_training_are_one_sentence(runs: dict[str, 
     runs["flow"].data_path.write_text(json.dumps({**facts, "fingerprint": "f" * 64}))
     app = open_view(open_page, run=runs["flow"].id)
     assert len(app.error) == 1
-    assert "was trained on other pictures" in words_of(app)
+    assert "was trained on other images" in words_of(app)
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_the_result_is_a_finding_a_chart_and_a_matrix(unet: Run, store: RunStore
     app = open_view(open_page, run=unet.id, comparison=job.id)
     assert not app.error
     assert (
-        "unipc with 10 steps (20 network evaluations a picture) is indistinguishable from 1,000-step Euler sampling: "
+        "unipc with 10 steps (20 network evaluations per image) is indistinguishable from 1,000-step Euler sampling: "
         "FD-judge 0.3 against 0.29"
     ) in words_of(app).replace("\u2060", "")
     assert len(app.get("plotly_chart")) == 1
@@ -232,7 +232,7 @@ def test_the_result_is_a_finding_a_chart_and_a_matrix(unet: Run, store: RunStore
 def test_cells_that_are_missing_say_so_while_it_runs(unet: Run, store: RunStore, open_page: OpenPage) -> None:
     job = plant(store, unet, cells=1, state=RunState.RUNNING)
     app = open_view(open_page, run=unet.id, comparison=job.id)
-    assert "not drawn yet" in html_of(app)
+    assert "not generated yet" in html_of(app)
     assert "cell 1 of 4" in words_of(app)
     assert "Cancel" in [button.label for button in app.button]
 
@@ -259,7 +259,7 @@ def test_quality_and_cost_of_the_chart_are_in_the_link(unet: Run, store: RunStor
     app = open_view(open_page, **query)
     figure = json.loads(app.get("plotly_chart")[0].proto.spec)
     assert figure["layout"]["yaxis"]["title"]["text"] == "class accuracy"
-    assert figure["layout"]["xaxis"]["title"]["text"] == "seconds for 100 pictures"
+    assert figure["layout"]["xaxis"]["title"]["text"] == "seconds for 100 images"
 
 
 def test_the_speed_of_a_comparison_predicts_the_next(unet: Run, store: RunStore, open_page: OpenPage) -> None:

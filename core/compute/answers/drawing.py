@@ -28,8 +28,8 @@ from core.sampling.trajectory import OnStep, SamplingCancelled, record
 
 MAX_FRAMES = 101
 PREVIEWS_PER_SECOND = 10.0
-FULL_GPU = "The GPU had no room, so this was drawn on the CPU."
-OTHER_WEIGHTS = "These are not the weights that the recipe was written with: the pictures may differ."
+FULL_GPU = "The GPU had no room, so these images were generated on the CPU."
+OTHER_WEIGHTS = "These are not the weights that the recipe was written with: the images may differ."
 _AT_ONCE = threading.BoundedSemaphore(4)  # drawings at a time, whatever the model: their memory adds up
 
 

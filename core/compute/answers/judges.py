@@ -1,4 +1,4 @@
-"""Judges of data sets for a screen: trained once, opened once, and what they see in generated images."""
+"""Judges of datasets for a screen: trained once, opened once, and what they see in generated images."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _opened: BoundedCache[tuple[str, str], Judge] = BoundedCache(max_count=MAX_OPEN)
 
 
 def train_judge(tell: Tell, name: str, site: SiteSettings) -> None:
-    """The judge of that model's data set, where there is none yet. Raises a LabError."""
+    """The judge of that model's dataset, where there is none yet. Raises a LabError."""
     trained_judge(tell, source_named(name, RunStore(site.runs), site.models), site)
 
 
 def trained_judge(progress: Callable[[str, float], None], source: ModelSource, site: SiteSettings) -> Judge:
-    """The judge of the model's data set, trained now where it never was. Raises a LabError."""
+    """The judge of the model's dataset, trained now where it never was. Raises a LabError."""
     return load_or_train(
         images_of(source, site),
         cache_dir=site.cache,

@@ -62,7 +62,7 @@ def make_map(tell: Tell, asked: AskedVae, count: int, site: SiteSettings) -> Lat
     with opened(tell, asked, site) as study:
         indices = indices_of(len(study.labels), count)
         if len(indices) < 2:
-            raise UsageError(f"{asked.run_id}: the map needs at least 2 held-out pictures, got {len(indices)}")
+            raise UsageError(f"{asked.run_id}: the map needs at least 2 held-out images, got {len(indices)}")
         latents = np.ascontiguousarray(study.latents[indices])
         return LatentMap(
             key=study.key,

@@ -74,7 +74,7 @@ def channels_of(writers: Iterable[PartWriter], stored_grey: int, color: str) -> 
         return 1 if color == "grey" else 3
     if coloured and stored_grey:
         raise DataUnavailable(
-            f"{stored_grey:,} pictures are grey and {coloured:,} in colour",
+            f"{stored_grey:,} images are gray and {coloured:,} in color",
             "say which it shall be: grey or rgb",
         )
     return 3 if coloured else 1
@@ -117,7 +117,7 @@ def _too_much(arrays: dict[str, np.ndarray], limits: ReadLimits) -> str:
             continue
         count, height, width = arrays[name].shape[:3]
         if count > limits.pictures:
-            return f"{count:,} pictures are more than {limits.pictures:,}"
+            return f"{count:,} images are more than {limits.pictures:,}"
         if height * width > limits.picture_pixels:
             return f"'{name}': {height} × {width} pixels are more than {limits.picture_pixels:,}"
     return ""
@@ -136,7 +136,7 @@ def _check_classes(arrays: dict[str, np.ndarray], names: tuple[str, ...], limits
     if not counts.all():
         empty = int(np.argmin(counts))
         raise DataUnavailable(
-            f"class {empty} ('{quoted(names[empty])}') has no pictures", "labels must use every number from 0 on"
+            f"class {empty} ('{quoted(names[empty])}') has no images", "labels must use every number from 0 on"
         )
 
 

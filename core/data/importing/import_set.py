@@ -39,7 +39,7 @@ def import_set(
     cancelled: Callable[[], bool] = lambda: False,
     measured: Callable[[Measured], None] | None = None,
 ) -> Imported:
-    """Keep `source` (a folder with one directory a class, a zip of one, or an .npz) as the data set `name`.
+    """Keep `source` (a folder with one directory a class, a zip of one, or an .npz) as the dataset `name`.
 
     color: native refuses a mixture of grey and coloured pictures; grey and rgb turn all into one. imported_by: the
     person. source_words: where it came from, instead of the file's name. folder: the imports folder. measured: told
@@ -62,7 +62,7 @@ def import_set(
                 temporary,
                 wall_s=limits.wall_s,
                 cpu_s=limits.cpu_s,
-                what="a set of pictures",
+                what="a set of images",
                 progress=progress or (lambda fraction: None),
                 cancelled=cancelled,
                 measured=measured,
@@ -103,7 +103,7 @@ def check_import_name(name: str) -> None:
         hint = f"'{close}' would do" if NAME.fullmatch(close) else "such as flowers-2"
         raise UsageError(f"name: '{quoted(name)}' is not made of small letters, digits, - and _ (at most 40)", hint)
     if name in names():
-        raise UsageError(f"name: there is already a data set '{name}'", "choose another name")
+        raise UsageError(f"name: there is already a dataset '{name}'", "choose another name")
 
 
 def _check_enough(found: dict[str, Any], source: Path) -> None:
@@ -111,5 +111,5 @@ def _check_enough(found: dict[str, Any], source: Path) -> None:
     count, classes = found["parts"]["train"]["count"], len(found["class_names"])
     if "heldout" not in found["parts"] and count <= classes:
         raise DataUnavailable(
-            f"{quoted(source.name)}: no class has two pictures, so none can be held out", "add some pictures"
+            f"{quoted(source.name)}: no class has two images, so none can be held out", "add some images"
         )

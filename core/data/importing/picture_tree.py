@@ -86,7 +86,7 @@ def _walk(root: Path, limits: ReadLimits, left_out: Counter[str]) -> Iterator[tu
                 if count > limits.entries:
                     raise DataUnavailable(
                         f"more than {limits.entries:,} files and directories",
-                        "put the pictures into one .npz file, or train on the folder itself with data.path",
+                        "put the images into one .npz file, or train on the folder itself with data.path",
                     )
                 if entry.name.startswith((".", "__")):
                     left_out[HIDDEN] += 1
@@ -94,7 +94,7 @@ def _walk(root: Path, limits: ReadLimits, left_out: Counter[str]) -> Iterator[tu
                 check_name(path, limits)
                 if entry.is_symlink() or not (entry.is_dir() or entry.is_file()):
                     kind = "a link" if entry.is_symlink() else "no ordinary file"
-                    raise DataUnavailable(f"'{quoted(path)}' is {kind}", "copy the pictures themselves there")
+                    raise DataUnavailable(f"'{quoted(path)}' is {kind}", "copy the images themselves there")
                 if entry.is_dir():
                     waiting.append(path)
                 elif Path(path).suffix.lower() in ARCHIVES:
@@ -122,7 +122,7 @@ def _check_size(path: str, size: int, total: int, limits: ReadLimits) -> None:
         )
     if total > limits.total_bytes:
         raise DataUnavailable(
-            f"its pictures have more than {limits.total_bytes / 1e9:.0f} GB", "import fewer or smaller pictures"
+            f"its images have more than {limits.total_bytes / 1e9:.0f} GB", "import fewer or smaller images"
         )
 
 
@@ -156,7 +156,7 @@ def _entry_reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[
 def _sorted(members: list[Member], directories: list[str], left_out: Mapping[str, int], limits: ReadLimits) -> Tree:
     """Split and class from the paths. One directory around everything is looked through."""
     if not members:
-        raise DataUnavailable("there are no pictures in it", "it needs one directory a class, with pictures inside")
+        raise DataUnavailable("there are no images in it", "it needs one directory per class, with images inside")
     parts = {member.path: PurePosixPath(member.path).parts for member in members}
     shown = [PurePosixPath(path).parts for path in directories if not path.startswith((".", "__"))]
     skip = 0
@@ -175,13 +175,13 @@ def _sorted(members: list[Member], directories: list[str], left_out: Mapping[str
         if len(path) < skip + 2 + is_split:
             raise DataUnavailable(
                 f"'{quoted(member.path)}' is in no class directory",
-                "it needs one directory a class, with pictures inside",
+                "it needs one directory per class, with images inside",
             )
         _side(path[skip], is_split, train, heldout).setdefault(path[skip + is_split], []).append(member)
     for where, classes in (("", train), (" of the test split", heldout)):
         empty = [name for name, found in classes.items() if not found]
         if empty:
-            raise DataUnavailable(f"the class '{quoted(empty[0])}'{where} has no pictures", "fill or remove it")
+            raise DataUnavailable(f"the class '{quoted(empty[0])}'{where} has no images", "fill or remove it")
     if not train:
         raise DataUnavailable("it holds a test split alone", "name the directory to learn from 'train'")
     foreign = sorted(set(heldout) - set(train))

@@ -101,7 +101,7 @@ def open_subject(
         vae, scaling = _load_vae(subject).to(target).eval().requires_grad_(False), None
     if vae.config.in_channels != subject.images.shape[3]:
         raise CheckpointError(
-            f"{subject.run.id}: its VAE is for {vae.config.in_channels}-channel pictures, "
+            f"{subject.run.id}: its VAE is for {vae.config.in_channels}-channel images, "
             f"'{subject.set_name}' has {subject.images.shape[3]}"
         )
     moments = _moments(vae, subject, cache_dir, batch_for(target), progress)

@@ -40,9 +40,9 @@ def linear_probe(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, 
     from sklearn.linear_model import LogisticRegression
 
     if len(train) < LEAST_TRAINING or not len(test):
-        raise UsageError(f"the linear probe needs at least {LEAST_TRAINING} pictures to learn from and 1 to test on")
+        raise UsageError(f"the linear probe needs at least {LEAST_TRAINING} images to learn from and 1 to test on")
     if len(np.unique(train_labels)) < 2:
-        raise UsageError("the linear probe needs pictures of at least 2 classes")
+        raise UsageError("the linear probe needs images of at least 2 classes")
     first = train.reshape(len(train), -1).astype(np.float32)
     second = test.reshape(len(test), -1).astype(np.float32)
     mean, spread = first.mean(axis=0), first.std(axis=0)

@@ -74,7 +74,7 @@ def principal_components(latents: np.ndarray, count: int) -> Components:
     """
     points = latents.reshape(len(latents), -1).astype(np.float64)
     if len(points) < 2:
-        raise UsageError(f"the map needs at least 2 pictures, got {len(points)}")
+        raise UsageError(f"the map needs at least 2 images, got {len(points)}")
     mean = points.mean(axis=0)
     left, singular, directions = np.linalg.svd(points - mean, full_matrices=False)
     count = min(count, len(singular))
@@ -106,7 +106,7 @@ def embed(
     der Maaten and Hinton 2008, jmlr.org/papers/v9/vandermaaten08a.html.
     """
     if not LEAST_POINTS <= len(latents) <= MAX_POINTS:
-        raise UsageError(f"t-SNE: {LEAST_POINTS} to {MAX_POINTS:,} pictures, got {len(latents):,}")
+        raise UsageError(f"t-SNE: {LEAST_POINTS} to {MAX_POINTS:,} images, got {len(latents):,}")
     components = principal_components(latents, PRE_COMPONENTS).coordinates
     scale = float(components.std())
     if scale < 1e-9:  # all pictures are one point: nothing to arrange
@@ -120,14 +120,14 @@ def embed(
         try:
             return np.asarray(read_npy(found), dtype=np.float32)
         except (OSError, ValueError, EOFError):
-            raise LabError("t-SNE: its process ended without a result", "take fewer pictures") from None
+            raise LabError("t-SNE: its process ended without a result", "take fewer images") from None
 
 
 def _arrange(
     arguments: list[str], told: Path, progress: Callable[[str, float], None], most_s: float, count: int
 ) -> None:
     """Run the child to its end; it never outlives this call."""
-    words = f"arranging {count:,} pictures by t-SNE"
+    words = f"arranging {count:,} images by t-SNE"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project_root()), "PYTHONUNBUFFERED": "1"}
     started = time.monotonic()
     with (
@@ -142,12 +142,12 @@ def _arrange(
     ):
         while child.poll() is None:
             if time.monotonic() - started > most_s:
-                raise LabError(f"t-SNE: {count:,} pictures took longer than {most_s:g} s", "take fewer pictures")
+                raise LabError(f"t-SNE: {count:,} images took longer than {most_s:g} s", "take fewer images")
             progress(words, _share_done(told))
             time.sleep(LOOK_S)
     if child.returncode:
         ended = f"signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"
-        raise LabError(f"t-SNE: the process that computes it died ({ended})", "take fewer pictures")
+        raise LabError(f"t-SNE: the process that computes it died ({ended})", "take fewer images")
 
 
 def _share_done(told: Path) -> float:
@@ -167,7 +167,7 @@ def kept_embedding(
 ) -> np.ndarray:
     """`embed`, from `cache_dir`/projections/`key` or computed now and kept there.
 
-    key: must name the VAE's weights and the pictures, and begin with the data set's name, as every entry of the cache.
+    key: must name the VAE's weights and the pictures, and begin with the dataset's name, as every entry of the cache.
     A cache that cannot be written costs the keeping only.
     """
     path = _path(key, dimensions, perplexity, len(latents), cache_dir)

@@ -115,7 +115,7 @@ def in_words(found: Survival, share: float = 0.99) -> str:
     clean, guess = found.accuracy[0], 1.0 / max(found.num_classes, 1)
     if clean < guess + 0.1:
         return (
-            f"Without any noise only {clean:.0%} of the decoded pictures have their class, where guessing gives "
+            f"Without any noise only {clean:.0%} of the decoded images have their class, where guessing gives "
             f"{guess:.0%}: this decoder has nothing to survive with, and no U-Net can help it."
         )
     limit = share * clean
@@ -130,7 +130,7 @@ def in_words(found: Survival, share: float = 0.99) -> str:
             f"to solve t = {alone:,} to {last:,} and only sharpens below."
         )
     if lost is not None and lost > 0:
-        words += f" From {_place(found, lost)} on the class is lost: there the U-Net decides what the picture is."
+        words += f" From {_place(found, lost)} on the class is lost: there the U-Net decides what the image is."
     return words
 
 

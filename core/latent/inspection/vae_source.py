@@ -1,4 +1,4 @@
-"""What a look inside the latents is about: one VAE, held-out pictures of its data set, and the name of both on disk.
+"""What a look inside the latents is about: one VAE, held-out pictures of its dataset, and the name of both on disk.
 
 Opens no weights, so that a page whose work is kept is drawn without PyTorch.
 """
@@ -169,7 +169,7 @@ def _codec(run: Run) -> tuple[int, str, Scaling]:
         facts = codec_facts(run)
         return facts.vae_step, facts.sha256, (facts.shift, facts.scale)
     except FileNotFoundError:
-        raise CheckpointError(f"{run.id}: has no copy of its VAE yet", "let it encode its pictures first") from None
+        raise CheckpointError(f"{run.id}: has no copy of its VAE yet", "let it encode its images first") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{run.id}: codec.json of its VAE cannot be read ({type(error).__name__})", "choose another run"
@@ -183,5 +183,5 @@ def _check_same_pictures(run: Run, fingerprint: str) -> None:
         raise CheckpointError(f"{run.id}: its data.json cannot be read", "choose another run") from None
     if before != fingerprint:
         raise DataUnavailable(
-            f"{run.id}: the data set has changed since this run began ({before[:12]} then, {fingerprint[:12]} now)"
+            f"{run.id}: the dataset has changed since this run began ({before[:12]} then, {fingerprint[:12]} now)"
         )

@@ -20,8 +20,8 @@ UNSCALED_MEAN = 0.5
 RULES: tuple[tuple[Word, str, str], ...] = (
     (
         "collapsed",
-        f"less than {COLLAPSED_EXPLAINED:.0%} of the pictures' variance comes back, or less than "
-        f"{COLLAPSED_ACTIVE:.0%} of the latent values are active (their posterior mean varies between pictures by more "
+        f"less than {COLLAPSED_EXPLAINED:.0%} of the images' variance comes back, or less than "
+        f"{COLLAPSED_ACTIVE:.0%} of the latent values are active (their posterior mean varies between images by more "
         "than 0.01)",
         "Active units: arXiv 1509.00519, section 5.2; collapse: arXiv 1511.06349, section 3. The two shares are ours.",
     ),
@@ -32,7 +32,7 @@ RULES: tuple[tuple[Word, str, str], ...] = (
     ),
     (
         "blurred",
-        f"less than {BLURRED_EXPLAINED:.0%} of the variance comes back: nothing the U-Net draws can be sharper",
+        f"less than {BLURRED_EXPLAINED:.0%} of the variance comes back: nothing the U-Net generates can be sharper",
         "A convention of ours. For comparison, Stable Diffusion's VAE has a PSNR of 23.4 dB on COCO (model card of "
         "sd-vae-ft-ema); MNIST reaches more because most of it is black.",
     ),
@@ -76,11 +76,11 @@ def judge(overview: LatentOverview) -> Verdict:
     word: Word = "good"
     if explained < COLLAPSED_EXPLAINED or share < COLLAPSED_ACTIVE:
         word = "collapsed"
-        back = f"{max(0.0, explained):.0%} of the pictures' variance comes back"
+        back = f"{max(0.0, explained):.0%} of the images' variance comes back"
         if explained < COLLAPSED_EXPLAINED:
-            back += ": every picture is decoded to nearly the same"
+            back += ": every image is decoded to nearly the same"
         if share < COLLAPSED_ACTIVE:
-            sentence = f"Only {share:.0%} of the latent values say anything about the picture, and {back}. Train again "
+            sentence = f"Only {share:.0%} of the latent values say anything about the image, and {back}. Train again "
             sentence += "with a lower KL weight."
         else:
             sentence = f"Only {back}, although its latents differ. Train longer, or again with a lower KL weight."
@@ -94,7 +94,7 @@ def judge(overview: LatentOverview) -> Verdict:
     elif explained < BLURRED_EXPLAINED:
         word = "blurred"
         sentence = (
-            f"Reconstructions bring back only {explained:.0%} of the pictures' variance, and nothing the U-Net draws "
+            f"Reconstructions bring back only {explained:.0%} of the images' variance, and nothing the U-Net draws "
             "can be sharper. Train longer, or with more latent channels."
         )
     elif deviation[0] < 1 / UNSCALED_DEVIATION or deviation[1] > UNSCALED_DEVIATION or largest > UNSCALED_MEAN:
@@ -108,7 +108,7 @@ def judge(overview: LatentOverview) -> Verdict:
     else:
         own = overview.subject.scaling is not None
         sentence = (
-            f"{explained:.0%} of the pictures' variance comes back, all {raw.num_channels} channels carry something, "
+            f"{explained:.0%} of the images' variance comes back, all {raw.num_channels} channels carry something, "
             + (
                 "and the scaling in use fits the schedule."
                 if own
@@ -137,7 +137,7 @@ def figures(overview: LatentOverview) -> list[tuple[str, float, str]]:
         ("PSNR, dB", verdict.psnr, "higher"),
         ("SSIM", overview.mean_ssim, "higher"),
         ("variance that comes back", verdict.explained, "higher"),
-        ("KL, nats a picture", verdict.kl, ""),
+        ("KL, nats per image", verdict.kl, ""),
         ("share of active values", verdict.active_share, "higher"),
         ("smallest deviation a channel, as the U-Net gets it", verdict.deviation[0], "1"),
         ("largest deviation a channel, as the U-Net gets it", verdict.deviation[1], "1"),

@@ -64,7 +64,7 @@ def test_a_file_is_described_without_importing_it(lab: Path, capsys: pytest.Capt
         (["import-data", "/dev/zero", "--name", "mine"], 2, "/dev/zero is a device"),
         (["import-model", "/proc/self/maps"], 1, "/proc/self/maps is a file of the kernel"),
         (["import-data", "absent.zip", "--name", "mine"], 2, "there is no folder or file absent.zip"),
-        (["import-data", "x", "--name", "mnist"], 2, "there is already a data set 'mnist'"),
+        (["import-data", "x", "--name", "mnist"], 2, "there is already a dataset 'mnist'"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(

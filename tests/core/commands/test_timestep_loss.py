@@ -47,7 +47,7 @@ def test_the_json_is_what_is_kept_in_the_run(unet: Run, capsys: pytest.CaptureFi
     ("kind", "words", "code", "sentence"),
     [
         ("vae", [], 2, "is a VAE run"),
-        ("unet", ["--pictures", "1"], 2, "2 to 10,000 pictures, got 1"),
+        ("unet", ["--pictures", "1"], 2, "2 to 10,000 images, got 1"),
         ("unet", ["--points", "500"], 2, "5 to 100 timesteps, got 500"),
         ("unet", ["--points", "4"], 2, "5 to 100 timesteps, got 4"),
         ("unet", ["--step", "7"], 1, "no checkpoint of step 7"),
@@ -96,4 +96,4 @@ def test_other_pictures_than_those_of_training_are_refused(unet: Run, capsys: py
     facts = json.loads(unet.data_path.read_text())
     unet.data_path.write_text(json.dumps({**facts, "fingerprint": "f" * 64}))
     assert main(["timestep-loss", unet.id]) == 2
-    assert "was trained on other pictures (ffffffffffff) than this digits" in capsys.readouterr().err
+    assert "was trained on other images (ffffffffffff) than this digits" in capsys.readouterr().err

@@ -143,7 +143,7 @@ def test_a_vae_that_was_replaced_meanwhile_is_one_sentence(site: SiteSettings) -
 
 
 def test_a_map_of_one_picture_is_refused(site: SiteSettings) -> None:
-    with pytest.raises(LabError, match="the map needs at least 2 held-out pictures, got 1"):
+    with pytest.raises(LabError, match="the map needs at least 2 held-out images, got 1"):
         latents.make_map(Listener(), subject_of(site).asked(1), 500, site)
 
 

@@ -35,7 +35,7 @@ def empty(tmp_path: Path) -> Path:
         ("data=3", "data: expected a section with settings, got 3"),
         ("data.image_size=30", "data.image_size: should be a multiple of 8, got 30"),
         ("machine.device=tpu", "machine.device: string should match pattern"),
-        ("data.name=image_folder", "data.path: the data set 'image_folder' needs a path"),
+        ("data.name=image_folder", "data.path: the dataset 'image_folder' needs a path"),
         ("diffusion.schedule=cosine", "'flow' with schedule 'cosine' is impossible"),
         ("sampling.sampler=ddpm", "'ddpm' cannot sample flow matching"),
         ("unet.attention_levels=[2]", "level 2 does not exist"),

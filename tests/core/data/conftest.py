@@ -1,4 +1,4 @@
-"""Small data sets made on the spot, and real MNIST where LAB_DATA has it."""
+"""Small datasets made on the spot, and real MNIST where LAB_DATA has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of data set becomes the same kind of arrays; what is wrong is one sentence and leaves nothing."""
+"""Every kind of dataset becomes the same kind of arrays; what is wrong is one sentence and leaves nothing."""
 
 from __future__ import annotations
 

@@ -117,8 +117,8 @@ def test_a_large_picture_is_kept_reduced_and_its_own_size_is_known(imports: Path
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mnist", "there is already a data set 'mnist'"),
-        ("npz", "there is already a data set 'npz'"),
+        ("mnist", "there is already a dataset 'mnist'"),
+        ("npz", "there is already a dataset 'npz'"),
         ("My Set", "'my-set' would do"),
         ("../x", "not made of small letters"),
         ("", "not made of small letters"),
@@ -136,7 +136,7 @@ def test_a_name_that_cannot_be_is_refused_before_anything_is_read(
 def test_a_name_is_taken_once(imports: Path, tmp_path: Path) -> None:
     path = npz(tmp_path / "x.npz")
     import_set(path, name="mine")
-    with pytest.raises(UsageError, match="already a data set 'mine'"):
+    with pytest.raises(UsageError, match="already a dataset 'mine'"):
         import_set(path, name="mine")
     assert imported_names() == ["mine"]
 
@@ -147,7 +147,7 @@ def test_a_name_is_taken_once(imports: Path, tmp_path: Path) -> None:
         ({"wall_s": 0.0}, "reading it took longer than 0 s"),
         ({"memory_bytes": 40 * 2**20}, "memory|died|cannot be read"),
         ({"total_bytes": 2000}, "more than|disk is full"),
-        ({"pictures": 5}, "12 pictures are more than 5"),
+        ({"pictures": 5}, "12 images are more than 5"),
         ({"picture_pixels": 100}, "16 × 16 pixels are more than 100"),
         ({"classes": 2}, "3 classes are more than 2"),
     ],

@@ -93,7 +93,7 @@ def test_classes_and_pictures_are_in_natural_order(build: Build, tmp_path: Path)
 def test_other_files_and_hidden_directories_are_left_out(build: Build, color_folder: Path) -> None:
     (color_folder / ".thumbnails").mkdir()
     (color_folder / "__MACOSX").mkdir()
-    (color_folder / "red" / "notes.txt").write_text("no picture")
+    (color_folder / "red" / "notes.txt").write_text("no image")
     (color_folder / "red" / ".hidden.png").write_bytes(b"no picture")
     (color_folder / "README.md").write_text("about")
     assert build(name="image_folder", path=str(color_folder)).class_names == ("blue", "green", "red")
@@ -175,15 +175,15 @@ def gone(root: Path) -> None:
     ("damage", "sentence"),
     [
         (empty_class, "the class 'yellow' in"),
-        (corrupt, "red/0.png: not a picture that can be read"),
-        (empty_file, "red/0.png: not a picture that can be read"),
-        (truncated, "red/11.png: damaged picture"),
+        (corrupt, "red/0.png: not an image that can be read"),
+        (empty_file, "red/0.png: not an image that can be read"),
+        (truncated, "red/11.png: damaged image"),
         (bomb, "red/0.png: it has more than 64,000,000 pixels"),
         (large, "red/0.png: 9000 × 8000 pixels are more than 64,000,000"),
         (floats, "red/0.tiff: its pixels are floating-point numbers"),
-        (no_classes, "no pictures in the class directories of"),
-        (splits_inside, "holds test and train instead of one directory a class"),
-        (one_picture, "1 picture is too few"),
+        (no_classes, "no images in the class directories of"),
+        (splits_inside, "holds test and train instead of one directory per class"),
+        (one_picture, "1 image is too few"),
         (a_pipe, "red/12.png: not an ordinary file"),
         (a_pipe_below, "red/more/link.jpg: not an ordinary file"),
         (gone, "there is no folder"),

@@ -36,7 +36,7 @@ def test_the_choice_depends_on_the_seed_alone() -> None:
 
 
 def test_classes_of_one_picture_each_cannot_be_held_out() -> None:
-    with pytest.raises(DataUnavailable, match="no class has two pictures"):
+    with pytest.raises(DataUnavailable, match="no class has two images"):
         holdout_indices(np.array([0, 1, 2]), 0.1, 0)
 
 

@@ -364,7 +364,7 @@ def test_another_request_does_not_take_over_a_folder(flow: Trained, named: str) 
 
 def test_other_pictures_than_the_run_was_trained_on_are_refused(flow: Trained, named: str) -> None:
     other = replace(flow.image_set, fingerprint="0" * 64)
-    with pytest.raises(UsageError, match="was trained on other pictures"):
+    with pytest.raises(UsageError, match="was trained on other images"):
         list(
             compare(
                 flow.run,
@@ -548,7 +548,7 @@ def test_the_finding_names_the_cheapest_cell_that_is_as_good(flow: Trained, name
         planted(index, evaluations, fd, verdict)
     found = read_comparison(flow.run, named)
     assert finding(found) == (
-        "unipc with 4 steps (8 network evaluations a picture) is indistinguishable from 16-step Euler sampling: "
+        "unipc with 4 steps (8 network evaluations per image) is indistinguishable from 16-step Euler sampling: "
         "FD-judge 0.31 against 0.3, 95 % interval of the difference -0.05 to +0.07."
     )
     assert cheapest_as_good(found) == found.results[1]
@@ -560,9 +560,9 @@ def test_the_finding_names_the_cheapest_cell_that_is_as_good(flow: Trained, name
 @pytest.mark.parametrize(
     ("verdicts", "words"),
     [
-        (["worse", "worse", "worse", "better"], "euler with 4 steps (8 network evaluations a picture) is better than"),
+        (["worse", "worse", "worse", "better"], "euler with 4 steps (8 network evaluations per image) is better than"),
         (["worse"] * 4, "No cell reaches 16-step Euler sampling; closest is unipc with 2 steps"),
-        (["worse", "unclear", "worse", "worse"], "24 pictures a cell are too few to tell unipc with 4 steps"),
+        (["worse", "unclear", "worse", "worse"], "24 images per cell are too few to tell unipc with 4 steps"),
         (["worse", "indistinguishable", "worse"], "So far: unipc with 4 steps"),
     ],
 )
@@ -582,6 +582,6 @@ def test_the_finding_without_a_reference_names_the_best_and_a_cheaper_one(
     for index, evaluations, fd in ((0, 4, 0.9), (1, 8, 0.31), (2, 4, 1.2), (3, 8, 0.29)):
         planted(index, evaluations, fd)
     assert finding(read_comparison(flow.run, named)) == (
-        "euler with 4 steps (8 network evaluations a picture) has the lowest FD-judge, 0.29; "
-        "unipc with 2 steps (4 network evaluations a picture) reaches 0.9."
+        "euler with 4 steps (8 network evaluations per image) has the lowest FD-judge, 0.29; "
+        "unipc with 2 steps (4 network evaluations per image) reaches 0.9."
     )

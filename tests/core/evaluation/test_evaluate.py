@@ -166,7 +166,7 @@ def test_measures_do_not_depend_on_how_the_pictures_are_cut_into_batches(judged:
 
 
 def test_pictures_without_a_label_are_refused(judged: Judged) -> None:
-    with pytest.raises(UsageError, match="9 pictures but 8 labels"):
+    with pytest.raises(UsageError, match="9 images but 8 labels"):
         measure(
             [judged.unseen.images[:9]],
             judged.unseen.labels[:8],
@@ -200,7 +200,7 @@ def test_a_report_says_all_that_a_reader_needs_to_believe_it(toy_cache: Path) ->
     assert (report.fd_floor_count, report.fd_reference_count, report.precision_recall_count) == (30, 60, 40)
     fractions = [fraction for _, fraction in seen]
     assert fractions == sorted(fractions)
-    assert any("Generating pictures, 40 of 40" in text for text, _ in seen)
+    assert any("Generating images, 40 of 40" in text for text, _ in seen)
 
 
 def test_picture_i_is_asked_of_class_i_mod_k(toy_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,8 +243,8 @@ def test_a_seed_gives_the_same_report_whatever_the_batch_size(toy_cache: Path) -
 @pytest.mark.parametrize(
     ("fingerprint", "samples", "neighbours", "sentence"),
     [
-        ("f" * 64, 20, 3, "was trained on other pictures"),
-        (TOY.fingerprint, 12, 12, "needs more than 12 pictures, got 12"),
+        ("f" * 64, 20, 3, "was trained on other images"),
+        (TOY.fingerprint, 12, 12, "needs more than 12 images, got 12"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_before_anything_is_trained(

@@ -46,7 +46,7 @@ def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(trained: Run, exported: Path) -> tuple[ImageSet, Judge]:
-    """The data set and the judge in its cache."""
+    """The dataset and the judge in its cache."""
     root = trained.folder.parents[1]
     image_set = prepare(trained.settings.data, data_dir=root / "data", cache_dir=root / "cache")
     epochs = trained.settings.evaluation.judge_epochs
@@ -109,8 +109,8 @@ def edited_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Calla
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "another data set": (edited_facts(fingerprint="f" * 64), "another data set"),
-    "other classes": (edited_facts(num_classes=3), "another data set"),
+    "another dataset": (edited_facts(fingerprint="f" * 64), "another dataset"),
+    "other classes": (edited_facts(num_classes=3), "another dataset"),
     "no accuracy": (edited_facts(accuracy="high"), "accuracy"),
     "another version": (edited_facts(architecture_version=2), "another version"),
     "other weights": (edited_facts(sha256="0" * 64), "is not the judge"),

@@ -90,7 +90,7 @@ def test_frechet_distance_survives_fewer_pictures_than_features() -> None:
 
 
 def test_frechet_distance_needs_two_pictures_a_side() -> None:
-    with pytest.raises(UsageError, match="at least 2 pictures"):
+    with pytest.raises(UsageError, match="at least 2 images"):
         frechet_distance(normal(5, 4), normal(1, 4))
 
 

@@ -60,9 +60,9 @@ def test_held_out_pictures_are_measured_class_by_class() -> None:
 
 def test_pictures_of_another_size_and_a_cancelled_search_are_one_sentence() -> None:
     found = toy_set()
-    with pytest.raises(UsageError, match="4 × 8 × 1 given, the 60 training pictures are 8 × 8 × 1"):
+    with pytest.raises(UsageError, match="4 × 8 × 1 given, the 60 training images are 8 × 8 × 1"):
         nearest_pictures(found.heldout.images[:, :4], found.train)
-    with pytest.raises(UsageError, match="0 training pictures"):
+    with pytest.raises(UsageError, match="0 training images"):
         nearest_pictures(found.heldout.images, Split(images=found.train.images[:0], labels=found.train.labels[:0]))
     with pytest.raises(UsageError, match="cancelled"):
         nearest_pictures(found.heldout.images, found.train, should_stop=lambda: True)

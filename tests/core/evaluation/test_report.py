@@ -76,7 +76,7 @@ def test_a_run_that_was_never_evaluated_has_no_reports(run: Run) -> None:
 
 def test_a_vae_run_has_nothing_to_evaluate(tmp_path: Path) -> None:
     vae_run = RunStore(tmp_path).create("vae", Settings())
-    with pytest.raises(UsageError, match="VAE run and generates no pictures"):
+    with pytest.raises(UsageError, match="VAE run and generates no images"):
         write_report(vae_run, REPORT)
     assert not vae_run.evaluations_dir.exists()
 
@@ -85,8 +85,8 @@ def test_a_vae_run_has_nothing_to_evaluate(tmp_path: Path) -> None:
     ("metric", "value", "note"),
     [
         ("class accuracy", "99.00%", "98.20% to 99.50%"),
-        ("FD-judge", "1.25", "60,000 training pictures"),
-        ("FD-judge floor", "0.25", "1,000 held-out real pictures"),
+        ("FD-judge", "1.25", "60,000 training images"),
+        ("FD-judge floor", "0.25", "1,000 held-out real images"),
         ("recall", "0.750", "k = 3"),
         ("class zero", "99.00%", "495 of 500"),
         ("sampling", "unipc", "10 steps, guidance 1.5, seed 0"),
@@ -102,12 +102,12 @@ def test_the_table_states_each_figure_with_what_it_rests_on(metric: str, value: 
 def test_a_class_of_which_no_picture_was_asked_has_no_accuracy() -> None:
     empty = ClassScore(name="one", count=0, correct=0, accuracy=0.0, low=0.0, high=1.0)
     rows = {name: (text, remark) for name, text, remark in report_rows(replace(REPORT, per_class=(empty,)))}
-    assert rows["class one"] == ("–", "no pictures asked")
+    assert rows["class one"] == ("–", "no images asked")
 
 
 def test_a_floor_of_fewer_pictures_says_so() -> None:
     rows = {name: remark for name, _, remark in report_rows(replace(REPORT, fd_floor_count=180))}
-    assert "180 held-out real pictures (fewer than N" in rows["FD-judge floor"]
+    assert "180 held-out real images (fewer than N" in rows["FD-judge floor"]
 
 
 def test_reports_are_read_without_torch() -> None:

@@ -260,9 +260,9 @@ def test_progress_runs_to_the_end() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"num_pictures": 1}, "2 to 10,000 pictures, got 1"),
-        ({"num_pictures": 10_001}, "pictures, got 10001"),
-        ({"num_pictures": -5}, "pictures, got -5"),
+        ({"num_pictures": 1}, "2 to 10,000 images, got 1"),
+        ({"num_pictures": 10_001}, "images, got 10001"),
+        ({"num_pictures": -5}, "images, got -5"),
         ({"num_points": 4}, "5 to 100 timesteps, got 4"),
         ({"num_points": 101}, "timesteps, got 101"),
     ],
@@ -273,13 +273,13 @@ def test_silly_counts_are_refused(options: dict[str, int], sentence: str) -> Non
 
 
 def test_other_pictures_than_those_of_training_are_refused() -> None:
-    with pytest.raises(UsageError, match="was trained on other pictures"):
+    with pytest.raises(UsageError, match="was trained on other images"):
         measure_timestep_loss(tiny_model("f" * 64), TOY, num_pictures=4, num_points=5)
 
 
 def test_a_single_held_out_picture_is_refused() -> None:
     one: ImageSet = replace(TOY, heldout=Split(images=TOY.heldout.images[:1], labels=TOY.heldout.labels[:1]))
-    with pytest.raises(UsageError, match="needs 2 held-out pictures, got 1"):
+    with pytest.raises(UsageError, match="needs 2 held-out images, got 1"):
         measure_timestep_loss(silent("flow", "flow"), one, num_pictures=4, num_points=5)
 
 

@@ -189,7 +189,7 @@ def test_runs_on_two_schedules_compare_where_they_are_equally_noisy() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"fingerprint": "g"}, "They were trained on different pictures, so their errors do not compare."),
+        ({"fingerprint": "g"}, "They were trained on different images, so their errors do not compare."),
         ({"latents": "m"}, "Each lives in the latents of its own VAE, so their errors do not compare."),
         ({"log_snr": (50.0, 49.0, 48.0)}, "They have no noise level in common."),
     ],

@@ -219,7 +219,7 @@ def test_a_reconstruction_keeps_shape_and_kind():
 
 
 @pytest.mark.parametrize(
-    ("number", "sentence"), [(19, "20 to 100,000 pictures, got 19"), (100_001, "pictures, got 100,001")]
+    ("number", "sentence"), [(19, "20 to 100,000 images, got 19"), (100_001, "images, got 100,001")]
 )
 def test_a_count_outside_the_bounds_is_refused(store, cache, number, sentence):
     with pytest.raises(UsageError, match=sentence):
@@ -233,7 +233,7 @@ def test_what_has_no_vae_is_refused_in_a_sentence(store, cache):
         subject_of(store.create("unet", Settings()))
     with pytest.raises(CheckpointError, match="of step 7"):
         measured(vae_run(store), cache, step=7)
-    with pytest.raises(CheckpointError, match="trained on other pictures"):
+    with pytest.raises(CheckpointError, match="trained on other images"):
         measured(vae_run(store), cache, replace(TOY, fingerprint="f" * 64))
 
 
@@ -241,7 +241,7 @@ def test_the_table_and_the_words_state_what_they_rest_on():
     rows = {name: (value, note) for name, value, note in ceiling_rows(CEILING)}
     assert rows["class accuracy"] == ("99.20%", "95 % interval 99.00% to 99.40%; untouched 99.48%")
     assert "3,600 of 4,000" in rows["linear probe, samples"][1]
-    assert "99.2% of real pictures keep their class (0.3 points are lost)" in in_words(CEILING)
+    assert "99.2% of real images keep their class (0.3 points are lost)" in in_words(CEILING)
     assert "as well as the pixels" in in_words(CEILING)
 
 

@@ -97,7 +97,7 @@ def test_what_draws_for_screens_is_no_stranger_either_and_keeps_no_run_out(recor
         assert choose("auto", 1, find_devices(SiteSettings()), []).slots == ("GPU-00000000-aaaa/0",)
         needs = Need(host=0, gpu=140_000_000_000)
         words = choose("auto", 1, find_devices(SiteSettings()), [], needs=lambda on_gpu: needs).waits_for
-        assert "where the lab draws for a screen" in words
+        assert "where the lab computes for a screen" in words
         assert main(["machine"]) == 0
         row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("GPU 0"))
         assert "images for screens" in row and row.rstrip().endswith("yes")

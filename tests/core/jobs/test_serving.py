@@ -215,7 +215,7 @@ def test_a_supervisor_that_is_stopped_by_a_signal_is_told(
         time.sleep(0.02)
     pid = server.process.pid
     assert problem == (
-        f"the supervisor (pid {pid}) is stopped by a signal: nothing starts or ends; kill -CONT {pid} lets it go on"
+        f"the supervisor (pid {pid}) is stopped by a signal: nothing starts or ends; kill -CONT {pid} lets it continue"
     )
     assert main(["queue", "--json"]) == 0
     output = capsys.readouterr()

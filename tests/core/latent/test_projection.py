@@ -52,7 +52,7 @@ def test_tsne_keeps_two_far_groups_apart_and_is_the_same_each_time():
     again = embed(points, 2, perplexity=10.0, progress=lambda stage, fraction: told.append((stage, fraction)))
     assert np.array_equal(first, again)
     shares = [fraction for _, fraction in told]
-    assert {stage for stage, _ in told} == {"arranging 80 pictures by t-SNE"}
+    assert {stage for stage, _ in told} == {"arranging 80 images by t-SNE"}
     assert shares == sorted(shares) and all(0.0 <= share <= 1.0 for share in shares)
     distances = np.linalg.norm(first[:, None] - first[None], axis=2) + np.eye(80) * 1e9
     assert ((distances.argmin(axis=1) < 40) == (np.arange(80) < 40)).all()  # each one's neighbour is of its own group
@@ -60,7 +60,7 @@ def test_tsne_keeps_two_far_groups_apart_and_is_the_same_each_time():
 
 @pytest.mark.parametrize("count", [4, 2001])
 def test_tsne_refuses_too_few_and_too_many_pictures(count):
-    with pytest.raises(UsageError, match=f"5 to 2,000 pictures, got {count:,}"):
+    with pytest.raises(UsageError, match=f"5 to 2,000 images, got {count:,}"):
         embed(np.zeros((count, 1, 1, 1), dtype=np.float32), 2)
 
 
@@ -74,7 +74,7 @@ def is_arranging(child: psutil.Process) -> bool:
 
 @pytest.mark.parametrize(
     ("words", "how"),
-    [("it was cancelled", {"progress": None}), ("2,000 pictures took longer than 0 s; take fewer", {"most_s": 0.0})],
+    [("it was cancelled", {"progress": None}), ("2,000 images took longer than 0 s; take fewer", {"most_s": 0.0})],
     ids=["stopped", "too slow"],
 )
 def test_tsne_that_is_stopped_or_too_slow_leaves_no_process(words, how):
@@ -112,7 +112,7 @@ def test_a_projection_is_computed_once_for_the_same_vae_pictures_and_settings(tm
 @pytest.mark.parametrize(
     "other",
     [{"key": "b"}, {"perplexity": 10.0}, {"dimensions": 3}, {"latents": latents(30)}],
-    ids=["another VAE", "another perplexity", "in space", "other pictures"],
+    ids=["another VAE", "another perplexity", "in space", "other images"],
 )
 def test_a_projection_of_something_else_is_computed_anew(tmp_path, other):
     compute = Counting()

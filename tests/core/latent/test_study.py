@@ -167,7 +167,7 @@ def test_a_run_without_a_checkpoint_and_other_pictures_are_one_sentence(root: Pa
         find_subject(run, data_dir=root, cache_dir=root / "cache")
     facts = run_of(root, "vae").data_path
     facts.write_text(json.dumps({**json.loads(facts.read_text()), "fingerprint": "0" * 64}))
-    with pytest.raises(LabError, match="the data set has changed"):
+    with pytest.raises(LabError, match="the dataset has changed"):
         open_it(root)
 
 

@@ -54,7 +54,7 @@ def test_what_others_read_is_on_record_and_a_favourite_is_not(run: Run) -> None:
 
 def test_a_text_that_somebody_else_changed_meanwhile_is_not_overwritten(run: Run) -> None:
     change_notes(run, by="ana", notes="hers")
-    with pytest.raises(RunBusy, match="somebody else changed the notes"):
+    with pytest.raises(RunBusy, match="another person changed the notes"):
         change_notes(run, by="bea", notes="his", instead_of="")
     assert read_notes(run).notes == "hers"
     assert change_notes(run, by="bea", notes="both", instead_of="hers").notes == "both"
@@ -128,7 +128,7 @@ def test_a_writer_that_hangs_is_not_waited_for_endlessly(run: Run, monkeypatch: 
     monkeypatch.setattr(notes, "PATIENCE_S", 0.0)
     held = try_lock(run.folder / "notes.lock")
     assert held is not None
-    with pytest.raises(RunBusy, match="somebody else is writing"):
+    with pytest.raises(RunBusy, match="another person is writing"):
         change_notes(run, by="bea", notes="x")
     held.release()
 

@@ -45,7 +45,7 @@ def test_an_export_is_kept_with_its_run_and_on_record(run: Run) -> None:
     assert size_of(info) == sum(
         path.stat().st_size for path in info.path.rglob("*") if path.is_file() and path.name in str(info.facts.files)
     )
-    assert list(dict(said)) == ["reading the checkpoint", "drawing its picture", "writing it down"]
+    assert list(dict(said)) == ["reading the checkpoint", "generating its example images", "writing it down"]
     shares = [share for _, share in said]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(0.97)
     (event,) = events(run, "exported")
@@ -80,7 +80,7 @@ def test_a_name_is_not_taken_twice_and_an_export_is_removed_once(run: Run) -> No
         remove_export(run, "digits", by="Ben")
 
 
-@pytest.mark.parametrize("moment", ["reading the checkpoint", "drawing its picture", "writing it down"])
+@pytest.mark.parametrize("moment", ["reading the checkpoint", "generating its example images", "writing it down"])
 def test_what_stops_an_export_leaves_nothing(run: Run, moment: str) -> None:
     def stop(stage: str, share: float) -> None:
         if stage == moment:
@@ -93,7 +93,7 @@ def test_what_stops_an_export_leaves_nothing(run: Run, moment: str) -> None:
 
 def test_a_run_that_is_deleted_meanwhile_does_not_come_back_as_a_ghost(run: Run) -> None:
     def delete(stage: str, share: float) -> None:
-        if stage == "drawing its picture" and run.folder.exists():
+        if stage == "generating its example images" and run.folder.exists():
             run.folder.rename(run.folder.with_name("trash"))
 
     with pytest.raises(LabError, match="was deleted meanwhile"):
@@ -109,7 +109,7 @@ def test_what_is_being_written_and_what_is_a_link_are_not_listed(run: Run) -> No
 
 
 def test_a_licence_that_cannot_be_printed_is_refused_in_a_sentence(run: Run) -> None:
-    with pytest.raises(LabError, match="licence"):
+    with pytest.raises(LabError, match="license"):
         kept(run, "digits", ExportOptions(licence="mit\x1b[2J"), by="Ana")
     assert not run.exports_dir.exists()
 

@@ -177,7 +177,7 @@ class TestWalks:
         [
             ({"label_mix": (0.5, 0.5, 0.5)}, "to_labels: needs label_mix"),
             ({"to_seeds": (1, 2, 3), "noise_mix": (0.0, 0.5, 1.5)}, "noise_mix: must lie between 0 and 1, got 1.5"),
-            ({"seeds": (1, 2)}, "seeds: 2 values for 3 pictures"),
+            ({"seeds": (1, 2)}, "seeds: 2 values for 3 images"),
             ({"seeds": (1, 2, -1)}, "seed: must lie between 0 and"),
             ({"to_labels": (1, 2, 99), "label_mix": (0, 0, 0)}, "labels: 99 is outside"),
             ({"guidance_rescale": 1.5}, "guidance_rescale: must lie between 0 and 1"),

@@ -69,7 +69,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "a walk between classes": {"to_labels": (4, 4, 4), "label_mix": (0.0, 0.3, 1.0)},
     "a branch": {"branch": BranchRecipe(at=1, labels=(2, 2, 2), sampler="euler", guidance_scale=2.0)},
     "an uploaded picture": {"start": StartRecipe(at=1, picture=encoded(PICTURE))},
-    "held-out pictures": {"start": StartRecipe(at=1, places=(3, 4, 5))},
+    "held-out images": {"start": StartRecipe(at=1, places=(3, 4, 5))},
 }
 
 
@@ -118,9 +118,9 @@ def test_other_weights_are_told(
         ({}, ["--set", "sampling.seed=3"], "--set: the recipe decides this"),
         ({"source": "no-such-run"}, [], "no-such-run"),
         ({"labels": (1, 7, 99)}, [], "labels: 99 is outside the classes"),
-        ({"start": StartRecipe(at=1, fingerprint="ab", places=(0, 0, 0))}, [], "the recipe's pictures are of the data"),
-        ({"start": StartRecipe(at=1, picture="AAAA")}, [], "start: the recipe's picture cannot be read"),
-        ({"start": StartRecipe(at=1, picture=encoded(PICTURE[:8]))}, [], "pictures of 8 × 16 × 1 given, 16 × 16 × 1"),
+        ({"start": StartRecipe(at=1, fingerprint="ab", places=(0, 0, 0))}, [], "the recipe's images are of the data"),
+        ({"start": StartRecipe(at=1, picture="AAAA")}, [], "start: the recipe's image cannot be read"),
+        ({"start": StartRecipe(at=1, picture=encoded(PICTURE[:8]))}, [], "images of 8 × 16 × 1 given, 16 × 16 × 1"),
         ({"start": StartRecipe(at=3, picture=encoded(PICTURE))}, [], "start: step 3 does not exist"),
     ],
 )

@@ -35,7 +35,7 @@ def test_only_what_has_weights_to_generate_with_is_listed(tmp_path: Path) -> Non
     with pytest.raises(CheckpointError, match="has no checkpoint yet"):
         RunSource(runs[1]).class_names  # noqa: B018
     for run in (runs[0], runs[2]):
-        with pytest.raises(UsageError, match="pictures come from a U-Net run"):
+        with pytest.raises(UsageError, match="images come from a U-Net run"):
             find_source(run.id, lambda: store, tmp_path / "models")
 
 
@@ -53,6 +53,6 @@ def test_a_model_folder_never_leads_to_pictures_of_this_machine(tmp_path: Path, 
     data = source.settings.data
     assert not catalog.is_present(name, tmp_path, path=data.path)
     assert catalog.is_present(name, tmp_path, path=str(private))
-    with pytest.raises(DataUnavailable, match="lies where the model was trained; its pictures cannot be read here"):
+    with pytest.raises(DataUnavailable, match="lies where the model was trained; its images cannot be read here"):
         catalog.entry(name).loader.files(data, tmp_path)
     assert settings_from(source.settings.model_dump(mode="json")) == source.settings  # `sample --set` makes them anew
