@@ -7,8 +7,8 @@ import streamlit as st
 from core.errors import LabError
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import BranchRecipe, Recipe
-from lab.generate.generation_progress import drawn
-from lab.generate.generation_view import downloads, show_drawing
+from lab.generate.generation_progress import drawn, places_in_a_row
+from lab.generate.generation_view import save_menu, show_drawing
 from lab.words import plain, sentence
 
 KEEP = "unchanged"
@@ -31,7 +31,7 @@ def branch_from(drawing: Drawing, at: int, samplers: list[str]) -> None:
         st.rerun()
     try:
         changed = with_branch(recipe, at, label - 1, "" if sampler == KEEP else str(sampler), scale)
-        branched = drawn(changed, slot="branch")
+        branched = drawn(changed, places=places_in_a_row(), slot="branch")
     except LabError as error:
         st.error(sentence(error), icon=":material/error:")
         return
@@ -41,7 +41,7 @@ def branch_from(drawing: Drawing, at: int, samplers: list[str]) -> None:
     st.caption(
         f"Up to step {at} this is the original above. The earlier you branch, the more of each image can still change."
     )
-    downloads(branched, key="branch")
+    save_menu(branched, key="branch")
 
 
 def with_branch(recipe: Recipe, at: int, label: int, sampler: str, scale: float) -> Recipe:

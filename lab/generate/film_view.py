@@ -23,12 +23,10 @@ from lab.words import escaped, plain
 AGAINST, NOBODY = "against", ""
 TICK_S = 5.0
 READ = {
-    True: "Along the training the same noise becomes better digits; along the denoising each of them is drawn. In a "
-    "run that does not learn, the last training steps look like the first.",
-    False: "The same held-out pictures throughout. Shapes should stand within the first tenth of the steps and get "
-    "sharper after; reconstructions that stay a grey smear are those of a collapsed VAE.",
+    True: "During training, the same noise becomes better images. If nothing changes, the run does not learn.",
+    False: "The same validation images throughout. Gray smears in late reconstructions show a collapsed VAE.",
 }
-KEYS = "Arrow keys left and right, Home, End and space move a slider; up and down move the training."
+KEYS = "Left and right arrow keys, Home, End and space move a slider. Up and down move the training step."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,7 @@ def show() -> None:
     """The whole view."""
     views = films.filmed_views()
     if not views:
-        st.markdown("No film yet. Every training keeps pictures of its progress; the first is there within a minute.")
+        st.markdown("No film yet. Each run stores previews as it trains; the first appears within a minute.")
         st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
     by_id = {view.id: view for view in views}
@@ -57,10 +55,10 @@ def show() -> None:
     others = [view for view in views if view.id != first.id and view.kind == first.kind]
     with middle:
         second = by_id.get(
-            pick("Beside it", {NOBODY: "nothing", **{view.id: _title(view) for view in others}}, AGAINST)
+            pick("Compare with", {NOBODY: "nothing", **{view.id: _title(view) for view in others}}, AGAINST)
         )
     with right:
-        each = choose("Pictures a class", (1, 2), key="film-each")
+        each = choose("Images per class", (1, 2), key="film-each")
     shown = [first, *([second] if second else [])]
     live = any(view.is_active for view in shown)
     live_part(every_s=TICK_S if live else None)(_film)([view.id for view in shown], each)
@@ -82,13 +80,13 @@ def _film(run_ids: list[str], each: int) -> None:
         st.caption(
             f"{count(packed.times)} training steps"
             + (f" × {count(packed.frames)} denoising steps" if packed.frames > 1 else "")
-            + f", with the averaged weights. {KEYS}"
+            + f", with the averaged (EMA) weights. {KEYS}"
         )
         if packed.left_out:
             which = "1 preview is" if packed.left_out == 1 else f"{count(packed.left_out)} previews are"
-            st.caption(f":material/warning: {which} damaged or unlike the newest, and left out.")
+            st.caption(f":material/warning: {which} damaged or of another shape, and left out.")
         if packed.every > 1:
-            st.caption(f"Large pictures: every {packed.every}th pixel is shown. The files in the run are whole.")
+            st.caption(f"Large images: every {packed.every}th pixel is shown. The files in the run are complete.")
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the previews")
@@ -106,12 +104,12 @@ def _packed(run_ids: tuple[str, ...], stamps: tuple[Stamp, ...], titles: tuple[s
 
 def _downloads(views: list[RunView], each: int) -> None:
     """The film as an animation, made when it is asked for."""
-    with st.container(horizontal=True):
+    with st.popover("Save", icon=":material/download:"):
         for index, view in enumerate(views):
             name = f" of {plain(view.title, 30)}" if len(views) > 1 else ""
-            axes: dict[Axis, str] = {"training": "Film of the training (WebP)"}
+            axes: dict[Axis, str] = {"training": "Training (WebP)"}
             if view.run.kind.generates:
-                axes["both"] = "Film of both (WebP)"
+                axes["both"] = "Training and denoising (WebP)"
             for axis, label in axes.items():
                 st.download_button(
                     f"{label}{escaped(name)}",
@@ -120,5 +118,5 @@ def _downloads(views: list[RunView], each: int) -> None:
                     "image/webp",
                     key=f"film-{axis}-{index}",
                     icon=":material/movie:",
-                    help="An animated WebP, for a browser or a slide. The one of both takes some seconds to make.",
+                    help="An animated WebP. Rendering both axes takes a few seconds.",
                 )

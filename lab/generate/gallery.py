@@ -1,7 +1,8 @@
-"""The view Gallery: what people here kept of what they drew, with who, when and how; opened again or removed."""
+"""The view Gallery: images that people saved, with who, when and how; opened again or removed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -16,7 +17,8 @@ from lab.generate import gallery_service
 from lab.words import escaped, exactly, sentence
 
 PAGE_SIZE, COLUMNS = 12, 3
-OPENED = "kept"  # the query parameter of a drawing that the view Draw opens
+CREATE = "Create"  # the first view of the page
+OPENED = "kept"  # the query parameter of the saved images that the view Create opens
 
 
 def show() -> None:
@@ -26,10 +28,10 @@ def show() -> None:
         which = "1 entry is" if len(damaged) == 1 else f"{count(len(damaged))} entries are"
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f":material/warning: {which} damaged and not shown.")
-            if st.button("Remove what is damaged", key="gallery-damaged"):
-                confirm_for_good("", "remove", partial(_remove_all, damaged), what="damaged drawings", name="")
+            if st.button("Remove damaged entries", key="gallery-damaged"):
+                confirm_for_good("", "remove", partial(_remove_all, damaged), what="damaged entries", name="")
     if not found:
-        st.markdown("Nothing kept yet. Draw something, and choose *Keep in gallery* under it: everybody here sees it.")
+        st.markdown("The gallery is empty. Generate images, then choose *Save* and *Add to gallery*.")
         return
     pages = -(-len(found) // PAGE_SIZE)
     page = 1
@@ -41,8 +43,8 @@ def show() -> None:
             with cell.container(border=True):
                 _card(entry)
     st.caption(
-        f"{count(len(found))} kept. *Open* draws it again from its recipe with the same model; when that is gone, the "
-        "picture stays. Downloaded PNGs hold their recipe too."
+        f"{count(len(found))} saved. *Open* generates the images again from their recipe.",
+        help="If the model is gone, the image stays. Downloaded PNGs contain their recipe too.",
     )
 
 
@@ -69,7 +71,7 @@ def _card(entry: Entry) -> None:
 
 def _open(entry_id: str) -> None:
     """Before the page is drawn again: afterwards the choice of the view could not be changed."""
-    st.session_state["view"] = "Draw"
+    st.session_state["view"] = CREATE
     st.query_params[OPENED] = entry_id
 
 
@@ -79,19 +81,18 @@ def _remove_button(entry: Entry) -> None:
             entry.owner,
             "remove",
             lambda: gallery_service.remove(entry.id, who()),
-            what="a drawing",
+            what="an entry",
             name=entry.title or "untitled",
         )
 
 
-def keep_button(picture: bytes, *, source_title: str, device: str, key: str) -> None:
-    """Keep what is shown, on purpose, under a title. picture: PNG with its recipe inside."""
-    with st.popover("Keep in gallery", icon=":material/bookmark_add:"):
-        title = st.text_input("Title", key=f"{key}-title", max_chars=TITLE_LIMIT, placeholder="optional")
-        if st.button("Keep", key=f"{key}-keep", type="primary"):
-            with problems_shown():
-                gallery_service.keep(picture, title=title, owner=who(), source_title=source_title, device=device)
-                st.caption(f"Kept as {escaped(who(), 60)}. It stands under *Gallery* for everybody here.")
+def keep_form(picture: Callable[[], bytes], *, source_title: str, device: str, key: str) -> None:
+    """Add what is shown to the gallery, under a title. picture: makes the PNG with its recipe inside."""
+    title = st.text_input("Title in the gallery", key=f"{key}-title", max_chars=TITLE_LIMIT, placeholder="optional")
+    if st.button("Add to gallery", key=f"{key}-keep", icon=":material/bookmark_add:"):
+        with problems_shown():
+            gallery_service.keep(picture(), title=title, owner=who(), source_title=source_title, device=device)
+            st.caption(f"Added as {escaped(who(), 60)}. Everyone on this server sees it in the gallery.")
 
 
 def _remove_all(ids: list[str]) -> None:

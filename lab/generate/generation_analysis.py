@@ -40,21 +40,22 @@ def show_analysis(drawing: Drawing, facts: ModelSource, analysis: Analysis, *, k
     if analysis.waiting:
         waiting = analysis.waiting
         live_until(lambda: any(work.is_done for work in waiting), lambda: _waits(waiting), every_s=LOOK_AGAIN_S)
-    told = []
+    told: list[str] = []
+    how: list[str] = []
     if analysis.odds is not None:
         total = count(analysis.odds.heldout_count)
-        told.append(
-            f"The judge of {_data_set(facts)} names {analysis.odds.accuracy:.1%} of {total} "
-            "real held-out pictures right. It looks at the predicted picture; a picture is decided from the step on "
-            "where its final class keeps more than half of the odds."
+        told.append(f"The judge of {_data_set(facts)} is right on {analysis.odds.accuracy:.1%} of {total} test images.")
+        how.append(
+            "The judge classifies the predicted image. An image is decided from the step on where its final class "
+            "keeps more than half of the probability."
         )
     if analysis.nearest is not None:
-        among = f", among one in {analysis.nearest.every} of them" if analysis.nearest.every > 1 else ""
-        told.append(f"The nearest training picture of a clicked one is found by its pixels{among}.")
+        among = f" among one in {analysis.nearest.every} of them" if analysis.nearest.every > 1 else ""
+        how.append(f"Click an image to see the nearest training image by pixel distance{among}.")
     elif analysis.has_judge and not judges.pictures_are_here(facts):
-        told.append(f"{_why_not(facts)}, so the nearest training pictures are not known.")
-    if told:
-        st.caption(" ".join(told))
+        told.append(f"{_why_not(facts)}, so the nearest training images are unknown.")
+    if told or how:
+        st.caption(" ".join(told or ["How to read this"]), help=" ".join(how) or None)
     if not analysis.has_judge and key == "scrubber":
         _no_judge(facts, analysis)
 
@@ -70,15 +71,17 @@ def _no_judge(facts: ModelSource, analysis: Analysis) -> None:
         if work.problem is not None and not work.is_cancelled:
             st.error(sentence(work.problem), icon=":material/error:")
     if not judges.pictures_are_here(facts):
-        st.caption(f"{_why_not(facts)}, so there is neither a judge of these pictures nor a nearest training picture.")
+        st.caption(f"{_why_not(facts)}, so there is no judge and no nearest training image.")
     elif not analysis.problems:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"No judge of {_data_set(facts)} yet; it tells at which step a picture is decided.")
+            st.markdown(
+                f"No judge for {_data_set(facts)} yet. A judge shows the step at which each image settles on its class."
+            )
             if st.button(
                 "Train the judge",
                 key="train-judge",
                 icon=":material/gavel:",
-                help="A small classifier, trained once for this data set: about a minute.",
+                help="Trains a small classifier once per dataset (about a minute).",
             ):
                 judges.begin_training(facts)
                 st.rerun()
@@ -87,12 +90,12 @@ def _no_judge(facts: ModelSource, analysis: Analysis) -> None:
 def _waits(works: Sequence[Work]) -> None:
     """Words where it takes long."""
     if max(time.monotonic() - work.started for work in works) > WORDS_AFTER_S:
-        st.caption("More about these pictures comes in a moment.")
+        st.caption("Analyzing these images.")
 
 
 def _trains(work: Work) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(work.fraction, text=f"{escaped(work.stage)}; it goes on when you leave this page")
+        st.progress(work.fraction, text=f"{escaped(work.stage)}; you can leave this page")
         st.button("Cancel", key="cancel-judge", icon=":material/close:", on_click=work.cancel)
 
 
@@ -102,5 +105,5 @@ def _data_set(facts: ModelSource) -> str:
 
 def _why_not(facts: ModelSource) -> str:
     if not facts.fingerprint:
-        return "Nobody knows which pictures this model learned from"
+        return "This model does not record its dataset"
     return f"{_data_set(facts)} is not on this machine"

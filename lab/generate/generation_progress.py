@@ -1,11 +1,13 @@
-"""A drawing while it is drawn: the pictures so far, a bar, and a way out. Leaving the page leaves it alone."""
+"""Images while they are generated: those so far, a bar, and a way out. Leaving the page leaves the work alone."""
 
 from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.mosaic import mosaic
 from core.sampling.drawing import Drawing
@@ -19,14 +21,51 @@ from lab.widgets.scrubber import side_by_side
 
 LOOK_S = 0.05
 SHOW_AFTER_S = 0.35  # a shorter wait needs no words
-WIDTH = {True: 700, False: 320}  # of the pictures so far: where nothing stands yet, above an earlier drawing
-ME = "generate-me"
+WIDTH = {True: 840, False: 280}  # of the images so far: where none stand yet, and in the column beside earlier ones
+ME, PACE = "generate-me", "generate-pace"
 
 
-def drawn(recipe: Recipe, *, slot: str = "main") -> Drawing | None:
-    """The drawing, waited for; None when this person cancelled it, with what there is of it. Raises a LabError.
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where progress, Cancel and the images so far are shown: places that are there before anything is generated."""
 
-    slot: a place on the page shows one drawing at a time, so what it waited for before is cancelled unless somebody
+    progress: DeltaGenerator
+    cancel: DeltaGenerator
+    images: DeltaGenerator
+
+
+def places_in_a_row() -> Places:
+    """Places right here: a bar and Cancel in a row, the images so far below it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        progress, cancel = st.empty(), st.empty()
+    return Places(progress=progress, cancel=cancel, images=st.empty())
+
+
+def was_cancelled(recipe: Recipe, *, slot: str = "main") -> bool:
+    """True when this person cancelled these images and has not asked for them again."""
+    return bool(st.session_state.get(f"cancelled-{slot}") == generation_service.key_of(recipe))
+
+
+def ask_again(slot: str = "main") -> None:
+    """Forget what was cancelled."""
+    st.session_state.pop(f"cancelled-{slot}", None)
+
+
+def seconds_for(recipe: Recipe) -> float | None:
+    """What these images will cost, by the fastest that this person has generated with that model; None before that."""
+    pace: float | None = st.session_state.get(PACE, {}).get(recipe.source)
+    return None if pace is None else pace * _work_of(recipe)
+
+
+def _work_of(recipe: Recipe) -> int:
+    """Images times network evaluations; guidance evaluates twice."""
+    return len(recipe.labels) * recipe.num_inference_steps * (2 if recipe.guidance_scale > 1 else 1)
+
+
+def drawn(recipe: Recipe, *, places: Places, slot: str = "main") -> Drawing | None:
+    """The images, waited for; None when this person cancelled them. Raises a LabError.
+
+    slot: a place on the page shows one generation at a time, so what it waited for before is cancelled unless somebody
     else waits for it too.
     """
     me = st.session_state.setdefault(ME, uuid.uuid4().hex)
@@ -36,48 +75,48 @@ def drawn(recipe: Recipe, *, slot: str = "main") -> Drawing | None:
         if before:
             generation_service.leave(before, me)
         st.session_state[f"waits-{slot}"] = key
-    place = st.empty()
-    if st.session_state.get(f"cancelled-{slot}") == key:
-        with place.container():
-            _cancelled(slot, key)
+    if was_cancelled(recipe, slot=slot):
+        with places.images.container():
+            _cancelled(slot)
         return None
     found = generation_service.kept(recipe)
     if found is None:
+        began = time.monotonic()
         work = generation_service.begin(recipe, watcher=me)
         if not work.wait(SHOW_AFTER_S):
-            with place.container():
-                _follow(work, recipe, slot)
+            _follow(work, recipe, slot, places)
         if work.problem:
             raise work.problem
         found = work.result
-    place.empty()
+        paces = st.session_state.setdefault(PACE, {})
+        pace = (time.monotonic() - began) / _work_of(recipe)
+        paces[recipe.source] = min(pace, paces.get(recipe.source, pace))
     st.session_state[f"shown-{slot}"] = True
     return found
 
 
-def _follow(work: Work, recipe: Recipe, slot: str) -> None:
+def _follow(work: Work, recipe: Recipe, slot: str, places: Places) -> None:
     order, columns, _, _ = side_by_side(recipe.labels)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        bar = st.empty()
-        st.button("Cancel", key=f"cancel-{slot}", icon=":material/close:", on_click=_cancel, args=(slot, work.key))
-    picture = st.empty()
+    places.cancel.button("Cancel", key=f"cancel-{slot}", on_click=_cancel, args=(slot, work.key))
     seen, began = -1, time.monotonic()
     while True:
         look = work.look
         if isinstance(look, Look) and look.done != seen:
             seen = look.done
             zoom = WIDTH[f"shown-{slot}" not in st.session_state] // (columns * (look.images.shape[2] + 1))
-            picture.image(png(mosaic(look.images[order], columns=columns, zoom=max(1, zoom))))
-        bar.progress(work.fraction, text=_words(look, time.monotonic() - began))
+            places.images.image(png(mosaic(look.images[order], columns=columns, zoom=max(1, zoom))))
+        places.progress.progress(work.fraction, text=_words(look, time.monotonic() - began))
         if work.wait(LOOK_S):
-            return
+            break
+    for place in (places.progress, places.cancel, places.images):
+        place.empty()
 
 
 def _words(look: Look | None, waited_s: float) -> str:
     if look is None:
-        return "Loading the model" if waited_s < 10 else "Waiting for the model, or for others who draw"
+        return "Loading the model" if waited_s < 10 else "Waiting for the model, or for other people's images"
     left = waited_s / max(1, look.done) * (look.total - look.done)
-    return f"Denoising, {look.done} of {look.total}" + (f", about {duration(left)} left" if left > 3 else "")
+    return f"Step {look.done} of {look.total}" + (f", about {duration(left)} left" if left > 3 else "")
 
 
 def _cancel(slot: str, key: str) -> None:
@@ -85,12 +124,7 @@ def _cancel(slot: str, key: str) -> None:
     st.session_state[f"cancelled-{slot}"] = key
 
 
-def _cancelled(slot: str, key: str) -> None:
+def _cancelled(slot: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("Cancelled. Nothing of this drawing is kept.")
-        st.button(
-            "Draw it after all",
-            key=f"again-{slot}",
-            icon=":material/brush:",
-            on_click=lambda: st.session_state.pop(f"cancelled-{slot}", None),
-        )
+        st.markdown("Cancelled. These images were not stored.")
+        st.button("Generate them", key=f"again-{slot}", icon=":material/brush:", on_click=ask_again, args=(slot,))

@@ -1,4 +1,4 @@
-"""A drawing on the screen: the scrubber with its layers and curves, and what can be taken home."""
+"""Generated images on the screen: the scrubber with its layers and curves, and the menu that saves them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.runs.film import HELD, PREDICTED, Film
 from core.runs.film_export import animation
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import exif_with_recipe, npz_with_recipe, png_with_recipe
-from lab.generate.gallery import keep_button
+from lab.generate.gallery import keep_form
 from lab.generate.generation_analysis import analyze, show_analysis
 from lab.generate.generation_analysis_service import Odds
 from lab.services.models import source_of
@@ -33,6 +33,7 @@ from lab.widgets.scrubber import (
 from lab.words import escaped, plain
 
 ENOUGH_FRAMES = 11
+WIDEST = 1500  # pixels of the screen: images grow with the window up to this width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,8 @@ def show_drawing(drawing: Drawing, *, key: str, branch: bool = False) -> tuple[A
     packed = pack_drawing(drawing, looks.odds, looks.nearest, branch=branch)
     answer = scrubber(packed.payload, key=key)
     st.caption(
-        "Click an image to follow it. Arrow keys move the step, space plays, Page Up and Down change the image. "
-        "Details that appear early and stay are easy for the network. Details that flicker are decided late."
+        "Click an image to follow it. Arrow keys move the step, space plays, Page Up and Down change the image.",
+        help="Details that appear early and stay are easy for the network. Details that flicker are decided late.",
     )
     show_analysis(drawing, facts, looks, key=key)
     return answer, packed.steps
@@ -64,7 +65,7 @@ def show_drawing(drawing: Drawing, *, key: str, branch: bool = False) -> tuple[A
 def pack_drawing(
     drawing: Drawing, odds: Odds | None = None, nearest: Nearest | None = None, *, branch: bool = False
 ) -> Packed:
-    """All that is known of a drawing in one, kept for those looked at last: a rerun of the page packs nothing."""
+    """Everything known about the images in one payload, cached for the newest: a rerun of the page packs nothing."""
     order, columns, heads, sides = side_by_side(drawing.labels)
     recipe = drawing.recipe
     frames, size = len(drawing.steps), drawing.noisy_images.shape[3]
@@ -83,7 +84,7 @@ def pack_drawing(
         _layers(drawing, order, keep, every),
         words,
         columns=columns,
-        zoom=max(1, round((1000 if columns >= 8 else 340) / (columns * (size + 1)))),
+        zoom=max(1, round((WIDEST if columns >= 8 else WIDEST / 2) / (columns * (size + 1)))),
         heads=[plain(drawing.class_names[label], 40) for label in heads],
         sides=[plain(drawing.class_names[label], 40) for label in sides],
         names=names,
@@ -99,7 +100,7 @@ def pack_drawing(
 
 
 def asked_of(drawing: Drawing, place: int) -> int:
-    """The class that a picture should be: on a walk between classes the nearer of both ends."""
+    """The class that an image should be: on a walk between classes the nearer of both ends."""
     recipe = drawing.recipe
     branched = recipe.branch is not None and recipe.branch.labels
     if recipe.label_mix and not branched and recipe.label_mix[place] > 0.5:
@@ -135,26 +136,36 @@ def animated(drawing: Drawing) -> bytes:
     return animation(film, axis="denoising", words=words, columns=columns, exif=exif_with_recipe(drawing.recipe))
 
 
-def downloads(drawing: Drawing, *, key: str, source_title: str = "") -> None:
-    """PNG, npz and WebP, each with the recipe inside, and the gallery."""
-    order, columns, _, _ = side_by_side(drawing.labels)
-    size = drawing.images.shape[2]
-    picture = mosaic(drawing.images[order], columns=columns, zoom=max(1, min(4, 2048 // (columns * (size + 1)))))
-    png = png_with_recipe(picture, drawing.recipe)
-    with st.container(horizontal=True):
-        title = source_title or drawing.recipe.source
-        keep_button(png, source_title=title, device=drawing.device, key=key)
+def save_menu(drawing: Drawing, *, key: str, source_title: str = "") -> None:
+    """All that can be taken home: PNG, npz, WebP and recipe, each with the recipe inside, and the gallery.
+
+    The files are made when they are asked for: a rerun of the page makes none.
+    """
+    with st.popover("Save", icon=":material/download:"):
         for label, data, name, kind in (
-            ("Picture (PNG)", png, "samples.png", "image/png"),
-            ("Arrays (npz)", npz_with_recipe(drawing.images, drawing.labels, drawing.recipe), "samples.npz", None),
+            ("Image (PNG)", partial(picture_of, drawing), "samples.png", "image/png"),
+            ("Arrays (npz)", partial(_arrays, drawing), "samples.npz", "application/octet-stream"),
             ("Animation (WebP)", partial(animated, drawing), "samples.webp", "image/webp"),
-            ("Recipe (JSON)", drawing.recipe.to_json(), "recipe.json", "application/json"),
+            ("Recipe (JSON)", drawing.recipe.to_json, "recipe.json", "application/json"),
         ):
-            st.download_button(label, data, name, kind, icon=":material/download:", key=f"{key}-{name}")
-    st.caption(
-        f"Drawn on {escaped(drawing.device, 60)}. Each file holds the recipe: opened again below, the same "
-        "weights on the same machine give the same pictures."
-    )
+            st.download_button(label, data, name, kind, key=f"{key}-{name}", type="tertiary")
+        st.caption(
+            f"Generated on {escaped(drawing.device, 60)}. Each file contains the recipe.",
+            help="Open a recipe below the images. The same weights on the same machine reproduce the images exactly.",
+        )
+        title = source_title or drawing.recipe.source
+        keep_form(partial(picture_of, drawing), source_title=title, device=drawing.device, key=key)
+
+
+def picture_of(drawing: Drawing) -> bytes:
+    """All images in one PNG, with the recipe inside."""
+    order, columns, _, _ = side_by_side(drawing.labels)
+    zoom = max(1, min(4, 2048 // (columns * (drawing.images.shape[2] + 1))))
+    return png_with_recipe(mosaic(drawing.images[order], columns=columns, zoom=zoom), drawing.recipe)
+
+
+def _arrays(drawing: Drawing) -> bytes:
+    return npz_with_recipe(drawing.images, drawing.labels, drawing.recipe)
 
 
 def _layers(drawing: Drawing, order: list[int], keep: np.ndarray, every: int) -> list[Layer]:
@@ -208,18 +219,22 @@ def _curves(drawing: Drawing, order: list[int], keep: np.ndarray) -> list[Curve]
     if drawing.layers is None:
         return []
     curves = drawing.layers.curves
-    size = "Root mean square: 1 at both ends, flow dips to 0.7 between; growing beyond is a solver that diverges."
+    size = "Root mean square. Near 1 at both ends; growing far beyond 1 means that the solver diverges."
     return [
-        Curve(title="log-SNR", how="Signal over noise of this step; sampling walks up.", values=curves.log_snr[keep]),
+        Curve(
+            title="log-SNR",
+            how="Signal over noise at this step. It rises during sampling.",
+            values=curves.log_snr[keep],
+        ),
         Curve(title="Size of latents", how=size, values=curves.latent_norm[keep][:, order]),
         Curve(
             title="Guidance",
-            how="How far guidance moves the answer; near 0 it decides nothing more.",
+            how="How far guidance moves the prediction. Near 0 it changes nothing more.",
             values=curves.guidance_strength[keep][:, order],
         ),
         Curve(
             title="Straightness",
-            how="1 is straight to the picture; below, more steps are needed.",
+            how="1 = a straight path to the image. Lower values need more steps.",
             values=curves.straightness[keep][:, order],
         ),
     ]

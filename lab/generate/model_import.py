@@ -1,4 +1,4 @@
-"""Models of others: added from a zip of one's own computer, or a folder or zip on this machine, and removed again."""
+"""Imported models: added from a zip on one's own computer, or a folder or zip on this server, and removed again."""
 
 from __future__ import annotations
 
@@ -22,26 +22,25 @@ def add_a_model() -> None:
     """The form, how one's own import is getting on, how the last one ended, and what was imported so far."""
     mine = background.own_key(WHAT, who())
     is_busy = background.find(mine) is not None
-    with st.expander("Models of others", icon=":material/deployed_code:", expanded=is_busy):
+    with st.expander("Imported models", icon=":material/deployed_code:", expanded=is_busy):
         _show(result_once(mine, "Importing"))
         st.markdown(
-            "A folder made by `python -m core export`, or any plain diffusers `DiTPipeline` over a `UNet2DModel`, as "
-            "it is or zipped. Only safetensors weights are read, nothing in it is run, and what is damaged or hostile "
-            "is refused in one sentence."
+            "Import a folder or zip made by `python -m core export`, or a diffusers `DiTPipeline`. Safetensors only.",
+            help="The pipeline must use a `UNet2DModel`. No code of the folder is run.",
         )
         with st.form("import-model", border=False):
             left, right = st.columns(2)
-            upload = left.file_uploader("A .zip of your computer", type=("zip",), key="model-file")
+            upload = left.file_uploader("A .zip file on your computer", type=("zip",), key="model-file")
             path = left.text_input(
-                "or a folder or .zip on this machine", key="model-path", max_chars=1000, placeholder="path"
+                "or a folder or .zip on this server", key="model-path", max_chars=1000, placeholder="path"
             )
-            name = right.text_input("Name", key="model-name", max_chars=60, placeholder="optional, as the folder is")
+            name = right.text_input("Name", key="model-name", max_chars=60, placeholder="optional")
             data = right.text_input(
-                "Learned from",
+                "Trained on",
                 key="model-data",
                 max_chars=60,
-                placeholder="optional, for plain folders: mnist",
-                help="The data set's name, so that it can be evaluated. Folders made by export say it themselves.",
+                placeholder="optional, e.g. mnist",
+                help="The dataset, needed to evaluate a diffusers folder. Exported folders record it.",
             )
             pressed = st.form_submit_button("Import", icon=":material/upload:")
         if pressed and upload is None and not path.strip():
@@ -63,8 +62,8 @@ def add_a_model() -> None:
 def _line(info: ModelFolderInfo) -> None:
     """One imported model: what it is, whose, and a way to be rid of it."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        data = info.facts.data_title or info.facts.data_set or "unknown pictures"
-        by = f"imported by {escaped(info.owner, 60)}" if info.owner else "put there by hand"
+        data = info.facts.data_title or info.facts.data_set or "unrecorded dataset"
+        by = f"imported by {escaped(info.owner, 60)}" if info.owner else "copied by hand"
         when = info.imported_at or info.facts.created_at
         st.markdown(
             f"**{escaped(info.title, 60)}** · {escaped(info.name, 60)} · {escaped(data, 60)} · {by}, "
@@ -87,5 +86,5 @@ def _show(found: ModelFolderInfo | None) -> None:
     if found is None:
         return
     st.query_params["run"] = found.id
-    st.toast(f"{escaped(found.title)} is here", icon=":material/check:")
+    st.toast(f"{escaped(found.title)} imported", icon=":material/check:")
     st.rerun()

@@ -31,9 +31,9 @@ def model_line(source: ModelSource, *, trained_here: bool) -> None:
     card = source_of(source.id).card
     if card is None:
         return
-    data = escaped(card.data_title or card.data_set or "unknown pictures", 80)
-    made = "The model that comes with this lab, trained with it" if source.origin == "demo" else "An imported model"
-    licence = f" Licence: {escaped(card.licence, 60)}." if card.licence else ""
+    data = escaped(card.data_title or card.data_set or "an unrecorded dataset", 80)
+    made = "The demo model, trained with this lab" if source.origin == "demo" else "An imported model"
+    licence = f" License: {escaped(card.licence, 60)}." if card.licence else ""
     st.caption(f"{made} on {data}.{licence} {_figures(card.report)}")
     if not trained_here:
         st.page_link(page_file("train"), label="Train a model of your own", icon=":material/model_training:")
@@ -43,10 +43,10 @@ def _figures(report: dict[str, Any] | None) -> str:
     """The card's measured figures; a report that does not have them as numbers is no report."""
     values = {name: (report or {}).get(name) for name in FIGURES}
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values.values()):
-        return "Its card has no measured figures."
+        return "Its card has no evaluation."
     return (
-        f"Measured on {count(values['num_samples'])} pictures: **{values['class_accuracy']:.2%} of the right class** "
+        f"Evaluated on {count(values['num_samples'])} images: **{values['class_accuracy']:.2%} in the right class** "
         f"(95 % interval {values['class_accuracy_low']:.2%} to {values['class_accuracy_high']:.2%}, judge right on "
-        f"{values['judge_accuracy']:.2%} of real ones), FD-judge {values['fd_judge']:.3f} (real pictures "
+        f"{values['judge_accuracy']:.2%} of real images), FD-judge {values['fd_judge']:.3f} (real images "
         f"{values['fd_floor']:.3f}), precision {values['precision']:.2f}, recall {values['recall']:.2f}."
     )

@@ -1,10 +1,12 @@
-"""The view Draw: pictures with the whole way they came, then model and controls."""
+"""The view Create: controls in a column, and beside them the images with the way each came about."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.compute.questions import DRAW
 from core.config.compatibility import pair_warning
@@ -14,14 +16,14 @@ from core.errors import LabError
 from core.model_folders.sources import ModelSource
 from core.rules import NEWEST, PREFIX, rules_of
 from core.sampling.recipe import Recipe, read_recipe
-from core.words import count
+from core.words import count, duration
 from lab.frame.state import page_file
 from lab.generate import gallery_service
 from lab.generate.branch import branch_from
 from lab.generate.gallery import OPENED
 from lab.generate.generation_mode import WHY_NOT, along, choose_mode
-from lab.generate.generation_progress import drawn
-from lab.generate.generation_view import downloads, show_drawing
+from lab.generate.generation_progress import Places, ask_again, drawn, seconds_for, was_cancelled
+from lab.generate.generation_view import save_menu, show_drawing
 from lab.generate.model_import import add_a_model
 from lab.generate.model_line import model_line
 from lab.services.computing import warm
@@ -31,41 +33,46 @@ from lab.widgets.scrubber import MAX_PICTURES
 from lab.widgets.url_selectbox import pick, pick_many, pick_source
 from lab.words import escaped
 
+STYLE = Path(__file__).with_name("generate.css")
+ASKED, FINISHED = "generate-asked", "generate-finished"  # recipes of this session: to show, and shown last
+MORE = "more"  # the query parameter: how many times more
 
-def controls(source: ModelSource) -> Recipe:
-    """Classes, number, steps, sampler, guidance and seed, all in the URL."""
+
+def controls(source: ModelSource) -> tuple[Recipe, bool]:
+    """(recipe, whether a class is chosen): classes, number, steps, guidance, sampler and seed, all in the URL."""
     facts = source_of(source.id)
     defaults, classes = facts.settings.sampling, facts.class_names
-    way = choose_mode()
-    left, right = st.columns([3, 2])
     names = {str(label): name for label, name in enumerate(classes)}
-    first = [str(label) for label in range(min(len(classes), 10))]
-    with left:
-        picked = pick_many("Classes", names, "classes", first)
+    first = list(names)[:10]
+    picked = pick_many("Classes", names, "classes", first)
+    with st.container(horizontal=True, gap="small"):
+        for label, chosen_labels in (("All", list(names)[:MAX_PICTURES]), ("None", [])):
+            st.button(
+                label,
+                key=f"classes-{label.lower()}",
+                type="tertiary",
+                on_click=st.session_state.update,
+                args=({"pick-classes": chosen_labels},),
+            )
     chosen = sorted(int(label) for label in picked or first)
     most = max(2, min(16, MAX_PICTURES // len(chosen)))
-    each = right.slider(
-        "Pictures a class",
-        1,
-        most,
-        1,
-        help=f"At most {MAX_PICTURES} pictures at once",
-        key="number",
-        bind="query-params",
+    each = st.slider(
+        "Images per class", 1, most, 1, help=f"At most {MAX_PICTURES} images at once", key="number", bind="query-params"
     )
-    cells = st.columns([2, 2, 3, 2, 1], vertical_alignment="bottom")
-    steps = int(
-        cells[0].number_input(
-            "Steps", 1, 1000, defaults.num_inference_steps, help="Sampler steps", key="steps", bind="query-params"
+    cells = st.columns(2)
+    steps = int(cells[0].number_input("Steps", 1, 1000, defaults.num_inference_steps, key="steps", bind="query-params"))
+    seed = int(
+        cells[1].number_input(
+            "Seed",
+            0,
+            2**31 - 2,
+            defaults.seed,
+            key="seed",
+            bind="query-params",
+            help="`python -m core sample` generates the same images with this seed",
         )
     )
-    allowed, refused = facts.settings.diffusion.offered_samplers(steps)
-    if way == "seeds":
-        refused = {**refused, **{name: WHY_NOT for name in allowed if SAMPLERS[name].stochastic}}
-        allowed = [name for name in allowed if not SAMPLERS[name].stochastic]
-    index = allowed.index(defaults.sampler) if defaults.sampler in allowed else 0
-    sampler = cells[1].selectbox("Sampler", allowed, index=index, key="sampler", bind="query-params")
-    guidance = cells[2].slider(
+    guidance = st.slider(
         "Guidance",
         1.0,
         5.0,
@@ -73,32 +80,28 @@ def controls(source: ModelSource) -> Recipe:
         0.25,
         key="guidance",
         bind="query-params",
-        help="1 = none. More makes the class clearer and the pictures more alike.",
+        help="1 = off. Higher: more accurate, less varied.",
     )
-    seed = int(
-        cells[3].number_input(
-            "Seed",
-            0,
-            2**31 - 2,
-            defaults.seed,
-            key="seed",
-            bind="query-params",
-            help="The same pictures as `python -m core sample` draws with this seed",
-        )
-    )
-    cells[4].button(":material/casino:", help="Next seed", on_click=lambda: st.session_state.update(seed=seed + 1))
-    poor = pair_warning(schedule=facts.settings.diffusion.schedule, sampler=sampler, num_inference_steps=steps)
-    if poor:
-        st.caption(f":material/info: {escaped(poor, 300)}")
-    with st.container(horizontal=True):
-        with st.popover("Weights and guidance in detail", type="tertiary"):
-            step, weights, rescale, interval = _details(source, facts.settings.sampling)
+    sampler_cell = st.container()
+    with st.expander("More settings", expanded=st.query_params.get("way", "classes") not in ("", "classes")):
+        way = choose_mode()
+        walk = st.container()
+        step, weights, rescale, interval = _details(source, facts.settings.sampling)
+        allowed, refused = facts.settings.diffusion.offered_samplers(steps)
+        if way == "seeds":
+            refused = {**refused, **{name: WHY_NOT for name in allowed if SAMPLERS[name].stochastic}}
+            allowed = [name for name in allowed if not SAMPLERS[name].stochastic]
         if refused:
             with st.popover("Why not the other samplers?", type="tertiary"):
                 for name, why in refused.items():
                     st.markdown(f"**{escaped(name)}** {escaped(why.split(': ', 1)[-1], 300)}")
+    index = allowed.index(defaults.sampler) if defaults.sampler in allowed else 0
+    sampler = sampler_cell.selectbox("Sampler", allowed, index=index, key="sampler", bind="query-params")
+    poor = pair_warning(schedule=facts.settings.diffusion.schedule, sampler=sampler, num_inference_steps=steps)
+    if poor:
+        sampler_cell.caption(f":material/info: {escaped(poor, 300)}")
     labels = tuple(label for _ in range(each) for label in chosen)[:MAX_PICTURES]
-    # place: as in `sample --per-label`, whose pictures of a class stand together
+    # place: as in `sample --per-label`, whose images of a class stand together
     places = tuple(chosen.index(label) * each + index // len(chosen) for index, label in enumerate(labels))
     recipe = Recipe(
         source=source.id,
@@ -114,7 +117,8 @@ def controls(source: ModelSource) -> Recipe:
         guidance_interval=interval,
         versions=replace(NEWEST, noise=_noise_rule()).written(),
     )
-    return along(way, recipe, facts)
+    with walk:
+        return along(way, recipe, facts), bool(picked)
 
 
 def _noise_rule() -> int:
@@ -135,12 +139,12 @@ def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str,
                 "Checkpoint",
                 {str(found): f"step {count(found)}" for found in source.steps},
                 "checkpoint",
-                help="The newest is at the top; earlier ones show what was learned when",
+                help="The newest is at the top. Earlier ones show how the model learned.",
             )
         )
         weights = choose("Weights", source.weights, key="weights", words=words.__getitem__)
     else:
-        st.caption(f"Holds one set of weights: {words[weights]}, of step {count(step)}.")
+        st.caption(f"{words[weights].capitalize()} weights, step {count(step)}.")
     rescale = st.slider(
         "Guidance rescale",
         0.0,
@@ -149,17 +153,17 @@ def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str,
         0.1,
         key="rescale",
         bind="query-params",
-        help="Gives guided outputs their deviation back, which keeps strong guidance from over-exposing",
+        help="Restores the standard deviation of guided predictions. Prevents overexposure at high guidance.",
     )
     low, high = st.slider(
-        "Guidance acts while the noise level t / T is between",
+        "Guidance between noise levels t / T",
         0.0,
         1.0,
         defaults.guidance_interval,
         0.05,
         key="interval",
         bind="query-params",
-        help="Outside, one network pass is enough (arXiv 2404.07724)",
+        help="Outside this range guidance is off, which halves the cost (arXiv 2404.07724).",
     )
     return int(step), str(weights), float(rescale), (float(low), float(high))
 
@@ -168,11 +172,11 @@ def opened_recipe() -> Recipe | None:
     """A recipe that somebody opened, from the gallery or a file; it stands in for the controls until taken away."""
     kept = st.query_params.get(OPENED, "")
     if kept:
-        st.button("Leave the drawing of the gallery", key="leave-kept", icon=":material/close:", on_click=_leave_kept)
+        st.button("Close the gallery entry", key="leave-kept", icon=":material/close:", on_click=_leave_kept)
         return gallery_service.entry_of(kept).recipe()
     with st.expander("Open a recipe"):
         file = st.file_uploader(
-            "A PNG, WebP, npz or JSON that was downloaded here", type=["png", "webp", "npz", "json"], max_upload_size=64
+            "A PNG, WebP, npz or JSON file saved by this lab", type=["png", "webp", "npz", "json"], max_upload_size=64
         )
     return None if file is None else read_recipe(file.getvalue(), where=escaped(file.name, 60))
 
@@ -181,36 +185,133 @@ def _leave_kept() -> None:
     st.query_params.pop(OPENED, None)
 
 
+def with_more(recipe: Recipe, times: int) -> Recipe:
+    """The recipe and as many images again, `times` over, with the next seeds; what was there stays as it is."""
+    seeds = tuple(seed + more for more in range(times + 1) for seed in recipe.seeds)
+    again = {name: getattr(recipe, name) * (times + 1) for name in ("labels", "places", "to_labels", "label_mix")}
+    start = recipe.start
+    if start is not None:
+        start = start.model_copy(update={"places": start.places * (times + 1)})
+    return recipe.model_copy(update={**again, "seeds": seeds, "start": start})
+
+
+def may_grow(recipe: Recipe, times: int) -> bool:
+    """True when the page may show `times` more of it. A walk ends where it ends, and a branch follows its original."""
+    walks = recipe.to_seeds or recipe.to_labels or recipe.branch is not None
+    return not walks and len(recipe.labels) * (times + 1) <= MAX_PICTURES
+
+
+def _more_of(recipe: Recipe) -> int:
+    """How many times more the link asks for, as far as the page may show it."""
+    asked = st.query_params.get(MORE, "")
+    times = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 4 else 0
+    return times if may_grow(recipe, times) else 0
+
+
+def _add_more(times: int) -> None:
+    st.query_params[MORE] = str(times)
+
+
+def _generate() -> None:
+    """The settings at hand are the ones to show from now on."""
+    st.query_params.pop(MORE, None)
+    st.session_state.pop(ASKED, None)
+    ask_again()
+
+
+def _next_seed() -> None:
+    st.session_state["seed"] += 1
+    _generate()
+
+
+def _to_show(recipe: Recipe, arrived: bool) -> Recipe:
+    """The recipe of the images on screen: the settings at hand when the page opens, when *Generate* was pressed and for
+    another model; else the one before, and after *Cancel* the last that was finished."""
+    asked: Recipe | None = None if arrived else st.session_state.get(ASKED)
+    if asked is None or asked.source != recipe.source:
+        asked = recipe
+    finished: Recipe | None = st.session_state.get(FINISHED)
+    if finished is not None and finished.source == recipe.source and was_cancelled(with_more(asked, _more_of(asked))):
+        asked = finished
+    st.session_state[ASKED] = asked
+    return asked
+
+
+def _buttons(recipe: Recipe, *, any_class: bool) -> tuple[DeltaGenerator, Places]:
+    """Generate and the next seed; (the place of a note, those of Cancel, progress and the images so far)."""
+    with st.container(key="generate-buttons", horizontal=True):
+        words = f"Generate {count(len(recipe.labels))} image" + ("" if len(recipe.labels) == 1 else "s")
+        st.button(words, key="generate-now", type="primary", on_click=_generate, disabled=not any_class)
+        st.button(":material/casino:", key="dice", on_click=_next_seed, help="Generate with the next seed")
+        cancel = st.empty()
+    with st.container(key="generate-progress"):
+        note, progress = st.empty(), st.empty()
+    return note, Places(progress=progress, cancel=cancel, images=st.empty())
+
+
+def _note(recipe: Recipe, *, stale: bool, any_class: bool) -> str:
+    """What the next generation costs, and whether the images on screen are of the settings at hand."""
+    if not any_class:
+        return "Choose at least one class."
+    seconds = seconds_for(recipe)
+    cost = f"{count(len(recipe.labels))} × {count(recipe.num_inference_steps)} steps"
+    cost += "" if seconds is None else f", about {duration(seconds) if seconds >= 1 else f'{seconds:.1f} s'}"
+    return f":orange[:material/history:] The images show earlier settings. {cost}." if stale else f"{cost}."
+
+
 def show() -> None:
-    """Pictures first; model and controls below."""
+    """Controls in a column, and beside them the images, which the model at hand generates when the page opens."""
     warm(DRAW)
     sources = model_sources()
     if not sources:
-        st.markdown("No trained U-Net yet. Train one: about four minutes on a CPU core with the preset *quick*.")
+        st.markdown("No U-Net yet. Train one (about four minutes on a CPU core with the preset *quick*).")
         st.page_link(page_file("train"), label="Train a model", icon=":material/model_training:")
         return
-    stage, rest = st.container(), st.container()
-    with rest:
+    arrived = "seed" not in st.session_state
+    with st.container(key="generate"):
+        column, stage = st.columns([1, 3])
+    with column, st.container(key="generate-controls"):
         source = pick_source(sources)
+        buttons = st.container()
+        recipe, any_class = controls(source)
+        with buttons:
+            note, places = _buttons(recipe, any_class=any_class)
+    with st.container(key="generate-below"):
         model_line(source, trained_here=sources[0].origin == "run")
-        recipe = controls(source)
         try:
             opened = opened_recipe()
         except LabError as error:
             st.error(escaped(str(error), 300))
             opened = None
         add_a_model()
-    with stage:
-        if opened is not None:
-            st.caption(f"Drawn from the recipe that you opened, with {escaped(opened.source, 60)}.")
-        drawing = drawn(opened or recipe)
-        if drawing is None:
-            return
-        answer, steps = show_drawing(drawing, key="scrubber", branch=drawing.recipe.branch is None)
-        downloads(drawing, key="drawing", source_title=source.title if opened is None else opened.source)
-        asked = getattr(answer, "branch", None)
-        if asked is not None:
-            st.session_state["branch-at"] = steps[min(int(asked), len(steps) - 1)]
-        if "branch-at" in st.session_state and drawing.recipe.branch is None:
-            samplers = source_of(source.id).settings.diffusion.offered_samplers(recipe.num_inference_steps)[0]
-            branch_from(drawing, min(int(st.session_state["branch-at"]), int(drawing.steps[-1])), samplers)
+    asked = opened or _to_show(recipe, arrived)
+    note.caption(_note(recipe, stale=asked != recipe, any_class=any_class))
+    with stage, st.container(key="generate-images"):
+        _images(asked, source, places, opened=opened is not None, samplers_of=recipe.num_inference_steps)
+
+
+def _images(asked: Recipe, source: ModelSource, places: Places, *, opened: bool, samplers_of: int) -> None:
+    """The images of a recipe, what they are, more of them, and a branch."""
+    if "shown-main" not in st.session_state:
+        places = replace(places, images=st.empty())
+    times = 0 if opened else _more_of(asked)
+    drawing = drawn(with_more(asked, times) if times else asked, places=places)
+    if drawing is None:
+        return
+    if not opened:
+        st.session_state[FINISHED] = asked
+    with st.container(key="generate-head", horizontal=True, vertical_alignment="center"):
+        number = len(drawing.recipe.labels)
+        words = f"**{count(number)} image{'' if number == 1 else 's'}**, seed {drawing.recipe.seeds[0]}"
+        st.markdown(words + (f", from the recipe of {escaped(asked.source, 60)}" if opened else ""))
+        if not opened and may_grow(asked, times + 1):
+            label = f"{count(len(asked.labels))} more"
+            st.button(label, key="more", icon=":material/add:", on_click=_add_more, args=(times + 1,))
+        save_menu(drawing, key="drawing", source_title=asked.source if opened else source.title)
+    answer, steps = show_drawing(drawing, key="scrubber", branch=drawing.recipe.branch is None)
+    at = getattr(answer, "branch", None)
+    if at is not None:
+        st.session_state["branch-at"] = steps[min(int(at), len(steps) - 1)]
+    if "branch-at" in st.session_state and drawing.recipe.branch is None:
+        samplers = source_of(source.id).settings.diffusion.offered_samplers(samplers_of)[0]
+        branch_from(drawing, min(int(st.session_state["branch-at"]), int(drawing.steps[-1])), samplers)

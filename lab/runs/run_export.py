@@ -117,7 +117,7 @@ def _line(view: RunView, info: ModelFolderInfo) -> None:
             icon=":material/download:",
             on_click="ignore",
             key=f"{key}/zip",
-            help="A zip that 'Models of others' on Generate takes, too",
+            help="A zip that 'Imported models' on Generate accepts",
         )
         if not may_act_on(owner):
             return

@@ -17,11 +17,11 @@ CASES = ("truncated", "huge header")  # the others are refused in the same way, 
 
 
 def opened(page: Any, server: Server) -> Any:
-    """The form under Models of others."""
+    """The form under Imported models."""
     visit(page, server, "generate")
     settle(page)  # what is typed while the page is drawn again can be lost
-    page.get_by_text("Models of others").click()
-    form = page.get_by_test_id("stForm").filter(has_text="on this machine")
+    page.get_by_text("Imported models").click()
+    form = page.get_by_test_id("stForm").filter(has_text="on this server")
     expect(form).to_be_visible()
     return form
 

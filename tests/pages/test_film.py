@@ -26,8 +26,8 @@ def test_a_unet_run_has_two_axes_and_two_animations(open_page: OpenPage, store: 
     assert "3 training steps × 2 denoising steps" in words(app)
     assert app.selectbox(key="pick-run").value == run.id
     assert {button.label for button in app.get("download_button")} == {
-        "Film of the training (WebP)",
-        "Film of both (WebP)",
+        "Training (WebP)",
+        "Training and denoising (WebP)",
     }
 
 

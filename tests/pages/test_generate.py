@@ -57,9 +57,9 @@ def test_an_empty_lab_draws_with_the_demo_and_tells_how_good_it_is(open_page: Op
     assert not app.exception and not app.error
     assert app.query_params["run"] == "model:mnist-demo"
     assert len(app.get("download_button")) == 4
-    (told,) = [text.value for text in app.caption if "comes with this lab" in text.value]
+    (told,) = [text.value for text in app.caption if "The demo model" in text.value]
     card = json.loads((project_root() / DEMO / "lab.json").read_text())["report"]
-    for figure in (f"{card['class_accuracy']:.2%} of the right class", f"FD-judge {card['fd_judge']:.3f}", "5,000"):
+    for figure in (f"{card['class_accuracy']:.2%} in the right class", f"FD-judge {card['fd_judge']:.3f}", "5,000"):
         assert figure in told
     assert [link.label for link in app.get("page_link")][-1:] == ["Train a model of your own"]
 
@@ -130,7 +130,7 @@ def test_the_page_draws_at_once_and_offers_both_downloads(unet: Run, open_page: 
     assert not app.exception
     assert not app.error
     assert [button.label for button in app.get("download_button")] == [
-        "Picture (PNG)",
+        "Image (PNG)",
         "Arrays (npz)",
         "Animation (WebP)",
         "Recipe (JSON)",
@@ -151,6 +151,57 @@ def test_the_next_seed_is_one_click_away(unet: Run, open_page: OpenPage) -> None
     next(button for button in app.button if "casino" in button.label).click().run()
     assert app.number_input(key="seed").value == 1
     assert not app.exception
+
+
+def test_a_changed_setting_is_generated_only_when_asked_and_the_images_say_so(
+    unet: Run, open_page: OpenPage, monkeypatch: Any
+) -> None:
+    asked: list[Recipe] = []
+    real = models.draw_recipe
+    monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
+    app = open_page("generate", run=unet.id, steps="3", classes="0,1")
+    assert (len(asked), "earlier settings" in notes_on(app)) == (1, False)
+    app.number_input(key="steps").set_value(2).run()
+    assert (len(asked), "earlier settings" in notes_on(app), "2 × 2 steps" in notes_on(app)) == (1, True, True)
+    app.button(key="generate-now").click().run()
+    assert (asked[-1].num_inference_steps, "earlier settings" in notes_on(app)) == (2, False)
+    app.button(key="classes-none").click().run()
+    assert app.button(key="generate-now").disabled and "at least one class" in notes_on(app)
+    assert len(asked) == 2 and not app.exception
+
+
+def test_more_images_are_appended_with_the_next_seeds_and_the_link_keeps_them(
+    unet: Run, open_page: OpenPage, monkeypatch: Any
+) -> None:
+    asked: list[Recipe] = []
+    real = models.draw_recipe
+    monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
+    app = open_page("generate", run=unet.id, seed="7", steps="2", classes="0,1")
+    app.button(key="more").click().run()
+    assert (asked[-1].labels, asked[-1].seeds, asked[-1].places) == ((0, 1) * 2, (7, 7, 8, 8), (0, 1) * 2)
+    first, both = (models.draw_recipe(recipe).images for recipe in (asked[0], asked[-1]))
+    np.testing.assert_array_equal(both[:2], first)
+    link = {name: value[0] if isinstance(value, list) else value for name, value in app.query_params.items()}
+    open_page("generate", **link)
+    assert asked[-1].seeds == (7, 7, 8, 8)
+    for wild in ("-1", "1e9", "99999", "x"):
+        assert not open_page("generate", **{**link, "more": wild}).exception
+        assert len(asked[-1].labels) in (2, 4)
+
+
+def test_cancel_brings_back_what_was_shown_before(unet: Run, open_page: OpenPage) -> None:
+    app = open_page("generate", run=unet.id, steps="2", classes="0,1")
+    app.number_input(key="steps").set_value(3)
+    app.button(key="generate-now").click().run()
+    last = app.session_state["generate-finished"]
+    app.session_state["generate-finished"] = last.model_copy(update={"num_inference_steps": 2})
+    app.session_state["cancelled-main"] = app.session_state["waits-main"]
+    app.run()
+    assert "earlier settings" in notes_on(app) and len(app.get("download_button")) == 4
+
+
+def notes_on(app: Any) -> str:
+    return "\n".join(text.value for text in app.caption)
 
 
 def test_samplers_that_do_not_fit_are_explained(unet: Run, open_page: OpenPage) -> None:
@@ -388,7 +439,7 @@ def test_a_drawing_is_kept_opened_again_and_removed(unet: Run, open_page: OpenPa
     assert not shown.exception
     assert not any("![x]" in text.value for text in shown.markdown)
     again = open_page("generate", run=unet.id, kept=entry.id)
-    assert any("recipe that you opened" in text.value for text in again.caption)
+    assert any("from the recipe of" in text.value for text in again.markdown)
     next(button for button in shown.button if button.key == f"gallery-remove-{entry.id}").click().run()
     assert gallery_service.entries() == ([entry], [])  # one's own is asked for too
     next(button for button in shown.button if button.key == "confirm-yes").click().run()

@@ -50,7 +50,7 @@ def words_of(app: AppTest) -> str:
 def test_without_a_judge_nothing_is_trained_and_the_page_says_how(unet: Run, open_page: OpenPage) -> None:
     app = open_page("generate", run=unet.id)
     assert not app.exception and not app.error
-    assert "No judge of digits yet; it tells at which step a picture is decided." in words_of(app)
+    assert "No judge for digits yet. A judge shows the step at which each image settles on its class." in words_of(app)
     assert [button.label for button in app.button if button.key == "train-judge"] == ["Train the judge"]
     assert finished(unet, drawn(unet)).odds is None and judges.find(source_of(unet.id)) is None
 
@@ -75,7 +75,7 @@ def test_the_judge_is_trained_once_on_request_and_its_odds_are_added(
     until(app, lambda app: packed[-1]["odds"] > 0)
     assert packed[0]["odds"] == 0 and packed[-1]["classes"] == list(facts.class_names)
     assert packed[0]["same"] == packed[-1]["same"]  # the pictures were there at once, and stay
-    assert f"The judge of digits names {judge.accuracy:.1%}" in words_of(app)
+    assert f"The judge of digits is right on {judge.accuracy:.1%}" in words_of(app)
 
 
 def test_commits_follow_from_the_odds_of_the_judge(unet: Run, quick_judge: None) -> None:
@@ -122,7 +122,7 @@ def test_where_the_pictures_are_not_one_sentence_says_what_is_missing(
     monkeypatch.setattr(judges, "pictures_are_here", lambda facts: False)
     app = open_page("generate", run=unet.id)
     assert not app.exception and not app.error
-    missing = "digits is not on this machine, so there is neither a judge of these pictures nor a nearest training"
+    missing = "digits is not on this machine, so there is no judge and no nearest training image"
     assert [missing in text.value for text in app.caption].count(True) == 1
     assert "train-judge" not in [button.key for button in app.button]
 
