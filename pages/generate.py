@@ -8,7 +8,7 @@ from lab.frame.problems import problems_shown
 from lab.frame.views import choose_view
 from lab.generate import film_view, gallery, workbench
 
-VIEWS = {gallery.CREATE: workbench.show, "Gallery": gallery.show, "Film": film_view.show}
+VIEWS = {"Create": workbench.show, "Gallery": gallery.show, "Film": film_view.show}
 
 
 def page() -> None:

@@ -24,7 +24,7 @@ VIEWS = {
     "runs": ("",),
     "machine": ("",),
     "data": ("",),
-    "generate": ("Draw", "Gallery", "Film"),
+    "generate": ("Create", "Gallery", "Film"),
     "latents": ("Pictures", "Channels", "Map", "Decoder", "Ceiling", "Compare"),
     "schedulers": ("Schedules", "Samplers", "Loss by timestep", "Self-test"),
 }
