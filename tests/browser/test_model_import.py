@@ -53,7 +53,7 @@ def test_hostile_models_are_refused_and_a_good_one_draws(page: Any, server: Serv
     wait_for((shelf / "good").is_dir, "the good model was not imported")
     page.wait_for_url("**run=model*good*")
     page.wait_for_selector(IDLE)
-    expect(page.get_by_role("button", name="PNG").first).to_be_visible()
+    expect(page.get_by_role("button", name="Save").first).to_be_visible()
     assert json.loads((shelf / "good" / "lab.json").read_text())
     assert "Traceback" not in server.log
     shot(page, "model-imported")
