@@ -133,11 +133,6 @@ def open_comparison(run: Run) -> None:
     st.switch_page(page_file("schedulers"), query_params=query)
 
 
-def open_film(run_id: str) -> None:
-    """Switch to the film of a run."""
-    st.switch_page(page_file("generate"), query_params={"view": "Film", "run": run_id})
-
-
 def go_to(page: str, run_id: str = "") -> None:
     """Switch to a page of PAGES, with a run selected."""
     st.switch_page(page_file(page), query_params={"run": run_id} if run_id else {})

@@ -1,20 +1,19 @@
-"""What can be done with one run: stop, kill, pause, resume, draw, mark, describe, delete with undo."""
+"""What can be done with one run: pause, stop, kill, mark, describe, delete with undo."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import streamlit as st
 
 from core.runs.notes import MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS, Notes
 from core.runs.store import MAX_NAME_LENGTH
-from lab.frame.confirm import confirm_if_not_mine, may_act_on
+from lab.frame.confirm import confirm_for_good, confirm_if_not_mine, may_act_on
 from lab.frame.live_fragment import window
 from lab.frame.problems import problems_shown
-from lab.frame.state import go_to, select_run, who
+from lab.frame.state import select_run, who
 from lab.runs.run_window import close_window, open_window
 from lab.services import run_actions as acting
 from lab.services import runs
@@ -36,92 +35,80 @@ class Deleted:
 
 
 def run_actions(view: RunView, *, paused: bool, leaving: bool) -> None:
-    """The buttons that make sense in this state, the likely one first. leaving: its process is not seen to be gone.
+    """What can be done with a run in this state. leaving: its process is not seen to be gone.
 
-    Drawn outside of live parts, so that a window stays; in an empty slot, so that no button of the last state lingers.
+    Pause and Stop keep their places and are grayed while they can do nothing; nothing else ever stands there. Drawn
+    outside of live parts, so that a window stays; in an empty slot, so that no button of the last state lingers.
     """
     with st.empty().container(horizontal=True, horizontal_alignment="right", gap="small"):
+        mine = may_act_on(view.run.info.owner)
+        if mine and (view.is_active or paused or leaving):
+            _pause(view, disabled=paused or leaving or view.state == "stopping")
+            _stop(view, waits=paused or view.state == "queued", disabled=leaving or view.state == "stopping")
         _favourite(view)
-        if not may_act_on(view.run.info.owner):
-            _generate(view)
-            return
-        if paused:
-            _while_paused(view)
-        elif view.is_active:
-            _while_active(view)
-        else:
-            _when_over(view, leaving=leaving)
-        with st.popover("", icon=":material/more_vert:", help="Describe or delete"):
-            if st.button("Name, tags and notes", icon=":material/edit:", type="tertiary", key="describe"):
-                open_window("describe", view.id, seen=notes_of(view.run))
-            if not view.is_active:
-                st.caption("Deleted runs can be brought back from the trash for some days.")
-            if st.button(
-                "Delete",
-                icon=":material/delete:",
-                type="tertiary",
-                disabled=view.is_active,
-                help="Stop it first" if view.is_active else None,
-            ):
-                confirm_if_not_mine(view.run.info.owner, "delete", lambda: _delete(view))
+        if mine:
+            with st.popover("", icon=":material/more_vert:", help="Describe, kill or delete"):
+                _menu(view)
 
 
-def _while_active(view: RunView) -> None:
-    owner = view.run.info.owner
+def _menu(view: RunView) -> None:
+    if st.button("Name, tags and notes", icon=":material/edit:", type="tertiary", key="describe"):
+        open_window("describe", view.id, seen=notes_of(view.run))
+    if view.is_active and st.button(
+        "Kill",
+        icon=":material/bolt:",
+        type="tertiary",
+        disabled=view.state != "stopping",
+        help="Ends it at once, without a checkpoint" if view.state == "stopping" else "Stop it first",
+    ):
+        confirm_for_good(
+            view.run.info.owner,
+            "kill",
+            lambda: act(lambda: acting.kill(view.id, who()), "Killed", slow=True),
+            what="a run",
+            name=view.title,
+            loses="Everything since its last checkpoint is lost.",
+        )
+    if not view.is_active:
+        st.caption("You can bring a deleted run back from the trash for some days.")
+    if st.button(
+        "Delete",
+        icon=":material/delete:",
+        type="tertiary",
+        disabled=view.is_active,
+        help="Stop it first" if view.is_active else None,
+    ):
+        confirm_if_not_mine(view.run.info.owner, "delete", lambda: _delete(view))
+
+
+def _pause(view: RunView, *, disabled: bool) -> None:
     waits = view.state == "queued"
-    if view.state == "stopping":
-        st.button("Stop", icon=":material/stop:", disabled=True)
-        if st.button("Kill", icon=":material/bolt:", help="Ends it at once; what is not saved yet is lost"):
-            confirm_if_not_mine(owner, "kill", lambda: _act(lambda: acting.kill(view.id, who()), "Killed", slow=True))
-        return
     if st.button(
         "Hold" if waits else "Pause",
         icon=":material/pause:",
-        help="Others may go first; it keeps its place" if waits else "Saves, frees the machine, and keeps its place",
+        disabled=disabled,
+        help="Lets others go first; it keeps its place" if waits else "Saves, frees the machine and keeps its place",
     ):
         words = "Held back" if waits else "Asked it to save and pause"
-        confirm_if_not_mine(owner, "pause", lambda: _act(lambda: acting.pause(view.id, who()), words))
-    _stop(view, waits=waits)
+        confirm_if_not_mine(view.run.info.owner, "pause", lambda: act(lambda: acting.pause(view.id, who()), words))
 
 
-def _while_paused(view: RunView) -> None:
-    owner = view.run.info.owner
-    if st.button("Resume", icon=":material/play_arrow:", type="primary", help="It goes on when it is its turn"):
-        confirm_if_not_mine(owner, "resume", lambda: _act(lambda: acting.resume(view.id, who()), "Queued again"))
-    _stop(view, waits=True)
-
-
-def _stop(view: RunView, *, waits: bool) -> None:
-    if st.button("Stop", icon=":material/stop:", help="Leaves the queue" if waits else "Saves a checkpoint first"):
-        words = "Taken out of the queue" if waits else "Asked it to save and stop"
-        confirm_if_not_mine(view.run.info.owner, "stop", lambda: _act(lambda: acting.stop(view.id, who()), words))
-
-
-def _when_over(view: RunView, *, leaving: bool) -> None:
-    if view.state != "finished" and st.button(
-        "Resume",
-        icon=":material/play_arrow:",
-        type="primary",
-        disabled=leaving,
-        help="Its process is still ending" if leaving else None,
+def _stop(view: RunView, *, waits: bool, disabled: bool) -> None:
+    if st.button(
+        "Stop",
+        icon=":material/stop:",
+        disabled=disabled,
+        help="Takes it out of the queue" if waits else "Saves a checkpoint first",
     ):
-        words = "Queued: it goes on from its last checkpoint"
-        confirm_if_not_mine(view.run.info.owner, "resume", lambda: _act(lambda: acting.resume(view.id, who()), words))
-    _generate(view)
-
-
-def _generate(view: RunView) -> None:
-    can_draw = not view.is_active and view.run.kind.generates and bool(runs.checkpoints(view.run))
-    kind: Literal["primary", "secondary"] = "primary" if view.state == "finished" else "secondary"
-    if can_draw and st.button("Generate", icon=":material/brush:", type=kind):
-        go_to("generate", view.id)
+        words = "Taken out of the queue" if waits else "Asked it to save and stop"
+        confirm_if_not_mine(view.run.info.owner, "stop", lambda: act(lambda: acting.stop(view.id, who()), words))
 
 
 def _favourite(view: RunView) -> None:
     mine = who() in notes_of(view.run).favourite_of
     if st.button(
         "★" if mine else "☆",
-        help="One of your favourites" if mine else "Make it one of your favourites",
+        help="Remove from your favorites" if mine else "Add to your favorites",
         key="favourite",
     ):
         with problems_shown():
@@ -129,7 +116,8 @@ def _favourite(view: RunView) -> None:
             st.rerun()
 
 
-def _act(action: Callable[[], None], words: str, *, slow: bool = False) -> None:
+def act(action: Callable[[], None], words: str, *, slow: bool = False) -> None:
+    """Do it, say `words` and draw the page again. slow: it takes seconds. Raises what the action raises."""
     if slow:
         with st.spinner("Waiting until its processes are gone", show_time=True):
             action()
@@ -173,7 +161,9 @@ def _describe(run_id: str, seen: Notes) -> None:
     view = runs.view_of(run_id)
     owner = view.run.info.owner
     if owner != who():
-        st.caption(f"This run belongs to {escaped(owner, 60)}. Its events will say that {escaped(who(), 60)} did it.")
+        st.caption(
+            f"This run belongs to {escaped(owner, 60)}. Your name, {escaped(who(), 60)}, is recorded in its events."
+        )
     known = sorted({tag for each in runs.list_views() for tag in notes_of(each.run).tags} | set(seen.tags))
     name = st.text_input("Name", view.run.info.name, max_chars=MAX_NAME_LENGTH, key=f"name-{run_id}")
     tags = st.multiselect(

@@ -16,16 +16,18 @@ from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, who
 from lab.runs.run_window import close_window
 from lab.services import run_actions, runs
+from lab.services.runs import RunView
 from lab.widgets.config_form import changed_settings, setting_widget
 from lab.words import escaped
 
 FIXED = frozenset({"seed", "data", "vae", "unet", "evaluation"})  # what it learned so far depends on these
+BRANCHED = "run-branched"
 FREQUENT = ("steps", "learning_rate", "lr_schedule")
 
 
 def branch_window(run_id: str, step: int) -> None:
     """The form, in a window."""
-    window(f"Restart from step {count(step)}", _form, width="large", on_dismiss=close_window)(run_id, step)
+    window(f"Branch from step {count(step)}", _form, width="large", on_dismiss=close_window)(run_id, step)
 
 
 def _form(run_id: str, step: int) -> None:
@@ -34,8 +36,8 @@ def _form(run_id: str, step: int) -> None:
         base, kind = view.run.settings, view.run.kind
         others = {other.section for other in KINDS.values()} - {kind.section}
         st.markdown(
-            f"A new run of yours goes on from step {count(step)} of **{escaped(view.title)}**, which stays as it is. "
-            "Data and networks are the same; how it goes on can be changed."
+            f"Starts a new run of yours from step {count(step)} of **{escaped(view.title)}**, which stays as it is. "
+            "Dataset and networks stay the same; you can change how it trains."
         )
         key = f"branch-{run_id}-{step}"
         name = st.text_input(
@@ -48,10 +50,11 @@ def _form(run_id: str, step: int) -> None:
         rows = dict(field_rows())
         names = [f"{kind.section}.{setting}" for setting in FREQUENT]
         for cell, setting in zip(st.columns(len(names)), names, strict=True):
-            default = get_value(base, setting)
+            before = get_value(base, setting)
+            proposed = _more_steps(before, step) if setting == f"{kind.section}.steps" else before
             with cell:
-                value = setting_widget(setting, rows[setting], default, key=f"{key}/{setting}")
-            if value != default:
+                value = setting_widget(setting, rows[setting], proposed, key=f"{key}/{setting}")
+            if value != before:
                 changes[setting] = value
         hidden = FIXED | others | (set() if kind.generates else {"diffusion", "sampling"})
         changes |= changed_settings(base, key=key, hidden=hidden, skip=names)
@@ -64,4 +67,20 @@ def _form(run_id: str, step: int) -> None:
             with st.spinner("Copying the checkpoint", show_time=True):
                 made = run_actions.branch(run_id, step, by=who(), name=name or "", overrides=changes)
             close_window()
+            st.session_state[BRANCHED] = made
             go_to("runs", made)
+
+
+def _more_steps(steps: int, step: int) -> int:
+    """The steps that a branch from `step` is offered: as many as planned, or half as many again when none are left."""
+    return steps if steps > step else step + max(1, step // 2)
+
+
+def branched_line(view: RunView) -> None:
+    """On the page of a branch that was just started: what it does, and where it came from."""
+    if st.session_state.get(BRANCHED) != view.id:
+        return
+    st.success(
+        f"Branch created. It trains from step {count(view.run.info.branched_step)}; the original run stays as it is.",
+        icon=":material/call_split:",
+    )

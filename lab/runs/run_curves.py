@@ -2,71 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
 from core.errors import LabError
+from core.runs.metrics import bucket_mean
 from core.training.learning_rate import learning_rate_at
 from core.words import count
-from lab.frame.problems import problems_shown
 from lab.services import runs
 from lab.services.runs import RunView
 from lab.widgets.curve_controls import Look, axes_of, curve_controls, zoomable_chart
 from lab.widgets.curves import Curve, Mark, axis_end, curve_figure, missing_values, spans_decades
 from lab.widgets.palette import Ink, palette
+from lab.widgets.spark import spark
+from lab.words import significant
 
 PLANNED_POINTS = 200
 MOST_RESUMES = 30
 Columns = Mapping[str, np.ndarray]
+PARTS = {"reconstruction": "Reconstruction error", "edge": "Edge error", "kl": "KL, nats per image"}
 
 
-def run_curves(run_id: str) -> None:
-    """Draw them; to be called inside a fragment. A box drawn over any of the charts zooms all of them.
+def loss_curve(view: RunView) -> None:
+    """Training and validation loss, and below it the parts that the objective is made of.
 
     Of a run that branched from another, the other's curve up to that step is drawn fainter.
     """
-    with problems_shown():
-        view = runs.view_of(run_id)
-        columns = runs.curves(view.run)
-        if "loss" not in columns:
-            if view.is_active:
-                st.caption("The curves appear with the first logged steps.")
-            return
-        before = runs.before_branch(view.run)
-        parts = [part for part in (before, columns) if part]
-        losses = np.concatenate([part["loss"] for part in parts if "loss" in part])
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            look = curve_controls(view.id, log_y=spans_decades(losses), axes=axes_of(*parts))
-            st.download_button(
-                "CSV",
-                lambda: runs.as_csv(view.run),
-                f"{view.id}.csv",
-                "text/csv",
-                icon=":material/download:",
-                type="tertiary",
-                on_click="ignore",
-                key=f"csv-{view.id}",
-                help="Every logged line",
-            )
-        zoomable_chart(loss_figure(view, columns, before, look), look, "loss")
-        cells = st.columns(2)
-        with cells[0]:
-            if "learning_rate" in columns:
-                zoomable_chart(learning_rate_figure(view, columns, before, look), look, "learning_rate")
-        with cells[1]:
-            if "grad_norm" in columns:
-                zoomable_chart(gradient_figure(view, columns, before, look), look, "grad_norm")
-        st.caption("Draw a box over a curve to zoom in; the zoom stays while new steps arrive.")
+    columns = runs.curves(view.run)
+    if "loss" not in columns:
+        if view.is_active:
+            st.caption("The curves appear with the first logged steps.")
+        return
+    before = runs.before_branch(view.run)
+    look = _look(view, columns, before)
+    zoomable_chart(loss_figure(view, columns, before, look), look, "loss")
+    parts = [(key, words) for key, words in PARTS.items() if key in columns]
+    if parts:
+        st.html(small_curves([(words, columns[key]) for key, words in parts]))
+
+
+def metric_curves(view: RunView) -> None:
+    """Learning rate and gradient norm. A box drawn over a chart zooms all charts of the run."""
+    columns = runs.curves(view.run)
+    if "step" not in columns:
+        return
+    before = runs.before_branch(view.run)
+    look = _look(view, columns, before)
+    cells = st.columns(2)
+    with cells[0]:
+        if "learning_rate" in columns:
+            zoomable_chart(learning_rate_figure(view, columns, before, look), look, "learning_rate")
+    with cells[1]:
+        if "grad_norm" in columns:
+            zoomable_chart(gradient_figure(view, columns, before, look), look, "grad_norm")
+
+
+def _look(view: RunView, columns: Columns, before: Columns) -> Look:
+    """The row of controls above the charts."""
+    parts = [part for part in (before, columns) if part]
+    losses = np.concatenate([part["loss"] for part in parts if "loss" in part] or [np.empty(0)])
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        look = curve_controls(view.id, log_y=spans_decades(losses), axes=axes_of(*parts))
+        st.download_button(
+            "CSV",
+            lambda: runs.as_csv(view.run),
+            f"{view.id}.csv",
+            "text/csv",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+            key=f"csv-{view.id}",
+            help="Every logged line. Draw a box over a curve to zoom in.",
+        )
+    return look
+
+
+def small_curves(parts: Sequence[tuple[str, np.ndarray]]) -> str:
+    """HTML with a small curve and the newest value per part; values (L,), NaN where a line lacks one."""
+    cells = []
+    for words, column in parts:
+        values = column[np.isfinite(column)]
+        if not len(values):
+            continue
+        line = spark(bucket_mean(np.arange(len(values), dtype=float), values, 60)[1].tolist())
+        newest = html.escape(significant(float(values[-1])))
+        cells.append(f'<div class="part"><span>{html.escape(words)}</span><b>{newest}</b>{line}</div>')
+    return f'<div class="lab-parts">{"".join(cells)}</div>'
 
 
 def loss_figure(view: RunView, columns: Columns, before: Columns, look: Look) -> go.Figure:
-    """Training and held-out loss, with marks where it branched, was resumed, or was no number."""
+    """Training and validation loss, with marks where it branched, was resumed, or was no number."""
     colors = palette(st.context.theme.type)
     lines = _lines("loss", "training", colors.training, columns, before, look, smooth=True)
-    lines += _lines("val_loss", "held out", colors.held_out, columns, before, look, smooth=True, markers=True)
+    lines += _lines("val_loss", "validation", colors.held_out, columns, before, look, smooth=True, markers=True)
     x = look.positions(columns)
     happened = [(step, "resumed") for step in runs.resumed_at(view.run)[-MOST_RESUMES:]]
     if view.run.info.branched_from:

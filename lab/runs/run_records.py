@@ -1,4 +1,4 @@
-"""What a run left on record, in tabs: newest metrics, frozen settings, log, checkpoints, events."""
+"""What a run left on record: newest metrics, settings, log, checkpoints, events."""
 
 from __future__ import annotations
 
@@ -11,53 +11,38 @@ import streamlit as st
 import yaml
 
 from core.config.frozen import dump_settings
+from core.config.load import differences, load_config
+from core.config.schema import Settings
+from core.errors import LabError
 from core.runs.listing import CheckpointInfo
 from core.words import ago, count, duration, size
-from lab.frame.live_fragment import window
-from lab.frame.problems import problems_shown
-from lab.runs.run_evaluation import run_evaluation
-from lab.runs.run_export import run_export
-from lab.runs.run_window import close_window, open_window
+from lab.frame.state import page_file
+from lab.runs.run_window import open_window
 from lab.services import run_actions, runs
 from lab.services.runs import RunView
+from lab.widgets.config_form import shown_value
 from lab.words import escaped, exactly, plain, significant
 
 METRIC_NAMES = {
     "step": "steps done",
-    "images_seen": "pictures seen",
+    "images_seen": "images seen",
     "elapsed_s": "time in training",
     "loss": "training loss",
-    "val_loss": "held-out loss",
+    "val_loss": "validation loss",
     "reconstruction": "reconstruction error",
     "edge": "edge error",
     "kl": "KL divergence",
     "learning_rate": "learning rate",
     "grad_norm": "gradient norm before clipping",
-    "images_per_s": "pictures a second",
+    "images_per_s": "images/s",
 }
 
-LOG_LINES = 300
+SITE_SECTIONS = ("machine", "paths", "logging")
 MOST_CHECKPOINTS = 8
 
 
-def run_records(view: RunView) -> None:
-    """The tabs; each opens although another cannot be read."""
-    records = {
-        "Metrics": _metrics,
-        "Evaluation": run_evaluation,
-        "Configuration": _configuration,
-        "Log": _log,
-        "Checkpoints": _checkpoints,
-        "Events": _events,
-    }
-    if view.run.kind.generates:
-        records["Export"] = run_export
-    for tab, draw in zip(st.tabs(list(records)), records.values(), strict=True):
-        with tab, problems_shown():
-            draw(view)
-
-
-def _metrics(view: RunView) -> None:
+def run_metrics(view: RunView) -> None:
+    """The newest value of each metric, and every logged line to download."""
     columns = runs.curves(view.run)
     if problem := runs.curves_problem(view.run):
         st.warning(escaped(problem, 300))
@@ -92,17 +77,48 @@ def _as_read(name: str, value: float | None) -> str:
     return duration(value) if name == "elapsed_s" else significant(value)
 
 
-def _configuration(view: RunView) -> None:
+def run_settings(view: RunView) -> None:
+    """What differs from the parent or the preset first, then all settings and the versions that it ran with."""
     info = view.run.info
-    preset = f" from the preset {escaped(info.preset)}" if info.preset else ""
-    st.caption(f"Frozen when run {view.id} was created{preset}")
+    st.page_link(
+        page_file("train"),
+        label="Duplicate with these settings",
+        icon=":material/content_copy:",
+        query_params={"like": view.id},
+    )
     if flaw := view.run.settings_flaw:
         st.caption(f"Left out: {escaped(flaw)}")
-    st.code(dump_settings(view.run.shown_settings), language="yaml", height=420)
-    st.code(yaml.safe_dump({"revision": info.revision, "versions": dict(info.versions)}), language="yaml")
+    base, words = _compared_with(view)
+    if base is not None:
+        rows = [row for row in differences(base, view.run.shown_settings) if row[0].split(".")[0] not in SITE_SECTIONS]
+        st.markdown(f"**{count(len(rows))} changed** from {words}" if rows else f"Nothing changed from {words}")
+        if rows:
+            shown = [(name, shown_value(before), shown_value(now)) for name, before, now in rows]
+            frame = pd.DataFrame(shown, columns=["setting", "there", "here"])
+            st.dataframe(frame, hide_index=True, width="stretch", height="content" if len(rows) < 12 else 430)
+    with st.expander(f"All settings, as stored when run {plain(view.id)} was created", expanded=base is None):
+        st.code(dump_settings(view.run.shown_settings), language="yaml", height=420)
+    with st.expander("Versions"):
+        st.code(yaml.safe_dump({"revision": info.revision, "versions": dict(info.versions)}), language="yaml")
 
 
-def _log(view: RunView) -> None:
+def _compared_with(view: RunView) -> tuple[Settings | None, str]:
+    """The settings that these are told apart from, and what they are; None without any."""
+    info = view.run.info
+    if info.branched_from:
+        try:
+            origin = runs.view_of(info.branched_from)
+            return origin.run.shown_settings, f"the run that it branched from, {escaped(origin.title, 60)}"
+        except LabError:
+            pass
+    try:
+        return (load_config(preset=info.preset), f"the preset {escaped(info.preset)}") if info.preset else (None, "")
+    except LabError:
+        return None, ""
+
+
+def run_log(view: RunView) -> None:
+    """The end of the log, and the whole of it to download."""
     text = runs.log_tail(view.run)
     if not text:
         st.caption("Nothing printed yet.")
@@ -128,21 +144,7 @@ def _log_download(view: RunView, key: str) -> None:
     )
 
 
-def log_window(view: RunView) -> None:
-    """The end of the log, with the whole of it to download."""
-    window("The end of its log", _log_window, width="large", on_dismiss=close_window)(view)
-
-
-def _log_window(view: RunView) -> None:
-    text = runs.log_tail(view.run)
-    if not text:
-        st.caption("It printed nothing.")
-        return
-    st.code("\n".join(text.splitlines()[-LOG_LINES:]), language=None, height=460)
-    _log_download(view, "log-window")
-
-
-def _checkpoints(view: RunView) -> None:
+def run_checkpoints(view: RunView) -> None:
     """Newest first, each with a way to start from it again."""
     found = list(reversed(runs.checkpoints(view.run)))
     if not found:
@@ -152,14 +154,14 @@ def _checkpoints(view: RunView) -> None:
         step, facts, button = st.columns([2, 3, 3], vertical_alignment="center", width=620)
         step.markdown(f"**step {count(item.step)}**")
         facts.caption(f"{size(item.size_bytes)}, saved {ago(_saved_at(item))}")
-        if button.button("Restart from here", icon=":material/call_split:", key=f"branch-{item.step}"):
+        if button.button("Branch from here", icon=":material/call_split:", key=f"branch-{item.step}"):
             open_window("branch", view.id, step=item.step)
     older = len(found) - MOST_CHECKPOINTS
     if older > 0:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             steps = [item.step for item in found[MOST_CHECKPOINTS:]]
             chosen = st.selectbox(f"{count(older)} older ones", steps, format_func=lambda step: f"step {count(step)}")
-            if st.button("Restart from there", icon=":material/call_split:", key="branch-older"):
+            if st.button("Branch from there", icon=":material/call_split:", key="branch-older"):
                 open_window("branch", view.id, step=chosen)
     st.caption(f"In the run's folder: {', '.join(f'checkpoints/{item.path.name}' for item in found[:2])}")
 
@@ -171,7 +173,8 @@ def _saved_at(item: CheckpointInfo) -> str:
         return ""
 
 
-def _events(view: RunView) -> None:
+def run_events(view: RunView) -> None:
+    """Who did what with the run and when, newest first."""
     rows = [_event(event) for event in reversed(view.run.events())]
     if not rows:
         st.caption("None on record.")

@@ -1,4 +1,4 @@
-"""The window over a run's page: which one is open is remembered, so that it stays while live parts are drawn again."""
+"""What is open on a run's page: its tab, and the window over it, which stays while live parts are drawn again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import streamlit as st
 
 from core.runs.notes import Notes
 
-WindowKind = Literal["describe", "branch", "log"]
+WindowKind = Literal["describe", "branch"]
+TAB = "tab"
 _OPEN, _NOTHING = "run-window", Notes()
 
 
@@ -41,3 +42,8 @@ def window_of(run_id: str) -> Window | None:
         close_window()
         return None
     return window
+
+
+def open_tab(name: str) -> None:
+    """Show a tab of the run's page; for a button's on_click, before the tabs are drawn."""
+    st.session_state[TAB] = name

@@ -35,7 +35,7 @@ class Axis:
 
 AXES = {
     "steps": Axis(key="step", title="step", tickformat=",d", hover="step %{x:,}"),
-    "images": Axis(key="images_seen", title="pictures seen", tickformat="~s", hover="%{x:,} pictures"),
+    "images": Axis(key="images_seen", title="images seen", tickformat="~s", hover="%{x:,} images"),
     "hours": Axis(key="elapsed_s", title="hours in training", tickformat="~g", hover="%{x:.3f} h", unit=3600.0),
 }
 

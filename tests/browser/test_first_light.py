@@ -98,7 +98,7 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, started_serv
     assert steps == sorted(set(steps))
     shot(page, "6-finished")
 
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_test_id("stMain").get_by_role("link", name="Generate").first.click()
     scrubber = page.get_by_test_id("scrubber")
     expect(scrubber).to_have_attribute("data-ready", "1")
     last = int(scrubber.get_attribute("data-frame"))

@@ -85,7 +85,7 @@ def test_a_late_question_of_the_page_that_was_left_does_not_empty_the_new_one(pa
     visit(page, server)
     for _ in range(6):
         page.get_by_role("link", name="Live", exact=True).click()
-        expect(page.get_by_role("button", name="All runs")).to_be_visible()
+        expect(page.get_by_role("heading", name="Live")).to_be_visible()
         page.get_by_role("link", name="Overview").click()
         expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     assert errors == []

@@ -51,13 +51,13 @@ def metrics_of(app: AppTest) -> dict[str, str]:
 
 def test_a_vae_shows_its_own_ceiling_in_words_and_figures(vae: Run, open_page: OpenPage) -> None:
     keep(vae, CEILING)
-    app = open_page("runs", run=vae.id)
+    app = open_page("runs", run=vae.id, tab="Evaluation")
     assert "VAE ceiling. Through this VAE 99.2% of real images" in words_of(app).replace("**", "")
     assert metrics_of(app)["PSNR"] == "29.00 dB"
 
 
 def test_without_a_ceiling_the_page_says_so_and_leads_to_where_it_is_measured(vae: Run, open_page: OpenPage) -> None:
-    app = open_page("runs", run=vae.id)
+    app = open_page("runs", run=vae.id, tab="Evaluation")
     assert "The ceiling of its VAE was not measured." in words_of(app)
     assert "Look inside its latents" in [link.label for link in app.get("page_link")]
 
@@ -65,12 +65,12 @@ def test_without_a_ceiling_the_page_says_so_and_leads_to_where_it_is_measured(va
 def test_an_evaluation_has_the_ceiling_of_its_vae_as_a_row(vae: Run, unet: Run, open_page: OpenPage) -> None:
     keep(vae, CEILING)
     write_report(unet, REPORT)
-    assert metrics_of(open_page("runs", run=unet.id))["VAE ceiling"] == "99.20% / 1.1"
+    assert metrics_of(open_page("runs", run=unet.id, tab="Evaluation"))["VAE ceiling"] == "99.20% / 1.1"
 
 
 def test_a_unet_that_was_not_evaluated_shows_the_ceiling_alone(vae: Run, unet: Run, open_page: OpenPage) -> None:
     keep(vae, CEILING)
-    app = open_page("runs", run=unet.id)
+    app = open_page("runs", run=unet.id, tab="Evaluation")
     assert "Not evaluated yet" in words_of(app)
     assert metrics_of(app)["FD-judge"] == "1.1"
 
@@ -81,6 +81,6 @@ def test_the_ceiling_of_other_weights_or_another_judge_is_not_shown(
 ) -> None:
     keep(vae, replace(CEILING, **other))
     write_report(unet, REPORT)
-    app = open_page("runs", run=unet.id)
+    app = open_page("runs", run=unet.id, tab="Evaluation")
     assert "VAE ceiling" not in metrics_of(app)
     assert "was not measured with this judge" in words_of(app)

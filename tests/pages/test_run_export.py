@@ -58,7 +58,7 @@ def test_a_folder_is_made_and_stands_there_with_its_download(
         return real(label, data, file_name, *args, **kwargs)
 
     monkeypatch.setattr(component.st, "download_button", remembered)
-    app = open_page("runs", run=unet.id)
+    app = open_page("runs", run=unet.id, tab="Export")
     step = newest_step(unet)
     assert "loads and samples without this lab" in words(app)
     by_key(app, f"export-{unet.id}/go").click().run()
@@ -73,7 +73,7 @@ def test_a_folder_is_made_and_stands_there_with_its_download(
 @pytest.mark.slow
 def test_a_name_that_is_taken_is_one_sentence(unet: Run, open_page: OpenPage) -> None:
     make_export(unet)
-    app = open_page("runs", run=unet.id)
+    app = open_page("runs", run=unet.id, tab="Export")
     name = run_export_service.suggested_name("drawer", newest_step(unet), "ema", {"digits"})
     app.text_input(key=f"export-{unet.id}/name/{name}").set_value("digits")
     by_key(app, f"export-{unet.id}/go").click().run()
@@ -94,7 +94,9 @@ def test_the_card_has_the_figures_of_averaged_weights_and_the_judge_comes_along(
     raw, averaged = list_exports(unet)
     assert (averaged.facts.report or {})["class_accuracy"] == REPORT.class_accuracy and raw.facts.report is None
     assert (averaged.has_judge, raw.has_judge) == (True, False)
-    assert f"{100 * REPORT.class_accuracy:.1f} % of the right class" in words(open_page("runs", run=unet.id))
+    assert f"{100 * REPORT.class_accuracy:.1f} % of the right class" in words(
+        open_page("runs", run=unet.id, tab="Export")
+    )
 
 
 def test_who_comes_second_is_told_and_does_not_get_what_the_first_one_asked_for(
@@ -144,7 +146,7 @@ def test_the_page_does_not_wait_for_an_export_that_goes_on(
         return task
 
     monkeypatch.setattr(run_export_service, "asked", endless)
-    app = open_page("runs", run=unet.id)
+    app = open_page("runs", run=unet.id, tab="Export")
     by_key(app, f"export-{unet.id}/go").click().run()
     assert began.wait(600)
     app.run()
@@ -160,7 +162,7 @@ def test_without_credentials_it_says_what_to_do(
 ) -> None:
     make_export(unet)
     monkeypatch.setattr(component.hub, "has_credentials", lambda: False)
-    app = open_page("runs", run=unet.id)
+    app = open_page("runs", run=unet.id, tab="Export")
     assert "This machine has no credentials for **huggingface.co**" in words(app)
     assert f"export-{unet.id}-digits/push" not in [button.key for button in app.button]
 
@@ -180,7 +182,7 @@ def test_it_is_pushed_and_a_refusal_is_one_sentence(
 
     monkeypatch.setattr(component.hub, "has_credentials", lambda: True)
     monkeypatch.setattr(component.hub, "push", push)
-    app = open_page("runs", run=unet.id)
+    app = open_page("runs", run=unet.id, tab="Export")
     app.session_state[WHO_KEY] = unet.info.owner
     app.run()
     key = f"export-{unet.id}-digits"
@@ -204,7 +206,7 @@ def test_what_is_anothers_is_pushed_and_removed_after_a_question(
     sent: list[str] = []
     monkeypatch.setattr(component.hub, "has_credentials", lambda: True)
     monkeypatch.setattr(component.hub, "push", lambda folder, repo_id, private: sent.append(repo_id))
-    app = open_page("runs", run=unet.id)
+    app = open_page("runs", run=unet.id, tab="Export")
     app.session_state[WHO_KEY] = "another person"
     app.run()
     key = f"export-{unet.id}-digits"
@@ -224,7 +226,7 @@ def test_before_the_first_checkpoint_there_is_nothing_to_export(
     unet: Run, store: RunStore, open_page: OpenPage
 ) -> None:
     shutil.rmtree(unet.checkpoints_dir)
-    app = open_page("runs", run=unet.id)
+    app = open_page("runs", run=unet.id, tab="Export")
     assert "Possible from the first checkpoint on." in words(app)
     vae = make_run(store, "vae", name="encoder")
-    assert "Export" not in [tab.label for tab in open_page("runs", run=vae.id).tabs]
+    assert "Export" not in [tab.label for tab in open_page("runs", run=vae.id, tab="Export").tabs]

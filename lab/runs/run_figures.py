@@ -1,0 +1,122 @@
+"""Four figures at the head of a run's page: progress, loss, quality, speed; one piece of HTML per tick."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import streamlit as st
+
+from core.evaluation.report import list_reports
+from core.words import count, duration
+from lab.services import runs
+from lab.services.runs import RunView
+from lab.widgets.spark import spark
+from lab.words import plain, significant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure. value: the large words. note: a line below. share: a bar under it, 0 to 1. line: a small curve."""
+
+    name: str
+    value: str
+    note: str = ""
+    share: float | None = None
+    line: Sequence[float] = ()
+
+
+def run_figures(view: RunView) -> None:
+    """Draw them in a row."""
+    st.html(f'<div class="lab-figures">{"".join(_cell(figure) for figure in figures(view))}</div>')
+
+
+def figures(view: RunView) -> list[Figure]:
+    """The figures of a run as it is now."""
+    if not view.run.kind.trains:
+        return [_progress(view)]
+    return [_progress(view), _loss(view), _quality(view), _speed(view)]
+
+
+def _progress(view: RunView) -> Figure:
+    status, unit = view.status, view.run.kind.unit
+    steps = f"{unit} {count(status.step)} of {count(status.steps_total)}"
+    if view.state == "finished":
+        note = f"in {duration(status.elapsed_s)}" if status.elapsed_s else ""
+        return Figure(name="Progress", value=f"{count(status.step)} {unit}s", note=note, share=1.0)
+    words = [steps]
+    if view.is_active and status.eta_s is not None:
+        words.append(f"{duration(status.eta_s)} left, until about {_clock(status.eta_s)}")
+    if view.is_active and status.stage and status.stage != "training":
+        words.append(status.stage)
+    if not view.is_active and status.elapsed_s:
+        words.append(f"trained {duration(status.elapsed_s)}")
+    return Figure(name="Progress", value=f"{100 * view.progress:.0f} %", note=" · ".join(words), share=view.progress)
+
+
+def _clock(seconds: float) -> str:
+    try:
+        return f"{datetime.now(UTC) + timedelta(seconds=seconds):%H:%M} UTC"
+    except (OverflowError, ValueError):
+        return "–"
+
+
+def _loss(view: RunView) -> Figure:
+    columns = runs.curves(view.run)
+    for key, name in (("val_loss", "Validation loss"), ("loss", "Training loss")):
+        steps, values = _known(columns, key)
+        if len(values):
+            best = int(np.argmin(values))
+            lowest = "lowest so far" if best == len(values) - 1 else f"lowest {significant(float(values[best]))}"
+            note = f"{lowest}, step {count(float(steps[best]))}"
+            return Figure(name=name, value=significant(float(values[-1])), note=note, line=runs.loss_sample(view.run))
+    return Figure(name="Loss", value="–", note="nothing logged yet")
+
+
+def _known(columns: dict[str, np.ndarray], key: str) -> tuple[np.ndarray, np.ndarray]:
+    if key not in columns:
+        return np.empty(0), np.empty(0)
+    known = np.isfinite(columns[key])
+    return columns["step"][known], columns[key][known]
+
+
+def _quality(view: RunView) -> Figure:
+    if view.run.kind.vae == "own":
+        columns = runs.curves(view.run)
+        errors, kl = _known(columns, "reconstruction")[1], _known(columns, "kl")[1]
+        if not len(errors):
+            return Figure(name="Reconstruction error", value="–")
+        note = f"KL {significant(float(kl[-1]))} nats per image" if len(kl) else ""
+        return Figure(name="Reconstruction error", value=significant(float(errors[-1])), note=note)
+    reports = list_reports(view.run) if view.run.kind.generates else []
+    if not reports:
+        return Figure(name="Class accuracy", value="–", note="not evaluated yet")
+    newest = reports[0]
+    note = f"{100 * newest.class_accuracy_low:.1f} to {100 * newest.class_accuracy_high:.1f} %, "
+    note += f"{count(newest.num_samples)} images at step {count(newest.step)}"
+    return Figure(name="Class accuracy", value=f"{100 * newest.class_accuracy:.1f} %", note=note)
+
+
+def _speed(view: RunView) -> Figure:
+    status = view.status
+    if view.is_active and status.images_per_s:
+        return Figure(name="Speed", value=f"{count(status.images_per_s)} images/s", note=status.device)
+    columns = runs.curves(view.run)
+    seen, times = _known(columns, "images_seen")[1], _known(columns, "elapsed_s")[1]
+    if not len(seen) or not len(times) or times[-1] <= 0:
+        return Figure(name="Speed", value="–", note=status.device)
+    return Figure(name="Speed", value=f"{count(float(seen[-1] / times[-1]))} images/s", note=status.device)
+
+
+def _cell(figure: Figure) -> str:
+    bar = ""
+    if figure.share is not None:
+        bar = f'<span class="bar"><span style="width:{100 * figure.share:.1f}%"></span></span>'
+    return (
+        f'<div class="figure"><span class="name">{html.escape(figure.name)}</span>'
+        f'<span class="value">{html.escape(figure.value)}{spark(figure.line)}</span>{bar}'
+        f'<span class="note">{html.escape(plain(figure.note, 160))}</span></div>'
+    )

@@ -1,0 +1,119 @@
+"""The tabs of a run's page: the chosen one is in the URL, only it is drawn, and it is as live as the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from core.errors import LabError
+from core.runs.kinds import kind_named
+from core.words import count
+from lab.frame.live_fragment import live_part
+from lab.frame.notices import notify_button
+from lab.frame.problems import problems_shown
+from lab.frame.state import page_file
+from lab.runs.branch_form import branched_line
+from lab.runs.run_curves import loss_curve, metric_curves
+from lab.runs.run_evaluation import run_evaluation
+from lab.runs.run_export import run_export
+from lab.runs.run_records import run_checkpoints, run_events, run_log, run_metrics, run_settings
+from lab.runs.run_samples import how_samples_came, newest_samples, run_samples
+from lab.runs.run_window import TAB
+from lab.services import runs
+from lab.services.notes import notes_of
+from lab.services.runs import RunView
+from lab.widgets.choice import choose
+from lab.words import escaped
+
+TICK_S = 3.0
+MOST_RELATIVES = 4
+Part = Callable[[RunView], None]
+
+
+def run_tabs(view: RunView) -> None:
+    """The row of tabs, and the one that is chosen."""
+    parts = parts_of(view)
+    with st.container(key="run-tabs"):
+        chosen = choose("Part of the run", list(parts), key=TAB, label_shown=False)
+    draw = parts.get(chosen, _overview)
+
+    def part(run_id: str) -> None:
+        with problems_shown():
+            draw(runs.view_of(run_id))
+
+    ticks = view.is_active and chosen not in STILL
+    live_part(every_s=TICK_S if ticks else None)(part)(view.id)
+
+
+STILL = ("Settings", "Evaluation", "Export")  # what a training does not change, or a form in which one types
+
+
+def parts_of(view: RunView) -> dict[str, Part]:
+    """Name, on the screen and in the URL → what draws it, for a run of this kind."""
+    parts: dict[str, Part] = {
+        "Overview": _overview,
+        "Samples": run_samples,
+        "Metrics": _metrics,
+        "Settings": run_settings,
+        "Log": run_log,
+        "Checkpoints": run_checkpoints,
+        "Events": run_events,
+        "Evaluation": run_evaluation,
+    }
+    if view.run.kind.generates:
+        parts["Export"] = run_export
+    return parts
+
+
+def _overview(view: RunView) -> None:
+    branched_line(view)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if view.is_active:
+            notify_button()
+        _tags_and_relatives(view)
+    notes = notes_of(view.run).notes
+    if notes:
+        with st.container(width=760):
+            st.text(notes)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        loss_curve(view)
+    with right:
+        newest_samples(view)
+    how_samples_came(view)
+
+
+def _metrics(view: RunView) -> None:
+    metric_curves(view)
+    run_metrics(view)
+
+
+def _tags_and_relatives(view: RunView) -> None:
+    """Its tags, and links to its VAE, its U-Nets, the run it branched from, and its branches."""
+    tags = notes_of(view.run).tags
+    if tags:
+        st.markdown(" ".join(f":gray-badge[{escaped(tag, 40)}]" for tag in tags), width="content")
+    info = view.run.info
+    links = [(parent, f"Its {kind_named(view.run.kind.parent).title}") for parent in info.parents]
+    if info.branched_from:
+        links.append((info.branched_from, f"Branched at step {count(info.branched_step)} from"))
+    family = [other for other in runs.list_views() if other.id != view.id]
+    made_of_it = [other for other in family if view.id in other.run.info.parents]
+    branches = [other for other in family if other.run.info.branched_from == view.id]
+    links += [(other.id, f"Its {other.kind}") for other in made_of_it[:MOST_RELATIVES]]
+    links += [
+        (other.id, f"Branch at step {count(other.run.info.branched_step)}") for other in branches[:MOST_RELATIVES]
+    ]
+    for other_id, word in links:
+        try:
+            title = runs.view_of(other_id).title
+        except LabError:
+            st.caption(f"{word}: {escaped(other_id)} (deleted)", width="content")
+            continue
+        icon = ":material/call_split:" if word.startswith("Branch") else ":material/link:"
+        label = f"{word}: {escaped(title, 40)}"
+        st.page_link(page_file("runs"), label=label, icon=icon, query_params={"run": other_id}, width="content")
+    more = max(0, len(made_of_it) - MOST_RELATIVES) + max(0, len(branches) - MOST_RELATIVES)
+    if more:
+        st.caption(f"and {count(more)} more", width="content")
