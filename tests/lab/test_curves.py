@@ -198,13 +198,15 @@ def test_a_short_time_fills_an_axis_of_hours() -> None:
 
 
 SOURCE = """import streamlit as st
-from lab.runs.run_curves import run_curves
-st.fragment(run_curves)(st.session_state.run)"""
+from lab.runs.run_curves import loss_curve, metric_curves
+from lab.services.runs import view_of
+draw = {"loss": loss_curve, "rates": metric_curves}[st.session_state.which]
+st.fragment(lambda: draw(view_of(st.session_state.run)))()"""
 
 
-def drawn(run: Run, **state: object) -> AppTest:
+def drawn(run: Run, which: str = "loss", **state: object) -> AppTest:
     app = AppTest.from_string(SOURCE, default_timeout=600)
-    app.session_state["run"] = run.id
+    app.session_state["run"], app.session_state["which"] = run.id, which
     for key, value in state.items():
         app.session_state[key] = value
     app.run()
@@ -222,9 +224,10 @@ def figures(app: AppTest) -> list[go.Figure]:
 
 
 def test_a_run_has_three_charts_and_its_controls(store: RunStore) -> None:
-    app = drawn(make_run(store))
-    assert [figure.layout.title.text for figure in figures(app)] == [
-        "Loss, lower is better",
+    run = make_run(store)
+    app = drawn(run)
+    assert [figure.layout.title.text for figure in figures(app)] == ["Loss, lower is better"]
+    assert [figure.layout.title.text for figure in figures(drawn(run, "rates"))] == [
         "Learning rate",
         "Gradient norm before clipping",
     ]
@@ -273,16 +276,16 @@ def test_nans_and_resumes_are_marked_on_every_axis(store: RunStore) -> None:
 
 
 def test_the_planned_learning_rate_is_drawn_while_there_is_something_left(store: RunStore) -> None:
-    rate = figures(drawn(make_run(store, state=RunState.STOPPED, step=40)))[1]
+    rate = figures(drawn(make_run(store, state=RunState.STOPPED, step=40), "rates"))[0]
     assert rate.data[0].line.dash == "dot"
     assert (min(rate.data[0].x), max(rate.data[0].x)) == (1, 100)
-    assert all(line.line.dash != "dot" for line in figures(drawn(make_run(store)))[1].data)
+    assert all(line.line.dash != "dot" for line in figures(drawn(make_run(store), "rates"))[0].data)
 
 
 def test_a_plan_that_cannot_be_read_is_left_out(store: RunStore) -> None:
     run = make_run(store, state=RunState.STOPPED, step=40)
     run.config_path.write_text("data: [not, a, section")
-    assert len(figures(drawn(run))[1].data) == 1
+    assert len(figures(drawn(run, "rates"))[0].data) == 1
 
 
 def branch_of(store: RunStore, parent: Run, step: int) -> Run:
