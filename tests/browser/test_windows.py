@@ -8,7 +8,7 @@ from typing import Any
 from core.runs.notes import read_notes
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from tests.browser.conftest import Server, drawn_again, expect, from_menu, in_chromium, settle, visit
+from tests.browser.conftest import Server, drawn_again, expect, from_menu, in_chromium, visit
 from tests.pages.run_folders import make_run
 
 pytestmark = in_chromium
@@ -18,26 +18,13 @@ def test_a_note_being_typed_survives_the_end_of_the_run(page: Any, server: Serve
     run = make_run(RunStore(server.folder / "runs"), name="First", owner="ana", state=RunState.RUNNING, step=40)
     visit(page, server, f"runs?run={run.id}")
     entry = page.get_by_role("button", name="Name, tags and notes")
-    opened = page.get_by_role("dialog").is_visible
-    from_menu(page, page.get_by_test_id("stPopoverButton").last, entry, opened, "the window does not open")
+    opened = page.get_by_test_id("stDialog").is_visible
+    from_menu(page, page.get_by_role("button", name="more_vert"), entry, opened, "the window does not open")
     page.get_by_label("Notes", exact=True).fill("half a thought")
     run.write_status(replace(run.status(), state=RunState.FAILED, reason="disk full", process=None))
     drawn_again(page, 3)
     expect(page.get_by_label("Notes", exact=True)).to_have_value("half a thought")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_test_id("stDialog")).to_have_count(0)
     expect(page.get_by_text("Disk full").first).to_be_visible()
     assert read_notes(run).notes == "half a thought"
-
-
-def test_a_question_stays_open_when_the_run_ends(page: Any, server: Server) -> None:
-    run = make_run(RunStore(server.folder / "runs"), name="First", owner="bea", state=RunState.RUNNING, step=40)
-    visit(page, server, f"runs?run={run.id}")
-    page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.get_by_role("dialog")).to_be_visible()
-    run.write_status(replace(run.status(), state=RunState.FAILED, reason="disk full", process=None))
-    drawn_again(page, 3)
-    expect(page.get_by_role("dialog")).to_be_visible()
-    settle(page)
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("Disk full").first).to_be_visible()
