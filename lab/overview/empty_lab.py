@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
-from core.errors import LabError
+from core.data.decoding import opened_picture
+from core.errors import DataUnavailable, LabError
 from core.model_folders.model_facts import GRID_FILE
 from core.model_folders.sources import FolderSource
 from core.mosaic import mosaic
@@ -107,9 +106,9 @@ def _demo() -> None:
 def _grid(source: FolderSource) -> np.ndarray | None:
     """(K, 10, H, W, C) uint8, or None where the picture is not there or has another shape."""
     try:
-        with Image.open(io.BytesIO((source.folder / GRID_FILE).read_bytes())) as picture:
+        with opened_picture(source.folder / GRID_FILE, GRID_FILE, formats=("PNG",)) as picture:
             pixels = np.asarray(picture)
-    except OSError:
+    except (OSError, DataUnavailable):
         return None
     side, classes = source.image_size, len(source.class_names)
     zoom = max(1, 64 // side)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
+from core.data.npz_file import arrays_in
 from lab.frame.state import page_file
 from lab.widgets.latent_colors import diverging
 from lab.widgets.pictures import png
@@ -49,8 +50,7 @@ PARTS = (
 @st.cache_data(show_spinner=False)
 def stages() -> dict[str, np.ndarray]:
     """image and generated (H, W, 1) uint8; latent, noisy_latent and clean_latent (c, h, w), normalized."""
-    with np.load(PATH_FILE, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    return arrays_in(PATH_FILE)
 
 
 def image_path() -> None:
