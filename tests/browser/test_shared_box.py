@@ -19,9 +19,11 @@ def train(opened: Any, server: Server, name: str, steps: int) -> Run:
     store = RunStore(server.folder / "runs")
     before = {run.id for run in store.list()}
     visit(opened, server, "train?what=VAE+only")
-    choose(opened, "data set", "digits")
+    choose(opened, "scikit-learn")
     fill(opened, "VAE steps", str(steps))
-    fill(opened, "run name", name)
+    fill(opened, "Run name", name)
+    expect(opened.get_by_label("Run name", exact=True).first).to_have_value(name)
+    settle(opened)
     opened.get_by_role("button", name=re.compile("^(Start|Queue)")).dblclick()
     expect(opened.get_by_role("heading", name=name)).to_be_visible()
     made = [run for run in store.list() if run.id not in before]
