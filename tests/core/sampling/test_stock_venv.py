@@ -46,8 +46,8 @@ for name, ask in wanted["folders"].items():
     card = open(ask["folder"] + "/README.md").read()
     program = re.search(r"```python\\n(.*?)```", card, re.S).group(1).replace("PATH_OF_THIS_FOLDER", ask["folder"])
     scope = {}
-    exec(program if ask["whole_card"] else program.split("pictures =")[0], scope)
-    said[name] = [type(picture).__module__ for picture in scope.get("pictures", [])]
+    exec(program if ask["whole_card"] else program.split("images =")[0], scope)
+    said[name] = [type(picture).__module__ for picture in scope.get("images", [])]
     for scale in ask["scales"]:
         pictures = scope["pipeline"](
             ask["labels"], guidance_scale=scale, num_inference_steps=ask["steps"], output_type="np",
