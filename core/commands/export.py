@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.commands.command_help import add_command
-from core.commands.options import find_unet_run, site_of
+from core.commands.options import add_checkpoint_options, find_unet_run, site_of
 from core.commands.progress import progress_bar
 from core.config.site import SiteSettings
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS
@@ -29,10 +29,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("run", metavar="RUN", help="a U-Net run: id, name or path of its folder")
     parser.add_argument("target", metavar="DIR", type=Path, help="a folder that does not exist yet, or is empty")
-    parser.add_argument(
-        "--checkpoint", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
-    )
-    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (ema) or last (raw) weights")
+    add_checkpoint_options(parser)
     parser.add_argument("--license", default="mit", metavar="TEXT", help="license of the weights, for the card")
     parser.add_argument(
         "--sampler",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.commands.command_help import add_command
-from core.commands.options import find_run, settings_of_run, site_of
+from core.commands.options import add_checkpoint_options, find_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
 from core.latent.inspection.overview import LatentOverview, read_overview
@@ -29,10 +29,7 @@ def add_parser(commands: Any) -> None:
         ("latents RUN", "latents RUN --checkpoint 2000 --json"),
     )
     parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id, name or path of its folder")
-    parser.add_argument(
-        "--checkpoint", "--step", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
-    )
-    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (ema) or last (raw) weights")
+    add_checkpoint_options(parser, "--step")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--progress",

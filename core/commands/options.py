@@ -34,6 +34,13 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_checkpoint_options(parser: argparse.ArgumentParser, *old_names: str) -> None:
+    """--checkpoint, also under old names that help does not show, and --weights."""
+    help_words = "the checkpoint of that step (default: the newest)"
+    parser.add_argument("--checkpoint", *old_names, type=int, metavar="STEP", help=help_words)
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (ema) or last (raw) weights")
+
+
 def read_settings(arguments: argparse.Namespace, inherited: Mapping[str, Any] | None = None) -> Settings:
     """The settings these options ask for; `inherited` dotted values rank below --set."""
     chosen = dict(parse_override(text) for text in arguments.overrides)

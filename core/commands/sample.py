@@ -14,7 +14,7 @@ import numpy as np
 
 from core.commands.command_help import add_command
 from core.commands.labels import parse_labels
-from core.commands.options import find_source, settings_of_run
+from core.commands.options import add_checkpoint_options, find_source, settings_of_run
 from core.commands.progress import progress_bar
 from core.commands.sample_files import check_folder, write_samples
 from core.config.compatibility import pair_warning
@@ -78,10 +78,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--seed", type=int, metavar="N", help="image i depends on the seed and i alone (default: the run's setting)"
     )
-    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (ema) or last (raw) weights")
-    parser.add_argument(
-        "--checkpoint", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
-    )
+    add_checkpoint_options(parser)
     parser.add_argument(
         "--out",
         type=Path,

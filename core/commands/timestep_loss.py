@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from core.commands.command_help import add_command
-from core.commands.options import find_unet_run, settings_of_run, site_of
+from core.commands.options import add_checkpoint_options, find_unet_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
 from core.evaluation.timestep_loss_results import LOSSES, TimestepLoss, check_counts, in_words
@@ -22,10 +22,7 @@ def add_parser(commands: Any) -> None:
         ("timestep-loss RUN", "timestep-loss RUN --samples 256 --points 10 --json"),
     )
     parser.add_argument("run", metavar="RUN", help="a U-Net run: id, name or path of its folder")
-    parser.add_argument(
-        "--checkpoint", "--step", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
-    )
-    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (ema) or last (raw) weights")
+    add_checkpoint_options(parser, "--step")
     parser.add_argument("--samples", "--pictures", type=int, default=512, metavar="N", help="held-out images")
     parser.add_argument("--points", type=int, default=25, metavar="K", help="timesteps, 5 to 100")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -93,8 +93,9 @@ def _glyphs(seen: MachineGlance) -> None:
     page = page_file("machine")
     devices = f":{'green' if seen.free else 'blue'}[{seen.free_words}]"
     st.page_link(page, label=devices, icon=":material/memory:", help=escaped(seen.device_words, 400), width="content")
-    waiting = f"{seen.waiting} waiting" if seen.waiting else "0 waiting"
-    st.page_link(page, label=waiting, icon=":material/low_priority:", help="Runs in the queue", width="content")
+    st.page_link(
+        page, label=f"{seen.waiting} waiting", icon=":material/low_priority:", help="Runs in the queue", width="content"
+    )
     disk = f"{size(seen.disk_free)} free"
     st.page_link(
         page,

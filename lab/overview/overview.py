@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.values import instant
 from core.words import ago, count, duration
-from lab.frame.live_fragment import live_part
+from lab.frame.live_fragment import live_part, page_again
 from lab.frame.notices import notify_button, since_here
 from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, page_file
@@ -31,7 +31,7 @@ def running_now() -> None:
         views, held = list_views(comparisons=True), paused_ids()
         active = [view for view in views if view.is_active or view.id in held]
         if not active:
-            st.rerun()
+            page_again()
         live = [view for view in active if view.state != "queued" and view.id not in held]
         for view in live[:MOST_CARDS]:
             live_card(view)

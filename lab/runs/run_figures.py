@@ -72,7 +72,7 @@ def _loss(view: RunView) -> Figure:
             best = int(np.argmin(values))
             lowest = "lowest so far" if best == len(values) - 1 else f"lowest {significant(float(values[best]))}"
             note = f"{lowest}, step {count(float(steps[best]))}"
-            return Figure(name=name, value=significant(float(values[-1])), note=note, line=runs.loss_sample(view.run))
+            return Figure(name=name, value=significant(float(values[-1])), note=note, line=values.tolist())
     return Figure(name="Loss", value="–", note="nothing logged yet")
 
 

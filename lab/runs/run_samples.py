@@ -23,11 +23,7 @@ def newest_samples(view: RunView) -> None:
     if preview is None:
         st.caption("They appear with the first preview.")
         return
-    if preview.inputs is not None:
-        st.caption("Held-out images")
-        show_pictures(preview.inputs[:10], columns=5, width=430)
-        st.caption("Reconstructions")
-    show_pictures(preview.images[:10], columns=5, width=430)
+    _images(preview.inputs, preview.images, most=10, columns=5, width=430)
     if view.run.kind.generates:
         st.caption("Always the same classes from the same noise.")
 
@@ -64,11 +60,16 @@ def run_samples(view: RunView) -> None:
         st.caption("This preview cannot be read.")
         return
     st.markdown(f"**{_noun(view)}** :gray[step {count(step)}]")
-    if preview.inputs is not None:
+    _images(preview.inputs, preview.images, most=None, columns=min(10, len(preview.images)), width=LARGE_PX)
+
+
+def _images(inputs: np.ndarray | None, images: np.ndarray, *, most: int | None, columns: int, width: int) -> None:
+    """At most so many images (N, H, W, C), under the held-out ones that they reconstruct, if any."""
+    if inputs is not None:
         st.caption("Held-out images")
-        show_pictures(preview.inputs, columns=min(10, len(preview.inputs)), width=LARGE_PX)
+        show_pictures(inputs[:most], columns=columns, width=width)
         st.caption("Reconstructions")
-    show_pictures(preview.images, columns=min(10, len(preview.images)), width=LARGE_PX)
+    show_pictures(images[:most], columns=columns, width=width)
 
 
 def _step_words(step: int | str) -> str:

@@ -51,11 +51,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         "evaluation.judge_epochs": 1,
     }
     settings = load_config(overrides=options)
-    vae = lab.create("vae", settings)
-    lab.train(vae)
-    unet = lab.create("unet", settings, vae)
-    lab.train(unet)
-    for run in (vae, unet):
+    lab.train_both(settings)
+    for run in lab.store.list():
         run.write_status(replace(run.status(), state=RunState.FINISHED))
     with brief_judges(min_steps=30):
         yield lab
