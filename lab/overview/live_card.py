@@ -7,6 +7,7 @@ import streamlit as st
 from core.words import count
 from lab.frame.state import page_file
 from lab.services.runs import RunView, loss_sample, newest_preview
+from lab.widgets.palette import palette
 from lab.widgets.pictures import show_pictures
 from lab.widgets.run_card import headline, progress
 from lab.widgets.spark import spark
@@ -29,7 +30,9 @@ def live_card(view: RunView) -> None:
         losses = loss_sample(view.run)
         with loss:
             st.caption(f"Training loss {significant(losses[-1])}" if losses else "No step logged yet")
-            st.html(f'<div class="lab-live-loss">{spark(losses, LOSS_SIZE)}</div>')
+            st.html(
+                f'<div class="lab-live-loss">{spark(losses, palette(st.context.theme.type).training.line, LOSS_SIZE)}</div>'
+            )
         with images:
             preview = newest_preview(view.run)
             if preview is not None:

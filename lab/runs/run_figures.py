@@ -14,19 +14,21 @@ from core.evaluation.report import list_reports
 from core.words import count, duration
 from lab.services import runs
 from lab.services.runs import RunView
+from lab.widgets.palette import palette
 from lab.widgets.spark import spark
 from lab.words import plain, significant
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure. value: the large words. note: a line below. share: a bar under it, 0 to 1. line: a small curve."""
+    """One figure. value: the large words. note: a line below. share: a bar under it, 0 to 1. line: a small curve, ink its color."""
 
     name: str
     value: str
     note: str = ""
     share: float | None = None
     line: Sequence[float] = ()
+    ink: str = ""
 
 
 def run_figures(view: RunView) -> None:
@@ -66,13 +68,18 @@ def _clock(seconds: float) -> str:
 
 def _loss(view: RunView) -> Figure:
     columns = runs.curves(view.run)
-    for key, name in (("val_loss", "Validation loss"), ("loss", "Training loss")):
+    colors = palette(st.context.theme.type)
+    for key, name, ink in (
+        ("val_loss", "Validation loss", colors.held_out.line),
+        ("loss", "Training loss", colors.training.line),
+    ):
         steps, values = _known(columns, key)
         if len(values):
             best = int(np.argmin(values))
             lowest = "lowest so far" if best == len(values) - 1 else f"lowest {significant(float(values[best]))}"
             note = f"{lowest}, step {count(float(steps[best]))}"
-            return Figure(name=name, value=significant(float(values[-1])), note=note, line=values.tolist())
+            value = significant(float(values[-1]))
+            return Figure(name=name, value=value, note=note, line=values.tolist(), ink=ink)
     return Figure(name="Loss", value="–", note="nothing logged yet")
 
 
@@ -117,6 +124,6 @@ def _cell(figure: Figure) -> str:
         bar = f'<span class="bar"><span style="width:{100 * figure.share:.1f}%"></span></span>'
     return (
         f'<div class="figure"><span class="name">{html.escape(figure.name)}</span>'
-        f'<span class="value">{html.escape(figure.value)}{spark(figure.line)}</span>{bar}'
+        f'<span class="value">{html.escape(figure.value)}{spark(figure.line, figure.ink)}</span>{bar}'
         f'<span class="note">{html.escape(plain(figure.note, 160))}</span></div>'
     )

@@ -24,7 +24,9 @@ def headline(view: RunView, *, paused: bool = False) -> None:
     reason = view.status.reason
     words = escaped(reason[:1].upper() + reason[1:], 600)
     if view.state == "failed":
-        st.error(words or "It failed, and left no reason; the end of its log may tell.", icon=":material/error:")
+        st.error(
+            words or "The run failed without a recorded reason. Check the end of its log.", icon=":material/error:"
+        )
     elif view.state == "interrupted":
         st.warning(words or "Its process is gone.", icon=":material/power_off:")
     elif reason:
@@ -42,7 +44,7 @@ def progress(view: RunView) -> None:
         if status.stage and status.stage != "training":
             words.append(status.stage)
         if status.images_per_s:
-            words.append(f"{count(status.images_per_s)} pictures/s")
+            words.append(f"{count(status.images_per_s)} images/s")
         if status.eta_s is not None:
             words.append(f"{duration(status.eta_s)} left")
     elif status.elapsed_s:

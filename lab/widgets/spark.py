@@ -9,8 +9,8 @@ SPARK = (120, 26)  # width and height in pixels
 MOST_POINTS = 40
 
 
-def spark(values: Sequence[float], size: tuple[int, int] = SPARK) -> str:
-    """A small curve of finite values, thinned to 40 points, as an image; '' for fewer than two. size: in pixels."""
+def spark(values: Sequence[float], ink: str, size: tuple[int, int] = SPARK) -> str:
+    """A small curve of finite values, thinned to 40 points, as an image; '' for fewer than two. ink: a color. size: in pixels."""
     if len(values) < 2:
         return ""
     last, points_shown = len(values) - 1, min(len(values), MOST_POINTS)
@@ -21,7 +21,7 @@ def spark(values: Sequence[float], size: tuple[int, int] = SPARK) -> str:
     points = " ".join(f"{at * across:.1f},{height - 2 - (value - low) * up:.1f}" for at, value in enumerate(values))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
-        f'<polyline points="{points}" fill="none" stroke="#D97706" stroke-width="1.5"/></svg>'
+        f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5"/></svg>'
     )
     data = base64.b64encode(svg.encode()).decode()
     return f'<img alt="" width="{width}" height="{height}" src="data:image/svg+xml;base64,{data}">'
