@@ -30,9 +30,8 @@ def live_card(view: RunView) -> None:
         losses = loss_sample(view.run)
         with loss:
             st.caption(f"Training loss {significant(losses[-1])}" if losses else "No step logged yet")
-            st.html(
-                f'<div class="lab-live-loss">{spark(losses, palette(st.context.theme.type).training.line, LOSS_SIZE)}</div>'
-            )
+            line = spark(losses, palette(st.context.theme.type).training.line, LOSS_SIZE)
+            st.html(f'<div class="lab-live-loss">{line}</div>')
         with images:
             preview = newest_preview(view.run)
             if preview is not None:

@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.errors import LabError
-from core.runs.metrics import bucket_mean
 from core.training.learning_rate import learning_rate_at
 from core.words import count
 from lab.services import runs
@@ -88,7 +87,7 @@ def small_curves(parts: Sequence[tuple[str, np.ndarray]]) -> str:
         values = column[np.isfinite(column)]
         if not len(values):
             continue
-        line = spark(bucket_mean(np.arange(len(values), dtype=float), values, 60)[1].tolist())
+        line = spark(values, palette(st.context.theme.type).held_out.line)
         newest = html.escape(significant(float(values[-1])))
         cells.append(f'<div class="part"><span>{html.escape(words)}</span><b>{newest}</b>{line}</div>')
     return f'<div class="lab-parts">{"".join(cells)}</div>'

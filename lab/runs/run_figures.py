@@ -21,13 +21,16 @@ from lab.words import plain, significant
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure. value: the large words. note: a line below. share: a bar under it, 0 to 1. line: a small curve, ink its color."""
+    """One figure. value: the large words. note: a line below. share: a bar under it, 0 to 1.
+
+    line: a small curve. ink: its color.
+    """
 
     name: str
     value: str
     note: str = ""
     share: float | None = None
-    line: Sequence[float] = ()
+    line: Sequence[float] | np.ndarray = ()
     ink: str = ""
 
 
@@ -79,7 +82,7 @@ def _loss(view: RunView) -> Figure:
             lowest = "lowest so far" if best == len(values) - 1 else f"lowest {significant(float(values[best]))}"
             note = f"{lowest}, step {count(float(steps[best]))}"
             value = significant(float(values[-1]))
-            return Figure(name=name, value=value, note=note, line=values.tolist(), ink=ink)
+            return Figure(name=name, value=value, note=note, line=values, ink=ink)
     return Figure(name="Loss", value="–", note="nothing logged yet")
 
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
+import numpy as np
+
+from core.runs.metrics import bucket_mean
+
 SPARK = (120, 26)  # width and height in pixels
-MOST_POINTS = 40
+MOST_POINTS = 60
 
 
-def spark(values: Sequence[float], ink: str, size: tuple[int, int] = SPARK) -> str:
-    """A small curve of finite values, thinned to 40 points, as an image; '' for fewer than two. ink: a color. size: in pixels."""
+def spark(values: Sequence[float] | np.ndarray, ink: str, size: tuple[int, int] = SPARK) -> str:
+    """A small curve of finite values as an image, averaged to 60 points; '' for fewer than two. ink: its color.
+
+    size: width and height in pixels.
+    """
     if len(values) < 2:
         return ""
-    last, points_shown = len(values) - 1, min(len(values), MOST_POINTS)
-    values = [float(values[round(last * place / (points_shown - 1))]) for place in range(points_shown)]
+    y = bucket_mean(np.arange(len(values), dtype=float), np.asarray(values, dtype=float), MOST_POINTS)[1]
+    values = y.tolist()
     width, height = size
     low, high = min(values), max(values)
     across, up = width / (len(values) - 1), (height - 4) / ((high - low) or 1.0)
