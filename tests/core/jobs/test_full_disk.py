@@ -18,7 +18,6 @@ from core.__main__ import main
 from core.config.schema import project_root
 from core.errors import LabError, StorageFull, is_full_disk
 from core.jobs import service
-from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import ending_of, write_ending
 from core.jobs.job_row import job_for
 from core.jobs.queue import Job, JobState, Queue
@@ -193,8 +192,7 @@ def test_a_disk_that_fills_up_while_it_trains(small_box: Box, disk: Path, leave_
     small_box.submit(run)
     small_box.wait(lambda: run.status().state is RunState.RUNNING if not step else run.status().step >= step)
     fill(disk, leave_bytes=leave_bytes)
-    small_box.wait(lambda: not observed_status(run).state.is_active)
-    seen = observed_status(run)
+    seen = small_box.wait_for(run, RunState.FAILED)
     assert seen.state is RunState.FAILED and "full" in seen.reason
     make_room(disk)
     (status,) = small_box.wait_until_judged(run)
