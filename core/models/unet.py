@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from diffusers import UNet2DModel
 
 from core.config.schema import UnetSettings
+from core.models.zero_init import start_branches_at_zero
 
 
 def build_unet(settings: UnetSettings, *, latent_channels: int, latent_size: int, num_classes: int) -> UNet2DModel:
@@ -15,7 +17,7 @@ def build_unet(settings: UnetSettings, *, latent_channels: int, latent_size: int
     """
     levels = range(len(settings.block_out_channels))
     attends = [level in settings.attention_levels for level in levels]
-    return UNet2DModel(
+    unet = UNet2DModel(
         sample_size=latent_size,
         in_channels=latent_channels,
         out_channels=latent_channels,
@@ -28,3 +30,7 @@ def build_unet(settings: UnetSettings, *, latent_channels: int, latent_size: int
         add_attention=any(attends),
         num_class_embeds=num_classes + 1,
     )
+    if settings.zero_init:
+        start_branches_at_zero(unet)
+        torch.nn.init.zeros_(unet.conv_out.weight)
+    return unet

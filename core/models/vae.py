@@ -5,6 +5,7 @@ from __future__ import annotations
 from diffusers import AutoencoderKL
 
 from core.config.schema import VaeSettings
+from core.models.zero_init import start_branches_at_zero
 
 
 def build_vae(settings: VaeSettings, *, channels: int, image_size: int) -> AutoencoderKL:
@@ -14,7 +15,7 @@ def build_vae(settings: VaeSettings, *, channels: int, image_size: int) -> Autoe
     h = w = image_size / downsample_factor. The latents are raw: scaling lives in `latent/codec.py` alone.
     """
     levels = len(settings.block_out_channels)
-    return AutoencoderKL(
+    vae = AutoencoderKL(
         in_channels=channels,
         out_channels=channels,
         latent_channels=settings.latent_channels,
@@ -27,3 +28,6 @@ def build_vae(settings: VaeSettings, *, channels: int, image_size: int) -> Autoe
         up_block_types=("UpDecoderBlock2D",) * levels,
         scaling_factor=1.0,
     )
+    if settings.zero_init:
+        start_branches_at_zero(vae)
+    return vae

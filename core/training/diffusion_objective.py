@@ -41,6 +41,9 @@ class DiffusionDraw:
     unconditional_label: int
     cond_drop_prob: float
     seed: int
+    distribution: str = "uniform"
+    mean: float = 0.0
+    is_stratified: bool = False
 
     def inputs(
         self, latents: torch.Tensor, labels: torch.Tensor, step: int, *, purpose: str = "diffusion"
@@ -48,7 +51,7 @@ class DiffusionDraw:
         """latents (B, c, h, w), labels (B,) → the keyword arguments of `DiffusionObjective.forward`."""
         device, count = latents.device, len(latents)
         source = generator(self.seed, purpose, step, device=device)
-        t = torch.randint(0, self.schedule.num_train_timesteps, (count,), generator=source, device=device)
+        t = self._timesteps(count, source)
         noise = torch.randn(latents.shape, generator=source, device=device)
         dropped = torch.rand(count, generator=source, device=device) < self.cond_drop_prob
         return {
@@ -58,3 +61,18 @@ class DiffusionDraw:
             "target": self.schedule.target(latents, noise, t),
             "weight": self.schedule.loss_weight(t),
         }
+
+    def _timesteps(self, count: int, source: torch.Generator) -> torch.Tensor:
+        """Timestep indices (count,) in [0, T): of uniform or logit-normal places between clean and pure noise.
+
+        Stratified, each of `count` equal parts of the distribution gives one, in random order.
+        """
+        total, device = self.schedule.num_train_timesteps, source.device
+        if self.distribution == "uniform" and not self.is_stratified:
+            return torch.randint(0, total, (count,), generator=source, device=device)
+        place = torch.rand(count, generator=source, device=device)
+        if self.is_stratified:
+            place = (torch.randperm(count, generator=source, device=device) + place) / count
+        if self.distribution == "logit_normal":
+            place = torch.sigmoid(self.mean + torch.special.ndtri(place.clamp(1e-4, 1.0 - 1e-4)))
+        return (place * total).long().clamp(max=total - 1)

@@ -19,6 +19,7 @@ from core.config.schema import TrainSettings
 from core.errors import NonFiniteError
 from core.rules import NEWEST, check
 from core.training.learning_rate import learning_rate_at
+from core.training.muon import Muon
 
 MAX_NONFINITE_IN_A_ROW = 5
 
@@ -57,7 +58,7 @@ def train_steps(
     for step in range(first_step, settings.steps):
         learning_rate = learning_rate_at(step, settings)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get("rate_factor", 1.0)
         parts = micro_batches(
             draw(step),
             count=settings.gradient_accumulation_steps,
@@ -105,9 +106,16 @@ def micro_batches(
     return [{name: chunks[name][index] for name in chunks} for index in range(count)]
 
 
-def build_optimizer(network: nn.Module, settings: TrainSettings, *, rule: int = NEWEST.optimizer) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101); the learning rate is set before every step. rule: version 1, see core.rules."""
+def build_optimizer(
+    network: nn.Module, settings: TrainSettings, *, rule: int = NEWEST.optimizer
+) -> torch.optim.Optimizer:
+    """AdamW (arXiv 1711.05101), or Muon beside it; the learning rate is set before every step.
+
+    rule: version 1, see core.rules.
+    """
     check("optimizer", rule)
+    if settings.optimizer == "muon":
+        return Muon(network, settings)
     return torch.optim.AdamW(
         network.parameters(),
         lr=settings.learning_rate,

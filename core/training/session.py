@@ -213,11 +213,14 @@ class _Session:
             facts = checkpoint.json("state.json")
             self.ema.optimization_step = facts["ema_updates"]
             self.elapsed_before_s = facts["elapsed_s"]
-            moments = checkpoint.tensors("optimizer.safetensors")
-            for name, parameter in self.network.named_parameters():
-                state = {key: moments[f"{name}/{key}"].to(parameter.device) for key in facts["optimizer_keys"]}
-                if state:
-                    self.optimizer.state[parameter] = state
+            if facts.get("optimizer", "adamw") == self.run.train_settings.optimizer:  # a branch may choose another
+                moments = checkpoint.tensors("optimizer.safetensors")
+                keys = facts["optimizer_keys"]
+                for name, parameter in self.network.named_parameters():
+                    own = [key for key in keys if f"{name}/{key}" in moments] or keys
+                    state = {key: moments[f"{name}/{key}"].to(parameter.device) for key in own}
+                    if state:
+                        self.optimizer.state[parameter] = state
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.run.id}: checkpoint {checkpoint.folder.name} does not fit this network: "
@@ -241,6 +244,7 @@ class _Session:
             "step": step,
             "ema_updates": self.ema.optimization_step,
             "elapsed_s": elapsed_s,
+            "optimizer": self.run.train_settings.optimizer,
             "optimizer_keys": keys,
             "torch": torch.__version__,
         }

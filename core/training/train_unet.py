@@ -67,6 +67,9 @@ def train(
         unconditional_label=images.num_classes,
         cond_drop_prob=settings.diffusion.cond_drop_prob,
         seed=settings.seed,
+        distribution=settings.diffusion.timestep_distribution,
+        mean=settings.diffusion.timestep_mean,
+        is_stratified=settings.diffusion.stratified_timesteps,
     )
 
     def draw(step: int) -> dict[str, torch.Tensor]:
@@ -196,12 +199,7 @@ def _validation(run: Run, images: ImageSet, codec: LatentCodec, drawing: Diffusi
     # a posterior sample, as in training: its noise is part of the loss, and the two curves can be compared
     clean = codec.scaling.normalize(mean + std * torch.randn(mean.shape, generator=source, device=device))
     labels = torch.cat([part for _, part in pairs])
-    fixed = DiffusionDraw(
-        schedule=drawing.schedule,
-        unconditional_label=drawing.unconditional_label,
-        cond_drop_prob=0.0,
-        seed=settings.seed,
-    ).inputs(clean, labels, 0, purpose="validation")
+    fixed = replace(drawing, cond_drop_prob=0.0).inputs(clean, labels, 0, purpose="validation")
 
     @torch.no_grad()
     def validate(network: nn.Module) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What the VAE minimises: reconstruction error a pixel plus kl_weight · KL a picture (arXiv 1312.6114, eq. 10).
 
-Two terms are off by default: free bits (arXiv 1606.04934) and the edges of the reconstruction (after the gradient
-difference loss of arXiv 1511.05440, section 3.2).
+Off by default: free bits (arXiv 1606.04934), the edges of the reconstruction (after the gradient difference loss of
+arXiv 1511.05440, section 3.2), and free overshoot beyond black and white.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class VaeObjective(nn.Module):
         self.kl_weight = settings.kl_weight
         self.free_bits = settings.free_bits
         self.edge_weight = settings.edge_weight
+        self.free_overshoot = settings.free_overshoot
         self.distance = nn.MSELoss() if settings.reconstruction_loss == "mse" else nn.L1Loss()
 
     def forward(self, images: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -34,6 +35,8 @@ class VaeObjective(nn.Module):
         posterior = self.network.encode(images).latent_dist
         raw_latents = posterior.mean + posterior.std * noise
         reconstructions = self.network.decode(raw_latents).sample.float()
+        if self.free_overshoot:
+            reconstructions = without_overshoot(reconstructions, images)
         reconstruction = self.distance(reconstructions, images)
         nats = kl_by_site(posterior.mean.float(), posterior.logvar.float())
         kl = nats.sum(dim=(1, 2, 3)).mean()
@@ -56,6 +59,13 @@ def beyond_free_bits(nats: torch.Tensor, free_bits: float) -> torch.Tensor:
     The floor holds a picture, not the mean of a batch as in arXiv 1606.04934: so one micro-batch equals four.
     """
     return nats.sum(dim=(2, 3)).clamp(min=free_bits).sum(dim=1).mean()
+
+
+def without_overshoot(reconstructions: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """`reconstructions`, but equal to `images` where these are saturated (|x| > .999) and those lie beyond: no error
+    and no pull there. A clamp would also stop the gradient at pixels that are not saturated."""
+    is_saturated = images.abs() > 0.999
+    return torch.where(is_saturated & (reconstructions * images.sign() > 1.0), images, reconstructions)
 
 
 def edge_distance(reconstructions: torch.Tensor, images: torch.Tensor, distance: nn.Module) -> torch.Tensor:

@@ -38,8 +38,8 @@ def test_what_belonged_to_the_site_is_read_and_ignored() -> None:
     ("values", "sentence"),
     [
         (
-            {"train_unet": {"optimizer": "muon"}},
-            "newer version of the lab: train_unet.optimizer is not known here",
+            {"train_unet": {"curriculum": "easy"}},
+            "newer version of the lab: train_unet.curriculum is not known here",
         ),
         ({"distillation": {"steps": 2}}, "made by a newer version of the lab: distillation is not known here"),
         ({"format": FORMAT + 1}, f"made by a newer version of the lab (format {FORMAT + 1}; this one knows {FORMAT})"),
@@ -89,9 +89,9 @@ def test_every_setting_says_what_held_before_it_existed() -> None:
 
 
 def test_a_planted_setting_that_does_not_say_it_is_found() -> None:
-    newer = create_model("Newer", __base__=TrainUnetSettings, optimizer=(str, "muon"))
+    newer = create_model("Newer", __base__=TrainUnetSettings, curriculum=(str, "easy"))
     planted = create_model("Planted", __base__=Settings, train_unet=(newer, newer()))
-    assert missing_before(parse_yaml(BEFORE.read_text()), planted) == ["train_unet.optimizer"]
+    assert missing_before(parse_yaml(BEFORE.read_text()), planted) == ["train_unet.curriculum"]
 
 
 def test_an_old_run_keeps_the_meaning_that_a_missing_setting_had() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import torch
@@ -62,8 +63,11 @@ def weights(objective: Regression) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten().clone() for parameter in objective.network.parameters()])
 
 
-def test_the_loss_falls() -> None:
-    _, _, steps = start(TrainSettings(steps=150, batch_size=8, learning_rate=0.01))
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_loss_falls(optimizer: Literal["adamw", "muon"]) -> None:
+    _, _, steps = start(
+        TrainSettings(steps=150, batch_size=8, learning_rate=0.01, muon_learning_rate=0.1, optimizer=optimizer)
+    )
     losses = [result.losses["loss"] for result in steps]
     assert losses[-1] < losses[0] / 5
 
@@ -128,3 +132,8 @@ def test_learning_rate_can_decay_beyond_the_last_step_or_stay_constant() -> None
     assert learning_rate_at(100, long) == pytest.approx(0.5)
     constant = TrainSettings(steps=100, warmup_steps=0, learning_rate=1.0, lr_schedule="constant")
     assert learning_rate_at(99, constant) == 1.0
+
+
+def test_learning_rate_can_fall_along_a_line() -> None:
+    settings = TrainSettings(steps=110, warmup_steps=10, learning_rate=1.0, lr_schedule="linear")
+    assert [learning_rate_at(step, settings) for step in (4, 10, 35, 60, 110)] == pytest.approx([0.5, 1, 0.75, 0.5, 0])

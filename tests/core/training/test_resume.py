@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from core.config.schema import Settings
+from core.runs.branch import create_branch
 from core.runs.checkpoints import load_newest
 from core.runs.metrics import read_metrics
 from core.runs.run import Run, RunState
@@ -23,6 +24,17 @@ from tests.models import Lab
 
 pytestmark = pytest.mark.slow
 
+SHORT_RECIPE = {
+    "vae.zero_init": True,
+    "unet.zero_init": True,
+    "diffusion.timestep_distribution": "logit_normal",
+    "diffusion.timestep_mean": 0.3,
+    "diffusion.stratified_timesteps": True,
+    "train_vae.optimizer": "muon",
+    "train_vae.free_overshoot": True,
+    "train_unet.optimizer": "muon",
+    "train_unet.lr_schedule": "linear",
+}
 KILLS = int(os.environ.get("LAB_KILLS", "2"))
 
 
@@ -108,11 +120,14 @@ def test_killed_at_random_moments_and_resumed_the_end_is_bit_equal(
     assert hits > 0, "no kill hit a running training: the test shows nothing"
 
 
-@pytest.mark.parametrize(("kind", "stop_at"), [("vae", 13), ("unet", 1), ("unet", 16)])
+@pytest.mark.parametrize(
+    ("kind", "stop_at", "changes"),
+    [("vae", 13, {}), ("unet", 1, {}), ("unet", 16, {}), ("vae", 9, SHORT_RECIPE), ("unet", 9, SHORT_RECIPE)],
+)
 def test_stopped_anywhere_and_resumed_the_end_is_bit_equal(
-    lab: Lab, tiny: Callable[..., Settings], kind: str, stop_at: int
+    lab: Lab, tiny: Callable[..., Settings], kind: str, stop_at: int, changes: dict[str, object]
 ) -> None:
-    settings = tiny()
+    settings = tiny(**changes)
     vae = lab.create("vae", settings)
     if kind == "unet":
         lab.train(vae)
@@ -124,6 +139,21 @@ def test_stopped_anywhere_and_resumed_the_end_is_bit_equal(
     assert load_newest(stopped.checkpoints_dir).step == stop_at  # type: ignore[union-attr]
     lab.train(stopped)
     assert final_files(stopped) == final_files(quiet)
+
+
+def test_a_branch_with_another_optimizer_keeps_the_weights_and_begins_its_moments_anew(
+    lab: Lab, tiny: Callable[..., Settings]
+) -> None:
+    vae = lab.create("vae", tiny(**SHORT_RECIPE))
+    lab.train(vae)
+    settings = tiny(**{**SHORT_RECIPE, "train_vae.optimizer": "adamw", "train_vae.steps": 30})
+    branch = create_branch(lab.store, vae, 24, settings, owner="ana")
+    lab.train(branch)
+    checkpoint = load_newest(branch.checkpoints_dir)
+    assert checkpoint is not None and checkpoint.step == 30
+    keys = {name.rpartition("/")[2] for name in checkpoint.tensors("optimizer.safetensors")}
+    assert keys == {"exp_avg", "exp_avg_sq", "step"}
+    assert logged(branch)[-1]["loss"] < 3 * logged(vae)[-1]["loss"]
 
 
 def test_a_planted_fault_in_the_optimizer_state_is_seen(lab: Lab, tiny: Callable[..., Settings]) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from core.config.schema import TrainVaeSettings, VaeSettings
 from core.models.vae import build_vae
 from core.training.loop import micro_batches
-from core.training.vae_objective import VaeObjective, beyond_free_bits, edge_distance, kl_by_site
+from core.training.vae_objective import VaeObjective, beyond_free_bits, edge_distance, kl_by_site, without_overshoot
 
 
 def objective(**changes: object) -> VaeObjective:
@@ -91,3 +91,22 @@ def test_the_edge_term_is_told_and_weighted() -> None:
     given = batch()
     plain, edged = objective()(**given), objective(edge_weight=2.0)(**given)
     assert edged["loss"].item() == pytest.approx(plain["loss"].item() + 2.0 * edged["edge"].item())
+
+
+def test_beyond_black_and_white_there_is_no_error_and_no_pull_and_elsewhere_both() -> None:
+    images = torch.tensor([-1.0, -1.0, 1.0, 1.0, 0.5, 1.0])
+    given = torch.tensor([-1.3, -0.8, 1.2, 0.9, 1.4, -1.2], requires_grad=True)
+    found = without_overshoot(given, images)
+    assert found.tolist() == pytest.approx([-1.0, -0.8, 1.0, 0.9, 1.4, -1.2])
+    ((found - images) ** 2).sum().backward()
+    assert given.grad is not None
+    assert (given.grad != 0).tolist() == [False, True, False, True, True, True]
+
+
+def test_free_overshoot_is_part_of_the_loss_only_where_it_is_asked_for() -> None:
+    given = batch()
+    given["images"] = given["images"].sign()
+    plain, free = objective(), objective(free_overshoot=True)
+    for network in (plain, free):
+        network.network.decoder.conv_out.weight.data *= 30
+    assert free(**given)["reconstruction"] < plain(**given)["reconstruction"]
