@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from core.commands.options import add_settings_options, folders_exported
 from core.errors import LabError, StorageFull, is_full_disk, is_full_gpu, quoted
+from core.home import PROGRAM
 from core.version import VERSION
 
 GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
@@ -26,7 +27,7 @@ GROUPS = {  # each command is a module of core/commands: `add_parser` says what 
 COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 MAX_SENTENCE = 1000
 FULL_DISK = "the disk or the quota is full; free some space"
-FULL_GPU = "the GPU has no room left; `python -m core machine` shows who uses it, --set machine.device=cpu does without"
+FULL_GPU = f"the GPU has no room left; `{PROGRAM} machine` shows who uses it, --set machine.device=cpu does without"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     parser = _Parser(
-        prog="python -m core", description="Train, watch and look inside latent diffusion models.", allow_abbrev=False
+        prog=PROGRAM, description="Train, watch and look inside latent diffusion models.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"latent-diffusion-lab {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -24,8 +24,8 @@ import psutil
 
 from core import errors, reading
 from core.bound_child import bound_child
-from core.config.schema import project_root
 from core.errors import DataUnavailable, LabError, StorageFull, UsageError
+from core.home import HOME_VARIABLE, code_root, lab_home, python_path
 
 FULL, FULL_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "the disk is full"
 RESULT, PROGRESS = "result.json", "progress.json"
@@ -182,8 +182,9 @@ def _environment() -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", ""),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),  # the very code that asks, frozen or not
-        "LAB_PROJECT": str(project_root()),
+        "PYTHONPATH": python_path(Path(__file__).resolve().parents[1]),  # the very code that asks, frozen or not
+        "LAB_PROJECT": str(code_root()),
+        HOME_VARIABLE: str(lab_home()),
         "PYTHONDONTWRITEBYTECODE": "1",  # a file that the limit cuts short would break every later import
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }

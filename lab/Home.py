@@ -12,7 +12,6 @@ import streamlit as st
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
-os.environ["PYTHONPATH"] = str(ROOT)  # processes that a screen starts find core/ from any directory
 
 
 def main() -> None:
@@ -55,8 +54,10 @@ if __name__ == "__main__":  # Streamlit draws a page
     main()
 else:  # the server starts
     from core.compute.questions import LOOK_AT_LATENTS
+    from core.home import python_path
     from lab.frame.door import browser_opened, door
     from lab.services.computing import warm
 
+    os.environ["PYTHONPATH"] = python_path(ROOT)  # processes that a screen starts find core/ from any directory
     app = st.App(__file__, middleware=door(), lifespan=browser_opened)
     warm(LOOK_AT_LATENTS)  # PyTorch and diffusers take seconds to import: while the browser still loads the page

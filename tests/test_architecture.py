@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
         "core.mosaic",
         "core.seeding",
         "core.version",
+        "core.home",
         "core.values",
         "core.compute.question",
     ),
@@ -52,9 +53,19 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("torch", "torchvision", "diffusers", "accelerate", "torchmetrics")
 LIGHT = (  # with whatever they import at their top level
-    *("core.errors", "core.atomic", "core.mosaic", "core.seeding", "core.version", "core.reading", "core.rules"),
+    *(
+        "core.errors",
+        "core.atomic",
+        "core.mosaic",
+        "core.seeding",
+        "core.version",
+        "core.home",
+        "core.reading",
+        "core.rules",
+    ),
     *("core.config", "core.runs", "core.limited_child", "core.typed_paths", "core.bounded_cache", "core.leftovers"),
     *("core.machine", "core.jobs", "core.commands", "core.__main__", "core.compute", "core.words", "core.values"),
+    "core.home",
     *("core.data.importing", "core.model_folders.import_child"),
 )
 NOT_LIGHT = ("core.runs.checkpoints", "core.compute.answers")

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 from core.comparison import comparison_results as comparisons
 from core.comparison.grid import cost_of
-from core.config.schema import project_root
 from core.data.imports import FACTS, imported_names, read_imported
 from core.errors import LabError
 from core.evaluation import ceiling_results, timestep_loss_results
 from core.evaluation.ceiling_results import CEILINGS, Ceiling, ProbeScore
 from core.evaluation.report import list_reports, report_for_card, report_rows, unreadable_results
+from core.home import code_root
 from core.jobs import disk, stop_report, telemetry
 from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import ending_of, grace_s
@@ -64,8 +64,8 @@ def made(root: Path) -> None:
     found = Ceiling(**{name: values[str(kind)] for name, kind in Ceiling.__annotations__.items()})
     found = replace(found, vae_hash=subject.vae_hash, num_pictures=40)
     CEILINGS.write(unet.folder / ceiling_results.FOLDER / "step-00000003-x.json", found)
-    shutil.copytree(project_root() / DEMO, unet.exports_dir / "digits")
-    shutil.copytree(project_root() / DEMO, root / "models" / "theirs")
+    shutil.copytree(code_root() / DEMO, unet.exports_dir / "digits")
+    shutil.copytree(code_root() / DEMO, root / "models" / "theirs")
     write(root / "models" / "theirs" / "import.json", {"imported_by": "ana", "imported_at": "2026-01-01T00:00:00"})
     deleted = store.create("vae", unet.settings, name="gone")
     store.delete(deleted.id, is_active=lambda run: False)

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-PROGRAM = "python -m core"
+from core.home import PROGRAM
 
 
 class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -30,7 +30,7 @@ def names_shown(action: argparse.Action) -> list[str]:
 
 
 def add_command(commands: Any, name: str, sentence: str, examples: Sequence[str]) -> argparse.ArgumentParser:
-    """A command among `commands`. examples: what stands behind `python -m core`; RUN is a run's id or name."""
+    """A command among `commands`. examples: what stands behind the program's name; RUN is a run's id or name."""
     shown = "\n".join(f"  {PROGRAM} {example}" for example in examples)
     added: argparse.ArgumentParser = commands.add_parser(
         name,

@@ -8,6 +8,7 @@ from typing import Any
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
+from core.home import PROGRAM
 from core.jobs.service import delete_run
 from core.runs.provenance import current_user
 from core.runs.trash import remove_for_good
@@ -31,5 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
         remove_for_good(store, found.id, by=current_user())
         print(f"{found.id} is gone")
     else:
-        print(f"{found.id} is in the trash; bring it back with: python -m core restore {found.id}")
+        print(f"{found.id} is in the trash; bring it back with: {PROGRAM} restore {found.id}")
     return 0

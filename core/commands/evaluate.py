@@ -14,6 +14,7 @@ from core.commands.train import finish_launch
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for
 from core.evaluation.report import REPORTS, report_rows, write_report
+from core.home import PROGRAM
 from core.jobs.evaluation_job import start_evaluation
 from core.runs.store import RunStore
 
@@ -80,6 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
     ceiling = ceiling_for(source.run, judge_hash=report.judge_hash)
     print(table(["metric", "value", "note"], report_rows(report, ceiling)))
     if ceiling is None:
-        print(f"\nThe VAE's own ceiling has not been measured. Run: python -m core ceiling {source.id}")
+        print(f"\nThe VAE's own ceiling has not been measured. Run: {PROGRAM} ceiling {source.id}")
     print(f"\nstored in {path}")
     return 0

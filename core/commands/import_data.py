@@ -10,6 +10,7 @@ from core.commands.command_help import add_command
 from core.commands.progress import progress_bar
 from core.commands.tables import plain
 from core.data.importing.import_set import COLORS, import_set
+from core.home import PROGRAM
 from core.limited_child import Measured
 from core.words import size
 
@@ -61,5 +62,5 @@ def run(arguments: argparse.Namespace) -> int:
         f"{'color' if found.channels == 3 else 'gray'}; other files left out: {found.left_out}"
     )
     print(f"read in {took[-1].seconds:.1f} s with {size(took[-1].peak_bytes)}; stored in {plain(found.folder)}")
-    print(f"train on it: python -m core train all --set data.name={found.name}")
+    print(f"train on it: {PROGRAM} train all --set data.name={found.name}")
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 from core.commands.command_help import add_command
 from core.commands.options import site_of
 from core.commands.tables import plain
+from core.home import PROGRAM
 from core.model_folders.import_model import import_model
 
 
@@ -35,5 +36,5 @@ def run(arguments: argparse.Namespace) -> int:
     folder = site_of(arguments).models
     found = import_model(arguments.source, models_dir=folder, name=arguments.name, data_set=arguments.data)
     print(f"{plain(found.id)}: {len(found.class_names):,} classes, stored in {plain(found.path)}")
-    print(f"generate with it: python -m core sample {plain(found.id)}")
+    print(f"generate with it: {PROGRAM} sample {plain(found.id)}")
     return 0

@@ -9,8 +9,8 @@ from typing import Any
 from core.commands.command_help import add_command
 from core.commands.options import site_of
 from core.commands.tables import table
-from core.config.schema import project_root
 from core.config.site import FOLDERS
+from core.home import HOME_VARIABLE, code_root, config_file, lab_home
 
 
 def add_parser(commands: Any) -> None:
@@ -22,13 +22,13 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the project folder, the settings file and each folder of the site."""
-    site, root = site_of(arguments), project_root()
-    found = {"project": str(root), "config": str(arguments.config or root / "config.yaml")}
+    """Print the folders of code and data, the settings file and each folder of the site."""
+    site = site_of(arguments)
+    found = {"project": str(code_root()), "home": str(lab_home()), "config": str(arguments.config or config_file())}
     found |= {name: str(getattr(site, name)) for name in FOLDERS.values()}
     if arguments.json:
         print(json.dumps(found, indent=1))
         return 0
-    names = {name: f"site.{name} or {variable}" for variable, name in FOLDERS.items()}
+    names = {"home": HOME_VARIABLE} | {name: f"site.{name} or {variable}" for variable, name in FOLDERS.items()}
     print(table(["folder", "path", "set by"], [(name, path, names.get(name, "-")) for name, path in found.items()]))
     return 0

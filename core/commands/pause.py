@@ -8,6 +8,7 @@ from typing import Any
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
+from core.home import PROGRAM
 from core.jobs.exit_reason import in_words
 from core.jobs.service import pause_run
 
@@ -30,5 +31,5 @@ def run(arguments: argparse.Namespace) -> int:
     found = store.get(arguments.run)
     confirm_owner(found, "pause", yes=arguments.yes)
     status = pause_run(store, found.id, wait=True)
-    print(f"{found.id} is {in_words(status)}; go on with: python -m core resume {found.id}")
+    print(f"{found.id} is {in_words(status)}; go on with: {PROGRAM} resume {found.id}")
     return 0

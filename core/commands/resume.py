@@ -10,6 +10,7 @@ from core.commands.options import chosen_settings, store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.train import finish_launch
 from core.errors import UsageError
+from core.home import PROGRAM
 from core.jobs.service import resume_run
 
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if changed or arguments.preset:
         raise UsageError(
             f"resume: a run goes on with its own settings, got {changed[0] if changed else '--preset'}",
-            f"go on with others in a branch: python -m core branch {arguments.run}",
+            f"go on with others in a branch: {PROGRAM} branch {arguments.run}",
         )
     store = store_of(arguments)
     found = store.get(arguments.run)

@@ -10,6 +10,7 @@ from typing import Any
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.tables import plain, table
+from core.home import PROGRAM
 from core.jobs.engines.choose import observed_status
 from core.runs.listing import run_row
 from core.runs.notes import read_notes
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif filtered:
         print(f"No run in {store.root} matches.")
     else:
-        print(f"No runs in {store.root}. Start one: python -m core train all --preset quick")
+        print(f"No runs in {store.root}. Start one: {PROGRAM} train all --preset quick")
     for folder, problem in store.broken():
         print(f"{plain(folder.name)}: not readable as a run: {plain(problem)}", file=sys.stderr)
     return 0

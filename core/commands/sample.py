@@ -18,8 +18,8 @@ from core.commands.options import add_checkpoint_options, find_source, settings_
 from core.commands.progress import progress_bar
 from core.commands.sample_files import check_folder, write_samples
 from core.config.compatibility import pair_warning
-from core.config.schema import project_root
 from core.errors import UsageError
+from core.home import lab_home
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     out = (
         arguments.out
-        or (source.folder if source.run else project_root()) / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        or (source.folder if source.run else lab_home()) / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     )
     check_folder(out, overwrite=arguments.overwrite)
 

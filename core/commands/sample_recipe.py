@@ -15,8 +15,8 @@ import numpy as np
 
 from core.commands.options import find_source, site_of
 from core.commands.sample_files import check_folder, write_samples
-from core.config.schema import project_root
 from core.errors import UsageError
+from core.home import lab_home
 from core.model_folders.sources import ModelSource
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
@@ -50,7 +50,7 @@ def draw_recipe(
         raise UsageError(f"{name}: the recipe decides this", "leave it out, or change the recipe")
     recipe = read_recipe_file(arguments.recipe)
     source = find_source(arguments, arguments.run or recipe.source)
-    out = arguments.out or project_root() / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    out = arguments.out or lab_home() / "samples" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     check_folder(out, overwrite=arguments.overwrite)
     step = recipe.step if source.run is not None else None
     weights = recipe.weights if source.run is not None else "ema"

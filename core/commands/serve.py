@@ -10,8 +10,8 @@ from typing import Any
 
 from core.commands.command_help import add_command
 from core.commands.options import site_of
-from core.config.schema import project_root
 from core.errors import LabError
+from core.home import HOME_VARIABLE, PROGRAM, code_root, lab_home
 
 HERE = "127.0.0.1"
 
@@ -27,12 +27,16 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Become the server, with the folders of these options. Raises ConfigError, LabError for a port in use."""
-    site = site_of(arguments)
+    site, home = site_of(arguments), lab_home()
     check_port(arguments.address, arguments.port)
     options = ["--server.address", arguments.address, "--server.port", str(arguments.port)]
-    words = [sys.executable, "-m", "streamlit", "run", str(project_root() / "lab" / "Home.py"), *options]
+    # -P: a file of the home that is called like a module is no module
+    words = [sys.executable, "-P", "-m", "streamlit", "run", str(code_root() / "lab" / "Home.py"), *options]
+    environment = {**os.environ, **site.environment(), HOME_VARIABLE: str(home)}
+    home.mkdir(parents=True, exist_ok=True)
+    os.chdir(home)  # Streamlit reads its .streamlit/
     sys.stdout.flush()
-    os.execve(sys.executable, words, {**os.environ, **site.environment()})  # noqa: S606 - the server itself
+    os.execve(sys.executable, words, environment)  # noqa: S606 - the server itself
 
 
 def check_port(address: str, port: int) -> None:
@@ -44,5 +48,5 @@ def check_port(address: str, port: int) -> None:
             door.bind((address, port))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        other = "python -m core serve --port 8600"
+        other = f"{PROGRAM} serve --port 8600"
         raise LabError(f"{address} port {port}: cannot be served ({reason})", f"choose another port: {other}") from None

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, read_settings, store_of
+from core.home import PROGRAM
 from core.jobs.exit_reason import in_words
 from core.jobs.queue_order import wait_until_taken
 from core.jobs.service import inherited_values, start_training
@@ -67,6 +68,6 @@ def finish_launch(store: RunStore, runs: Sequence[Run], *, detach: bool) -> int:
     for each in unfinished:
         print(f"{each.id} is {in_words(each.status())}", file=sys.stderr)
     if unfinished and result.was_interrupted:
-        print(f"go on with: python -m core resume {unfinished[-1].id}", file=sys.stderr)
+        print(f"go on with: {PROGRAM} resume {unfinished[-1].id}", file=sys.stderr)
         return 130
     return 1 if unfinished else 0

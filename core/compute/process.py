@@ -22,8 +22,8 @@ from typing import Any
 
 from core.compute import wire
 from core.compute.question import Progress, Question, Request
-from core.config.schema import project_root
 from core.errors import LabError
+from core.home import code_root, python_path
 from core.machine.attempts import COMPUTE_VARIABLE
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class _Child:
         with theirs:  # not PR_SET_PDEATHSIG, which fires when the *thread* that started it ends
             self.process = subprocess.Popen(
                 command,
-                cwd=project_root(),
-                env={**environment, "PYTHONPATH": str(project_root()), COMPUTE_VARIABLE: "1"},
+                cwd=code_root(),
+                env={**environment, "PYTHONPATH": python_path(), COMPUTE_VARIABLE: "1"},
                 stdin=theirs.fileno(),
                 start_new_session=True,
             )

@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from core.config.schema import Settings, field_rows, project_root
+from core.config.schema import Settings, field_rows
 from core.config.sentences import did_you_mean, sentence
 from core.config.site import FOLDERS, SiteSettings, with_new_names
 from core.config.strict_yaml import MAX_YAML_DEPTH, parse_yaml, read_yaml
 from core.errors import ConfigError, quoted
+from core.home import config_file
 from core.reading import stamp_of
 
 FORMAT = 2  # newest format of settings in files; 1 also held what belongs to the site
@@ -62,7 +63,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 def load_config(path: Path | None = None, *, preset: str | None = None, overrides: Overrides = ()) -> Settings:
     """Read the settings of one experiment.
 
-    path: the YAML file; None takes the project's `config.yaml`. overrides: 'a.b=c' texts, or a mapping from dotted
+    path: the YAML file; None takes the installation's `config.yaml`. overrides: 'a.b=c' texts, or a mapping from dotted
     name to value. Raises ConfigError (nothing is created) for anything unknown, out of bounds or impossible, in the
     section `site` too.
     """
@@ -73,7 +74,7 @@ def load_config(path: Path | None = None, *, preset: str | None = None, override
 def usable_site(
     path: Path | None = None, *, preset: str | None = None, overrides: Overrides = ()
 ) -> tuple[SiteSettings, str]:
-    """(the section `site` of the project's config.yaml, or what can be used of it; what is wrong with that file or '').
+    """(the section `site` of config.yaml, or what can be used of it; what is wrong with that file or '').
 
     path: another file, whose site goes before. Raises ConfigError when that, the preset or an override is wrong.
     """
@@ -89,7 +90,7 @@ def usable_site(
 
 def read_site() -> tuple[SiteSettings, str]:
     """`usable_site` of this installation, read again only when config.yaml or the LAB_* folders change."""
-    source = project_root() / "config.yaml"
+    source = config_file()
     return _site_at(source, stamp_of(source), tuple(os.environ.get(variable, "") for variable in FOLDERS))
 
 
@@ -100,7 +101,7 @@ def _site_at(source: Path, stamp: tuple[int, ...], folders: tuple[str, ...]) -> 
 
 def _file_values(path: Path | None) -> dict[str, Any]:
     """The values of a settings file by their new names. Raises ConfigError."""
-    source = path or project_root() / "config.yaml"
+    source = path or config_file()
     values = dict(read_yaml(source))
     number = values.pop("format", 1)
     if number not in range(1, FORMAT + 1):

@@ -7,8 +7,6 @@ to this installation and not to an experiment is in `site.py`.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -394,12 +392,6 @@ class Settings(Section):
         if pair:
             problems.append(pair)
         return problems
-
-
-def project_root() -> Path:
-    """The folder that holds core/, lab/ and config.yaml. LAB_PROJECT names it to a run that trains with frozen code."""
-    named = os.environ.get("LAB_PROJECT")
-    return Path(named) if named else Path(__file__).resolve().parents[2]
 
 
 def field_rows(section: type[BaseModel] = Settings, prefix: str = "") -> list[tuple[str, Any]]:

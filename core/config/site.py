@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from core.config.schema import Section, project_root
+from core.config.schema import Section
 from core.errors import ConfigError
+from core.home import lab_home
 
 FOLDERS = {  # environment variable → setting
     "LAB_RUNS": "runs",
@@ -42,9 +43,9 @@ def typed_path(text: str) -> Path:
 
 
 def resolve_path(text: str) -> Path:
-    """A path of the settings as an absolute path; relative ones start at the project folder."""
+    """A path of the settings as an absolute path; relative ones start at the lab's home."""
     path = typed_path(text)
-    return path if path.is_absolute() else project_root() / path
+    return path if path.is_absolute() else lab_home() / path
 
 
 def _folder(value: object) -> Path:
@@ -74,7 +75,7 @@ HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-
 
 
 class SiteSettings(Section):
-    """The section `site`. Folders are absolute; in config.yaml, relative ones start at the project folder."""
+    """The section `site`. Folders are absolute; in config.yaml, relative ones start at the lab's home."""
 
     model_config = ConfigDict(validate_default=True)
 

@@ -24,6 +24,7 @@ from core.data.loaders import TorchvisionLoader
 from core.data.raw import RawSet
 from core.data.splits import check_labels, holdout_indices, limited_indices
 from core.errors import DataUnavailable, LabError, StorageFull, is_full_disk
+from core.home import PROGRAM
 from core.rules import NEWEST, Rules, check
 
 logger = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ def source_files(found: CatalogEntry, settings: DataSettings, data_dir: Path) ->
     hint = f"there now: {', '.join(present_names(data_dir))}"
     if not isinstance(found.loader, TorchvisionLoader):
         raise DataUnavailable(reason, hint)
-    hint += f"; to download it, run: python -m core data {settings.name} --download"
+    hint += f"; to download it, run: {PROGRAM} data {settings.name} --download"
     if not settings.download:
         raise DataUnavailable(f"{reason} and data.download is off", hint)
     try:

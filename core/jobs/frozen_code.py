@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from core import leftovers
-from core.config.schema import project_root
+from core.home import code_root
 
 KINDS = ("*.py", "*.yaml")
 
@@ -22,7 +22,7 @@ def freeze(queue_folder: Path) -> str:
 
     Raises OSError when it cannot be written.
     """
-    source = project_root() / "core"
+    source = code_root() / "core"
     contents = {path.relative_to(source): path.read_bytes() for kind in KINDS for path in sorted(source.rglob(kind))}
     digest = hashlib.sha256()
     for path in sorted(contents):
@@ -43,7 +43,7 @@ def freeze(queue_folder: Path) -> str:
 def frozen_root(queue_folder: Path, name: str) -> Path:
     """The folder to import core from: the snapshot's, or this checkout where it is gone."""
     kept = queue_folder / "code" / name
-    return kept if name and (kept / "core").is_dir() else project_root()
+    return kept if name and (kept / "core").is_dir() else code_root()
 
 
 def sweep(queue_folder: Path, needed: Collection[str], *, older_than: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core import leftovers
 from core.data.imports import imported_names, imports_dir, read_imported
 from core.errors import DataUnavailable, RunBusy
+from core.home import PROGRAM
 from core.jobs.engines.choose import observed_status
 from core.runs.rights import require_right
 from core.runs.run import Run
@@ -18,7 +19,7 @@ def remove_imported(store: RunStore, name: str, *, by: str) -> None:
     cannot go.
     """
     if name not in imported_names():
-        raise DataUnavailable(f"'{name}' is not an imported set", "see them with: python -m core data")
+        raise DataUnavailable(f"'{name}' is not an imported set", f"see them with: {PROGRAM} data")
     require_right(_importer(name), by, f"remove dataset {name}")
     for run in runs_on(store, name):
         if observed_status(run).state.is_active:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from core.config.schema import project_root
+from core.home import code_root, python_path
 from core.jobs.exit_reason import grace_s
 from core.jobs.queue import Job
 from core.jobs.slots import CPU, Device
@@ -35,8 +35,8 @@ def worker_environment(run: Run, job: Job, devices: Sequence[Device], code: Path
     environment = {
         **os.environ,
         **job.environment,
-        "LAB_PROJECT": str(project_root()),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")])),
+        "LAB_PROJECT": str(code_root()),
+        "PYTHONPATH": python_path(code),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",  # what a full disk cuts short would break every later import of the frozen code
         "LAB_DEVICE": "cpu" if on_cpu else "cuda",

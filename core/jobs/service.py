@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from core.config.load import get_value, read_site, settings_from, with_overrides
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, UsageError
+from core.home import PROGRAM
 from core.jobs.engines.choose import engine_for, observed_status
 from core.jobs.engines.protocol import Engine
 from core.jobs.exit_reason import grace_s
@@ -348,7 +349,7 @@ def _wait_for_end(engine: Engine, run: Run, timeout_s: float, tell: Callable[[],
         time.sleep(0.1)
     raise LabError(
         f"run {run.id}: its processes are not gone after {timeout_s:.0f} s",
-        "they may belong to another user or machine; see: python -m core queue",
+        f"they may belong to another user or machine; see: {PROGRAM} queue",
     )
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core import atomic, reading
-from core.config.schema import project_root
 from core.config.site import FOLDERS
+from core.home import code_root, python_path
 from core.jobs.serving import FOLDER, is_served
 from core.machine.attempts import boot_id
 from core.runs.lock import FileLock, try_lock
@@ -89,7 +89,7 @@ def _spawn(store: RunStore, worker: Sequence[str] | None, starting: FileLock) ->
     with (store.root / FOLDER / LOG_NAME).open("ab") as log:
         return subprocess.Popen(
             command_line(store, worker, starting=starting.descriptor),
-            cwd=project_root(),
+            cwd=code_root(),
             env=supervisor_environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -102,8 +102,7 @@ def _spawn(store: RunStore, worker: Sequence[str] | None, starting: FileLock) ->
 def supervisor_environment() -> dict[str, str]:
     """Without the folders of whoever starts it: it serves everyone, and every job names its own."""
     environment = {name: value for name, value in os.environ.items() if name not in FOLDERS}
-    path = os.pathsep.join(filter(None, [str(project_root()), os.environ.get("PYTHONPATH", "")]))
-    return {**environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**environment, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
 
 
 _started: list[subprocess.Popen[bytes]] = []

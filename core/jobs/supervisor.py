@@ -21,8 +21,8 @@ from pathlib import Path
 
 from core import atomic
 from core.config.load import read_site
-from core.config.schema import project_root
 from core.errors import LabError, is_full_disk
+from core.home import code_root
 from core.jobs import frozen_code
 from core.jobs.exit_reason import Ending, again, ending_of, never_started, settled, without_its_vae, write_ending
 from core.jobs.housekeeping import Housekeeping
@@ -135,7 +135,7 @@ class Supervisor:
             if end is None and attempts.living_in(run.folder, job.attempt):
                 logger.warning("%s: its shim is gone, its training lives: adopting it", job.run_id)
                 run.add_event("adopted", reason="the process that watched it was gone")
-                self._spawn(run, job.attempt, lock, None, environment=dict(os.environ), folder=project_root())
+                self._spawn(run, job.attempt, lock, None, environment=dict(os.environ), folder=code_root())
                 return
             if end is None and started is None:  # we died before it started, or an older folder was put back
                 status = run.status()
@@ -329,7 +329,7 @@ class Supervisor:
         self.started_code = newest
         loads = subprocess.run(
             [sys.executable, "-c", "import core.jobs.supervisor, core.jobs.shim"],
-            cwd=project_root(),
+            cwd=code_root(),
             capture_output=True,
             timeout=60,
             check=False,
@@ -360,7 +360,7 @@ def _logged(job: Job) -> Iterator[None]:
 
 def _newest_code() -> float:
     """When core/ was last changed."""
-    return max((path.stat().st_mtime for path in (project_root() / "core").rglob("*.py")), default=0.0)
+    return max((path.stat().st_mtime for path in (code_root() / "core").rglob("*.py")), default=0.0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

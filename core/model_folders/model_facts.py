@@ -14,10 +14,11 @@ from pydantic import Field, ValidationError, field_validator
 
 from core import reading, rules
 from core.config.frozen import frozen_from
-from core.config.schema import Section, Settings, project_root
+from core.config.schema import Section, Settings
 from core.config.site import LONGEST_LOGIN
 from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError, LabError, UsageError, quoted
+from core.home import PROGRAM, code_root
 from core.model_folders.model_files import MAX_TEXT_BYTES, ModelRefused
 from core.runs.store import MAX_NAME_LENGTH
 from core.typed_paths import elsewhere
@@ -148,7 +149,7 @@ def folder_name_like(text: str) -> str:
 def list_model_folders(models_dir: Path) -> list[ModelFolderInfo]:
     """Our own model folders under `models_dir`, and the bundled demo, by name. Folders that are none are left out."""
     folders = sorted(models_dir.iterdir()) if models_dir.is_dir() else []
-    demo = project_root() / DEMO
+    demo = code_root() / DEMO
     if demo.name not in (folder.name for folder in folders):
         folders.append(demo)
     found = []
@@ -180,7 +181,7 @@ def as_called(folder: Path) -> Path:
 
 def is_demo(info: ModelFolderInfo) -> bool:
     """True for the model that comes with the lab."""
-    demo = project_root() / DEMO
+    demo = code_root() / DEMO
     return info.name == demo.name and info.path.resolve() == demo.resolve()
 
 
@@ -198,7 +199,7 @@ def model_folder_info(folder: Path) -> ModelFolderInfo:
     if not (path / LAB_FILE).is_file() and (path / "model_index.json").is_file():
         raise ModelRefused(
             f"{quoted(folder.name)}: is a plain diffusers folder without {LAB_FILE}",
-            "import it first: python -m core import-model FOLDER",
+            f"import it first: {PROGRAM} import-model FOLDER",
         )
     owner, imported_at = _who_imported(path)
     return ModelFolderInfo(

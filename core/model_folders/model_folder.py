@@ -19,6 +19,7 @@ from core.config.schema import Settings
 from core.device import resolve_device
 from core.diffusion.schedule import build_schedule
 from core.errors import LabError, quoted
+from core.home import PROGRAM
 from core.latent.codec import LatentCodec, LatentScaling
 from core.model_folders.cheap_checks import check_ours, networks_of
 from core.model_folders.diffusers_layout import (
@@ -56,7 +57,7 @@ def load_model_folder(path: Path, *, device: str = "auto") -> LoadedModel:
     if LAB_FILE not in files and "model_index.json" in files:
         raise ModelRefused(
             f"{quoted(path.name)}: is a plain diffusers folder without {LAB_FILE}",
-            "import it first: python -m core import-model FOLDER",
+            f"import it first: {PROGRAM} import-model FOLDER",
         )
     facts, settings = check_model(files)
     refuse_loading(quoted(path.name), sum(map(len, files.values())))

@@ -10,7 +10,7 @@ import subprocess
 from importlib import metadata
 
 from core.config.load import read_site
-from core.config.schema import project_root
+from core.home import code_root
 from core.rules import NEWEST
 from core.version import VERSION
 
@@ -51,7 +51,10 @@ def package_versions() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(project_root()), *arguments]
+    root = code_root()
+    if not (root / ".git").exists():  # an installed lab may lie in the checkout of something else
+        return ""
+    command = ["git", "-C", str(root), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from core.bound_child import bound_child
 from core.compute.questions import DESCRIBE_DATASET
-from core.config.schema import DataSettings, project_root
+from core.config.schema import DataSettings
 from core.data import catalog
 from core.data.overview import described_path
 from core.errors import DataUnavailable, LabError
+from core.home import code_root
 from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.computing import asked
@@ -58,7 +59,7 @@ def _fetch(name: str, cancelled: Callable[[], bool]) -> None:
     """By a process that can be killed: nothing else stops a download. Raises DataUnavailable."""
     words = [sys.executable, "-m", "core", "data", name, "--download", "--json"]
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with bound_child(words, cwd=project_root(), text=True, **streams) as child:
+    with bound_child(words, cwd=code_root(), text=True, **streams) as child:
         told = None
         while told is None:
             if cancelled():

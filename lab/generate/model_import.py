@@ -7,6 +7,7 @@ from functools import partial
 import streamlit as st
 
 from core.config.site import typed_path
+from core.home import PROGRAM
 from core.model_folders.model_facts import ModelFolderInfo
 from core.words import ago
 from lab.frame.confirm import confirm_for_good
@@ -25,7 +26,7 @@ def add_a_model() -> None:
     with st.expander("Imported models", icon=":material/deployed_code:", expanded=is_busy):
         _show(result_once(mine, "Importing"))
         st.markdown(
-            "Import a folder or zip made by `python -m core export`, or a diffusers `DiTPipeline`. Safetensors only.",
+            f"Import a folder or zip made by `{PROGRAM} export`, or a diffusers `DiTPipeline`. Safetensors only.",
             help="The pipeline must use a `UNet2DModel`. No code of the folder is run.",
         )
         with st.form("import-model", border=False):

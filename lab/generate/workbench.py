@@ -13,6 +13,7 @@ from core.config.compatibility import pair_warning
 from core.config.schema import SamplingSettings
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import LabError
+from core.home import PROGRAM
 from core.model_folders.sources import ModelSource
 from core.rules import NEWEST, PREFIX, rules_of
 from core.sampling.recipe import Recipe, read_recipe
@@ -69,7 +70,7 @@ def controls(source: ModelSource) -> tuple[Recipe, bool]:
             defaults.seed,
             key="seed",
             bind="query-params",
-            help="`python -m core sample` generates the same images with this seed",
+            help=f"`{PROGRAM} sample` generates the same images with this seed",
         )
     )
     guidance = st.slider(

@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.evaluation.ceiling_results import ceiling_for, ceiling_rows, in_words
 from core.evaluation.report import list_reports, report_rows, unreadable_results
+from core.home import PROGRAM
 from core.words import ago
 from lab.frame.state import page_file
 from lab.services.runs import RunView
@@ -22,7 +23,7 @@ def run_evaluation(view: RunView) -> None:
         st.caption(f"Evaluated {ago(reports[0].created_at)}, the newest of {len(reports)}.")
         _table(report_rows(reports[0], ceiling))
     elif run.kind.generates:
-        st.caption(f"Not evaluated yet: python -m core evaluate {plain(run.id)}")
+        st.caption(f"Not evaluated yet: {PROGRAM} evaluate {plain(run.id)}")
     if ceiling is not None:
         st.markdown(f"**VAE ceiling.** {escaped(in_words(ceiling), 500)}")
         if not reports:

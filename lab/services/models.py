@@ -10,6 +10,7 @@ import streamlit as st
 from core.bounded_cache import BoundedCache, bytes_of
 from core.compute.questions import DRAW
 from core.errors import LabError, UsageError
+from core.home import PROGRAM
 from core.model_folders.sources import ModelSource, list_sources, source_named
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe
@@ -61,7 +62,7 @@ def draw_recipe(
     if len(recipe.labels) > MAX_PICTURES:
         raise UsageError(
             f"recipe: {len(recipe.labels):,} images, at most {MAX_PICTURES} can be generated in the browser",
-            "use python -m core sample --recipe",
+            f"use {PROGRAM} sample --recipe",
         )
     kept = kept_drawing(recipe, with_layers=with_layers)
     if kept is not None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 from core.config.load import load_config, read_site
-from core.config.schema import Settings, project_root
+from core.config.schema import Settings
 from core.config.site import SiteSettings
 from core.errors import ConfigError
+from core.home import config_file
 
 
 def current_settings() -> Settings:
     """What a run started now without a preset would use. Raises ConfigError."""
-    return _read((project_root() / "config.yaml").stat().st_mtime_ns)
+    return _read(config_file().stat().st_mtime_ns)
 
 
 def current_site() -> SiteSettings:

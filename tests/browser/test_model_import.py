@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from core.config.schema import project_root
+from core.home import code_root
 from core.model_folders.model_facts import DEMO
 from tests.browser.conftest import IDLE, Server, expect, in_chromium, settle, shot, visit, wait_for
 from tests.core.sampling.test_model_folder import HOSTILE
@@ -36,7 +36,7 @@ def send(form: Any, path: Path) -> None:
 def test_hostile_models_are_refused_and_a_good_one_draws(page: Any, server: Server, tmp_path: Path) -> None:
     shelf = tmp_path / "models"
     for number, (spoil, sentence) in enumerate(HOSTILE[case] for case in CASES):
-        folder = Path(shutil.copytree(project_root() / DEMO, tmp_path / f"given-{number}"))
+        folder = Path(shutil.copytree(code_root() / DEMO, tmp_path / f"given-{number}"))
         spoil(folder)
         send(opened(page, server), Path(shutil.make_archive(str(folder), "zip", folder)))
         alert = page.get_by_test_id("stAlert").filter(has_text=sentence)
@@ -46,7 +46,7 @@ def test_hostile_models_are_refused_and_a_good_one_draws(page: Any, server: Serv
         assert not shelf.exists() or list(shelf.iterdir()) == []
         assert server.is_alive()
     shot(page, "model-refused")
-    good = Path(shutil.copytree(project_root() / DEMO, tmp_path / "good"))
+    good = Path(shutil.copytree(code_root() / DEMO, tmp_path / "good"))
     shutil.rmtree(good / "lab")  # as plain diffusers has it
     (good / "lab.json").unlink()
     send(opened(page, server), Path(shutil.make_archive(str(good), "zip", good)))

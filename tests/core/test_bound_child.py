@@ -16,7 +16,7 @@ import pytest
 
 from core import bound_child as bound
 from core.bound_child import bound_child
-from core.config.schema import project_root
+from core.home import code_root
 from core.machine.processes import identity_of, is_alive
 
 SLEEPER = "import os; print(os.getpid(), flush=True); import time; time.sleep(600)"
@@ -35,7 +35,7 @@ PARENTS = {
     ),
     "what t-SNE computes": (
         "import os, sys\nsys.path.insert(0, '.')\nimport numpy as np\nfrom core.latent.inspection import projection\n"
-        "projection.CHILD = 'a_reader'\nprojection.project_root = lambda: os.getcwd()\n"
+        "projection.CHILD = 'a_reader'\nprojection.python_path = os.getcwd\n"
         "projection.tempfile.tempdir = os.getcwd()\n"
         "projection.embed(np.random.default_rng(0).normal(size=(20, 2, 2, 2)), 2)"
     ),
@@ -51,7 +51,7 @@ def gone(pid: int) -> None:
 
 @contextlib.contextmanager
 def parent(program: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "PYTHONPATH": str(project_root())}
+    environment = {**os.environ, "PYTHONPATH": str(code_root())}
     process = subprocess.Popen([sys.executable, "-c", program], cwd=folder, env=environment, start_new_session=True)
     try:
         yield process

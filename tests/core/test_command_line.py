@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from core.__main__ import COMMANDS, main
-from core.config.schema import project_root
+from core.home import code_root
 from core.machine.processes import is_alive
 from core.runs.listing import list_checkpoints
 from core.runs.run import Run, RunState, Status
@@ -69,7 +69,7 @@ class Lab:
         """The command as a person starts it; its supervisor and trainings are started by exec too."""
         return subprocess.Popen(
             [sys.executable, "-m", "core", *map(str, words)],
-            cwd=project_root(),
+            cwd=code_root(),
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -144,7 +144,7 @@ def test_light_commands_never_load_torch(lab, words):
         "heavy = {'torch', 'torchvision', 'diffusers', 'accelerate', 'streamlit'} & sys.modules.keys()\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], cwd=project_root(), env=lab.environment)
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=code_root(), env=lab.environment)
     assert done.returncode == 0
 
 
@@ -157,7 +157,7 @@ def test_stopping_and_deleting_never_load_torch(lab, command, monkeypatch):
     code = (
         f"import sys\nfrom core.__main__ import main\nmain([{command!r}, {run.id!r}])\nsys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=project_root(), env=lab.environment)
+    done = subprocess.run([sys.executable, "-c", code], cwd=code_root(), env=lab.environment)
     assert done.returncode == 0
 
 

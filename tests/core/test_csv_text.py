@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config.schema import project_root
 from core.csv_text import csv_text
+from core.home import code_root
 from core.runs.store import RunStore
 from lab.services.runs import as_csv
 from tests.pages.run_folders import make_run
@@ -74,7 +74,7 @@ def test_a_metric_named_as_a_formula_is_text(tmp_path: Path) -> None:
 
 
 def test_there_is_one_writer() -> None:
-    root = project_root()
+    root = code_root()
     writers = {
         path.relative_to(root).as_posix()
         for part in ("core", "lab", "pages")

@@ -11,8 +11,8 @@ import pytest
 
 from core import leftovers
 from core.comparison.comparison_results import delete_comparison
-from core.config.schema import project_root
 from core.errors import LabError
+from core.home import code_root
 from core.jobs import disk, frozen_code
 from core.jobs.imported_sets import remove_imported
 from core.model_folders.exports import remove_export
@@ -98,7 +98,7 @@ REMOVERS = {
 def precious(folder: Path, place: Place) -> dict[str, bytes]:
     """A folder of somebody else that looks like whatever is removed; its files."""
     folder.mkdir(parents=True)
-    for source in (place.run.folder / "run.json", place.run.folder / "config.yaml", project_root() / DEMO / "lab.json"):
+    for source in (place.run.folder / "run.json", place.run.folder / "config.yaml", code_root() / DEMO / "lab.json"):
         shutil.copy(source, folder)
     run = Run(folder)
     run.write_status(replace(place.run.status(), state=RunState.FAILED))

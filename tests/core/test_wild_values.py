@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from core import reading
 from core.config.frozen import frozen_from
 from core.config.load import usable_site
-from core.config.schema import project_root
 from core.config.site import SiteSettings
 from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError
 from core.evaluation.timestep_loss_results import LOSSES
+from core.home import code_root
 from core.jobs import disk, stop_report
 from core.jobs.queue import Job, Queue
 from core.jobs.recovery import take_in_unqueued
@@ -275,7 +275,7 @@ def calls_in(source: str) -> set[str]:
 
 
 def test_files_are_read_and_removed_by_those_who_check_them() -> None:
-    root = project_root()
+    root = code_root()
     found: dict[str, set[str]] = {name: set() for name in READERS}
     for path in (path for part in ("core", "lab", "pages") for path in (root / part).rglob("*.py")):
         for name in READERS.keys() & calls_in(path.read_text()):

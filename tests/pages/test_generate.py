@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.config.schema import project_root
 from core.errors import LabError
+from core.home import code_root
 from core.model_folders.model_facts import DEMO
 from core.runs.listing import newest_step
 from core.runs.provenance import current_user
@@ -29,7 +29,7 @@ from lab.services.settings import current_site
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import make_run, write_checkpoint
 
-DEMO_STEP = int(json.loads((project_root() / DEMO / "lab.json").read_text())["step"])
+DEMO_STEP = int(json.loads((code_root() / DEMO / "lab.json").read_text())["step"])
 RECIPE = Recipe(
     source="model:mnist-demo",
     step=DEMO_STEP,
@@ -58,7 +58,7 @@ def test_an_empty_lab_draws_with_the_demo_and_tells_how_good_it_is(open_page: Op
     assert app.query_params["run"] == "model:mnist-demo"
     assert len(app.get("download_button")) == 4
     (told,) = [text.value for text in app.caption if "The demo model" in text.value]
-    card = json.loads((project_root() / DEMO / "lab.json").read_text())["report"]
+    card = json.loads((code_root() / DEMO / "lab.json").read_text())["report"]
     for figure in (f"{card['class_accuracy']:.2%} in the right class", f"FD-judge {card['fd_judge']:.3f}", "5,000"):
         assert figure in told
     assert [link.label for link in app.get("page_link")][-1:] == ["Train a model of your own"]
@@ -79,7 +79,7 @@ def test_the_demo_draws_the_classes_that_were_asked_for(store: RunStore) -> None
 
 def test_a_model_folder_put_under_the_same_name_is_not_drawn_with_the_old_weights(store: RunStore) -> None:
     folder = current_site().models / "mine"
-    shutil.copytree(project_root() / DEMO, folder)
+    shutil.copytree(code_root() / DEMO, folder)
     recipe = Recipe(
         source="model:mine",
         step=DEMO_STEP,
@@ -499,7 +499,7 @@ def import_on_the_page(app: Any, path: Path, name: str) -> Any:
 
 @pytest.mark.slow
 def test_an_imported_model_draws_at_once(store: RunStore, open_page: OpenPage) -> None:
-    app = import_on_the_page(open_page("generate"), project_root() / DEMO, "given")
+    app = import_on_the_page(open_page("generate"), code_root() / DEMO, "given")
     assert not app.exception and not app.error
     assert app.query_params["run"] == "model:given"
     assert any("An imported model" in text.value for text in app.caption)
@@ -525,9 +525,9 @@ def test_a_second_importer_is_told_and_is_not_led_to_the_model_of_the_first(
     goes_on = threading.Event()
     monkeypatch.setattr(model_import_service, "import_model", copied)
     work = model_import_service.begin_model_import(
-        source=project_root() / DEMO, name="hers", data_set="", imported_by="Ana", upload=None
+        source=code_root() / DEMO, name="hers", data_set="", imported_by="Ana", upload=None
     )
-    app = import_on_the_page(open_page("generate"), project_root() / DEMO, "mine")
+    app = import_on_the_page(open_page("generate"), code_root() / DEMO, "mine")
     assert [error.value for error in app.error] == ["Another model is being imported by Ana; wait until it is done"]
     goes_on.set()
     assert work.wait(600) and work.problem is None
@@ -539,7 +539,7 @@ def test_a_second_importer_is_told_and_is_not_led_to_the_model_of_the_first(
 def test_a_hostile_model_is_one_sentence_and_the_page_goes_on(
     store: RunStore, open_page: OpenPage, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(project_root() / DEMO, tmp_path / "evil"))
+    folder = Path(shutil.copytree(code_root() / DEMO, tmp_path / "evil"))
     (folder / "transformer" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     app = import_on_the_page(open_page("generate"), folder, "<b>evil</b>")
     assert "is not made of letters" in app.error[0].value

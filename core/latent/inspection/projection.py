@@ -19,9 +19,9 @@ import numpy as np
 
 from core import atomic
 from core.bound_child import bound_child
-from core.config.schema import project_root
 from core.data.array_files import read_npy
 from core.errors import LabError, UsageError
+from core.home import python_path
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _arrange(
 ) -> None:
     """Run the child to its end; it never outlives this call."""
     words = f"arranging {count:,} images by t-SNE"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project_root()), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
     started = time.monotonic()
     with (
         told.open("wb") as out,

@@ -13,8 +13,8 @@ from core import atomic
 from core.__main__ import main
 from core.commands import runs
 from core.commands.sample_files import check_folder
-from core.config.schema import project_root
 from core.errors import LabError
+from core.home import code_root
 from core.runs.run import RunState
 from core.runs.store import RunStore
 from tests import forked
@@ -105,7 +105,7 @@ def project(tmp_path, forks):
     """A copy of the program whose config.yaml can be broken; what its commands answer, one after the other."""
     copy = tmp_path / "project"
     copy.mkdir()
-    shutil.copytree(project_root() / "core", copy / "core", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(code_root() / "core", copy / "core", ignore=shutil.ignore_patterns("__pycache__"))
 
     def run(config, *commands, **environment):
         (copy / "config.yaml").write_text(config)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from core.compute.answers import judges, nearest
-from core.config.schema import project_root
 from core.config.site import SiteSettings
 from core.errors import DataUnavailable, LabError, UsageError
 from core.evaluation.judge_facts import JUDGE_SEED, JudgeRecipe, kept_judge
 from core.evaluation.nearest import heldout_distances, nearest_pictures
+from core.home import code_root
 from core.model_folders.model_facts import DEMO, PREFIX
 from core.model_folders.sources import ModelSource, RunSource
 from tests.models import Lab, brief_judges
@@ -107,7 +107,7 @@ def test_other_images_than_the_model_learned_from_are_refused(site: SiteSettings
 
 def test_the_judge_of_a_model_folder_needs_no_images(site: SiteSettings) -> None:
     frames = np.zeros((1, 1, 32, 32, 1), np.uint8)
-    name = f"{PREFIX}{(project_root() / DEMO).name}"
+    name = f"{PREFIX}{(code_root() / DEMO).name}"
     with pytest.raises(LabError, match="its judge changed meanwhile"):
         judges.odds(Listener(), name, "0" * 64, frames, site)
 

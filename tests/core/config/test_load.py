@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.config.load import Configuration, differences, load_config, load_preset, preset_names
-from core.config.schema import Settings, field_rows, project_root
+from core.config.schema import Settings, field_rows
 from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError
+from core.home import code_root
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_numbers_in_exponent_notation_are_numbers(text: str, value: object) -> N
 
 
 def test_config_yaml_holds_every_setting_with_its_default() -> None:
-    values = parse_yaml((project_root() / "config.yaml").read_text())
+    values = parse_yaml((code_root() / "config.yaml").read_text())
     assert load_config() == Settings()
     for name, _ in field_rows(Configuration):
         section = values

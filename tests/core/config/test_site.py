@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from core.config.load import load_config, read_site, usable_site
-from core.config.schema import project_root
 from core.config.site import FOLDERS, ONCE_IN_MACHINE, SiteSettings, resolve_path
 from core.errors import ConfigError
+from core.home import code_root
 from core.runs.store import RunStore
 
 SECRET = "https://hooks.example/T0/planted-secret"
@@ -115,4 +115,4 @@ def test_no_run_holds_what_belongs_to_the_site(config: Path) -> None:
 
 @pytest.mark.parametrize("text", ["~nobody-of-that-name/runs", " ~nobody-of-that-name "])
 def test_a_home_of_nobody_is_a_folder_like_any_other(text: str) -> None:
-    assert resolve_path(text) == project_root() / text.strip()
+    assert resolve_path(text) == code_root() / text.strip()

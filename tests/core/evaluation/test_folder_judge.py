@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.__main__ import main
-from core.config.schema import project_root
 from core.data.arrays import ImageSet, prepare
 from core.evaluation.folder_judge import judge_of_model_folder
 from core.evaluation.judge import Judge, load_kept
+from core.home import code_root
 from core.model_folders.export import export_run
 from core.model_folders.model_card import model_card
 from core.model_folders.model_facts import DEMO, model_folder_info
@@ -69,7 +69,7 @@ def test_the_card_names_it_and_says_when_another_one_measured(exported: Path) ->
     facts, settings = json.loads((exported / "lab.json").read_text()), model_folder_info(exported).settings()
     digest = facts["files"][WEIGHTS]["sha256"]
     assert f"(`{digest[:12]}`): class probabilities" in (exported / "README.md").read_text()
-    demo = model_folder_info(project_root() / DEMO).facts.report
+    demo = model_folder_info(code_root() / DEMO).facts.report
     assert demo is not None
     said = model_card({**facts, "report": {**demo, "judge_hash": "0" * 64}}, settings, scheduler="x")
     assert "not the one that measured" in said
@@ -77,7 +77,7 @@ def test_the_card_names_it_and_says_when_another_one_measured(exported: Path) ->
 
 
 def test_the_bundled_demo_brings_the_judge_that_measured_it() -> None:
-    folder = project_root() / DEMO
+    folder = code_root() / DEMO
     judge, report = judge_of_model_folder(folder), model_folder_info(folder).facts.report
     model = load_model_folder(folder, device="cpu")
     assert judge is not None and report is not None and report["judge_hash"] == judge.hash

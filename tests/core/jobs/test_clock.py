@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core import atomic, reading
-from core.config.schema import project_root
+from core.home import code_root
 from core.jobs.queue import Queue
 from core.jobs.recovery import FRESH_S, SEEN_S, take_in_unqueued
 from core.machine import attempts
@@ -52,7 +52,7 @@ def test_a_clock_that_is_set_does_not_end_the_grace_of_a_stop(tmp_path: Path, ju
     words = ["--run", str(tmp_path), "--attempt", "7", "--lock", str(lock.descriptor), "--grace", "60", "--"]
     command = [sys.executable, "-c", SHIM, str(tmp_path / "jump"), *words, sys.executable, "-c", TRAINING]
     shim = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(project_root())}, pass_fds=[lock.descriptor]
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(code_root())}, pass_fds=[lock.descriptor]
     )
     until((tmp_path / "began").exists)
     attempts.ask_to_stop(tmp_path, 7, level=1, by="bo")

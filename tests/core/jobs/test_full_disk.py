@@ -15,8 +15,8 @@ import pytest
 
 from core import atomic, reading
 from core.__main__ import main
-from core.config.schema import project_root
 from core.errors import LabError, StorageFull, is_full_disk
+from core.home import code_root
 from core.jobs import service
 from core.jobs.exit_reason import ending_of, write_ending
 from core.jobs.job_row import job_for
@@ -139,7 +139,7 @@ def test_the_shim_says_how_it_ended_on_a_disk_that_filled_up_meanwhile(disk: Pat
     assert lock is not None
     words = ["--run", str(disk), "--attempt", "7", "--lock", str(lock.descriptor), "--grace", "60", "--"]
     command = [sys.executable, "-m", "core.jobs.shim", *words, sys.executable, "-c", FILLS]
-    environment = {**os.environ, "PYTHONPATH": str(project_root())}
+    environment = {**os.environ, "PYTHONPATH": str(code_root())}
     subprocess.run(command, cwd=disk, env=environment, pass_fds=[lock.descriptor], check=True, timeout=60)
     lock.release()
     end = reading.read_object(disk / attempts.EXIT_FILE)

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from core.config.load import load_config, settings_from
-from core.config.schema import project_root
 from core.config.site import SiteSettings
 from core.errors import NoRoomOnGpu, UsageError, is_full_gpu
+from core.home import code_root
 from core.jobs import service
 from core.jobs.memory_needs import less_what_comes, needs_of
 from core.jobs.queue import Job
@@ -278,7 +278,7 @@ def test_a_run_whose_settings_cannot_be_read_is_no_matter_of_memory(box, machine
 def test_generating_what_memory_cannot_hold_is_refused_on_the_command_line(machine, capsys, tmp_path):
     from core.__main__ import main
 
-    demo, out = project_root() / "models" / "mnist-demo", tmp_path / "out"
+    demo, out = code_root() / "models" / "mnist-demo", tmp_path / "out"
     machine(total=16 * GB, free=300_000_000)
     many = ["--per-label", "500", "--set", "sampling.batch_size=5000"]
     assert main(["sample", str(demo), *many, "--out", str(out)]) == 2

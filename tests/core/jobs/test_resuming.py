@@ -13,8 +13,8 @@ from core import atomic
 from core.__main__ import build_parser
 from core.commands.options import folders_exported
 from core.config.load import read_site
-from core.config.schema import project_root
 from core.errors import LabError
+from core.home import code_root
 from core.jobs import queue as queue_module
 from core.jobs import service
 from core.jobs.engines.local import LocalEngine
@@ -241,7 +241,7 @@ class TestFolders:
         ended.config_path.write_text(yaml.safe_dump({"paths": paths}))
         environment = job_for(ended).environment
         assert environment["LAB_DATA"] == "/theirs/data"
-        assert environment["LAB_CACHE"] == str(project_root() / "their-cache")
+        assert environment["LAB_CACHE"] == str(code_root() / "their-cache")
         assert environment["LAB_IMPORTS"] == read_site()[0].environment()["LAB_IMPORTS"]
 
     def test_what_the_environment_names_goes_before(self, ended: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from core.__main__ import FULL_GPU
-from core.config.schema import project_root
+from core.home import code_root
 from core.model_folders.model_facts import DEMO
 from core.model_folders.model_folder import load_model_folder
 from core.sampling.request import SampleRequest
@@ -24,7 +24,7 @@ pytestmark = [
 ]
 # grey levels, mean over all pixels: a GPU sums in another order, and its convolutions round to TF32
 CPU_BOUND = 1.0
-FOLDER = project_root() / DEMO
+FOLDER = code_root() / DEMO
 HOG = """
 import torch
 held, size = [], 2**30
@@ -77,6 +77,6 @@ def hog() -> Iterator[None]:
 @pytest.mark.usefixtures("hog")
 def test_the_command_line_says_in_one_sentence_that_the_gpu_is_full() -> None:
     command = [sys.executable, "-m", "core", "sample", str(FOLDER), "--per-label", "1"]
-    done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=code_root(), capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert FULL_GPU in done.stderr and "Traceback" not in done.stderr

@@ -21,11 +21,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.__main__ import main
-from core.config.schema import DiffusionSettings, project_root
+from core.config.schema import DiffusionSettings
 from core.config.site import LONGEST_LOGIN
 from core.diffusion.samplers import build_sampler
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
+from core.home import code_root
 from core.limited_child import RESULT, write_outcome
 from core.model_folders import import_child
 from core.model_folders import import_model as module
@@ -405,7 +406,7 @@ def test_what_can_be_refused_without_pytorch_is_refused_before_it_is_loaded(plai
         capture_output=True,
         text=True,
         check=True,
-        cwd=project_root(),
+        cwd=code_root(),
     )
     said = dict(zip(cases, done.stdout.splitlines(), strict=True))
     wrong = {case[:2]: words for case, words in said.items() if not any(part in words for part in case[2].split("|"))}

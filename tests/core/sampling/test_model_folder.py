@@ -16,9 +16,9 @@ from diffusers import DiTPipeline
 from safetensors.torch import load_file, save_file
 
 import core.sampling.steps as steps
-from core.config.schema import project_root
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
+from core.home import code_root
 from core.model_folders.export import ExportDetails, export_files, export_run, write_export
 from core.model_folders.model_card import model_card
 from core.model_folders.model_facts import list_model_folders, parse_facts
@@ -227,6 +227,6 @@ def test_the_card_of_the_demo_is_what_export_writes_today(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("number", "words"), [(2, "made by a newer version of the lab"), (0, "not known")])
 def test_a_format_of_another_number_is_refused_even_where_no_key_is_new(number: int, words: str) -> None:
-    facts = json.loads((project_root() / "models" / "mnist-demo" / "lab.json").read_text())
+    facts = json.loads((code_root() / "models" / "mnist-demo" / "lab.json").read_text())
     with pytest.raises(ModelRefused, match=words):
         parse_facts(json.dumps({**facts, "format_version": number}).encode())

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from core.config.load import settings_from
-from core.config.schema import Settings, project_root
+from core.config.schema import Settings
 from core.config.strict_yaml import parse_yaml
 from core.data import catalog
 from core.errors import CheckpointError, DataUnavailable, RunNotFound, UsageError
+from core.home import code_root
 from core.model_folders.model_facts import DEMO, SETTINGS_FILE
 from core.model_folders.sources import RunSource, find_source, list_sources, source_named
 from core.runs.store import RunStore
@@ -45,7 +46,7 @@ def test_a_model_folder_never_leads_to_pictures_of_this_machine(tmp_path: Path, 
     """Before, the data.path that a stranger had written was read, site.data_roots or not."""
     private = tmp_path / "private"
     (private / "letters").mkdir(parents=True)
-    folder = Path(shutil.copytree(project_root() / DEMO, tmp_path / "models" / "theirs"))
+    folder = Path(shutil.copytree(code_root() / DEMO, tmp_path / "models" / "theirs"))
     values = parse_yaml((folder / SETTINGS_FILE).read_text(), SETTINGS_FILE)
     values["data"] = {**values["data"], "name": name, "path": path.format(private=private)}
     (folder / SETTINGS_FILE).write_text(json.dumps(values))
