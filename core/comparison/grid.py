@@ -16,6 +16,7 @@ from typing import Any
 from core.config.schema import DiffusionSettings
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import UsageError, quoted
+from core.sampling.recipe import Recipe
 
 MAX_CELLS = 200
 MIN_SAMPLES, MAX_SAMPLES = 10, 50_000
@@ -23,8 +24,13 @@ MAX_TEXT = 2_000
 PATH_PICTURES = 100
 SETTINGS = ("sampler", "num_inference_steps", "guidance_scale", "seed", "weights", "step")
 WEIGHTS = ("ema", "raw")
-_INT_BOUNDS = {"num_inference_steps": (1, 1000), "seed": (0, 2**31 - 1), "step": (0, 10_000_000)}
-_MAX_GUIDANCE = 50
+_INT_BOUNDS = {
+    "num_inference_steps": (1, 1000),
+    "seed": (0, 2**31 - 1),
+    "step": (0, 10_000_000),
+    "label": (0, 99_999),
+}
+_BOUNDS = {"guidance_scale": (0, 50), "guidance_rescale": (0, 1)}
 _COSTLY_FIRST = ("step", "weights", "seed", "guidance_scale", "sampler", "num_inference_steps")
 _RANGE = re.compile(r"^([0-9.]+)\s*-\s*([0-9.]+)\s*(?:\(\s*([0-9.]+)\s*\))?$")
 Value = str | int | float
@@ -102,17 +108,20 @@ def parse_axis(text: str, known: Mapping[str, Sequence[Value]] | None = None) ->
     return Axis(setting=setting.strip(), values=parse_values(setting.strip(), values, known))
 
 
-def parse_values(setting: str, text: str, known: Mapping[str, Sequence[Value]] | None = None) -> tuple[Value, ...]:
+def parse_values(
+    setting: str, text: str, known: Mapping[str, Sequence[Value]] | None = None, *, settings: Sequence[str] = SETTINGS
+) -> tuple[Value, ...]:
     """The values of a setting: '5,10,20', '5-50(5)', '1.0-3.0(0.5)', names, or 'all' where `known` lists them all.
 
-    known: setting → what 'all' means, such as the samplers that fit a run. Raises UsageError in one sentence for an
-    unknown setting or value, an empty list, a range that runs backwards or has no stride, more than MAX_CELLS values.
+    known: setting → what 'all' means, such as the samplers that fit a run. settings: those that may be an axis. Raises
+    UsageError in one sentence for an unknown setting or value, an empty list, a range that runs backwards or has no
+    stride, more than MAX_CELLS values.
     """
-    if setting not in SETTINGS:
-        close = difflib.get_close_matches(setting, SETTINGS, n=1)
+    if setting not in settings:
+        close = difflib.get_close_matches(setting, settings, n=1)
         raise UsageError(
             f"'{quoted(setting)}' cannot be compared",
-            f"did you mean {close[0]}?" if close else f"use one of {', '.join(SETTINGS)}",
+            f"did you mean {close[0]}?" if close else f"use one of {', '.join(settings)}",
         )
     every = {"weights": WEIGHTS, **(known or {})}
     if len(text) > MAX_TEXT:
@@ -120,7 +129,7 @@ def parse_values(setting: str, text: str, known: Mapping[str, Sequence[Value]] |
     if text.strip() == "all":
         if not every.get(setting):
             raise UsageError(f"{setting}: 'all' has no meaning here", "name the values")
-        return _checked(setting, list(every[setting]))
+        return checked_values(setting, list(every[setting]))
     found: list[Value] = []
     for part in (part.strip() for part in text.split(",")):
         if not part:
@@ -128,7 +137,7 @@ def parse_values(setting: str, text: str, known: Mapping[str, Sequence[Value]] |
         found += _values_of(setting, part)
         if len(found) > MAX_CELLS:
             raise UsageError(f"{setting}: more than {MAX_CELLS} values", "give fewer, or a wider stride")
-    return _checked(setting, found)
+    return checked_values(setting, found)
 
 
 def check_request(request: ComparisonRequest) -> None:
@@ -139,9 +148,9 @@ def check_request(request: ComparisonRequest) -> None:
     for axis in (rows, columns):
         if axis.setting not in SETTINGS:
             raise UsageError(f"'{quoted(axis.setting)}' cannot be compared", f"use one of {', '.join(SETTINGS)}")
-        _checked(axis.setting, axis.values)
+        checked_values(axis.setting, axis.values)
     for setting in SETTINGS:
-        _checked(setting, [getattr(request.base, setting)])
+        checked_values(setting, [getattr(request.base, setting)])
     count = len(rows.values) * len(columns.values)
     if count > MAX_CELLS:
         raise UsageError(f"the grid has {count:,} cells, more than {MAX_CELLS}", "give fewer values")
@@ -216,7 +225,7 @@ def follows_path(settings: CellSettings, path: CellSettings) -> bool:
     return same and not SAMPLERS[settings.sampler].stochastic
 
 
-def expected_evaluations(settings: CellSettings) -> int:
+def expected_evaluations(settings: CellSettings | Recipe) -> int:
     """Passes of one picture through the U-Net; guidance doubles them."""
     calls = SAMPLERS[settings.sampler].evaluations(settings.num_inference_steps)
     return calls * (1 if settings.guidance_scale == 1.0 else 2)
@@ -241,16 +250,18 @@ def cost_of(request: ComparisonRequest, diffusion: DiffusionSettings) -> Cost:
 
 
 def value_in_words(setting: str, value: Value) -> str:
-    """'unipc', '10 steps', 'guidance 1.5', 'seed 3', 'raw weights', 'checkpoint 5,000'."""
+    """'unipc', '10 steps', 'guidance 1.5', 'seed 3', 'raw weights', 'checkpoint 5,000', 'label 3'."""
     if setting == "num_inference_steps":
         return f"{value} step{'' if value == 1 else 's'}"
     if setting == "guidance_scale":
         return f"guidance {value:g}" if value != 1 else "no guidance"
+    if setting == "guidance_rescale":
+        return f"rescale {value:g}"
     if setting == "weights":
         return "averaged weights" if value == "ema" else "raw weights"
     if setting == "step":
         return f"checkpoint {value:,}"
-    return f"seed {value}" if setting == "seed" else str(value)
+    return f"{setting} {value}" if setting in ("seed", "label") else str(value)
 
 
 def settings_in_words(settings: CellSettings, request: ComparisonRequest) -> str:
@@ -291,19 +302,19 @@ def _decimal(setting: str, text: str) -> Decimal:
 
 
 def _number(setting: str, text: str) -> Value:
-    """A whole number, or for the guidance any."""
+    """A whole number, or for guidance any."""
     number = _decimal(setting, text)
     if not number.is_finite():
         raise UsageError(f"{setting}: '{quoted(text)}' is no number")
-    if setting == "guidance_scale":
+    if setting in _BOUNDS:
         return float(number)
     if number != number.to_integral_value() or abs(number) >= 10**10:
         raise UsageError(f"{setting}: must be a whole number, got '{quoted(text)}'")
     return int(number)
 
 
-def _checked(setting: str, values: Sequence[Any]) -> tuple[Value, ...]:
-    """The values, each in bounds and once. Raises UsageError."""
+def checked_values(setting: str, values: Sequence[Any]) -> tuple[Value, ...]:
+    """The values, each in bounds and once. Raises UsageError in one sentence."""
     if not values:
         raise UsageError(f"{setting}: no values", "give at least one")
     for value in values:
@@ -324,9 +335,10 @@ def _check_value(setting: str, value: Any) -> None:
         return
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     is_number = is_whole or (isinstance(value, float) and math.isfinite(value))
-    if setting == "guidance_scale":
-        if not is_number or not 0 <= value <= _MAX_GUIDANCE:
-            raise UsageError(f"guidance_scale: must be from 0 to {_MAX_GUIDANCE}, got {quoted(value)}")
+    if setting in _BOUNDS:
+        low, high = _BOUNDS[setting]
+        if not is_number or not low <= value <= high:
+            raise UsageError(f"{setting}: must be from {low} to {high}, got {quoted(value)}")
         return
     low, high = _INT_BOUNDS[setting]
     if not is_whole or not low <= value <= high:

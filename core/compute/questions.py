@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.comparison.recipe_grid import CellImages
 from core.compute.question import Question
 from core.config.schema import DataSettings, DiffusionSettings, MachineSettings, Settings
 from core.config.site import SiteSettings
@@ -34,6 +35,10 @@ IMPORT_AHEAD: Question[[str], None] = Question("core.compute.worker", "import_ah
 
 # The look of a drawing's progress: (steps done, steps, predicted clean images (N, H, W, C) uint8).
 DRAW: Question[[Recipe, SiteSettings, MachineSettings, bool], Drawing] = Question(f"{_ANSWERS}.drawing", "draw")
+# The finished images of each recipe; the look is (its place, CellImages).
+DRAW_CELLS: Question[[tuple[Recipe, ...], SiteSettings, MachineSettings], tuple[CellImages, ...]] = Question(
+    f"{_ANSWERS}.drawing", "draw_cells"
+)
 
 MEASURE_TIMESTEP_LOSS: Question[[str, int, ErrorWeights, int, int, SiteSettings], TimestepLoss] = Question(
     f"{_ANSWERS}.timestep_loss", "measure_timestep_loss"

@@ -65,9 +65,17 @@ class StartRecipe(_Part):
     picture: str = Field("", max_length=160 * 1024)
 
 
+class AxisRecipe(_Part):
+    """One axis of a grid: a setting and the values that it takes, see `core.comparison.recipe_grid`."""
+
+    setting: Text
+    values: tuple[int | float | Text, ...] = Field(min_length=1, max_length=200)
+
+
 class Recipe(_Part):
     """One drawing. source: a run's id or 'model:<folder>'. Picture i: label labels[i], and the noise of
-    picture places[i] (0 without places) of seed seeds[i]."""
+    picture places[i] (0 without places) of seed seeds[i]. batch: so many images are generated at once, 0 for all; the
+    last bits depend on it. axes: none, or the recipe is that of a grid, whose cells are recipes without axes."""
 
     format: int = FORMAT
     source: Text
@@ -89,10 +97,14 @@ class Recipe(_Part):
     noise_mix: tuple[Share, ...] = Field((), max_length=MOST_PICTURES)
     branch: BranchRecipe | None = None
     start: StartRecipe | None = None
+    batch: int = Field(0, ge=0, le=MOST_PICTURES)
+    axes: tuple[AxisRecipe, ...] = Field((), max_length=3)
     versions: dict[Text, Text] = Field(default_factory=dict, max_length=40)
 
     def request(self) -> SampleRequest:
-        """What `sample_steps` takes."""
+        """What `sample_steps` takes. Raises UsageError for a grid, which is many requests."""
+        if self.axes:
+            raise UsageError("this recipe is a grid of settings", "open it on the page Generate")
         return SampleRequest(
             labels=self.labels,
             seeds=self.seeds,
@@ -104,7 +116,7 @@ class Recipe(_Part):
             guidance_interval=self.guidance_interval,
             whole_timesteps=self.whole_timesteps,
             seed=0,
-            batch_size=len(self.labels),
+            batch_size=self.batch or len(self.labels),
             to_labels=self.to_labels,
             label_mix=self.label_mix,
             to_seeds=self.to_seeds,

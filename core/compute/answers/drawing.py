@@ -6,16 +6,18 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
+from core.comparison.recipe_grid import CellImages
 from core.compute.answers.images import images_here
 from core.compute.answers.models import borrowed, free_gpu, loaded
 from core.compute.question import Tell
 from core.config.schema import MachineSettings
 from core.config.site import SiteSettings
 from core.device import device_label
-from core.errors import is_full_gpu
+from core.errors import LabError, is_full_gpu
 from core.model_folders.sources import source_named
 from core.runs.store import RunStore
 from core.sampling.drawing import Drawing
@@ -24,8 +26,10 @@ from core.sampling.pictures_in import start_of, start_of_picture
 from core.sampling.recipe import Recipe
 from core.sampling.request import Start
 from core.sampling.room import check_room
+from core.sampling.steps import sample_steps
 from core.sampling.trajectory import OnStep, SamplingCancelled, record
 
+Made = TypeVar("Made")
 MAX_FRAMES = 101
 PREVIEWS_PER_SECOND = 10.0
 FULL_GPU = "The GPU had no room, so these images were generated on the CPU."
@@ -45,7 +49,56 @@ def draw(tell: Tell, recipe: Recipe, site: SiteSettings, machine: MachineSetting
     def on(device: str, *notes: str) -> Drawing:
         return _draw(recipe, site, machine, device, with_layers, at_most(on_step), tell.is_cancelled, notes)
 
-    with _turn(tell.is_cancelled):
+    return _where_there_is_room(on, tell.is_cancelled)
+
+
+def draw_cells(
+    tell: Tell, recipes: tuple[Recipe, ...], site: SiteSettings, machine: MachineSettings
+) -> tuple[CellImages, ...]:
+    """The finished images of each recipe, told one by one: the look is (its place, CellImages).
+
+    One that cannot be generated has its problem in words, and the others are generated. Recipes of the same weights
+    follow each other. Raises SamplingCancelled when nobody listens any more.
+    """
+    found: dict[int, CellImages] = {}
+    for place in sorted(range(len(recipes)), key=lambda place: (recipes[place].step, recipes[place].weights)):
+        recipe = recipes[place]
+
+        def on(device: str, *notes: str, recipe: Recipe = recipe) -> CellImages:
+            return _cell(recipe, site, machine, device, tell.is_cancelled, notes)
+
+        try:
+            found[place] = _where_there_is_room(on, tell.is_cancelled)
+        except SamplingCancelled:
+            raise
+        except LabError as error:
+            found[place] = CellImages(images=None, problem=str(error))
+        tell("drawing", len(found) / len(recipes), (place, found[place]))
+    return tuple(found[place] for place in range(len(recipes)))
+
+
+def _cell(
+    recipe: Recipe,
+    site: SiteSettings,
+    machine: MachineSettings,
+    device: str,
+    should_stop: Callable[[], bool],
+    notes: tuple[str, ...],
+) -> CellImages:
+    with borrowed(recipe.source, recipe.step, site, machine, recipe.weights, device) as model:
+        request = recipe.request()
+        check_room(model, len(request.labels))
+        for step in sample_steps(model, request, start=_start(recipe, model, site)):
+            latents = step.next_latents
+            if should_stop():
+                raise SamplingCancelled("drawing: cancelled")
+        images = model.codec.decode_to_uint8(latents)
+        return CellImages(images=images, weights_sha256=model.weights_sha256, note=" ".join(notes))
+
+
+def _where_there_is_room(on: Callable[..., Made], should_stop: Callable[[], bool]) -> Made:
+    """on(device, *notes) once it is its turn: on a GPU without room once, then on the CPU with a note."""
+    with _turn(should_stop):
         try:
             return on("")
         except RuntimeError as error:

@@ -65,6 +65,19 @@ def draw(recipe: Recipe, site: SiteSettings, *, with_layers: bool = False, to: L
     return answers.draw(to or Listener(), recipe, site, MachineSettings(device="cpu"), with_layers)
 
 
+def test_cells_are_told_one_by_one_and_equal_their_drawings(unet: Run, site: SiteSettings) -> None:
+    recipes = (recipe_of(unet), recipe_of(unet, sampler="nope"), recipe_of(unet, num_inference_steps=4, seed=2))
+    listener = Listener()
+    cells = answers.draw_cells(listener, recipes, site, MachineSettings(device="cpu"))
+    assert [look[0] for look in listener.looks] == [0, 1, 2]
+    assert cells[1].images is None and "'nope'" in cells[1].problem
+    for place in (0, 2):
+        np.testing.assert_array_equal(cells[place].images, draw(recipes[place], site).images)
+        assert cells[place].weights_sha256
+    with pytest.raises(LabError, match="cancelled"):
+        answers.draw_cells(Listener(most=1), recipes, site, MachineSettings(device="cpu"))
+
+
 def at_once(draws: list[Callable[[], Drawing]]) -> list[Drawing]:
     """Each in a thread of its own."""
     found: dict[int, Drawing] = {}
