@@ -55,9 +55,13 @@ def plain(text: str, limit: int = 120) -> str:
 
 def sentence(error: LabError) -> str:
     """An error as the screen says it, safe inside Markdown: it may quote what a person typed."""
-    text = str(error)
+    return escaped(capitalized(str(error)), 600)
+
+
+def capitalized(text: str) -> str:
+    """With a capital letter, unless it begins with a name such as that of a setting."""
     begins_with_a_word = text.split(maxsplit=1)[:1] and text.split(maxsplit=1)[0].isalpha()
-    return escaped(text[:1].upper() + text[1:] if begins_with_a_word else text, 600)
+    return text[:1].upper() + text[1:] if begins_with_a_word else text
 
 
 def state_badge(state: str) -> str:

@@ -50,7 +50,7 @@ class Measures:
 @dataclass(frozen=True, kw_only=True)
 class Report(Measures):
     """One evaluation. Distances are in the units of the judge of `judge_hash` and compare only between reports that
-    name the same one."""
+    name the same one. job_id: the queued evaluation that measured it, '' for one of the terminal."""
 
     created_at: str
     run_id: str
@@ -69,16 +69,32 @@ class Report(Measures):
     judge_epochs: int
     elapsed_s: float
     device: str
+    job_id: str = ""
 
 
 REPORTS = ResultKind(title="evaluation", record=Report)
 
 
 def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[str, str, str]]:
-    """The report as (metric, value, note) for a table, the most telling first.
+    """The report as (metric, value, note) for a table, the most telling first: measures, classes, conditions.
 
     ceiling: what is known of its VAE alone, measured by the same judge.
     """
+    sampling = f"{report.num_inference_steps} steps, guidance {report.guidance_scale:g}, seed {report.seed}"
+    judged = f"right on {report.judge_accuracy:.2%} of {report.judge_heldout_count:,} held-out images"
+    return [
+        ("images (N)", f"{report.num_samples:,}", "labels balanced over the classes"),
+        *measure_rows(report, ceiling),
+        *((f"class {name}", value, note) for name, value, note in class_rows(report)),
+        ("sampling", report.sampler, sampling),
+        ("judge", report.judge_hash[:12], f"{judged}; {report.judge_epochs} epochs, seed {report.judge_seed}"),
+        ("model", report.run_id, f"step {report.step:,}, trained on {report.data_set} ({report.fingerprint[:12]})"),
+        ("time", f"{report.elapsed_s:.1f} s", report.device),
+    ]
+
+
+def measure_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[str, str, str]]:
+    """Every measure over all classes, as (metric, value, note)."""
     of_classes = f"95 % interval {report.class_accuracy_low:.2%} to {report.class_accuracy_high:.2%}"
     real = ""
     if report.real_precision is not None and report.real_recall is not None:
@@ -88,11 +104,13 @@ def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[st
     if report.fd_floor_count != report.num_samples:
         floor_count += " (fewer than N: the floor is biased upwards)"
     rows = [
-        ("images (N)", f"{report.num_samples:,}", "labels balanced over the classes"),
         ("class accuracy", f"{report.class_accuracy:.2%}", f"the judge sees what was asked; {of_classes}"),
         ("FD-judge", f"{report.fd_judge:.4g}", f"lower is better; {report.fd_reference_count:,} training images"),
         ("FD-judge floor", f"{report.fd_floor:.4g}", f"{floor_count} against the same training images"),
-        *([ceiling_row(ceiling)] if ceiling else []),
+    ]
+    if ceiling:
+        rows.append(ceiling_row(ceiling))
+    rows += [
         ("precision", f"{report.precision:.3f}", f"share that looks real; {against}{real}"),
         ("recall", f"{report.recall:.3f}", f"share of real variety that is reached; {against}"),
         (
@@ -101,9 +119,14 @@ def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[st
             "distance to the nearest training image: 1 as new as real, 0 copies",
         ),
     ]
-    rows += [
+    return rows
+
+
+def class_rows(report: Report) -> list[tuple[str, str, str]]:
+    """The class accuracy of each class, as (class, value, note)."""
+    return [
         (
-            f"class {score.name}",
+            score.name,
             f"{score.accuracy:.2%}" if score.count else "–",
             f"{score.correct} of {score.count}; {score.low:.1%} to {score.high:.1%}"
             if score.count
@@ -111,15 +134,6 @@ def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[st
         )
         for score in report.per_class
     ]
-    sampling = f"{report.num_inference_steps} steps, guidance {report.guidance_scale:g}, seed {report.seed}"
-    judged = f"right on {report.judge_accuracy:.2%} of {report.judge_heldout_count:,} held-out images"
-    rows += [
-        ("sampling", report.sampler, sampling),
-        ("judge", report.judge_hash[:12], f"{judged}; {report.judge_epochs} epochs, seed {report.judge_seed}"),
-        ("model", report.run_id, f"step {report.step:,}, trained on {report.data_set} ({report.fingerprint[:12]})"),
-        ("time", f"{report.elapsed_s:.1f} s", report.device),
-    ]
-    return rows
 
 
 def write_report(run: Run, report: Report) -> Path:
@@ -137,6 +151,11 @@ def write_report(run: Run, report: Report) -> Path:
 def list_reports(run: Run) -> list[Report]:
     """The run's reports, newest first; `unreadable_results` says why others are left out."""
     return REPORTS.read_all(sorted(run.evaluations_dir.glob("*.json"), reverse=True))[0]
+
+
+def report_of_job(run: Run, job_id: str) -> Report | None:
+    """What that queued evaluation measured on the run; None when it has not, or the report is gone."""
+    return next((report for report in list_reports(run) if report.job_id == job_id), None)
 
 
 def unreadable_results(run: Run) -> list[str]:

@@ -103,6 +103,8 @@ def _follow(store: RunStore, run: Run, runs: Sequence[Run], interrupts: Interrup
             log.show()
             waits = f"waits for {job.waits_for}" if job is not None and job.waits_for else "waits"
             words = waits if status.state is RunState.QUEUED else status.stage
+            if status.share and status.state is RunState.RUNNING:
+                words = f"{words} {status.share:.0%}"
             bar.set_postfix_str(loss if words == "training" and loss else words, refresh=False)
             if status.step >= bar.n:
                 bar.update(status.step - bar.n)

@@ -26,16 +26,15 @@ from core.config.load import settings_from
 from core.config.schema import Settings
 from core.errors import CheckpointError, UsageError
 from core.jobs.engines.protocol import Engine
-from core.jobs.job_status import JobStatus
-from core.jobs.service import start_runs
+from core.jobs.measuring import Stopped, open_images, start_measuring
 from core.runs.listing import list_checkpoints
-from core.runs.provenance import current_user
 from core.runs.run import Run, RunState
 from core.runs.store import MAX_NAME_LENGTH, RunStore
 
 if TYPE_CHECKING:
     from core.training.session import Outcome
 
+KIND = "comparison"
 AXIS_WORDS = {
     "sampler": "samplers",
     "num_inference_steps": "steps",
@@ -119,29 +118,23 @@ def start_comparison(
     token: str = "",
     engine: Engine | None = None,
 ) -> Run:
-    """Create the job and put it into the queue. token: of one press of a button; the same one gives the same job.
-
-    Raises LabError; then nothing was created.
-    """
+    """Queue the comparison; see `start_measuring`. Raises LabError; then nothing was created."""
     settings = settings or unet_run.settings
     values = settings.model_dump(mode="json")
-    values["machine"]["num_processes"] = 1
     values["sampling"]["batch_size"] = request.batch_size
-
-    def create(made: list[Run]) -> None:
-        run = store.create(
-            "comparison",
-            settings_from(values),
-            name=name or title_of(request, unet_run),
-            owner=owner or current_user(),
-            parents=(unet_run.id,),
-            dataset=dict(unet_run.info.dataset),
-            steps_total=len(cells_of(request, settings.diffusion)),
-            more_files={"request.json": request_bytes(request)},
-        )
-        made.append(run)
-
-    return start_runs(store, create, priority=priority, token=token, engine=engine)[0]
+    return start_measuring(
+        store,
+        unet_run,
+        KIND,
+        settings_from(values),
+        steps_total=len(cells_of(request, settings.diffusion)),
+        name=name or title_of(request, unet_run),
+        owner=owner,
+        priority=priority,
+        token=token,
+        engine=engine,
+        more_files={"request.json": request_bytes(request)},
+    )
 
 
 def title_of(request: ComparisonRequest, unet_run: Run) -> str:
@@ -156,44 +149,29 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
     Raises LabError when the U-Net run, its checkpoint or its pictures are not what was asked for.
     """
     from core.comparison.comparison import compare
-    from core.data.arrays import prepare
-    from core.device import device_label, resolve_device, set_threads
     from core.training.session import Outcome
 
     request = read_request(run.folder, for_acting=True)
     unet_run = RunStore(store_root).get(request.run_id)
     if (unet_run.id,) != run.info.parents:
         raise UsageError(f"{run.id}: its request names another run than its parent", "start a new comparison")
-    settings = run.settings
-    set_threads(settings.machine.num_threads, rule=run.rules.threads)
-    keeper = JobStatus(run, device_label(resolve_device(settings.machine.device)))
-    keeper.write(0, "preparing the dataset", force=True)
-    images = prepare(
-        unet_run.settings.data,
-        data_dir=data_dir,
-        cache_dir=cache_dir,
-        rules=unet_run.rules,
-        progress=lambda stage, fraction: keeper.write(0, f"{stage} {fraction:.0%}"),
-    )
     done = 0
-    keeper.write(done, "loading the model", force=True)
-
-    def tell(stage: str, passes: int, all_passes: int) -> None:
-        share = f", {passes / all_passes:.0%} of all network evaluations" if all_passes else ""
-        keeper.tell(f"{stage}{share}", passes, all_passes)
-
+    try:
+        status, images = open_images(run, unet_run, data_dir=data_dir, cache_dir=cache_dir, should_stop=should_stop)
+    except Stopped:
+        return Outcome(state=RunState.STOPPED, step=done)
     for _ in compare(
         unet_run,
         request,
         results_folder(unet_run, run.id),
         image_set=images,
         cache_dir=cache_dir,
-        device=settings.machine.device,
+        device=run.settings.machine.device,
         should_stop=should_stop,
-        progress=tell,
+        progress=status.tell,
     ):
         done += 1
-        keeper.write(done, force=True)
+        status.write(done, force=True)
     total = run.status().steps_total
     state = RunState.FINISHED if done >= total else RunState.STOPPED
     return Outcome(state=state, step=done)

@@ -8,6 +8,7 @@ kept nothing but the judge; it starts again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,23 +16,15 @@ from core.config.load import settings_from
 from core.config.schema import Settings
 from core.errors import UsageError
 from core.jobs.engines.protocol import Engine
-from core.jobs.job_status import JobStatus
-from core.jobs.service import start_runs
-from core.runs.kinds import KINDS
+from core.jobs.measuring import Stopped, open_images, start_measuring
 from core.runs.listing import newest_step
-from core.runs.provenance import current_user
 from core.runs.run import Run, RunState
-from core.runs.store import MAX_NAME_LENGTH, RunStore
-from core.weighing import weigh_run
+from core.runs.store import RunStore
 
 if TYPE_CHECKING:
     from core.training.session import Outcome
 
 KIND = "evaluation"
-
-
-class _Stopped(Exception):
-    """It was asked to stop, between two parts of its work."""
 
 
 def start_evaluation(
@@ -46,37 +39,37 @@ def start_evaluation(
     token: str = "",
     engine: Engine | None = None,
 ) -> Run:
-    """Queue the evaluation of a U-Net run, on its newest checkpoint when it begins.
+    """Queue the evaluation of a U-Net run, on its newest checkpoint when it begins; see `start_measuring`.
 
-    Any member may evaluate any run: that adds a report and changes nothing. settings: the run's own, with other
-    `sampling`, `evaluation` or `machine`. num_samples: images to generate, evaluation.num_samples by default. token:
-    of one press of a button; the same one gives the same job.
+    settings: the run's own, with other `sampling`, `evaluation` or `machine`. num_samples: images to generate,
+    evaluation.num_samples by default.
     Raises UsageError for a run that generates nothing or what never fits this machine, CheckpointError when nothing
     was saved yet, NotAllowed; then nothing was created.
     """
-    unet_run.check_generates("evaluate a U-Net run that was trained on it", but=" and generates no images to evaluate")
-    newest_step(unet_run)
-    values = (settings or unet_run.settings).model_dump(mode="json")
-    values["machine"]["num_processes"] = 1
+    settings = settings or unet_run.settings
+    check_evaluable(unet_run)
     if num_samples is not None:
+        values = settings.model_dump(mode="json")
         values["evaluation"]["num_samples"] = num_samples
-    asked = settings_from(values)
-    weigh_run(asked, KINDS[KIND]).refuse()
+        settings = settings_from(values)
+    return start_measuring(
+        store,
+        unet_run,
+        KIND,
+        settings,
+        steps_total=1,
+        name=name or f"evaluation of {unet_run.title}",
+        owner=owner,
+        priority=priority,
+        token=token,
+        engine=engine,
+    )
 
-    def create(made: list[Run]) -> None:
-        made.append(
-            store.create(
-                KIND,
-                asked,
-                name=name or f"evaluation of {unet_run.title}"[:MAX_NAME_LENGTH],
-                owner=owner or current_user(),
-                parents=(unet_run.id,),
-                dataset=dict(unet_run.info.dataset),
-                steps_total=1,
-            )
-        )
 
-    return start_runs(store, create, priority=priority, token=token, engine=engine)[0]
+def check_evaluable(run: Run) -> None:
+    """Raises UsageError for a run that generates nothing, CheckpointError while nothing was saved."""
+    run.check_generates("evaluate a U-Net run that was trained on it", but=" and generates no images to evaluate")
+    newest_step(run)
 
 
 def passes_of(run: Run) -> int:
@@ -90,8 +83,6 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
 
     Raises LabError when the U-Net run, its checkpoint or its images are not there or do not fit.
     """
-    from core.data.arrays import prepare
-    from core.device import device_label, resolve_device, set_threads
     from core.evaluation.evaluate import evaluate
     from core.evaluation.report import write_report
     from core.model_folders.sources import RunSource
@@ -102,25 +93,14 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
         raise UsageError(f"{run.id}: names {len(run.info.parents)} runs to evaluate", "start a new evaluation")
     unet_run = RunStore(store_root).get(run.info.parents[0])
     settings = run.settings
-    set_threads(settings.machine.num_threads, rule=run.rules.threads)
-    status = JobStatus(run, device_label(resolve_device(settings.machine.device)))
-
-    def show(stage: str, fraction: float) -> None:
-        if should_stop():
-            raise _Stopped
-        status.tell(f"{stage}, {fraction:.0%} of the evaluation", fraction, 1.0)
-
-    def prepared(stage: str, fraction: float) -> None:
-        if should_stop():
-            raise _Stopped
-        status.write(0, f"{stage} {fraction:.0%}")
-
-    status.write(0, "preparing the dataset", force=True)
     try:
-        images = prepare(
-            unet_run.settings.data, data_dir=data_dir, cache_dir=cache_dir, rules=unet_run.rules, progress=prepared
-        )
-        status.write(0, "loading the model", force=True)
+        status, images = open_images(run, unet_run, data_dir=data_dir, cache_dir=cache_dir, should_stop=should_stop)
+
+        def show(stage: str, fraction: float) -> None:
+            if should_stop():
+                raise Stopped
+            status.tell(stage, fraction, 1.0)
+
         model = RunSource(unet_run).load(device=settings.machine.device)
         check_room(model, min(settings.evaluation.num_samples, settings.sampling.batch_size))
         report = evaluate(
@@ -133,8 +113,8 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
             seed=settings.sampling.seed,
             progress=show,
         )
-    except _Stopped:
+    except Stopped:
         return Outcome(state=RunState.STOPPED, step=0)
-    write_report(unet_run, report)
+    write_report(unet_run, replace(report, job_id=run.id))
     status.write(1, "", force=True)
     return Outcome(state=RunState.FINISHED, step=1)

@@ -23,6 +23,7 @@ class JobStatus:
         self.written_at = -math.inf
         self.done, self.stage = run.status().step, ""  # never fewer than an earlier attempt had
         self.eta_s: float | None = None
+        self.share = 0.0
         self.marks: deque[tuple[float, float]] = deque(maxlen=SPEED_WINDOW)
 
     def tell(self, stage: str, worked: float, all_work: float) -> None:
@@ -33,6 +34,7 @@ class JobStatus:
             (first_at, first), (last_at, last) = self.marks[0], self.marks[-1]
             speed = (last - first) / (last_at - first_at) if last_at > first_at else 0.0
             self.eta_s = (all_work - worked) / speed if speed > 0 else None
+        self.share = worked / all_work if all_work > 0 else 0.0
         self.write(self.done, stage)
 
     def write(self, done: int, stage: str | None = None, *, force: bool = False) -> None:
@@ -49,6 +51,7 @@ class JobStatus:
                 state=RunState.RUNNING,
                 step=self.done,
                 stage=self.stage,
+                share=self.share,
                 eta_s=self.eta_s,
                 elapsed_s=self.elapsed_before_s + now - self.started,
                 device=self.device,

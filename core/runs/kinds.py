@@ -24,7 +24,8 @@ class Kind:
     counts its work; '' when that is the steps of its section.
     vae: 'own' in its checkpoints, 'copy' of its parent's in vae/, which it takes at its start, or '' for none.
     generates: it makes images, and so can be sampled, evaluated, compared and exported. layers: arrays of a preview
-    that make a film. listed: among the runs; others live on a page of their own.
+    that make a film. evaluates: what it finds is an evaluation of its parent. listed: among the runs; others live on a
+    page of their own.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Kind:
     vae: Literal["", "own", "copy"] = ""
     generates: bool = False
     layers: tuple[str, ...] = ()
+    evaluates: bool = False
     listed: bool = True
 
     @property
@@ -90,6 +92,7 @@ _KINDS = (
         parent="unet",
         unit="evaluation",
         work="core.jobs.evaluation_job.passes_of",
+        evaluates=True,
     ),
 )
 KINDS = {kind.name: kind for kind in _KINDS}

@@ -76,7 +76,8 @@ class ProcessIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What a run last said about itself (status.json)."""
+    """What a run last said about itself (status.json). share: of the work that its attempt has done, where steps do not
+    tell, 0 to 1."""
 
     state: RunState = RunState.QUEUED
     step: Count = 0
@@ -89,6 +90,7 @@ class Status:
     reason: str = ""
     device: str = ""
     process: ProcessIdentity | None = None
+    share: Figure = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from lab.frame.problems import problems_shown
 from lab.frame.state import go_to, page_file
 from lab.overview.empty_lab import STARTED, empty_lab
 from lab.overview.live_card import live_card
-from lab.services import run_actions
-from lab.services.runs import RunView, list_views, newest_preview
+from lab.services import evaluations, run_actions
+from lab.services.evaluations import result_in_words
+from lab.services.runs import RunView, done_in_words, list_views, newest_preview
 from lab.widgets.pictures import show_pictures
 from lab.words import escaped, exactly, state_badge
 
@@ -95,8 +96,9 @@ def results(ended: list[RunView]) -> None:
 
 def _ended(view: RunView) -> None:
     status = view.status
-    steps = f"{view.run.kind.unit} {count(status.step)} of {count(status.steps_total)}"
-    parts = [steps, duration(status.elapsed_s), ago(status.heartbeat_at)]
+    report = evaluations.measured_by(view)[1] if view.run.kind.evaluates else None
+    done = done_in_words(view) if report is None else result_in_words(report)
+    parts = [done, duration(status.elapsed_s), ago(status.heartbeat_at)]
     why = f"  \n{escaped(status.reason, 90)}" if view.state in ("failed", "interrupted") else ""
     _line(view, view.shown_state, " · ".join(part for part in parts if part), why)
 

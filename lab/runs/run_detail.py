@@ -14,16 +14,17 @@ from lab.frame.state import open_comparison
 from lab.frame.tab_title import tab_title
 from lab.runs.action_buttons import describe_window, run_actions
 from lab.runs.branch_form import branch_window
+from lab.runs.evaluation_form import evaluation_window
 from lab.runs.run_figures import run_figures
 from lab.runs.run_next import run_next
 from lab.runs.run_tabs import run_tabs
 from lab.runs.run_window import window_of
 from lab.runs.stop_progress import is_leaving, stop_progress
+from lab.services import evaluations, runs
 from lab.services import run_actions as acting
-from lab.services import runs
 from lab.services.runs import RunView
 from lab.widgets.run_card import headline
-from lab.words import escaped
+from lab.words import escaped, plain
 
 HEAD_TICK_S = 1.5
 
@@ -34,9 +35,8 @@ def run_detail(run_id: str) -> None:
     if not view.run.kind.listed:
         open_comparison(view.run)
     st.html(Path(__file__).with_name("run_page.css"))
-    tab_title(f"Run {view.title}")
     known = _signature(view)
-    live = view.is_active
+    ticks = view.is_active or known.leaving or known.evaluation
     with st.container(key="run-page"):
         left, right = st.columns([3, 2], vertical_alignment="center")
         with left:
@@ -45,7 +45,7 @@ def run_detail(run_id: str) -> None:
             run_actions(view, paused=known.paused, leaving=known.leaving)
         head, then = st.columns([4, 1], gap="medium")
         with head:
-            live_part(every_s=HEAD_TICK_S if live or known.leaving else None)(_head)(view.id, known)
+            live_part(every_s=HEAD_TICK_S if ticks else None)(_head)(view.id, known)
         with then:
             run_next(view, paused=known.paused, leaving=known.leaving)
         run_tabs(view)
@@ -58,27 +58,39 @@ def _window(view: RunView) -> None:
         return
     if window.kind == "describe":
         describe_window(view.id, window.seen)
+    elif window.kind == "evaluate":
+        evaluation_window(view.id)
     else:
         branch_window(view.id, window.step)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Signature:
-    """What the buttons depend on. leaving: it ended lately, and not all of its stop was seen yet."""
+    """What the buttons depend on. leaving: it ended lately, and not all of its stop was seen yet. evaluation: state of
+    the evaluation that waits or works on it, '' without one."""
 
     state: str
     paused: bool
     leaving: bool
+    evaluation: str
 
 
 def _signature(view: RunView) -> _Signature:
-    return _Signature(state=view.state, paused=acting.is_paused(view), leaving=not view.is_active and is_leaving(view))
+    evaluation = evaluations.active_of(view.id) if view.run.kind.generates else None
+    return _Signature(
+        state=view.state,
+        paused=acting.is_paused(view),
+        leaving=not view.is_active and is_leaving(view),
+        evaluation=evaluation.state if evaluation else "",
+    )
 
 
 def _head(run_id: str, known: _Signature) -> None:
     """State in words and figures; draws the whole page again when the state is another one: buttons follow it."""
-    with problems_shown():
+    with problems_shown(), st.container(gap="xxsmall"):
         view = runs.view_of(run_id)
+        share = f" · {100 * view.progress:.0f} %" if view.is_active and view.state != "queued" else ""
+        tab_title(f"Run {plain(view.title, 60)}{share}")
         now = _signature(view)
         if now != known:
             page_again()

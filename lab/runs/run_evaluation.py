@@ -1,37 +1,44 @@
-"""What a run is worth, as it was measured: its newest evaluation beside the ceiling of its VAE, or that alone."""
+"""What a run is worth: its newest evaluation beside the ceiling of its VAE, what is measured now, and a button.
+
+An evaluation's own page shows the same report.
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
 
-from core.evaluation.ceiling_results import ceiling_for, ceiling_rows, in_words
-from core.evaluation.report import list_reports, report_rows, unreadable_results
+from core.evaluation.ceiling_results import Ceiling, ceiling_for, ceiling_rows, in_words
+from core.evaluation.report import Report, class_rows, list_reports, measure_rows, unreadable_results
 from core.home import PROGRAM
-from core.words import ago
+from core.words import ago, count, duration
 from lab.frame.state import page_file
+from lab.runs.evaluation_form import evaluate_button
+from lab.services import evaluations, runs
 from lab.services.runs import RunView
-from lab.words import escaped, plain
+from lab.widgets.run_card import progress, whole_reason
+from lab.words import escaped, state_badge
+
+CEILING_HELP = (
+    "Real images through the VAE alone: no U-Net on it can be expected to do better. A U-Net far below it can still "
+    "learn; one at it needs a better VAE (arXiv 2112.10752, section 4.1)."
+)
 
 
 def run_evaluation(view: RunView) -> None:
-    """A table of figures; of a VAE its ceiling; where there is neither, the way to one."""
+    """What is measured now, the figures of the newest evaluation, and the ceiling of the VAE; or the way to them."""
     run = view.run
     reports = list_reports(run) if run.kind.generates else []
     ceiling = ceiling_for(run, judge_hash=reports[0].judge_hash if reports else None)
+    if run.kind.generates:
+        _now(view, has_report=bool(reports))
     if reports:
-        st.caption(f"Evaluated {ago(reports[0].created_at)}, the newest of {len(reports)}.")
-        _table(report_rows(reports[0], ceiling))
-    elif run.kind.generates:
-        st.caption(f"Not evaluated yet: {PROGRAM} evaluate {plain(run.id)}")
+        st.caption(f"Evaluated {ago(reports[0].created_at)}, the newest of {count(len(reports))}")
+        show_report(reports[0], ceiling)
     if ceiling is not None:
-        st.markdown(f"**VAE ceiling.** {escaped(in_words(ceiling), 500)}")
+        st.markdown(f"**VAE ceiling.** {escaped(in_words(ceiling), 500)}", help=CEILING_HELP)
         if not reports:
             _table(ceiling_rows(ceiling))
-        st.caption(
-            "Real pictures through the VAE alone: no U-Net on it can be expected to do better. A U-Net far below it "
-            "can still learn; one at it needs a better VAE (arXiv 2112.10752, section 4.1)."
-        )
     else:
         st.caption("The ceiling of its VAE was not measured" + (" with this judge." if reports else "."))
     for problem in unreadable_results(run):
@@ -44,5 +51,67 @@ def run_evaluation(view: RunView) -> None:
     )
 
 
-def _table(rows: list[tuple[str, str, str]]) -> None:
-    st.dataframe(pd.DataFrame(rows, columns=["metric", "value", "note"]), hide_index=True, width="stretch")
+def _now(view: RunView, *, has_report: bool) -> None:
+    """The evaluation that waits or works, with a link to it; else how the last one ended badly, and the button."""
+    active = evaluations.active_of(view.id)
+    if active is not None:
+        with st.container(border=True):
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(state_badge(active.state), width="content")
+                st.page_link(page_file("runs"), label=escaped(active.title), query_params={"run": active.id})
+            progress(active)
+        return
+    if not runs.checkpoints(view.run):
+        st.caption("Not evaluated yet. It can be, from its first checkpoint on.")
+        return
+    last = next(iter(evaluations.evaluations_of(view.id)), None)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        evaluate_button(view, label="Evaluate again" if has_report else "Evaluate", key="tab-evaluate")
+        if last is not None and last.state != "finished":
+            st.markdown(state_badge(last.state), width="content")
+            st.page_link(page_file("runs"), label=escaped(last.title), query_params={"run": last.id}, width="content")
+        elif not has_report:
+            st.markdown(
+                "Not evaluated yet.",
+                help=f"In a terminal: `{PROGRAM} evaluate {view.id}`",
+                width="content",
+            )
+
+
+def evaluation_report(view: RunView) -> None:
+    """The page of an evaluation: what it found on the run that it measures, or how far it is."""
+    measured, report = evaluations.measured_by(view)
+    whole_reason(view)
+    if report is None:
+        st.caption("The figures appear when it has finished." if view.is_active else "It left no report.")
+        return
+    show_report(report, ceiling_for(measured.run, judge_hash=report.judge_hash) if measured else None)
+
+
+def show_report(report: Report, ceiling: Ceiling | None) -> None:
+    """Its conditions in words, every measure as a table, and the classes behind a fold."""
+    st.markdown(escaped(conditions(report), 600))
+    _table(measure_rows(report, ceiling))
+    with st.expander(f"Accuracy of each of {count(len(report.per_class))} classes"):
+        _table(class_rows(report), first="class")
+
+
+def conditions(report: Report) -> str:
+    """'1,000 images of step 1,400 · unipc, 10 steps, guidance 1.5, seed 0 · judge …, right on …'."""
+    return " · ".join(
+        [
+            f"{count(report.num_samples)} images of step {count(report.step)}",
+            f"{report.sampler}, {count(report.num_inference_steps)} steps, guidance {report.guidance_scale:g}, "
+            f"seed {report.seed}",
+            f"judge {report.judge_hash[:12]}, right on {report.judge_accuracy:.2%} of "
+            f"{count(report.judge_heldout_count)} held-out images",
+            f"{report.data_set} {report.fingerprint[:12]}",
+            f"{duration(report.elapsed_s)} on {report.device}",
+        ]
+    )
+
+
+def _table(rows: list[tuple[str, str, str]], first: str = "metric") -> None:
+    st.dataframe(
+        pd.DataFrame(rows, columns=[first, "value", "note"]), hide_index=True, width="stretch", height="content"
+    )

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import streamlit as st
 
-from core.evaluation.report import list_reports
+from core.evaluation.report import Report, list_reports
 from core.words import count, duration
-from lab.services import runs
-from lab.services.runs import RunView
+from lab.services import evaluations, runs
+from lab.services.runs import RunView, done_in_words
 from lab.widgets.palette import palette
 from lab.widgets.spark import spark
 from lab.words import plain, significant
@@ -41,6 +41,8 @@ def run_figures(view: RunView) -> None:
 
 def figures(view: RunView) -> list[Figure]:
     """The figures of a run as it is now."""
+    if view.run.kind.evaluates:
+        return _measured(view)
     if not view.run.kind.trains:
         return [_progress(view)]
     return [_progress(view), _loss(view), _quality(view), _speed(view)]
@@ -48,17 +50,16 @@ def figures(view: RunView) -> list[Figure]:
 
 def _progress(view: RunView) -> Figure:
     status, unit = view.status, view.run.kind.unit
-    steps = f"{unit} {count(status.step)} of {count(status.steps_total)}"
     if view.state == "finished":
         note = f"in {duration(status.elapsed_s)}" if status.elapsed_s else ""
         return Figure(name="Progress", value=f"{count(status.step)} {unit}s", note=note, share=1.0)
-    words = [steps]
+    words = [done_in_words(view)] if status.steps_total > 1 else []
     if view.is_active and status.eta_s is not None:
         words.append(f"{duration(status.eta_s)} left, until about {_clock(status.eta_s)}")
     if view.is_active and status.stage and status.stage != "training":
         words.append(status.stage)
     if not view.is_active and status.elapsed_s:
-        words.append(f"trained {duration(status.elapsed_s)}")
+        words.append(f"{'trained' if view.run.kind.trains else 'took'} {duration(status.elapsed_s)}")
     return Figure(name="Progress", value=f"{100 * view.progress:.0f} %", note=" · ".join(words), share=view.progress)
 
 
@@ -104,10 +105,37 @@ def _quality(view: RunView) -> Figure:
     reports = list_reports(view.run) if view.run.kind.generates else []
     if not reports:
         return Figure(name="Class accuracy", value="–", note="not evaluated yet")
-    newest = reports[0]
-    note = f"{100 * newest.class_accuracy_low:.1f} to {100 * newest.class_accuracy_high:.1f} %, "
-    note += f"{count(newest.num_samples)} images at step {count(newest.step)}"
-    return Figure(name="Class accuracy", value=f"{100 * newest.class_accuracy:.1f} %", note=note)
+    return _accuracy(reports[0], f"{count(reports[0].num_samples)} images at step {count(reports[0].step)}")
+
+
+def _accuracy(report: Report, more: str) -> Figure:
+    note = f"{100 * report.class_accuracy_low:.1f} to {100 * report.class_accuracy_high:.1f} %, {more}"
+    return Figure(name="Class accuracy", value=f"{100 * report.class_accuracy:.1f} %", note=note)
+
+
+def _measured(view: RunView) -> list[Figure]:
+    """Of an evaluation: its figures, or how far it is."""
+    _, report = evaluations.measured_by(view)
+    if report is None:
+        return [_progress(view)]
+    return [
+        _accuracy(report, "95 % interval"),
+        Figure(
+            name="FD-judge",
+            value=f"{report.fd_judge:.3g}",
+            note=f"lower is better, real images {report.fd_floor:.3g}",
+        ),
+        Figure(
+            name="Precision and recall",
+            value=f"{report.precision:.2f} / {report.recall:.2f}",
+            note="share that looks real / of real variety",
+        ),
+        Figure(
+            name="Images",
+            value=count(report.num_samples),
+            note=f"of step {count(report.step)}, in {duration(report.elapsed_s)}",
+        ),
+    ]
 
 
 def _speed(view: RunView) -> Figure:

@@ -10,22 +10,32 @@ from core.words import count
 from lab.frame.confirm import confirm_if_not_mine, may_act_on
 from lab.frame.state import page_file, who
 from lab.runs.action_buttons import act
+from lab.runs.evaluation_form import evaluate_button
 from lab.runs.run_window import open_tab
+from lab.services import evaluations, runs
 from lab.services import run_actions as acting
-from lab.services import runs
 from lab.services.runs import RunView
 from lab.words import escaped
 
 
 def run_next(view: RunView, *, paused: bool, leaving: bool) -> None:
     """A link or a button, and a line about it."""
-    st.caption("Next")
+    with st.container(gap="xxsmall"):
+        st.caption("Next")
+        _next(view, paused=paused, leaving=leaving)
+
+
+def _next(view: RunView, *, paused: bool, leaving: bool) -> None:
     if paused or view.state in ("failed", "stopped", "interrupted"):
         _resume(view, paused=paused, leaving=leaving)
+        if view.run.kind.evaluates:
+            _open_measured(view)
     elif view.run.kind.vae == "own":
         _after_vae(view)
     elif view.run.kind.generates:
         _after_unet(view)
+    elif view.run.kind.evaluates:
+        _open_measured(view)
     elif view.is_active:
         st.caption("Nothing to do: it ends by itself.")
 
@@ -48,9 +58,9 @@ def _resume(view: RunView, *, paused: bool, leaving: bool) -> None:
         )
     saved = runs.checkpoints(view.run)
     if saved:
-        st.caption(f"From the checkpoint of step {count(saved[-1].step)}.")
-    else:
-        st.caption("No checkpoint was saved, so it starts at step 0.")
+        st.caption(f"From step {count(saved[-1].step)}")
+    elif view.run.kind.trains:
+        st.caption("From step 0: nothing was saved")
     if view.state in ("failed", "interrupted"):
         st.button("Read the log", icon=":material/article:", type="tertiary", on_click=open_tab, args=("Log",))
 
@@ -88,6 +98,23 @@ def _after_unet(view: RunView) -> None:
         st.caption("Images can be generated from its first checkpoint on.")
         return
     st.page_link(page_file("generate"), label="Generate", icon=":material/brush:", query_params={"run": view.id})
-    st.caption(f"From the checkpoint of step {count(saved[-1].step)}.")
-    if view.state == "finished" and not list_reports(view.run):
-        st.button("Evaluate", icon=":material/grading:", on_click=open_tab, args=("Evaluation",))
+    st.caption(f"From the checkpoint of step {count(saved[-1].step)}")
+    evaluation = evaluations.active_of(view.id)
+    if evaluation is not None:
+        words = "Its evaluation is waiting" if evaluation.state == "queued" else "Its evaluation is running"
+        query = {"run": evaluation.id}
+        st.page_link(page_file("runs"), label=words, icon=":material/grading:", query_params=query)
+    elif view.state == "finished" and not list_reports(view.run):
+        evaluate_button(view, key="next-evaluate")
+
+
+def _open_measured(view: RunView) -> None:
+    """A link from an evaluation to the run that it measures."""
+    measured, _ = evaluations.measured_by(view)
+    if measured is None:
+        st.caption("The run it measured was deleted.")
+        return
+    query = {"run": measured.id, "tab": "Evaluation"}
+    label = "Open the run it measures" if view.is_active else "Open the run it measured"
+    st.page_link(page_file("runs"), label=label, icon=":material/link:", query_params=query)
+    st.caption(escaped(measured.title, 60))

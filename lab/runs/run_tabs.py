@@ -15,15 +15,16 @@ from lab.frame.problems import problems_shown
 from lab.frame.state import page_file
 from lab.runs.branch_form import branched_line
 from lab.runs.run_curves import loss_curve, metric_curves
-from lab.runs.run_evaluation import run_evaluation
+from lab.runs.run_evaluation import evaluation_report, run_evaluation
 from lab.runs.run_export import run_export
 from lab.runs.run_records import run_checkpoints, run_events, run_log, run_metrics, run_settings
 from lab.runs.run_samples import how_samples_came, newest_samples, run_samples
 from lab.runs.run_window import TAB
-from lab.services import runs
+from lab.services import evaluations, runs
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
 from lab.widgets.choice import choose
+from lab.widgets.run_card import whole_reason
 from lab.words import escaped
 
 TICK_S = 3.0
@@ -36,13 +37,15 @@ def run_tabs(view: RunView) -> None:
     parts = parts_of(view)
     with st.container(key="run-tabs"):
         chosen = choose("Part of the run", list(parts), key=TAB, label_shown=False)
-    draw = parts.get(chosen, _overview)
+    draw = parts.get(chosen) or next(iter(parts.values()))
 
     def part(run_id: str) -> None:
         with problems_shown():
             draw(runs.view_of(run_id))
 
     ticks = view.is_active and chosen not in STILL
+    if chosen == "Evaluation" and view.run.kind.generates:
+        ticks = evaluations.active_of(view.id) is not None
     live_part(every_s=TICK_S if ticks else None)(part)(view.id)
 
 
@@ -51,6 +54,8 @@ STILL = ("Settings", "Evaluation", "Export")  # what a training does not change,
 
 def parts_of(view: RunView) -> dict[str, Part]:
     """Name, on the screen and in the URL → what draws it, for a run of this kind."""
+    if view.run.kind.evaluates:
+        return {"Report": evaluation_report, "Settings": run_settings, "Log": run_log, "Events": run_events}
     parts: dict[str, Part] = {
         "Overview": _overview,
         "Samples": run_samples,
@@ -68,6 +73,7 @@ def parts_of(view: RunView) -> dict[str, Part]:
 
 def _overview(view: RunView) -> None:
     branched_line(view)
+    whole_reason(view)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if view.is_active:
             notify_button()

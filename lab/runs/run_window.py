@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.runs.notes import Notes
 
-WindowKind = Literal["describe", "branch"]
+WindowKind = Literal["describe", "branch", "evaluate"]
 TAB = "tab"
 _OPEN, _NOTHING = "run-window", Notes()
 

@@ -10,19 +10,18 @@ import streamlit as st
 from core.comparison import comparison_results as results
 from core.comparison.comparison_results import CellResult, Comparison
 from core.comparison.grid import ComparisonRequest, Cost, Value, cost_of, parse_axis, value_in_words
-from core.config.load import settings_from
 from core.config.schema import Settings
 from core.csv_text import csv_text
 from core.errors import LabError
 from core.jobs import comparison_job
+from core.jobs.measuring import settings_for
 from core.reading import Stamp, stamp_of
 from core.runs.rights import require_right
 from core.runs.run import Run
-from lab.services import run_actions
+from lab.services import evaluations, run_actions
 from lab.services.runs import RunView, list_views, open_store
 
 MAX_READ_FOR_SPEED = 5
-TRAINING_PASSES = 3  # a training step passes forward once and backward at twice the cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +88,7 @@ def choices(run: Run) -> Mapping[str, Sequence[Value]]:
 def plan(run: Run, rows: tuple[str, str], columns: tuple[str, str], *, num_samples: int, with_reference: bool) -> Plan:
     """A new comparison from what the form says: (setting, values as typed) twice. Raises LabError in one sentence."""
     known = choices(run)
-    settings = settings_from(run.settings.model_dump(mode="json"))
+    settings = settings_for(comparison_job.KIND, run.settings)
     request = comparison_job.plan_comparison(
         run,
         parse_axis(f"{rows[0]}={rows[1]}", known),
@@ -100,7 +99,7 @@ def plan(run: Run, rows: tuple[str, str], columns: tuple[str, str], *, num_sampl
     )
     cost = cost_of(request, settings.diffusion)
     measured = seconds_per_evaluation(run)
-    speed = expected_seconds_per_evaluation(run) if measured is None else measured
+    speed = evaluations.seconds_per_pass(run) if measured is None else measured
     seconds = None if speed is None else speed * cost.evaluations
     return Plan(request=request, settings=settings, cost=cost, seconds=seconds, is_measured=measured is not None)
 
@@ -115,12 +114,6 @@ def seconds_per_evaluation(run: Run) -> float | None:
         if found is not None:
             return found
     return None
-
-
-def expected_seconds_per_evaluation(run: Run) -> float | None:
-    """One pass of one image, judged by the speed of the run's own training; None when that is not known."""
-    trained = run.status().images_per_s
-    return 1 / (TRAINING_PASSES * trained) if trained else None
 
 
 def start(run: Run, planned: Plan, *, owner: str, token: str) -> str:

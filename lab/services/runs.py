@@ -21,6 +21,7 @@ from core.runs.listing import CheckpointInfo, list_checkpoints
 from core.runs.metrics import MetricColumns, sample_values
 from core.runs.run import Run, Status
 from core.runs.store import RunStore
+from core.words import count
 from lab.services.run_index import RunIndex
 from lab.services.settings import current_site
 from lab.words import plain
@@ -82,8 +83,18 @@ class RunView:
 
     @property
     def progress(self) -> float:
-        """Share of steps done, 0 to 1."""
+        """Share that is done, 0 to 1: of its steps, or of its work while it says so."""
+        if self.is_active and self.status.share:
+            return min(1.0, self.status.share)
         return max(0.0, min(1.0, self.status.step / self.status.steps_total)) if self.status.steps_total else 0.0
+
+
+def done_in_words(view: RunView) -> str:
+    """'step 62 of 100'; '62 %' for a run of one step, such as an evaluation."""
+    status = view.status
+    if status.steps_total == 1:
+        return f"{100 * view.progress:.0f} %"
+    return f"{view.run.kind.unit} {count(status.step)} of {count(status.steps_total)}"
 
 
 def open_store() -> RunStore:

@@ -16,6 +16,7 @@ import numpy as np
 from core.config.load import load_config
 from core.config.schema import Settings
 from core.machine.processes import own_identity
+from core.runs.kinds import KINDS
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState, now_iso
 from core.runs.store import RunStore
@@ -104,7 +105,10 @@ def _fresh_files(kind: str, settings: str) -> dict[str, bytes]:
     """Files of a run that the store has just made."""
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder))
-        run = store.create(kind, Settings.model_validate_json(settings), owner="ana", preset="quick")  # type: ignore[arg-type]
+        steps_total = None if KINDS[kind].trains else 1
+        run = store.create(
+            kind, Settings.model_validate_json(settings), owner="ana", preset="quick", steps_total=steps_total
+        )
         return {path.name: path.read_bytes() for path in run.folder.iterdir()}
 
 

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from core.comparison.comparison_results import (
 )
 from core.comparison.grid import Axis, CellSettings, ComparisonRequest, cells_of
 from core.jobs.queue import Queue
+from core.machine.memory import RECORDING_VARIABLE
 from core.machine.processes import own_identity
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
@@ -207,6 +209,17 @@ def test_values_that_cannot_be_are_one_sentence_and_no_button(
     assert not app.exception
     assert sentence in app.error[0].value.replace("\\", "")
     assert active_markdown(app) == []
+    assert not [button for button in app.button if button.key == "start-comparison"]
+
+
+def test_a_comparison_that_never_fits_is_said_before_the_button(
+    unet: Run, open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = tmp_path / "memory.json"
+    recorded.write_text(json.dumps({"total": 10**7, "free": 10**7}))
+    monkeypatch.setenv(RECORDING_VARIABLE, str(recorded))
+    app = open_view(open_page, run=unet.id)
+    assert "this machine has 10.0 MB in all" in app.error[0].value.replace("\\", "")
     assert not [button for button in app.button if button.key == "start-comparison"]
 
 
