@@ -9,9 +9,9 @@ import streamlit as st
 from core.errors import LabError
 from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
-from lab.frame.state import page_file, select_run, selected_run
+from lab.frame.state import page_file, selected_run
 from lab.runs.action_buttons import DELETED, Deleted, undo_line
-from lab.runs.bulk_actions import COMPARED, MOST_COMPARED
+from lab.runs.bulk_actions import COMPARED
 from lab.runs.run_detail import run_detail
 from lab.runs.runs_table import runs_table
 from lab.services.runs import broken_folders, list_views
@@ -44,15 +44,18 @@ def _table() -> None:
         runs_table()
 
 
+def all_runs() -> None:
+    """The way back to the list."""
+    st.page_link(page_file("runs"), label="All runs", icon=":material/arrow_back:", width="content")
+
+
 def comparison(run_ids: list[str]) -> None:
     """The curves of several runs in one chart."""
     from lab.runs.overlay import overlay
 
-    if st.button("All runs", icon=":material/arrow_back:", type="tertiary"):
-        del st.query_params[COMPARED]
-        st.rerun()
+    all_runs()
     st.title("Runs beside each other")
-    overlay(run_ids[:MOST_COMPARED])
+    overlay(run_ids)
 
 
 try:
@@ -66,7 +69,4 @@ try:
 except LabError as error:
     st.title("Runs")
     st.error(sentence(error), icon=":material/error:")
-    if st.button("All runs", icon=":material/arrow_back:"):
-        select_run("")
-        st.query_params.pop(COMPARED, None)
-        st.rerun()
+    all_runs()

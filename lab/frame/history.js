@@ -12,7 +12,8 @@
   const change = (usual) => function (state, title, url) {
     let asked = usual
     const next = new URL(url ?? location.href, location.href)
-    if (next.pathname === location.pathname && next.search !== location.search) {
+    if (next.href === location.href) asked = "replaceState" // what a page repeats is no step back
+    else if (next.pathname === location.pathname && next.search !== location.search) {
       const chosen = choice && choice.path === location.pathname && performance.now() - choice.at < LASTS_MS
       asked = chosen ? "pushState" : "replaceState"
     }

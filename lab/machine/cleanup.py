@@ -14,7 +14,7 @@ from core.words import ago, count, duration, size
 from lab.frame.confirm import confirm_if_not_mine
 from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
-from lab.frame.state import go_to, who
+from lab.frame.state import page_file, who
 from lab.services import machine, run_actions
 from lab.services.runs import list_views
 from lab.widgets.choice import choose
@@ -98,9 +98,8 @@ def _or_dash(num_bytes: int) -> str:
 
 def _checkpoints(item: RunSize, title: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{escaped(title, 60)}**", width="content")
-        if st.button("Open", icon=":material/open_in_full:", type="tertiary", key="sizes-open"):
-            go_to("runs", item.run_id)
+        label = f"**{escaped(title, 60)}**"
+        st.page_link(page_file("runs"), label=label, query_params={"run": item.run_id}, width="content")
     if not item.checkpoints:
         st.caption("It has no checkpoints.")
         return

@@ -13,7 +13,7 @@ from core.errors import LabError
 from core.runs.notes import MAX_TAG_LENGTH
 from core.runs.rights import same_person
 from lab.frame.confirm import confirm_for_good, confirm_if_not_mine
-from lab.frame.state import who
+from lab.frame.state import page_file, who
 from lab.runs.action_buttons import DELETED, Deleted
 from lab.runs.run_columns import FIGURES, figure_of
 from lab.services import run_actions as acting
@@ -36,15 +36,15 @@ def action_bar(views: Sequence[RunView]) -> None:
     many = f"{len(ticked)} run{'' if len(ticked) == 1 else 's'}"
     with st.container(key="runs-bar", horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{len(ticked)} ticked**", width="content")
-        if st.button(
-            f"Compare {len(ticked)}",
-            type="primary",
+        st.page_link(
+            page_file("runs"),
+            label=f"Compare {len(ticked)}",
             icon=":material/stacked_line_chart:",
+            query_params={COMPARED: ",".join(view.id for view in ticked)},
             disabled=not 2 <= len(ticked) <= MOST_COMPARED,
             help=f"Curves, settings that differ and samples of two to {MOST_COMPARED} runs",
-        ):
-            st.query_params[COMPARED] = ",".join(view.id for view in ticked)
-            st.rerun()
+            width="content",
+        )
         with st.popover("Tag", icon=":material/label:"):
             tag = st.text_input("Tag", max_chars=MAX_TAG_LENGTH, key="bulk-tag")
             if st.button(f"Add to {many}", key="bulk-tag-yes", disabled=not (tag or "").strip()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from core.errors import LabError
 from core.words import count
 from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
-from lab.frame.state import go_to
+from lab.frame.state import page_file
 from lab.runs.overlay_chart import overlay_figure
 from lab.runs.run_columns import settings_that_differ
 from lab.runs.run_records import METRIC_NAMES
@@ -130,14 +129,15 @@ def metric_name(metric: str) -> str:
 
 
 def _list(views: Sequence[RunView], columns: Sequence[Columns], metric: str, colors: Sequence[str]) -> None:
-    """A line a run: its colour, its state, the newest and the lowest value."""
+    """One line per run: its color, a link to it, its state, the newest and the lowest value."""
     for view, name, found, color in zip(views, _names(views), columns, colors, strict=False):
-        words, state, facts, button = st.columns([4, 1.6, 5, 1.2], vertical_alignment="center")
-        words.html(f'<span style="color:{color}" aria-hidden="true">●</span> <strong>{html.escape(name)}</strong>')
+        words, state, facts = st.columns([4, 1.6, 6], vertical_alignment="center")
+        with words.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.html(f'<span style="color:{color}" aria-hidden="true">●</span>', width="content")
+            label = f"**{escaped(name, 60)}**"
+            st.page_link(page_file("runs"), label=label, query_params={"run": view.id}, width="content")
         state.markdown(state_badge(view.state))
         facts.caption(escaped(_facts(view, found, metric), 200))
-        if button.button("Open", key=f"overlay-open-{view.id}"):
-            go_to("runs", view.id)
 
 
 def _names(views: Sequence[RunView]) -> list[str]:

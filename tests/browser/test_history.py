@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.browser.conftest import Server, in_chromium, visit, wait_for
+from core.runs.store import RunStore
+from tests.browser.conftest import Server, expect, in_chromium, visit, wait_for
+from tests.pages.run_folders import make_run
 
 pytestmark = in_chromium
 HIGHEST_TITLE_PX = 90
@@ -44,3 +46,18 @@ def test_back_takes_a_choice_back(page: Any, server: Server) -> None:
     wait_for(lambda: address(page, server) == before, lambda: f"{before} again, not {page.url}")
     chosen = page.get_by_role("radio", name="Schedules", exact=True)
     wait_for(lambda: chosen.get_attribute("aria-checked") == "true", "the view Schedules again")
+
+
+def test_a_link_within_a_page_changes_the_address_and_back_returns(page: Any, server: Server) -> None:
+    store = RunStore(server.folder / "runs")
+    vae = make_run(store, "vae", name="encoder")
+    unet = make_run(store, name="denoiser", parents=(vae.id,))
+    visit(page, server, f"runs?run={unet.id}")
+    page.get_by_role("link", name="Its VAE: encoder").click()
+    expect(page.get_by_role("heading", name="encoder")).to_be_visible()
+    wait_for(lambda: address(page, server) == f"/runs?run={vae.id}", lambda: f"the VAE's address, not {page.url}")
+    page.go_back()
+    expect(page.get_by_role("heading", name="denoiser")).to_be_visible()
+    page.get_by_role("link", name="Runs", exact=True).first.click()
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    wait_for(lambda: address(page, server) == "/runs", lambda: f"the list's address, not {page.url}")

@@ -42,7 +42,7 @@ def test_ticks_stay_with_their_runs_when_a_new_one_comes_and_the_link_compares_t
     settle(page)
     tick(page, 3)
     expect(page.get_by_text("2 ticked")).to_be_visible()
-    page.get_by_role("button", name="Compare 2").click()
+    page.get_by_role("link", name="Compare 2").click()
     page.wait_for_url("**/runs?compare=*")
     assert page.url.endswith(f"compare={runs[3].id}%2C{runs[1].id}")
 

@@ -20,9 +20,7 @@ from lab.widgets.curves import POINTS, Curve
 from lab.widgets.palette import Ink, categories
 from tests.pages.run_folders import make_run
 
-SOURCE = """import streamlit as st
-from lab.runs.overlay import overlay
-overlay(st.session_state.runs)"""
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -34,11 +32,16 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
 
 
 def drawn(*run_ids: str) -> AppTest:
-    app = AppTest.from_string(SOURCE, default_timeout=600)
-    app.session_state["runs"] = list(run_ids)
+    app = AppTest.from_file(str(ROOT / "lab" / "Home.py"), default_timeout=600)
+    app.switch_page("../pages/runs.py")
+    app.query_params["compare"] = ",".join(run_ids)
     app.run()
     assert not app.exception
     return app
+
+
+def links(app: AppTest) -> list[Any]:
+    return [link.proto for link in app.get("page_link") if link.proto.query_string.startswith("run=")]
 
 
 def figure_in(app: AppTest) -> dict[str, Any]:
@@ -106,14 +109,14 @@ def test_each_run_has_a_colour_and_a_line_below(store: RunStore) -> None:
     app = drawn(*(run.id for run in made))
     figure = figure_in(app)
     assert [line["line"]["color"] for line in figure["data"] if line.get("name")] == list(categories("light"))
-    assert [button.label for button in app.button] == ["Open"] * 6
+    assert [link.query_string for link in links(app)] == [f"run={run.id}" for run in made]
     assert sum("lowest" in caption.value for caption in app.caption) == 6
 
 
 def test_more_than_six_and_doubled_runs_are_left_out(store: RunStore) -> None:
     made = [make_run(store) for _ in range(8)]
     app = drawn(made[0].id, *(run.id for run in made))
-    assert len(app.button) == 6
+    assert len(links(app)) == 6
 
 
 def test_runs_of_the_same_name_are_told_apart(store: RunStore) -> None:
@@ -126,7 +129,7 @@ def test_a_run_that_is_gone_is_named_and_the_others_are_drawn(store: RunStore) -
     there = make_run(store)
     app = drawn("20260101-000000-vae-gone", there.id)
     assert "does not exist" in app.warning[0].value
-    assert len(app.button) == 1
+    assert len(links(app)) == 1
 
 
 def test_nothing_but_missing_runs_makes_no_chart(store: RunStore) -> None:
@@ -152,4 +155,5 @@ def test_a_run_that_lacks_the_metric_says_so(store: RunStore) -> None:
 
 def test_runs_without_a_line_yet_say_so(store: RunStore) -> None:
     live = [make_run(store, state=RunState.RUNNING, logged=0) for _ in range(2)]
-    assert "first logged steps" in drawn(*(run.id for run in live)).caption[0].value
+    app = drawn(*(run.id for run in live))
+    assert any("first logged steps" in caption.value for caption in app.caption)
