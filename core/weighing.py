@@ -176,5 +176,5 @@ def _dataset(settings: Settings) -> tuple[int, int]:
         channels, classes = entry.channels, entry.classes
     except LabError:
         channels = classes = None
-    fixed = {"grey": 1, "rgb": 3}.get(settings.data.color)
+    fixed = {"gray": 1, "rgb": 3}.get(settings.data.color)
     return fixed or channels or 3, classes or MOST_CLASSES

@@ -26,7 +26,7 @@ def label_of(each: Listed) -> str:
         return plain(f"{each.name} · damaged")
     if each.entry.needs_path:
         return plain(each.entry.title)
-    where = "" if each.is_here else " · not here"
+    where = "" if each.is_here else " · to download"
     if each.entry.imported:
         where = f" · imported by {each.entry.imported.imported_by}"
     return plain(f"{each.entry.title}{where}")
@@ -37,7 +37,7 @@ def choose() -> tuple[Listed, str]:
     found = {each.name: each for each in datasets.listed()}
     wanted = st.query_params.get(SET, "")
     if wanted and wanted not in found:
-        st.warning(f"There is no dataset {escaped(wanted)}. Showing another.")
+        st.warning(f"Dataset {escaped(wanted)} does not exist. Showing another.")
     cells = st.columns([2, 3], vertical_alignment="bottom")
     with cells[0]:
         chosen = found[pick("Dataset", {name: label_of(each) for name, each in found.items()}, SET)]
@@ -65,7 +65,7 @@ def absent(entry: CatalogEntry, data: DataSettings) -> None:
     problem = data_service.fetch_problem()
     pressed = st.button("Download", type="primary", icon=":material/download:", disabled=bool(problem), key="fetch")
     if problem:
-        st.caption(f"It cannot be fetched here: {escaped(problem, 300)}. Put its files there, or set LAB_DATA.")
+        st.caption(f"Download is not possible: {escaped(problem, 300)}. Copy its files there, or set LAB_DATA.")
     if pressed:
         data_service.look(data, download=True)
         st.rerun()
@@ -95,11 +95,11 @@ def overview(chosen: CatalogEntry) -> Overview | None:
 def own_overview(name: str, path: str) -> Overview | None:
     """The overview of what `path` holds, once this person asked for it: a link fills the form and reads nothing."""
     data = datasets.data_settings(name, path)
-    if st.button("Look at it", type="primary", icon=":material/visibility:", key="look"):
+    if st.button("Open it", type="primary", icon=":material/visibility:", key="look"):
         st.session_state[LOOKED] = (name, path, data_service.look(data))
     *asked, work = st.session_state.get(LOOKED, (None,))
     if asked != [name, path]:
-        st.caption("Give the path of your images and press *Look at it*, or import them below under a name.")
+        st.caption("Give the path of your images and press *Open it*, or import them below under a name.")
         return None
     wait_with_progress(work, "Reading every image once")
     if work.problem is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from core.commands.command_help import add_command
 from core.commands.progress import progress_bar
 from core.commands.tables import plain
+from core.config.schema import one_spelling
 from core.data.importing.import_set import COLORS, import_set
 from core.home import PROGRAM
 from core.limited_child import Measured
@@ -39,7 +40,11 @@ def add_parser(commands: Any) -> None:
         help="what may be done with the images (default: not stated)",
     )
     parser.add_argument(
-        "--color", choices=COLORS, default="native", help="native refuses a mixture of gray and color images"
+        "--color",
+        type=one_spelling,
+        choices=COLORS,
+        default="native",
+        help="native refuses a mixture of gray and color images",
     )
 
 

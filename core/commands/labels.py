@@ -33,7 +33,7 @@ def _labels_of(part: str, by_name: dict[str, int], class_names: Sequence[str]) -
     count = len(class_names)
     found = _RANGE.match(part)
     if len(part) > MAX_PART_LENGTH:
-        raise UsageError(f"--labels: '{part[:20]}…' is no class")
+        raise UsageError(f"--labels: '{part[:20]}…' is not a class")
     if part.isdecimal() and int(part) < count:
         return [int(part)]
     if part.casefold() in by_name:
@@ -47,4 +47,4 @@ def _labels_of(part: str, by_name: dict[str, int], class_names: Sequence[str]) -
         return range(first, last + 1)
     close = difflib.get_close_matches(part.casefold(), by_name, n=1)
     hint = f"did you mean {class_names[by_name[close[0]]]}?" if close else f"there are {', '.join(class_names[:12])}"
-    raise UsageError(f"--labels: '{part}' is no class", hint)
+    raise UsageError(f"--labels: '{part}' is not a class", hint)

@@ -118,7 +118,7 @@ def find_source(arguments: argparse.Namespace, text: str) -> ModelSource:
 def find_unet_run(arguments: argparse.Namespace, text: str) -> Run:
     """The U-Net run that `text` names, with its training begun. Raises RunNotFound, UsageError, CheckpointError."""
     found = find_run(arguments, text)
-    found.check_generates("pictures come from a U-Net run")
+    found.check_generates("choose a U-Net run: a VAE alone generates no images")
     check_has_begun(found)
     return found
 

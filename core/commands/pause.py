@@ -31,5 +31,5 @@ def run(arguments: argparse.Namespace) -> int:
     found = store.get(arguments.run)
     confirm_owner(found, "pause", yes=arguments.yes)
     status = pause_run(store, found.id, wait=True)
-    print(f"{found.id} is {in_words(status)}; go on with: {PROGRAM} resume {found.id}")
+    print(f"{found.id} is {in_words(status)}; resume it: {PROGRAM} resume {found.id}")
     return 0

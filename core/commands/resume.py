@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     changed = list(chosen_settings(arguments))
     if changed or arguments.preset:
         raise UsageError(
-            f"resume: a run goes on with its own settings, got {changed[0] if changed else '--preset'}",
-            f"go on with others in a branch: {PROGRAM} branch {arguments.run}",
+            f"resume: a run continues with its own settings, got {changed[0] if changed else '--preset'}",
+            f"to change settings, branch the run: {PROGRAM} branch {arguments.run}",
         )
     store = store_of(arguments)
     found = store.get(arguments.run)

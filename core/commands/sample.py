@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--steps", type=_positive, metavar="N", help="sampler steps (default: the run's setting)")
     parser.add_argument("--sampler", metavar="NAME", help="unipc, dpmpp_2m, ddim, ... (default: the run's setting)")
     parser.add_argument(
-        "--guidance-scale", type=float, metavar="X", help="1 is no guidance (default: the run's setting)"
+        "--guidance-scale", type=float, metavar="X", help="1 turns guidance off (default: the run's setting)"
     )
     parser.add_argument(
         "--guidance-rescale",

@@ -68,6 +68,6 @@ def finish_launch(store: RunStore, runs: Sequence[Run], *, detach: bool) -> int:
     for each in unfinished:
         print(f"{each.id} is {in_words(each.status())}", file=sys.stderr)
     if unfinished and result.was_interrupted:
-        print(f"go on with: {PROGRAM} resume {unfinished[-1].id}", file=sys.stderr)
+        print(f"resume it: {PROGRAM} resume {unfinished[-1].id}", file=sys.stderr)
         return 130
     return 1 if unfinished else 0

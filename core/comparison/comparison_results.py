@@ -207,7 +207,7 @@ def cell_name(index: int) -> str:
 def results_folder(run: Run, comparison_id: str) -> ComparisonFolder:
     """Where a comparison of this U-Net run is kept. Raises UsageError for an id that is no name of a folder."""
     if not ID.fullmatch(comparison_id):
-        raise UsageError(f"comparison '{quoted(comparison_id)}' is no id")
+        raise UsageError(f"comparison '{quoted(comparison_id)}' is not an id")
     return ComparisonFolder(run.folder / FOLDER / comparison_id)
 
 

@@ -298,14 +298,14 @@ def _decimal(setting: str, text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise UsageError(f"{setting}: '{quoted(text)}' is no number") from None
+        raise UsageError(f"{setting}: '{quoted(text)}' is not a number") from None
 
 
 def _number(setting: str, text: str) -> Value:
     """A whole number, or for guidance any."""
     number = _decimal(setting, text)
     if not number.is_finite():
-        raise UsageError(f"{setting}: '{quoted(text)}' is no number")
+        raise UsageError(f"{setting}: '{quoted(text)}' is not a number")
     if setting in _BOUNDS:
         return float(number)
     if number != number.to_integral_value() or abs(number) >= 10**10:

@@ -24,8 +24,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _one_spelling(color: object) -> object:
-    return "grey" if color == "gray" else color
+def one_spelling(color: object) -> object:
+    """'gray' for 'grey', which settings and commands said at first; anything else as it is."""
+    return "gray" if color == "grey" else color
 
 
 class DataSettings(Section):
@@ -41,8 +42,8 @@ class DataSettings(Section):
         description="How a slightly smaller image (28 for 32) becomes image_size: 'pad' adds a dark border and keeps "
         "every pixel, 'resize' is antialiased. Other sizes are always resized, antialiased.",
     )
-    color: Annotated[Literal["native", "grey", "rgb"], BeforeValidator(_one_spelling)] = Field(
-        "native", description="Channels: as in the dataset, one (grey), or three (rgb)."
+    color: Annotated[Literal["native", "gray", "rgb"], BeforeValidator(one_spelling)] = Field(
+        "native", description="Channels: as in the dataset, one (gray), or three (rgb)."
     )
     holdout_fraction: float = Field(
         0.1, gt=0.0, lt=0.9, description="Share of images held out when the dataset has no test split of its own."
@@ -60,8 +61,8 @@ class VaeSettings(Section):
         4,
         ge=1,
         le=64,
-        description="Channels c of the latent image. Fewer lower the ceiling; more give the U-Net more to learn: 8 "
-        "for 4 cost it accuracy on color and did not raise the ceiling there.",
+        description="Channels c of the latent image. Fewer lower the ceiling; more give the U-Net more to learn. On "
+        "color, 8 instead of 4 lowered accuracy.",
     )
     block_out_channels: tuple[Channels, ...] = Field(
         (8, 16, 32),
@@ -200,14 +201,14 @@ class TrainVaeSettings(TrainSettings):
         0.0,
         ge=0.0,
         le=100.0,
-        description="Weight of the error of differences between neighboring pixels; 0 = none. 1 raised "
-        "the ceiling on color, and the U-Net's accuracy on it from 39 to 55 % (docs/better-vaes.md).",
+        description="Weight of the error of differences between neighboring pixels; 0 = none. On color, 1 raised the "
+        "ceiling and the U-Net's accuracy (39 to 55 %, docs/better-vaes.md).",
     )
     kl_weight: float = Field(
         1e-5,
         ge=0.0,
-        description="Weight of the KL divergence (nats per image) beside the mean error per pixel. 1e-4 keeps "
-        "a third of the nats, 1e-2 collapses the latents unless free_bits hold them.",
+        description="Weight of the KL divergence (nats per image) beside the mean error per pixel. 1e-4 leaves a third "
+        "of the nats. 1e-2 collapses the latents unless free_bits prevents it.",
     )
     free_bits: float = Field(
         0.0,
@@ -247,7 +248,7 @@ class SamplingSettings(Section):
         (0.0, 1.0), description="Noise levels t / T between which guidance acts, low and high (arXiv 2404.07724)."
     )
     whole_timesteps: bool = Field(
-        False, description="Flow matching: tell the network σ·T cut to a whole number, as plain diffusers does."
+        False, description="Flow matching: give the network σ·T cut to a whole number, as diffusers does."
     )
     batch_size: int = Field(256, ge=1, le=8192, description="Images generated at once; changes memory, not images.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the first image's noise.")
@@ -265,10 +266,10 @@ class LoggingSettings(Section):
     """What a run writes down, and how often."""
 
     log_every_steps: int = Field(20, ge=1, description="Steps averaged into one line of metrics.jsonl.")
-    validate_every_steps: int = Field(250, ge=1, description="Steps between held-out losses (EMA weights).")
-    validation_images: int = Field(512, ge=1, le=10_000, description="Held-out images of a validation.")
+    validate_every_steps: int = Field(250, ge=1, description="Steps between validation losses (EMA weights).")
+    validation_images: int = Field(512, ge=1, le=10_000, description="Validation images.")
     save_every_steps: int = Field(250, ge=1, description="Steps between checkpoints.")
-    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
+    keep_checkpoints: int = Field(2, ge=1, description="How many of the newest checkpoints stay.")
     num_previews: int = Field(12, ge=0, le=200, description="Previews over the run, at log-spaced steps.")
     preview_images: int = Field(20, ge=1, le=256, description="Images per preview; the same seeds throughout.")
     preview_inference_steps: int = Field(20, ge=1, le=250, description="Sampler steps of a U-Net preview.")
@@ -296,8 +297,8 @@ class MachineSettings(Section):
         1,
         ge=0,
         le=256,
-        description="CPU threads of PyTorch; small networks gain little from a second one, and lose much when the "
-        "machine is busy. 0 = one per core, at most 8.",
+        description="CPU threads of PyTorch; 0 = one per core, at most 8. Small networks gain little from a second "
+        "thread, and lose much when the machine is busy.",
     )
     num_processes: int = Field(
         1,

@@ -92,7 +92,7 @@ def _count(path: Path, limits: ReadLimits) -> int:
 def _problem(entry: zipfile.ZipInfo, limits: ReadLimits) -> str:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link" if kind == stat.S_IFLNK else "is no ordinary file"
+        return "is a link" if kind == stat.S_IFLNK else "is not an ordinary file"
     if entry.flag_bits & _ENCRYPTED:
         return "is locked with a password"
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -64,7 +64,7 @@ def read_npy(path: Path, *, memory_mapped: bool = False) -> np.ndarray:
     except (OSError, ValueError):
         raise
     except Exception as error:
-        raise ValueError(f"{path.name} is no array that can be read: {type(error).__name__}") from None
+        raise ValueError(f"{path.name} is not a readable array: {type(error).__name__}") from None
     if not isinstance(found, np.ndarray):
         raise ValueError(f"{path.name} is an archive, no array")
     return found

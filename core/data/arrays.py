@@ -30,6 +30,7 @@ from core.rules import NEWEST, Rules, check
 logger = logging.getLogger(__name__)
 
 FORMAT = 1  # of the arrays; another number makes every cache entry anew
+COLORS_IN_KEY = {"gray": "grey"}  # as the settings spelled it when the first entries were named
 FACTS = "set.json"
 PARTS = ("train", "heldout")
 Progress = Callable[[str, float], None]
@@ -212,7 +213,7 @@ def _key(found: CatalogEntry, settings: DataSettings, files: Sequence[Path | str
     parts = {
         "format": FORMAT,
         "files": file_stats(files, settings),
-        "pixels": [settings.name, settings.image_size, settings.fit, settings.color],
+        "pixels": [settings.name, settings.image_size, settings.fit, COLORS_IN_KEY.get(settings.color, settings.color)],
         "path": settings.path if found.needs_path else None,
         "holdout_fraction": None if own_heldout else settings.holdout_fraction,
         "train_limit": settings.train_limit,
@@ -233,7 +234,7 @@ def _build(
     else:
         parts = ((raw.train, everything), (raw.heldout, np.arange(len(raw.heldout.labels))))
     parts = ((parts[0][0], limited_indices(parts[0][1], settings.train_limit, seed, rule=rule)), parts[1])
-    channels = {"native": raw.train.channels, "grey": 1, "rgb": 3}[settings.color]
+    channels = {"native": raw.train.channels, "gray": 1, "rgb": 3}[settings.color]
     total = sum(len(indices) for _, indices in parts)
     _check_space(folder, total * settings.image_size**2 * channels)
     with leftovers.built_beside(folder) as temporary:

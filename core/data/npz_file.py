@@ -130,7 +130,7 @@ def arrays_in(
     except (OSError, KeyError, DataUnavailable):
         raise
     except Exception as error:  # a damaged archive raises whatever its parsers meet
-        raise DataUnavailable(f"it is no archive of arrays ({quoted(error, 120)})") from None
+        raise DataUnavailable(f"it is not an archive of arrays ({quoted(error, 120)})") from None
 
 
 def npz_problem(arrays: Mapping[str, np.ndarray]) -> str:
@@ -200,7 +200,7 @@ def checked_header(file: IO[bytes], size: int, name: str) -> Header:
         raise
     except Exception as error:  # a damaged header raises whatever the parser meets
         first = (str(error).splitlines() or [""])[0]
-        raise DataUnavailable(f"'{name}' is no array that can be read ({quoted(first)})") from None
+        raise DataUnavailable(f"'{name}' is not a readable array ({quoted(first)})") from None
     if dtype.hasobject:
         raise DataUnavailable(f"'{name}' holds Python objects, which are never read", "save it as numbers")
     claimed = math.prod(shape) * dtype.itemsize

@@ -102,7 +102,7 @@ _ALL = (
         title="Where training looks",
         symbol="p(λ)",
         formula=r"p(\lambda) = \frac{1}{T}\left|\frac{\mathrm{d}t}{\mathrm{d}\lambda}\right|",
-        meaning="How often training sees a noise level when t is drawn evenly; the area under it is 1.",
+        meaning="How often training sees a noise level when t is uniform; the area under it is 1.",
         source="arXiv 2303.00848, section 2",
     ),
     Quantity(

@@ -113,7 +113,8 @@ def measure_timestep_loss(
     if not np.isfinite(joined).all():
         t = points[int(np.flatnonzero(~np.isfinite(joined).all(axis=1))[0])]
         raise NonFiniteError(
-            f"{model.run_id}: at t = {t} the network of step {model.step:,} answers with something that is no number",
+            f"{model.run_id}: at t = {t} the network of step {model.step:,} returns a value that is not a finite "
+            "number",
             "choose another checkpoint",
         )
     mean, spread = joined.mean(axis=1), joined.std(axis=1, ddof=1) / joined.shape[1] ** 0.5

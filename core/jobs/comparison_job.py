@@ -92,7 +92,7 @@ def plan_comparison(
         raise UsageError(f"every cell of the grid is refused; the first: {cells[0].problem}")
     problem = problem_of(quality_reference(request, settings.diffusion), settings.diffusion)
     if with_reference and problem:
-        raise UsageError(f"the reference cannot be drawn: {problem}", "compare without it")
+        raise UsageError(f"the reference cannot be generated: {problem}", "compare without it")
     return request
 
 

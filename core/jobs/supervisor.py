@@ -336,9 +336,9 @@ class Supervisor:
         )
         if loads.returncode:
             words = loads.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-            logger.error("the code was changed and does not load, going on as before: %s", words)
+            logger.error("the code was changed and does not load; continuing with the old code: %s", words)
             return
-        logger.info("the code was changed: going on with it")
+        logger.info("the code was changed: continuing with it")
         self.housekeeping.close()
         self.queue.close()
         os.set_inheritable(self.lock.descriptor, True)

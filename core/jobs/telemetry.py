@@ -107,7 +107,7 @@ def disk_forecast(history: Mapping[str, np.ndarray]) -> Forecast:
     about = f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"
     return Forecast(
         full_at=full_at.isoformat(timespec="seconds"),
-        words=f"full in about {about} at {amount} a day",
+        words=f"full in about {about} at {amount} per day",
     )
 
 

@@ -110,7 +110,8 @@ def encoded(
         part = _encode(vae, images[start : start + batch_size], device)
         if not np.isfinite(part).all():
             raise CheckpointError(
-                "latents: the VAE gives values that are no numbers", "try another checkpoint, or train it again"
+                "latents: the VAE returns values that are not finite numbers",
+                "try another checkpoint, or train it again",
             )
         yield part
         if progress:

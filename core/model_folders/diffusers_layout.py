@@ -129,7 +129,7 @@ def vae_settings_of(config: Mapping[str, Any]) -> VaeSettings:
 def _list(config: Mapping[str, Any], key: str, name: str) -> Sequence[Any]:
     value = config.get(key)
     if not isinstance(value, list) or not 1 <= len(value) <= 16:
-        raise ModelRefused(f"{name}: {key} is no short list")
+        raise ModelRefused(f"{name}: {key} is not a short list")
     return value
 
 

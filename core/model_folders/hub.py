@@ -23,7 +23,7 @@ _REPO_ID = re.compile(rf"{_PART}/{_PART}")
 _STATUS = {
     401: ("does not accept the credentials", "log in again with: hf auth login"),
     403: ("does not let these credentials write there", "use a token that may write, and a namespace of yours"),
-    404: ("knows no such namespace", "give your own user name or an organisation of yours"),
+    404: ("knows no such namespace", "give your own user name or an organization of yours"),
     409: ("has a repository of that name already, which stays as it is", "choose another name"),
     413: ("takes no files of that size", "ask there for more room"),
     429: ("asks to wait, there were too many requests", "try again later"),
@@ -73,8 +73,8 @@ def check_repo_id(repo_id: str, where: str = "--push") -> str:
         or repo_id.lower().endswith((".git", ".ipynb"))
     ):
         raise UsageError(
-            f"{where}: '{quoted(repo_id, 100)}' is no NAMESPACE/NAME of letters, digits, - . and _ "
-            f"(at most {MAX_REPO_ID})",
+            f"{where}: '{quoted(repo_id, 100)}' is not a NAMESPACE/NAME of letters, digits, - . and _ (at most "
+            f"{MAX_REPO_ID})",
             f"such as {where} ana/digits",
         )
     return repo_id
@@ -91,7 +91,7 @@ def push(folder: Path, repo_id: str, *, private: bool = False) -> Pushed:
     token = _token()
     if not token:
         raise PushFailed(
-            f"push: there are no credentials for {host()} here; {quoted(folder)} stays",
+            f"push: this machine has no credentials for {host()}; {quoted(folder)} stays",
             f"log in with 'hf auth login' or set HF_TOKEN, then: {_by_hand(folder, repo_id, private)}",
         )
     from huggingface_hub import HfApi

@@ -75,7 +75,8 @@ def read(request: dict[str, Any], *, allow: Callable[[int | None], None]) -> dic
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
             raise
         raise ModelRefused(
-            f"{quoted(source.name)}: takes more memory to read than a model of its size needs", "it is no usual model"
+            f"{quoted(source.name)}: takes more memory to read than a model of its size needs",
+            "it is not a usual model",
         ) from None
     return {"files": len(kept)}
 

@@ -31,8 +31,8 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str) 
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n",
         f"# {_plain(facts['title'])}\n",
         f"A class-conditional latent diffusion model trained on {data} ({settings.data.image_size} pixels, "
-        f"{'grey' if facts['channels'] == 1 else 'colour'}). Classes: {names}{more}.\n",
-        f"![One row a class, guidance {wanted.guidance_scale:g}, seed {wanted.seed}]({GRID_FILE})\n",
+        f"{'gray' if facts['channels'] == 1 else 'color'}). Classes: {names}{more}.\n",
+        f"![One row per class, guidance {wanted.guidance_scale:g}, seed {wanted.seed}]({GRID_FILE})\n",
         "## Use it\n\nPlain diffusers, no code of ours:\n\n```python\nfrom diffusers import DiTPipeline\n\n"
         'pipeline = DiTPipeline.from_pretrained("PATH_OF_THIS_FOLDER")\n'
         f"ids = pipeline.get_label_ids([{first!r}])  # or plain class numbers\n"
@@ -57,9 +57,9 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str) 
         "is not FID.\n"
         + (
             "\nThe stock scheduler tells the network σ·T cut to a whole number, less than one of "
-            f"{settings.diffusion.num_train_timesteps:,} timesteps off. This lab tells it exactly, and the figures "
-            "above were measured so; with `--set sampling.whole_timesteps=true` it draws what plain diffusers draws, "
-            "to 1e-5 from the same noise.\n"
+            f"{settings.diffusion.num_train_timesteps:,} timesteps off. This lab passes the exact value, and the "
+            "figures above were measured that way. Set `sampling.whole_timesteps=true` to generate what "
+            "diffusers generates, to 1e-5 from the same noise.\n"
             if flow
             else ""
         ),

@@ -64,12 +64,12 @@ def read_model_files(
     """
     root = folder.resolve()
     if not root.is_dir():
-        raise ModelRefused(f"{quoted(folder)}: is no folder", "give the folder that holds model_index.json")
+        raise ModelRefused(f"{quoted(folder)}: is not a folder", "give the folder that holds model_index.json")
     files: dict[str, bytes] = {}
     try:
         paths = _walk(root, root, 0)
         if len(paths) > MAX_FILES:
-            raise ModelRefused(f"{quoted(folder.name)}: holds more than {MAX_FILES} files", "this is no model")
+            raise ModelRefused(f"{quoted(folder.name)}: holds more than {MAX_FILES} files", "this is not a model")
         for path in paths:
             check_kind(path.relative_to(root).as_posix(), path.lstat().st_size)
         sized(check_total(folder.name, sum(path.lstat().st_size for path in paths), most))
@@ -87,7 +87,7 @@ def _walk(root: Path, folder: Path, depth: int) -> list[Path]:
     found: list[Path] = []
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     if len(entries) > 4 * MAX_FILES:
-        raise ModelRefused(f"{quoted(root.name)}: holds {len(entries)} files in one folder", "this is no model")
+        raise ModelRefused(f"{quoted(root.name)}: holds {len(entries)} files in one folder", "this is not a model")
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -98,7 +98,7 @@ def _walk(root: Path, folder: Path, depth: int) -> list[Path]:
             )
         if entry.is_dir():
             if depth + 1 >= MAX_DEPTH:
-                raise ModelRefused(f"{quoted(name)}: folders are nested deeper than {MAX_DEPTH}", "this is no model")
+                raise ModelRefused(f"{quoted(name)}: folders are nested deeper than {MAX_DEPTH}", "this is not a model")
             found += _walk(root, Path(entry.path), depth + 1)
         else:
             found.append(Path(entry.path))
@@ -124,7 +124,7 @@ def check_kind(name: str, size_bytes: int) -> None:
             f"only {WEIGHTS} weights are accepted",
         )
     if suffix not in _MOST_BYTES:
-        raise ModelRefused(f"{quoted(name)}: is no kind of file that a model needs", "take it out of the folder")
+        raise ModelRefused(f"{quoted(name)}: a model does not need files of this kind", "take it out of the folder")
     if size_bytes > _MOST_BYTES[suffix]:
         raise ModelRefused(f"{quoted(name)}: is larger than {_MOST_BYTES[suffix]:,} bytes")
 
@@ -136,7 +136,7 @@ def read_file(path: Path, name: str) -> bytes:
     with open(descriptor, "rb") as file:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
-            raise ModelRefused(f"{quoted(name)}: is no ordinary file", "take it out of the folder")
+            raise ModelRefused(f"{quoted(name)}: is not an ordinary file", "take it out of the folder")
         check_kind(name, facts.st_size)
         return file.read(facts.st_size)
 
@@ -181,7 +181,7 @@ def _header(value: Any) -> TensorHeader:
     shape, (start, end) = value["shape"], value["data_offsets"]
     numbers = [*shape, start, end]
     if not all(isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 2**48 for number in numbers):
-        raise ValueError("a shape or an offset is no count")
+        raise ValueError("a shape or an offset is not a count")
     if value["dtype"] not in _DTYPE_BYTES:
         raise ValueError(f"numbers of type {quoted(value['dtype'], 20)} are not accepted")
     if len(shape) > 6 or math.prod(shape) * _DTYPE_BYTES[value["dtype"]] != end - start:
@@ -196,5 +196,5 @@ def _what_else(data: bytes, size: int) -> str:
     if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "is a pickle, whatever its name says"
     if size > MAX_HEADER_BYTES:
-        return f"is no safetensors: it announces a header of {size:,} bytes"
+        return f"is not safetensors: it announces a header of {size:,} bytes"
     return "is truncated or no safetensors"

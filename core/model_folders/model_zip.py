@@ -36,7 +36,7 @@ def read_model_zip(
         with open_archive(path, ZIP_LIMITS) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename)]
             if len(entries) > MAX_FILES:
-                raise ModelRefused(f"{where}: holds more than {MAX_FILES} files", "this is no model")
+                raise ModelRefused(f"{where}: holds more than {MAX_FILES} files", "this is not a model")
             for entry in entries:
                 check_kind(entry.filename, entry.file_size)
             sized(check_total(path.name, sum(entry.file_size for entry in entries), most))

@@ -59,7 +59,7 @@ class Entry:
 def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: str, device: str) -> str:
     """Keep a PNG that holds its recipe; the id of the entry. Raises UsageError when the gallery is full or the title
     cannot be printed, NotAllowed, StorageFull or LabError when it cannot be written."""
-    require_member(owner, "keep a drawing")
+    require_member(owner, "add to the gallery")
     title = title.strip()
     if len(title) > TITLE_LIMIT or not title.isprintable():
         raise UsageError(f"title: needs at most {TITLE_LIMIT} printable characters, got {len(title)}")
@@ -80,10 +80,10 @@ def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: 
         folder.mkdir(parents=True, exist_ok=True)
         lock = try_lock(folder / LOCK, patience_s=LOCK_PATIENCE_S)
         if lock is None:
-            raise LabError("gallery: another person is keeping a drawing just now", "try again")
+            raise LabError("gallery: another person is adding an entry now", "try again")
         try:  # counted and kept in one go, whoever else keeps at the same moment
             if len(entry_ids(folder)) >= MOST_ENTRIES:
-                raise UsageError(f"gallery: it holds {MOST_ENTRIES} drawings and is full", "remove some first")
+                raise UsageError(f"gallery: it has {MOST_ENTRIES} entries and is full", "remove some first")
             atomic.write_folder(folder / entry.id, {PICTURE: picture, FACTS: atomic.json_bytes(facts)})
         finally:
             lock.release()
@@ -109,17 +109,17 @@ def entry_of(folder: Path, entry_id: str) -> Entry:
     """One entry by id. Raises UsageError when there is none, or it is damaged."""
     entry = _read(folder / entry_id) if ENTRY_ID.fullmatch(entry_id) else None
     if entry is None:
-        raise UsageError(f"gallery: there is no drawing {quoted(entry_id, 60)}", "choose one of the gallery")
+        raise UsageError(f"gallery: there is no entry {quoted(entry_id, 60)}", "choose one of the gallery")
     return entry
 
 
 def remove(folder: Path, entry_id: str, *, by: str) -> None:
     """Take one away for good, a damaged one too; one that is gone already is no error. Raises LabError."""
     if not ENTRY_ID.fullmatch(entry_id):
-        raise UsageError(f"gallery: there is no drawing {quoted(entry_id, 60)}")
+        raise UsageError(f"gallery: there is no entry {quoted(entry_id, 60)}")
     if (folder / entry_id).exists():
         entry = _read(folder / entry_id)
-        require_right(entry.owner if entry else "", by, f"remove drawing {entry_id}")
+        require_right(entry.owner if entry else "", by, f"remove gallery entry {entry_id}")
     try:
         leftovers.remove_folder(folder / entry_id)
     except FileNotFoundError:

@@ -178,7 +178,7 @@ def read_recipe(data: bytes, *, where: str) -> Recipe:
             raise _refused(where, reading.newer(recipe.format, FORMAT) or "is of a format that is not known")
         recipe.rules  # noqa: B018 - those of a newer lab raise here
     except (ValidationError, RecursionError) as error:
-        raise _refused(where, _newer(text) or f"is no recipe: {_first(error)}") from None
+        raise _refused(where, _newer(text) or f"is not a recipe: {_first(error)}") from None
     except UsageError:
         raise
     except LabError as error:

@@ -59,9 +59,9 @@ def checked_sampler(model: LoadedModel, request: SampleRequest) -> Any:
     check_pictures(request, model.class_names)
     if request.to_seeds and (row := SAMPLERS.get(request.sampler)) and row.stochastic:
         raise UsageError(
-            f"sampler: '{request.sampler}' draws new noise at every step, so a walk would not end in the image "
-            "of the other seed",
-            "walk with unipc, dpmpp_2m, ddim or euler",
+            f"sampler: '{request.sampler}' adds new noise at every step, so the last image would not be that of "
+            "the other seed",
+            "use unipc, dpmpp_2m, ddim or euler",
         )
     return _built(model, request)
 

@@ -72,7 +72,7 @@ def record(
     total = 0
     for step in sample_steps(model, request, branch=branch, start=start):
         if should_stop():
-            raise SamplingCancelled("drawing: cancelled")
+            raise SamplingCancelled("generating: cancelled")
         final, total = step.next_latents, step.num_evaluations
         if step.index not in _kept_frames(total, most_frames):
             continue

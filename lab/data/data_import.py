@@ -22,9 +22,7 @@ def add_a_set() -> None:
     st.subheader("Add a dataset", anchor="add")
     _show(result_once(own_key(data_import_service.WHAT, who()), "Importing"))
     st.markdown(
-        "A folder or a zip with **one directory per class** (or `train` and `test` with class directories inside), or "
-        "an `.npz` with `images` uint8 (N, H, W) or (N, H, W, C) and `labels` (N,). Everyone on this server "
-        "can train on it."
+        "A folder or zip with **one directory per class**, or an `.npz` file. Everyone on this server can train on it."
     )
     with st.form("import", border=False):
         left, right = st.columns(2)
@@ -37,19 +35,17 @@ def add_a_set() -> None:
             key="import-name",
             max_chars=40,
             placeholder="flowers",
-            help="Small letters, digits, - and _; as data.name says it",
+            help="Lowercase letters, digits, - and _. The settings use it as data.name.",
         )
-        title = right.text_input("Title", key="import-title", max_chars=80, placeholder="optional, for people")
-        licence = right.text_input(
-            "License", key="import-licence", max_chars=200, placeholder="what may be done with the images"
-        )
+        title = right.text_input("Title", key="import-title", max_chars=80, placeholder="optional")
+        licence = right.text_input("License", key="import-licence", max_chars=200, placeholder="e.g. CC0 or MIT")
         color = choose(
             "Color",
             COLORS,
             key="import-color",
             cell=right,
             in_url=False,
-            help="native refuses a mixture of gray and color images; grey and rgb convert all of them",
+            help="native refuses a mixture of gray and color images; gray and rgb convert all of them",
         )
         pressed = st.form_submit_button("Import", icon=":material/upload:")
     if pressed:
@@ -68,10 +64,9 @@ def add_a_set() -> None:
                 )
                 st.rerun()
     st.caption(
-        f"Read in a process of its own with at most {LIMITS.memory_bytes / 1e6:.0f} MB of memory; at most "
-        f"{LIMITS.entries:,} files, {LIMITS.total_bytes / 1e9:.0f} GB unpacked, {LIMITS.picture_pixels / 1e6:.0f} "
-        "megapixels per image. What is damaged or hostile is refused in one sentence, and nothing of it stays. A "
-        "published set is one entry of core/data/catalog.py: see docs/extending.md."
+        f"At most {LIMITS.entries:,} files, {LIMITS.total_bytes / 1e9:.0f} GB unpacked, "
+        f"{LIMITS.picture_pixels / 1e6:.0f} megapixels per image. A damaged file stops the import, and "
+        "nothing of it stays."
     )
 
 

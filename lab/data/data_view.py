@@ -29,7 +29,7 @@ SIZES = (16, 24, 32, 48, 64, 96, 128, 256, 512)
 PICTURE = 112  # pixels on the screen, of one before or after
 KINDS = {
     "across": "held out, and in train as well",
-    "conflict": "the same picture under two labels",
+    "conflict": "the same image under two labels",
     "within": "twice in one split",
     "near across": "held out, and nearly the same in train",
     "near": "nearly the same in train",
@@ -50,12 +50,12 @@ def headline(found: Overview) -> None:
     copies = found.duplicates
     trouble = []
     if copies.across:
-        trouble.append(f"{copies.across:,} held-out pictures are in the training part as well")
+        trouble.append(f"{copies.across:,} held-out images are in the training split as well")
     if copies.conflicts:
-        trouble.append(f"{copies.conflicts:,} pictures are the same under different labels")
+        trouble.append(f"{copies.conflicts:,} images are the same under different labels")
     smallest, largest = int(found.counts_train.min()), int(found.counts_train.max())
     if largest > 10 * smallest:
-        trouble.append(f"the largest class has {largest / max(smallest, 1):,.0f} times the pictures of the smallest")
+        trouble.append(f"the largest class has {largest / max(smallest, 1):,.0f} times the images of the smallest")
     if trouble:
         st.warning(f"{'; '.join(trouble).capitalize()}.", icon=":material/warning:")
 
@@ -80,8 +80,8 @@ def pictures(found: Overview) -> None:
     gallery(rows, key=f"gallery-{found.name}-{first}")
     pixels = "pixel for pixel" if found.are_native else f"cut square and reduced to {found.gallery.shape[2]} pixels"
     st.caption(
-        f"Up to {EACH} random training pictures a class, {pixels}. Everything in a row should belong to its label: a "
-        "picture that does not is a wrong label, and there are probably more."
+        f"Up to {EACH} random training images per class, {pixels}. An image that does not belong to its row "
+        "has a wrong label; there are probably more."
     )
 
 
@@ -129,7 +129,7 @@ def sizes(found: Overview) -> None:
     total = int(found.sizes[:, 2].sum())
     if len(found.sizes) == 1:
         height, width, _ = found.sizes[0]
-        st.markdown(f"All {total:,} pictures are {height} pixels high and {width} wide.")
+        st.markdown(f"All {total:,} images are {height} pixels high and {width} wide.")
         return
     shapes = np.repeat(found.sizes[:, :2], found.sizes[:, 2], axis=0)
     low, mid, high = (np.percentile(shapes.min(axis=1), share) for share in (0, 50, 100))
@@ -138,14 +138,14 @@ def sizes(found: Overview) -> None:
         {
             "height": rows[:, 0],
             "width": rows[:, 1],
-            "pictures": rows[:, 2],
+            "images": rows[:, 2],
             "share": [f"{number / total:.1%}" for number in rows[:, 2]],
         }
     )
     st.dataframe(frame, hide_index=True, width="content")
     st.caption(
-        f"{len(found.sizes):,} sizes; short side from {low:,.0f} over {mid:,.0f} (median) to {high:,.0f} pixels. A "
-        "short side below data.image_size is enlarged and looks soft; above it, detail is lost."
+        f"{len(found.sizes):,} sizes; short side from {low:,.0f} to {high:,.0f} pixels, median {mid:,.0f}. "
+        "Smaller than data.image_size: enlarged and soft. Larger: detail is lost."
     )
 
 
@@ -157,7 +157,7 @@ def transform(found: Overview, data: DataSettings) -> None:
     side = int(cells[0].select_slider("data.image_size", SIZES, value=start, key="transform-size"))
     fit = choose("data.fit", ("resize", "pad"), default=data.fit, key="transform-fit", cell=cells[1], in_url=False)
     color = choose("data.color", COLORS, default=data.color, key="transform-color", cell=cells[2], in_url=False)
-    channels = {"native": found.channels, "grey": 1, "rgb": 3}[color]
+    channels = {"native": found.channels, "gray": 1, "rgb": 3}[color]
     prepared = [
         fit_pictures(picture[None], image_size=side, fit=fit, channels=channels)[0] for picture in found.examples
     ]
@@ -166,10 +166,7 @@ def transform(found: Overview, data: DataSettings) -> None:
         _beside("after", prepared, [f"{side} × {side}"] * len(prepared)),
     ]
     gallery(rows, key=f"transform-{found.name}", columns=False)
-    st.caption(
-        "Above as stored, below as the models get it, before values are scaled to −1 to 1; both drawn equally "
-        "large. What you cannot recognise below, no model can learn. Large originals are shown with every n-th pixel."
-    )
+    st.caption("Above: as stored. Below: as the models get it. What you cannot recognize below, no model can learn.")
 
 
 def _beside(label: str, images: Sequence[np.ndarray], titles: Sequence[str]) -> Row:
@@ -186,14 +183,14 @@ def copies(found: Overview) -> None:
     same = found.duplicates
     cells = st.columns(4)
     cells[0].metric(
-        "twice in train", count(same.within_train), help="Pictures that repeat an earlier one, pixel for pixel"
+        "twice in train", count(same.within_train), help="Images that repeat an earlier one, pixel for pixel"
     )
-    cells[1].metric("held out, and in train", count(same.across), help="Held-out pictures that were trained on")
+    cells[1].metric("held out, and in train", count(same.across), help="Held-out images that are also in train")
     cells[2].metric("under two labels", count(same.conflicts), help="Same pixels, different class")
     cells[3].metric(
         "nearly the same",
         f"{same.near_train:,} + {same.near_across:,}",
-        help="In train, plus held-out pictures with one in train; exact copies are not counted again",
+        help="Within train, plus held-out images near one in train. Exact copies are not counted again.",
     )
     rows = []
     for kind, pair, labels, places in zip(
@@ -201,19 +198,19 @@ def copies(found: Overview) -> None:
     ):
         words = " and ".join(dict.fromkeys(found.class_names[label] for label in labels))
         images = tuple(
-            shown(picture, zoom=64 / picture.shape[0], title=f"{KINDS.get(kind, kind)}: {words}, picture {place + 1}")
+            shown(picture, zoom=64 / picture.shape[0], title=f"{KINDS.get(kind, kind)}: {words}, image {place + 1}")
             for picture, place in zip(pair, places, strict=True)
         )
         rows.append(Row(label=kind, pictures=images, note=words))
     if rows:
         gallery(rows, key=f"copies-{found.name}")
     total = int(found.counts_train.sum() + found.counts_heldout.sum())
-    searched = "" if same.searched == total else f" Near ones were looked for among {same.searched:,} random pictures."
+    searched = "" if same.searched == total else f" Near copies: searched among {same.searched:,} random images."
     st.caption(
-        f"Exact: all pixels and the size are equal. Near: squeezed to {SIDE} × {SIDE} grey cells, the root mean square "
-        f"difference is at most {NEAR_RMS:.0f} of 255, so a copy that was saved again or made a little brighter counts "
-        "and a shifted one does not; flat pictures can be near by chance. Held-out copies of training pictures flatter "
-        f"every figure of quality.{searched}"
+        f"Held-out copies of training images make every quality figure look better than it is.{searched}",
+        help=f"Exact: equal size and pixels. Near: reduced to {SIDE} × {SIDE} gray cells, at most {NEAR_RMS:.0f} "
+        "of 255 apart (root mean square). A shifted copy does not count, and flat images can be near by "
+        "chance.",
     )
 
 

@@ -102,7 +102,7 @@ def open_question() -> None:
 
 
 def _ask(question: _Question) -> None:
-    touched = f"This touches what belongs to **{escaped(question.owner or 'somebody unknown', 120)}**. "
+    touched = f"This touches what belongs to **{escaped(question.owner or 'an unknown person', 120)}**. "
     if question.note:
         st.markdown(question.note if same_person(question.owner, who()) else touched + question.note)
     else:

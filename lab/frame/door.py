@@ -207,13 +207,14 @@ def refusal(
         return "two logins are configured, [auth] in secrets.toml and server.trustedUserHeaders: remove one"
     if oidc and not site.members:
         return (
-            "site.members is empty, and [auth] in secrets.toml would let in everybody whom the provider knows: "
-            'list who may enter in config.yaml, such as site.members: ["ana@example.org", "*@lab.example.org"]'
+            "site.members is empty, so [auth] in secrets.toml would admit everyone whom the provider knows. List "
+            'who may enter in config.yaml, such as site.members: ["ana@example.org", "*@lab.example.org"]'
         )
     if login_headers and site.login_secret_file is None:
         return (
-            "server.trustedUserHeaders believes a login from anybody who reaches the port: let the proxy send "
-            f"{HEADER_OF_PROXY} too, and name the file with that secret in site.login_secret_file (docs/deployment.md)"
+            "server.trustedUserHeaders believes a login from anyone who reaches the port. Let the proxy send "
+            f"{HEADER_OF_PROXY} too, and name the file with that secret in site.login_secret_file "
+            "(docs/deployment.md)"
         )
     if site.has_login and not with_login:
         return (

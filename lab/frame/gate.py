@@ -27,7 +27,7 @@ def why_not() -> str:
     needs_member = bool(site.members) or "is_logged_in" in st.user
     if not needs_member or site.admits(login):
         return ""
-    again = ", or [sign in as somebody else](auth/logout)" if st.user.get("is_logged_in") else ""
+    again = ", or [sign in with another account](auth/logout)" if st.user.get("is_logged_in") else ""
     return f"**{escaped(login, 254)}** is not a member of this lab: ask one of its admins to add you{again}."
 
 

@@ -17,7 +17,7 @@ WAYS = {
     "between": "Walk between classes",
     "picture": "Real image",
 }
-WHY_NOT = "draws new noise at every step, so a walk would not end at the image of the other seed"
+WHY_NOT = "adds new noise at every step, so the last image would not be that of the other seed"
 READ = {
     "seeds": "The noise moves from one seed to the other; the class stays. A good model changes the image smoothly.",
     "between": "The noise stays; the class changes into the other. The model never saw the classes between.",

@@ -34,19 +34,21 @@ def model_line(source: ModelSource, *, trained_here: bool) -> None:
     data = escaped(card.data_title or card.data_set or "an unrecorded dataset", 80)
     made = "The demo model, trained with this lab" if source.origin == "demo" else "An imported model"
     licence = f" License: {escaped(card.licence, 60)}." if card.licence else ""
-    st.caption(f"{made} on {data}.{licence} {_figures(card.report)}")
+    words, more = _figures(card.report)
+    st.caption(f"{made} on {data}.{licence} {words}", help=more)
     if not trained_here:
         st.page_link(page_file("train"), label="Train a model of your own", icon=":material/model_training:")
 
 
-def _figures(report: dict[str, Any] | None) -> str:
-    """The card's measured figures; a report that does not have them as numbers is no report."""
+def _figures(report: dict[str, Any] | None) -> tuple[str, str | None]:
+    """The card's measured figures and the rest behind '?'; a report without them as numbers is no report."""
     values = {name: (report or {}).get(name) for name in FIGURES}
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values.values()):
-        return "Its card has no evaluation."
+        return "Its card has no evaluation.", None
     return (
-        f"Evaluated on {count(values['num_samples'])} images: **{values['class_accuracy']:.2%} in the right class** "
-        f"(95 % interval {values['class_accuracy_low']:.2%} to {values['class_accuracy_high']:.2%}, judge right on "
-        f"{values['judge_accuracy']:.2%} of real images), FD-judge {values['fd_judge']:.3f} (real images "
-        f"{values['fd_floor']:.3f}), precision {values['precision']:.2f}, recall {values['recall']:.2f}."
+        f"On {count(values['num_samples'])} images: **{values['class_accuracy']:.2%} in the right class** "
+        f"(real images {values['judge_accuracy']:.2%}), FD-judge {values['fd_judge']:.3f} (real images "
+        f"{values['fd_floor']:.3f}).",
+        f"95 % interval of the accuracy: {values['class_accuracy_low']:.2%} to {values['class_accuracy_high']:.2%}. "
+        f"Precision {values['precision']:.2f}, recall {values['recall']:.2f}.",
     )

@@ -65,9 +65,9 @@ def _figures(found: Ceiling) -> None:
     cells[4].metric("SSIM", f"{found.ssim:.3f}", help=f"± {2 * found.ssim_error:.4f} (2 standard errors)")
     st.caption(
         f"{count(found.num_pictures)} held-out images through encoder (posterior mean) and decoder, measured "
-        f"{ago(found.created_at)} with the judge and the functions of an evaluation. A U-Net's accuracy ends near this "
-        "one and its FD-judge cannot be expected below; a ceiling far from the floor says: train a better VAE first "
-        "(arXiv 2112.10752, section 4.1)."
+        f"{ago(found.created_at)} with the judge and the functions of an evaluation. A U-Net's figures end "
+        "near these. A ceiling far from the floor means: train a better VAE first.",
+        help="Reconstructions limit what a U-Net can reach: arXiv 2112.10752, section 4.1.",
     )
 
 
@@ -80,11 +80,12 @@ def _probes(found: Ceiling) -> None:
     bars = {name: (probe.accuracy, probe.low, probe.high) for name, probe in scores.items()}
     st.plotly_chart(probe_figure(bars, _chance(found), theme=st.context.theme.type), key="probe")
     st.caption(
-        f"Logistic regression on {count(found.probe_pixels.num_train)} training images, tested on "
-        f"{count(found.probe_pixels.num_test)} held-out ones, 95 % intervals; an image has "
-        f"{count(found.probe_pixels.num_inputs)} pixels and {count(found.probe_samples.num_inputs)} latent numbers. "
-        "Samples are what a U-Net learns from: if they lie far below the means, the posterior's noise has drowned the "
-        "class, which is what too large a KL weight does (arXiv 1610.01644)."
+        "A U-Net learns from samples. If they lie far below the means, the KL weight is too large and noise hides "
+        "the class.",
+        help=f"Logistic regression on {count(found.probe_pixels.num_train)} training images, tested on "
+        f"{count(found.probe_pixels.num_test)} held-out ones, 95 % intervals. An image has "
+        f"{count(found.probe_pixels.num_inputs)} pixels and {count(found.probe_samples.num_inputs)} latent "
+        "numbers. KL weight and lost detail: arXiv 1610.01644.",
     )
 
 

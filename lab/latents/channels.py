@@ -43,15 +43,16 @@ def show(chosen: Chosen, found: LatentOverview) -> None:
     with left:
         st.plotly_chart(channel_bars(stats.kl, stats.active, stats.units, theme=st.context.theme.type), key="kl")
         st.caption(
-            "KL of the posterior from N(0, 1), per image (arXiv 1312.6114); active values have a posterior mean that "
-            "varies between images by more than 0.01 (arXiv 1509.00519). A channel near 0 has collapsed: it carries "
-            "nothing, and the U-Net denoises it for nothing."
+            "KL divergence of the posterior from N(0, 1), per image. A channel near 0 has collapsed: it carries "
+            "nothing.",
+            help="KL: arXiv 1312.6114. Active values have a posterior mean that varies between images by more than "
+            "0.01: arXiv 1509.00519.",
         )
     with right:
         st.plotly_chart(correlation_figure(stats.correlation, theme=st.context.theme.type), key="correlation")
         st.caption(
-            "Pearson's r of the posterior means over all images and places. Near ±1 two channels say the same: fewer "
-            "latent channels would do, and scaling one channel at a time cannot undo it."
+            "Pearson's r of the posterior means over all images and places. Near ±1 two channels say the same, "
+            "and fewer latent channels would do."
         )
     _scaling(found)
 
@@ -77,10 +78,9 @@ def _maps(found: LatentOverview, *, scaled: bool) -> None:
     cells = st.columns([1.2, 5], vertical_alignment="center")
     cells[0].image(png(bar(theme=theme, width=160, height=8)), width=160, alt="Color scale")
     cells[1].caption(
-        f"−{limit:g} (blue) to +{limit:g} (red), one scale for every map. The means should show the shape of the "
-        "image and the deviations be small and even; flat means with deviations of 1 are a collapsed channel, means "
-        "that fill the scale while another channel's are pale are unscaled."
-        + (f" The first {shown} of {mean.shape[1]} channels." if shown < mean.shape[1] else "")
+        f"−{limit:g} (blue) to +{limit:g} (red), one scale for every map. Good means show the shape of the "
+        "image, with small and even standard deviations. Flat means with standard deviations of 1 are a "
+        "collapsed channel." + (f" The first {shown} of {mean.shape[1]} channels." if shown < mean.shape[1] else "")
     )
 
 
@@ -101,9 +101,9 @@ def _numbers(found: LatentOverview, stats: ChannelStatistics) -> None:
     ]
     st.dataframe(table, hide_index=True, height=min(330, 36 * (len(table) + 1)))
     st.caption(
-        f"Over {pictures_of(found)}, like everything here but the maps. Deviation is that of posterior samples, which "
-        "the U-Net trains on: √(of means² + of posterior²). The schedule assumes mean 0 and deviation 1 (arXiv "
-        "2112.10752, appendix G). Kurtosis is the excess over a Gaussian's."
+        f"Over {pictures_of(found)}. The schedule assumes mean 0 and standard deviation 1.",
+        help="The standard deviation is that of posterior samples, which the U-Net trains on: √(of means² + of "
+        "posterior²). Kurtosis is the excess over a Gaussian's. Scaling: arXiv 2112.10752, appendix G.",
     )
 
 
@@ -147,7 +147,7 @@ def _scaling(found: LatentOverview) -> None:
         table.append(row)
     st.dataframe(table, hide_index=True, height=min(330, 36 * (len(table) + 1)))
     if own:
-        origin = "In use is what this U-Net run measured over its training set and keeps in its codec file."
+        origin = "In use is what this U-Net run measured over its training set and stores in its codec file."
     elif others:
         names = ", ".join(escaped(name, 40) for name, _ in others)
         origin = f"A VAE run has no scaling; what {names} use was measured over their training set."

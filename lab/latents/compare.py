@@ -63,8 +63,8 @@ def _side_by_side(chosen: Chosen, other: Chosen) -> None:
     if first.subject.fingerprint == second.subject.fingerprint:
         st.html(wide(_strip(first, second)))
         st.caption(
-            "The same held-out images through both; errors from −½ of the range (blue) to +½ (red). Where the errors "
-            "of B are paler, B keeps more; where only one has whole strokes in color, it loses them."
+            "The same held-out images through both; errors from −½ of the range (blue) to +½ (red). Paler errors "
+            "are better."
         )
     st.dataframe(rows, hide_index=True, width="stretch")
     st.caption(
@@ -116,11 +116,11 @@ def _checkpoints(chosen: Chosen) -> None:
     """What the kept checkpoints measure, once somebody asked for it."""
     same = [each for each in vae_service.choices_of(chosen.view) if each.weights == chosen.weights][:MOST_CHECKPOINTS]
     if len(same) < 2:
-        st.caption("Only one checkpoint is kept (logging.keep_checkpoints), so there is no curve over checkpoints.")
+        st.caption("Only one checkpoint is stored (logging.keep_checkpoints), so there is no curve over checkpoints.")
         return
     missing = [each for each in same if overview_service.kept_overview(each, FEW) is None]
     if missing:
-        asked = st.button(f"Measure {len(missing)} of {len(same)} kept checkpoints", help="A few seconds each")
+        asked = st.button(f"Measure {len(missing)} of {len(same)} checkpoints", help="A few seconds each")
         if not asked and overview_service.find_few(same[::-1]) is None:
             return
     work = overview_service.begin_few(same[::-1])
@@ -132,7 +132,7 @@ def _checkpoints(chosen: Chosen) -> None:
         "psnr": ("Reconstruction", "PSNR, dB", {"PSNR": [each.psnr for each in found]}),
         "kl": ("KL divergence", "nats per image", {"KL": [float(each.raw.kl.sum()) for each in found]}),
         "scale": (
-            "Scale a channel",
+            "Scale per channel",
             "scale",
             {
                 f"channel {place + 1}": [float(each.measured_scaling[1][place]) for each in found]
@@ -144,6 +144,6 @@ def _checkpoints(chosen: Chosen) -> None:
         figure = over_steps_figure(steps, values, title=title, y_title=y_title, theme=theme)
         cell.plotly_chart(figure, key=f"over-steps-{key}")
     st.caption(
-        "A scale that still moves between the last checkpoints says that the VAE is not done: a U-Net that takes it "
-        "now would diffuse in latents that a longer training changes (scaling: arXiv 2112.10752, appendix G)."
+        "If the scale still changes between the last checkpoints, the VAE is not done. Train it longer "
+        "before you train a U-Net on it."
     )

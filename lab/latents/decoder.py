@@ -76,11 +76,10 @@ def _survival(chosen: Chosen, about: LatentOverview) -> None:
     )
     judge = "the share that the judge still names right, and " if values.accuracy else ""
     st.caption(
-        f"{pictures_of(about, values.num_pictures)} with the same noise at every t: {judge}PSNR against the real "
-        "image. A wide stretch on the left is good: it is work the U-Net need not do. A curve that falls at once "
-        "means a "
-        "decoder that takes every bit of noise for detail; one that is low from the start, a VAE that keeps nothing "
-        "(which noise decides what: arXiv 2204.00227)."
+        f"{pictures_of(about, values.num_pictures)} with the same noise at every t: {judge}PSNR against the "
+        "real image. A wide plateau on the left is good: the U-Net need not work there.",
+        help="A curve that falls at once: the decoder takes noise for detail. One that is low from the start: the VAE "
+        "preserves nothing. Which noise decides what: arXiv 2204.00227.",
     )
     _strip(strip, found.class_names)
 
@@ -102,7 +101,7 @@ def _strip(strip: NoisyStrip, class_names: tuple[str, ...]) -> None:
         ),
         key="survival-strip",
     )
-    st.caption("Drag until you cannot name a digit any more: from there on the U-Net has to invent it.")
+    st.caption("Drag until you cannot name an image any more: from there on the U-Net has to invent it.")
 
 
 def _traits(chosen: Chosen, about: LatentOverview) -> None:
@@ -126,10 +125,9 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
         st.caption(
             f"{found.latents.high_share:.0%} of the latents' varying energy lies in the upper half of their "
             f"frequencies, {found.pictures.high_share:.0%} of the images' (white noise: "
-            f"{found.latents.flat_share:.0%}). Diffusion makes coarse structure first, "
-            f"so "
-            "latents that fall like images suit it; a flat line is as noise is, and hard to learn (radial DCT, arXiv "
-            "2502.14831)."
+            f"{found.latents.flat_share:.0%}). Latents that fall like images are easy to learn. A flat line looks "
+            "like noise.",
+            help="Diffusion generates coarse structure first. Radial DCT: arXiv 2502.14831.",
         )
     with right:
         st.plotly_chart(
@@ -143,11 +141,9 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
             key="equivariance",
         )
         st.caption(
-            f"0 means that a moved image has just the moved latents. One site is {found.downsample_factor} pixels. "
-            f"Near "
-            "the dotted line the latents of a moved image are as strange to it as another image's, and the U-Net "
-            "must "
-            "learn every position anew (arXiv 2502.09509)."
+            f"At 0, moving the image moves its latents alike. One site is {found.downsample_factor} pixels. Near "
+            "the dotted line, the U-Net must learn every position anew.",
+            help="The dotted line is the distance to the latents of an unrelated image (arXiv 2502.09509).",
         )
     _sensitivity(found)
 

@@ -50,7 +50,7 @@ def show(chosen: Chosen, about: LatentOverview) -> None:
 
 def _controls(about: LatentOverview) -> tuple[str, int, int]:
     cells = st.columns([3, 1.6, 2.4], vertical_alignment="bottom")
-    words = "Principal components keep distances as far as a plane can; t-SNE keeps neighbors."
+    words = "Principal components preserve distances as far as a plane can; t-SNE preserves neighbors."
     kind = choose("Arranged by", KINDS, key="map", cell=cells[0], help=words)
     flat = choose("Shown", ["2-D", "3-D"], key="map-in", cell=cells[1])
     number = choose(
@@ -113,7 +113,8 @@ def _cloud(
     turned = "Drag to turn. " if dimensions == 3 else ""
     st.caption(
         f"{pictures}: hover to see one, click to pick it; the last two picked are A and B. {turned}"
-        f"{_reading(found, kind)}"
+        f"{_reading(found, kind)}",
+        help="t-SNE: van der Maaten and Hinton 2008." if kind == "tsne" else "Principal components: Pearson 1901.",
     )
 
 
@@ -121,23 +122,20 @@ def _reading(found: LatentMap, kind: str) -> str:
     if kind == "tsne":
         small = min(PERPLEXITY, (len(found.labels) - 1) / 3)
         words = (
-            f"t-SNE (perplexity {small:g}, seed {SEED}): neighbors mean something, distances between islands and "
-            f"their "
-            "sizes do not. Islands of one color are good; one mixed heap means that nearby latents are unlike "
-            "images (van der Maaten and Hinton 2008)."
+            f"t-SNE (perplexity {small:g}, seed {SEED}): neighbors mean something; distances between islands and "
+            "their sizes do not. Islands of one color are good."
         )
     else:
         shares = found.components.shares
         words = (
             f"The first two components hold {shares[:2].sum():.0%} of the variance, the first three "
-            f"{shares[:3].sum():.0%}"
-            f"; axes in units of the latents. Overlap here is normal, a plane hides most; a cloud on a line means that "
-            "few directions are used (Pearson 1901)."
+            f"{shares[:3].sum():.0%}. Overlap is normal: a plane hides most. A cloud on a line means that the VAE "
+            "uses few directions."
         )
     if found.spread < LITTLE:
         words += (
-            f" **These means vary by {found.spread:.2g} only, where a U-Net sees a deviation of 1: the rest is the "
-            "posterior's noise, and this map is blown up.**"
+            f" **The map magnifies noise: these means vary by {found.spread:.2g} only, and a U-Net sees a "
+            "standard deviation of 1.**"
         )
     return words
 
@@ -161,12 +159,10 @@ def _walk(chosen: Chosen, found: LatentMap, start: int, end: int) -> None:
     )
     ends, middle, distance = map_service.walk_lengths(found, start, end)
     st.caption(
-        f"Every image on the way should be a plausible one; a middle that is two images laid over each other, or "
-        f"gray, "
-        f"means holes between classes. Here the straight line's middle has norm {_short(middle)}, its ends "
-        f"{_short(ends)}, "
-        f"at a "
-        f"distance of {_short(distance)}; the great circle keeps the norm (arXiv 1609.04468)."
+        "Every image between A and B should be plausible. A gray or doubled image in the middle means holes "
+        "between classes.",
+        help=f"The straight line's middle has norm {_short(middle)}, its ends {_short(ends)}, "
+        f"at a distance of {_short(distance)}. The great circle preserves the norm (arXiv 1609.04468).",
     )
 
 
@@ -188,11 +184,8 @@ def _neighbours(found: LatentMap, index: int) -> None:
     st.html(strip_html([("", frames)], heads))
     same = share_of_same_class(found.labels, index, others)
     st.caption(
-        f"{round(same * len(others))} of {len(others)} have B's class; the number is the distance over all channels "
-        f"and "
-        "sites. Neighbors should look alike: unlike ones at a small distance mean that the decoder must tell apart "
-        "what "
-        "the latents do not."
+        f"{round(same * len(others))} of {len(others)} have B's class; the number is the distance over all "
+        "channels and sites. Neighbors should look alike."
     )
 
 
@@ -204,8 +197,8 @@ def _class_means(chosen: Chosen, found: LatentMap) -> None:
     st.html(strip_html([("of latents, decoded", decoded), ("of pixels", pixels)], heads))
     more = f" The first {shown} of {of} classes." if shown < of else ""
     st.caption(
-        "A decoded mean that is as sharp as an image says that a class is one region; one as blurred as the mean of "
-        f"pixels, that latents are little more than shrunken images; all alike, that nothing is preserved.{more}"
+        "A sharp decoded mean: the class is one region of the latents. One as blurred as the mean of pixels: "
+        f"the latents are little more than shrunken images.{more}"
     )
 
 

@@ -43,8 +43,8 @@ def show(_chosen: Chosen, found: LatentOverview) -> None:
     else:
         st.html(wide(strip(found, order[:SHOWN])))
     st.caption(
-        "Strokes that are missing (blue) or invented (red) in the worst images are lost for every image the U-Net "
-        "will ever draw: it works on the latents alone. A few odd images here are normal; whole classes are not."
+        "The U-Net cannot restore what is missing (blue) or remove what is invented (red). A few odd images "
+        "are normal; whole classes are not."
     )
     if later("latents", CLASSES_HIGH):
         _by_class(found)
@@ -87,8 +87,8 @@ def _by_class(found: LatentOverview) -> None:
     with left:
         st.plotly_chart(class_figure(found.psnr_quantiles(), theme=st.context.theme.type), key="psnr-by-class")
         st.caption(
-            "Half of a class's images lie in its box, 90 % between the whiskers. A class far below the "
-            "others will be drawn worse by the U-Net too. PSNR = 10 log₁₀(255² / mean squared error)."
+            "Half of a class's images lie in its box, 90 % between the whiskers. The U-Net generates a class far "
+            "below the others worse, too."
         )
     with right:
         table = [
@@ -106,6 +106,7 @@ def _by_class(found: LatentOverview) -> None:
         )
         st.dataframe(table, hide_index=True, height=min(420, 38 * (len(table) + 1)))
         st.caption(
-            f"{pictures_of(found)}. SSIM compares structure instead of pixels, 1 is a perfect "
-            "copy (Wang et al. 2004, 11 × 11 Gaussian window); PSNR of a class is that of its mean squared error."
+            f"{pictures_of(found)}. SSIM compares structure instead of pixels; 1 is a perfect copy.",
+            help="PSNR = 10 log₁₀(255² / mean squared error); of a class, that of its mean error. SSIM: Wang et al. "
+            "2004, 11 × 11 Gaussian window.",
         )

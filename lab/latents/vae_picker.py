@@ -21,7 +21,7 @@ def choose() -> Chosen | None:
         wanted = st.query_params.get("run", "")
         if wanted:
             st.warning(f"Run {escaped(wanted, 60)} has no VAE with a checkpoint.")
-        st.markdown("No VAE yet. Train one, which takes a minute or two on a CPU, and look inside it here.")
+        st.markdown("No VAE yet. Training one takes a minute or two on a CPU.")
         st.page_link(page_file("train"), label="Train a VAE", icon=":material/model_training:")
         return None
     return choose_from(views, "VAE of", ("run", "checkpoint"))

@@ -41,17 +41,17 @@ def verdict_line(found: LatentOverview) -> Verdict:
             nats(verdict.kl),
             help="How much an image's posterior says beyond N(0, 1), mean over images. Near 0 they say nothing.",
         )
-        st.caption(f"{verdict.kl_per_value:.2f} a latent value; {verdict.active_share:.0%} of the values are active")
+        st.caption(f"{verdict.kl_per_value:.2f} per latent value; {verdict.active_share:.0%} of the values are active")
     with cells[2]:
         st.metric(
             "Scale",
             span(verdict.deviation),
-            help="Deviation of a channel's latents as the U-Net gets them. The noise schedule assumes 1.",
+            help="Standard deviation of a channel's latents as the U-Net gets them. The noise schedule assumes 1.",
         )
         origin = "by this U-Net's own scaling" if found.subject.scaling else "once a U-Net run scales them"
         st.caption(f"{origin}; raw {span(verdict.raw_deviation)}")
     with cells[3].popover("How this is judged", type="tertiary"):
-        st.markdown("The first rule that applies gives the word; where none does, the VAE is good.")
+        st.markdown("The first rule that applies gives the verdict. If none applies, the VAE is good.")
         for word, rule, source in RULES:
             look, sign = LOOKS[word]
             st.markdown(f":{look}-badge[:material/{sign}: {word.capitalize()}] {escaped(rule, 500)}.")

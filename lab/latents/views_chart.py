@@ -117,7 +117,7 @@ def spectrum_figure(lines: Sequence[tuple[str, np.ndarray, np.ndarray]], *, them
         hovermode="x unified",
         legend=LEGEND_ABOVE,
         xaxis={"title": {"text": "frequency, 1 = finest along an axis"}, "range": [0, 1.42]},
-        yaxis={"title": {"text": "mean power a coefficient"}, "type": "log", "exponentformat": "power", "dtick": 1},
+        yaxis={"title": {"text": "mean power per coefficient"}, "type": "log", "exponentformat": "power", "dtick": 1},
     )
     return figure
 

@@ -75,7 +75,7 @@ def _look(view: RunView, columns: Columns, before: Columns) -> Look:
             type="tertiary",
             on_click="ignore",
             key=f"csv-{view.id}",
-            help="Every logged line. Draw a box over a curve to zoom in.",
+            help="Every logged line. Drag over a curve to zoom in.",
         )
     return look
 

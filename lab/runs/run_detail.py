@@ -96,7 +96,7 @@ def _head(run_id: str, known: _Signature) -> None:
             page_again()
         headline(view, paused=now.paused)
         if now.paused:
-            st.caption("It keeps its place in the queue until somebody resumes it.")
+            st.caption("It keeps its place in the queue until someone resumes it.")
         elif view.state == "queued":
             _turn(view)
         run_figures(view)

@@ -33,11 +33,11 @@ def run_export(view: RunView) -> None:
     steps = [item.step for item in reversed(runs.checkpoints(view.run))]
     found = list_exports(view.run)
     st.markdown(
-        "A folder that plain diffusers loads and samples without this lab: safetensors weights, a model card with the "
-        "measured figures, and a picture of what it draws. It is kept with the run."
+        "A folder that diffusers loads without this lab: safetensors weights, a model card with the measured "
+        "figures, and example images."
     )
     if not steps:
-        st.caption("Possible from the first checkpoint on.")
+        st.caption("Available after the first checkpoint.")
         return
     place = st.empty()
     for info in found:
@@ -64,22 +64,22 @@ def _form(view: RunView, steps: list[int], taken: set[str]) -> None:
         list(WEIGHTS),
         format_func=WEIGHTS.__getitem__,
         key=f"{key}/weights",
-        help="Averaged weights draw better, except very early in training. Only they are evaluated.",
+        help="Averaged weights generate better images, except very early in training. Only they are evaluated.",
     )
     sampler = right.selectbox(
         "Scheduler",
         ["", *run_export_service.schedulers_for(view.run.settings)],
-        format_func=lambda name: name or "as the run draws",
+        format_func=lambda name: name or "the run's sampler",
         key=f"{key}/sampler",
-        help="The one in the folder. Only those that diffusers' pipeline starts with the right noise are offered.",
+        help="The scheduler in the folder. The list holds those that diffusers' pipeline starts with the right noise.",
     )
     proposed = run_export_service.suggested_name(view.title, step, weights, taken)
     name = left.text_input("Folder name", proposed, max_chars=60, key=f"{key}/name/{proposed}")
-    licence = middle.text_input("Licence of the weights", "mit", max_chars=MAX_LICENCE, key=f"{key}/licence")
+    licence = middle.text_input("License of the weights", "mit", max_chars=MAX_LICENCE, key=f"{key}/licence")
     with_judge = right.checkbox(
-        "Take the judge along",
+        "Include the judge",
         key=f"{key}/judge",
-        help="About 1 MB: class probabilities then work where the pictures are not. It is trained first if need be.",
+        help="Adds about 1 MB. Class probabilities then work without the dataset. A missing judge is trained first.",
     )
     if st.button("Export", icon=":material/output:", type="primary", key=f"{key}/go"):
         with problems_shown():
@@ -133,13 +133,13 @@ def _push(view: RunView, info: ModelFolderInfo, key: str) -> None:
     """Name and button where the hub's credentials are, what to do where they are not."""
     if not hub.has_credentials():
         st.markdown(
-            f"This machine has no credentials for **{escaped(hub.host())}**. Log in here with `hf auth login`, or set "
-            "`HF_TOKEN` for the lab's server; then it can be pushed."
+            f"This machine has no credentials for **{escaped(hub.host())}**. To push, log in on it with `hf auth "
+            "login`, or set `HF_TOKEN` for the lab's server."
         )
         return
     st.markdown(f"Into a new repository on **{escaped(hub.host())}**, with this machine's credentials.")
     repo_id = st.text_input("Repository", placeholder="namespace/name", max_chars=hub.MAX_REPO_ID, key=f"{key}/repo")
-    private = st.checkbox("Private", value=True, key=f"{key}/private", help="Otherwise everybody can see it.")
+    private = st.checkbox("Private", value=True, key=f"{key}/private", help="If off, everyone can see it.")
     if st.button("Push", type="primary", icon=":material/cloud_upload:", key=f"{key}/push"):
         with problems_shown():
             hub.check_repo_id(repo_id or "", "Repository")
@@ -170,8 +170,8 @@ def _show(view: RunView) -> None:
         st.rerun()
     pushed: Pushed | None = None if push in going else result_once(push, PUSHING)
     if pushed is not None:
-        seen = "only those who may see it" if pushed.is_private else "everybody can see it"
-        st.success(f"It is at [{escaped(pushed.url, 200)}]({pushed.url}) ({seen}).", icon=":material/check:")
+        seen = "private" if pushed.is_private else "everyone can see it"
+        st.success(f"Pushed to [{escaped(pushed.url, 200)}]({pushed.url}) ({seen}).", icon=":material/check:")
 
 
 def _is_under_way(key: str) -> bool:

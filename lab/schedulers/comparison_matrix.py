@@ -27,7 +27,7 @@ QUALITIES = ("FD-judge", "Class accuracy")
 COSTS = ("Network evaluations", "Seconds")
 ACROSS = 5
 SHEET_PX = 165
-A_CLASS = {"1 a class": 1, "2 a class": 2, "4 a class": 4}
+A_CLASS = {"1 per class": 1, "2 per class": 2, "4 per class": 4}
 VERDICTS = {
     "better": "▲ better than the reference",
     "indistinguishable": "≈ as good as the reference",
@@ -215,10 +215,10 @@ def _explained(found: Comparison) -> None:
 **recall**: share of the real variety that is reached. Higher guidance lowers it and raises accuracy.
 
 **same class, dB**: likeness of the first {count_on_path} images
-to those of the same noise on the slow deterministic path. Only for samplers that draw no noise of their own.
+to those of the same noise on the slow deterministic path. Stochastic samplers have none.
 
-**≈ as good**: the 95 % intervals of both differences from the reference, of FD and of accuracy, hold 0 and are narrow
-(within a quarter of the reference's FD, and 3 points of accuracy). They come from
+**≈ as good**: the 95 % intervals of both differences from the reference, FD and accuracy, include 0 and are narrow.
+Narrow: within a quarter of the reference's FD and 3 points of accuracy, from
 {count(found.request.num_samples)} pairs of images.
 
 **◆ Pareto front**: no other cell has fewer evaluations and a lower FD."""

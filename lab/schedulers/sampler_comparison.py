@@ -28,8 +28,8 @@ TICK_S = 2.0
 def sampler_comparison() -> None:
     """Choose a run, see what was compared on it, start another comparison."""
     st.markdown(
-        "Which sampler needs the fewest steps for good images? Every cell uses the same classes and the same noise, "
-        "so only the settings you compare differ."
+        "Which sampler reaches good images in the fewest steps? Every cell uses the same classes and the "
+        "same noise, so only the settings you compare differ."
     )
     views = trained_unets()
     if not views:

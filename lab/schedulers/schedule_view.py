@@ -239,8 +239,7 @@ def _channels(specs: Sequence[Spec], run_id: str) -> None:
         ratio = float(np.nanmedian(raw[:, len(scaled) // 2] / scaled[len(scaled) // 2]))
         st.caption(
             f"Unscaled, the channels of this VAE would carry {ratio:.3g} times the signal that the schedule "
-            "assumes (median), so every t would mean another noise level than was chosen "
-            "(arXiv 2112.10752, appendix G)."
+            "assumes (median)."
         )
 
 
@@ -252,10 +251,10 @@ def _why_cosine() -> None:
         lost = [int(np.argmax(values < 0.05)) for values in (linear, cosine)]
         st.markdown(
             f"A schedule divides {count(len(linear))} timesteps over the way from image to noise. **Linear** has "
-            f"less than 5 % of the image left from t = {count(lost[0])} on: the remaining "
-            f"{1 - lost[0] / len(linear):.0%} of the steps are spent on what is nearly noise already, in training and "
-            f"in sampling. **Cosine** crosses the same line at t = {count(lost[1])} and loses the image evenly, "
-            "so every step teaches something. It also ends closer to pure noise, from which sampling starts "
-            "(arXiv 2102.09672, section 3.2 and figure 5). **Flow matching** loses it as evenly and ends in pure noise "
-            "exactly; choose *flow* above to see it beside them."
+            f"less than 5 % of the image left from t = {count(lost[0])} on. The remaining "
+            f"{1 - lost[0] / len(linear):.0%} of the steps work on near-noise, in training and in sampling. "
+            f"**Cosine** crosses the same line at t = {count(lost[1])} and loses the image evenly, so every step "
+            "teaches something. It also ends closer to pure noise, from which sampling starts (arXiv 2102.09672, "
+            "section 3.2 and figure 5). **Flow matching** loses it as evenly and ends in pure noise exactly; "
+            "choose *flow* above to see it beside them."
         )

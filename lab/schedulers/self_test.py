@@ -38,8 +38,8 @@ def self_test() -> None:
         key="test-error",
         cell=cells[2],
         in_url=False,
-        help="path: mean distance from where the exact probability flow takes the same noise; samplers that draw noise "
-        "have none. distribution: Wasserstein-1 distance between the samples and the true distribution.",
+        help="path: mean distance to the exact result from the same noise; stochastic samplers have none. "
+        "distribution: Wasserstein-1 distance between the samples and the true distribution.",
     )
     names, refused = service.offered(schedule, prediction, STEP_COUNTS[0])
     curves = _curves(names, schedule, prediction)
@@ -57,18 +57,17 @@ def self_test() -> None:
         key="test-errors",
     )
     st.caption(
-        "A straight line that falls as steeply as a guide converges with that order: order 1 halves the error when "
-        "the evaluations double, order 2 quarters it. A line that bends up, or stays flat above its floor, is a solver "
-        "that must not be used here."
+        "A line as steep as a guide converges with that order. A line that bends up, or stays flat above its "
+        "floor, is a solver to avoid."
     )
     st.dataframe(_table(curves), hide_index=True, width="stretch")
     st.caption(
-        "Distribution error by steps of the sampler. Samplers that draw noise end at the floor of "
+        "Distribution error by steps of the sampler. Stochastic samplers end at the floor of "
         f"{service.RANDOM_PATHS:,} samples."
     )
     _made(names, schedule, prediction)
     if refused:
-        with st.expander(f"Refused here: {', '.join(refused)}"):
+        with st.expander(f"Not possible with this schedule: {', '.join(refused)}"):
             for name, why in refused.items():
                 st.markdown(f"**{escaped(name)}** {escaped(why.split(': ', 1)[-1], 300)}")
 

@@ -49,7 +49,7 @@ def error_figure(
             marker={"size": 7, "symbol": SYMBOLS[turn]},
             hovertemplate=f"{as_text(name)}<br>%{{x}} evaluations<br>error %{{y:.3g}}<extra></extra>",
         )
-    layout = frame(title, height=420, x="network evaluations", y="error, in deviations of the data")
+    layout = frame(title, height=420, x="network evaluations", y="error, in standard deviations of the data")
     figure.update_layout(layout, hovermode="closest")
     figure.update_xaxes(type="log", tickvals=[5, 10, 20, 50, 100, 200])
     return figure.update_yaxes(type="log", exponentformat="power")

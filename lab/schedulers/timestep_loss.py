@@ -24,12 +24,11 @@ AXES = {"t": "timestep t", "log_snr": "log-SNR"}
 LOG_SNR_SHOWN = 12.0
 PREDICTIONS = {"epsilon": "the noise ε", "sample": "the clean latents", "v_prediction": "v", "flow": "the velocity"}
 READING: Mapping[ErrorOf, str] = {
-    "original": "The gap below the dotted line is what the network has learned; where it touches or crosses that line, "
-    "at that noise it knows no more than how much latents vary, so those timesteps need more training or weight.",
-    "epsilon": "Noise is hard to see in a nearly clean latent and easy in a noisy one, so every line falls; one that "
-    "touches the dotted line has learned nothing at that noise.",
-    "target": "The very error that training minimises, before any weight: the average of this line over t is the "
-    "held-out loss, and what lies near the dotted line was not learned.",
+    "original": "The gap below the dotted line is what the network has learned. Timesteps where it touches the line "
+    "need more training or weight.",
+    "epsilon": "Every line falls, because noise is easier to see where there is much of it. Where it touches the "
+    "dotted line, the network has learned nothing.",
+    "target": "The error that training minimizes, before any weight. Its average over t is the validation loss.",
 }
 OUTSIDE: Mapping[ErrorOf, str] = {
     "original": "with hardly any signal left, a small error of the noise is a huge one of the clean latents",

@@ -134,7 +134,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     draw()
     tip.style.display = i < 0 ? "none" : "flex"
     if (i < 0) return
-    words.textContent = `${header.names[classes[i]]} · picture ${i + 1}`
+    words.textContent = `${header.names[classes[i]]} · image ${i + 1}`
     if (state.sheet) {
       thumb.width = header.cell[0]
       thumb.height = header.cell[1]

@@ -101,7 +101,7 @@ function judged(parsed, picked) {
     const lines = header.asked.map((label, index) => along(index, label))
     const own = { values: mean(lines), kind: "main" }
     return { title: "Seen as its class", marks: [], lines: [...lines.map((values) => ({ values, kind: "faint" })), own],
-      how: "What the judge sees in the predicted picture. Lines that stay low are pictures that go wrong; click one." }
+      how: "What the judge sees in the predicted image. Lines that stay low are images that go wrong; click one." }
   }
   const asked = header.asked[picked], commit = header.commits[picked]
   const end = header.classes.map((_, label) => oddsAt(parsed, last, picked, label)), final = end.indexOf(Math.max(...end))
@@ -110,6 +110,6 @@ function judged(parsed, picked) {
   const order = ["faint", "other", "main"]
   lines.sort((one, other) => order.indexOf(one.kind) - order.indexOf(other.kind))
   return { title: `Seen as ${header.classes[asked]}`, marks: commit >= 0 ? [commit] : [], lines,
-    how: commit >= 0 ? `Green: from here on the judge stays with ${header.classes[final]}. Late is an undecided picture.`
-      : "The judge never settles on one class: an unclear picture." }
+    how: commit >= 0 ? `Green: from here on the judge stays with ${header.classes[final]}. A late line means an undecided image.`
+      : "The judge never settles on one class: an unclear image." }
 }

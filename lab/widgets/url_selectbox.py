@@ -55,7 +55,7 @@ def pick_model(views: Sequence[RunView], label: str = "Model") -> RunView:
         for view in views
     }
     return by_id[
-        pick_or_tell(label, names, RUN, "{} cannot draw: it is not a U-Net run with a checkpoint. Showing another.")
+        pick_or_tell(label, names, RUN, "{} cannot generate: it is not a U-Net run with a checkpoint. Showing another.")
     ]
 
 
@@ -67,7 +67,7 @@ def pick_source(sources: Sequence[ModelSource], label: str = "Model") -> ModelSo
         key: plain(f"{source.title}{_at(source.steps[0])} · {made[source.origin].format(_made(source))}")
         for key, source in by_key.items()
     }
-    refusal = "{} cannot draw: it is no U-Net run with a checkpoint and no model. Showing another."
+    refusal = "{} cannot generate: it is neither a U-Net run with a checkpoint nor a model. Showing another."
     return by_key[pick_or_tell(label, names, RUN, refusal)]
 
 
@@ -102,7 +102,7 @@ def pick_checkpoint(
         return None
     names = {key: in_words(checkpoint) for key, checkpoint in found.items()}
     with cells[1]:
-        key = pick_or_tell("Checkpoint", names, param, "Checkpoint {} is not kept. Showing another.", help)
+        key = pick_or_tell("Checkpoint", names, param, "Checkpoint {} is not stored. Showing another.", help)
     return run_id, found[key]
 
 

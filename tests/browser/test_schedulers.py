@@ -45,7 +45,7 @@ def test_the_self_test_draws_its_curves_for_every_schedule(page: Any, server: Se
     expect(page.get_by_text("Error of the path, lower is better")).to_be_visible()
     page.get_by_role("combobox", name="Schedule").click()
     page.get_by_role("option", name="cosine").click()
-    expect(page.get_by_text("Refused here: heun")).to_be_visible()
+    expect(page.get_by_text("Not possible with this schedule: heun")).to_be_visible()
     shot(page, "self-test")
     views = page.get_by_test_id("stButtonGroup").filter(has_text="Self-test")
     views.get_by_text("Samplers", exact=True).click()

@@ -186,7 +186,7 @@ def test_every_command_explains_itself(command, capsys):
         ("show ../../etc", 1, "does not exist"),
         ("stop nope", 1, "does not exist"),
         ("resume nope", 1, "does not exist"),
-        ("resume nope --set train_vae.steps=9", 2, "goes on with its own settings, got train_vae.steps"),
+        ("resume nope --set train_vae.steps=9", 2, "continues with its own settings, got train_vae.steps"),
         ("resume nope --preset quick", 2, "python -m core branch nope"),
         ("delete nope", 1, "does not exist"),
         ("sample nope", 1, "does not exist"),
@@ -257,7 +257,7 @@ def test_sampling_twice_with_one_seed_gives_identical_pictures(trained, tmp_path
     ("options", "sentence"),
     [
         (["--labels", "10"], "outside the classes 0 to 9"),
-        (["--labels", "cat"], "is no class"),
+        (["--labels", "cat"], "is not a class"),
         (["--sampler", "ddim"], "cannot sample flow matching"),
         (["--sampler", "unipcc"], "sampling.sampler"),
         (["--set", "unet.dropout=0.5"], "cannot be changed now"),

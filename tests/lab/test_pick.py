@@ -104,7 +104,7 @@ def test_what_a_link_names_in_vain_is_told_until_another_choice_is_made() -> Non
     for _ in range(3):  # a page draws itself again by its own clock
         assert shown(app.run()) == "a-2"
         told = [warning.value for warning in app.warning]
-        assert len(told) == 2 and "is no run" in told[0] and "Checkpoint 7 is not kept" in told[1]
+        assert len(told) == 2 and "is no run" in told[0] and "Checkpoint 7 is not stored" in told[1]
         assert "![x](" not in told[0]
     app.selectbox[1].set_value("1").run()
     assert [warning.value for warning in app.warning] == told[:1]

@@ -80,7 +80,7 @@ def test_a_broken_imported_set_is_one_sentence(open_page: OpenPage, made: Path, 
 def test_a_link_to_a_set_that_is_not_there_shows_another(name: str, open_page: OpenPage) -> None:
     app = open_page("data", set=name)
     assert not app.exception
-    assert "There is no dataset" in app.warning[0].value
+    assert "does not exist. Showing another." in app.warning[0].value
     assert active_markdown(app) == []
 
 
@@ -101,7 +101,7 @@ def test_ones_own_file_that_is_not_there_is_one_sentence(open_page: OpenPage) ->
 @pytest.mark.slow
 def test_ones_own_file_is_looked_at_after_a_press_and_stays(open_page: OpenPage, made: Path) -> None:
     app = open_page("data", set="npz", path=str(made))
-    assert "press *Look at it*" in words(app) and "**9** training images" not in words(app)
+    assert "press *Open it*" in words(app) and "**9** training images" not in words(app)
     app.button(key="look").click().run()
     assert not app.exception and "**9** training images, **3** held out" in words(app)
     made.unlink()

@@ -121,7 +121,7 @@ def test_damaged_model_folders_are_left_out_and_the_page_works(store: RunStore, 
     assert [source.id for source in model_sources()] == ["model:mnist-demo"]
     app = open_page("generate", run="model:broken")
     for _ in range(2):  # it stays when the page is drawn again, as it is when its pictures are done
-        assert not app.exception and "cannot draw" in app.warning[0].value
+        assert not app.exception and "cannot generate" in app.warning[0].value
         app.run()
 
 
@@ -216,7 +216,7 @@ def test_samplers_that_do_not_fit_are_explained(unet: Run, open_page: OpenPage) 
 def test_a_run_that_cannot_draw_is_told_and_another_is_shown(unet: Run, store: RunStore, open_page: OpenPage) -> None:
     vae = next(run for run in store.list() if run.info.kind == "vae")
     app = open_page("generate", run=vae.id)
-    assert "cannot draw" in app.warning[0].value
+    assert "cannot generate" in app.warning[0].value
     assert app.query_params["run"] == unet.id
 
 
@@ -397,7 +397,7 @@ def test_a_drawing_in_the_background_is_shared_and_ends_with_its_last_watcher(
         while not options["should_stop"]():
             if gate.wait(0.01):
                 return "drawn"
-        raise LabError("drawing: cancelled")
+        raise LabError("generating: cancelled")
 
     monkeypatch.setattr(models, "draw_recipe", _slow)
     recipe = Recipe(
@@ -445,7 +445,7 @@ def test_a_drawing_is_kept_opened_again_and_removed(unet: Run, open_page: OpenPa
     next(button for button in shown.button if button.key == "confirm-yes").click().run()
     assert gallery_service.entries() == ([], [])
     gone = open_page("generate", run=unet.id, kept=entry.id)
-    assert "there is no drawing" in gone.error[0].value
+    assert "there is no entry" in gone.error[0].value
 
 
 @pytest.mark.parametrize("damaged", [False, True])
@@ -575,5 +575,5 @@ def test_a_walk_between_seeds_refuses_samplers_that_draw_noise(unet: Run) -> Non
     recipe = draw(unet).recipe.model_copy(
         update={"sampler": "dpmpp_2m_sde", "to_seeds": (3, 3), "noise_mix": (0.0, 1.0), "places": ()}
     )
-    with pytest.raises(LabError, match="draws new noise at every step"):
+    with pytest.raises(LabError, match="adds new noise at every step"):
         models.draw_recipe(recipe)

@@ -115,7 +115,7 @@ def test_the_link_decides_checkpoint_and_weights(runs: dict[str, Run], open_page
     assert app.query_params["checkpoint"] == "2-raw"
     assert not app.warning
     app = open_view(open_page, run=runs["encoder"].id, checkpoint="3")
-    assert "Checkpoint 3 is not kept" in words_of(app)
+    assert "Checkpoint 3 is not stored" in words_of(app)
 
 
 def chosen_of(run: Run) -> service.Chosen:
@@ -276,10 +276,10 @@ def test_a_vae_is_compared_with_itself_over_its_training(runs: dict[str, Run], o
     app = open_view(open_page, run=runs["encoder"].id, view="Compare")
     assert "Choose a second VAE" in words_of(app)
     assert "Drag through the training" in words_of(app)
-    (button,) = [button for button in app.button if "kept checkpoints" in button.label]
+    (button,) = [button for button in app.button if "checkpoints" in button.label]
     button.click().run()
     assert not app.exception
-    assert titles_of(app) == ["Reconstruction", "KL divergence", "Scale a channel"]
+    assert titles_of(app) == ["Reconstruction", "KL divergence", "Scale per channel"]
     steps = json.loads(app.get("plotly_chart")[0].proto.spec)["data"][0]["x"]
     assert steps == [2, 4]
 

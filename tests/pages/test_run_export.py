@@ -60,7 +60,7 @@ def test_a_folder_is_made_and_stands_there_with_its_download(
     monkeypatch.setattr(component.st, "download_button", remembered)
     app = open_page("runs", run=unet.id, tab="Export")
     step = newest_step(unet)
-    assert "loads and samples without this lab" in words(app)
+    assert "loads without this lab" in words(app)
     by_key(app, f"export-{unet.id}/go").click().run()
     name = f"drawer-step-{step}"
     until(app, lambda app: f"**{name}**" in words(app))
@@ -187,9 +187,9 @@ def test_it_is_pushed_and_a_refusal_is_one_sentence(
     app.run()
     key = f"export-{unet.id}-digits"
     for repository, sentence in (
-        ("digits", "Repository: 'digits' is no NAMESPACE/NAME"),
+        ("digits", "Repository: 'digits' is not a NAMESPACE/NAME"),
         ("ana/taken", "has a repository of that name already; choose another name"),
-        ("ana/digits", "(https://hub.test/ana/digits) (only those who may see it)."),
+        ("ana/digits", "(https://hub.test/ana/digits) (private)."),
     ):
         app.text_input(key=f"{key}/repo").set_value(repository)
         by_key(app, f"{key}/push").click().run()
@@ -227,6 +227,6 @@ def test_before_the_first_checkpoint_there_is_nothing_to_export(
 ) -> None:
     shutil.rmtree(unet.checkpoints_dir)
     app = open_page("runs", run=unet.id, tab="Export")
-    assert "Possible from the first checkpoint on." in words(app)
+    assert "Available after the first checkpoint." in words(app)
     vae = make_run(store, "vae", name="encoder")
     assert "Export" not in [tab.label for tab in open_page("runs", run=vae.id, tab="Export").tabs]

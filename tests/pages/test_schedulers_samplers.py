@@ -199,7 +199,7 @@ def test_starting_queues_a_comparison_and_the_link_names_it(unet: Run, store: Ru
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"), [("50-5", "runs backwards"), ("", "no values"), ("![x](y)", "is no number")]
+    ("values", "sentence"), [("50-5", "runs backwards"), ("", "no values"), ("![x](y)", "is not a number")]
 )
 def test_values_that_cannot_be_are_one_sentence_and_no_button(
     unet: Run, open_page: OpenPage, values: str, sentence: str

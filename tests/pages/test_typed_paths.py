@@ -105,7 +105,7 @@ def trained(path: Path) -> None:
 
 
 DOORS: dict[str, Callable[[Path], None]] = {
-    "Data, Look at it": looked_at,
+    "Data, Open it": looked_at,
     "Data, Import": set_imported,
     "Generate, Import": model_imported,
     "Train": trained,

@@ -114,7 +114,7 @@ def _turn(should_stop: Callable[[], bool]) -> Iterator[None]:
     """One of the few that draw at a time; who waits can be cancelled."""
     while not _AT_ONCE.acquire(timeout=0.2):
         if should_stop():
-            raise SamplingCancelled("drawing: cancelled")
+            raise SamplingCancelled("generating: cancelled")
     try:
         yield
     finally:

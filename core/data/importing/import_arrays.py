@@ -71,11 +71,11 @@ def channels_of(writers: Iterable[PartWriter], stored_grey: int, color: str) -> 
     """1 or 3. Raises DataUnavailable for a mixture of grey and coloured files when nobody said what it shall become."""
     coloured = sum(writer.coloured for writer in writers)
     if color != "native":
-        return 1 if color == "grey" else 3
+        return 1 if color == "gray" else 3
     if coloured and stored_grey:
         raise DataUnavailable(
             f"{stored_grey:,} images are gray and {coloured:,} in color",
-            "say which it shall be: grey or rgb",
+            "choose one for all: gray or rgb",
         )
     return 3 if coloured else 1
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic, leftovers
+from core.config.schema import one_spelling
 from core.data.catalog import names
 from core.data.importing.import_child import request_of
 from core.data.imports import FACTS, FORMAT, NAME, Imported, imports_dir, read_imported
@@ -21,7 +22,7 @@ from core.runs.provenance import current_user
 from core.runs.rights import require_member
 from core.typed_paths import FOLDER, kind_of
 
-COLORS = ("native", "grey", "rgb")
+COLORS = ("native", "gray", "rgb")
 
 
 def import_set(
@@ -41,11 +42,12 @@ def import_set(
 ) -> Imported:
     """Keep `source` (a folder with one directory a class, a zip of one, or an .npz) as the dataset `name`.
 
-    color: native refuses a mixture of grey and coloured pictures; grey and rgb turn all into one. imported_by: the
+    color: native refuses a mixture of grey and coloured pictures; gray and rgb turn all into one. imported_by: the
     person. source_words: where it came from, instead of the file's name. folder: the imports folder. measured: told
     what the child took, also when it failed. Raises UsageError, NotAllowed or DataUnavailable; then nothing is left.
     """
     require_member(imported_by, f"import {name}")
+    color = str(one_spelling(color))
     check_import_name(name)
     found_kind = kind_of(source, refused=UsageError)
     is_npz = source.suffix.lower() in (".npz", ".npy")

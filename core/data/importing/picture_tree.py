@@ -131,7 +131,7 @@ def _file_reader(path: Path) -> Callable[[], bytes]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DataUnavailable(f"'{quoted(path.name)}' is no ordinary file", "remove it")
+                raise DataUnavailable(f"'{quoted(path.name)}' is not an ordinary file", "remove it")
             return file.read()
 
     return read

@@ -64,5 +64,7 @@ def reconstruct(study: LatentStudy, mean: np.ndarray) -> np.ndarray:
     """Raw posterior means (N, c, h, w) → pictures (N, H, W, C) uint8. Raises CheckpointError for NaN."""
     images = study.codec.vae.decode(torch.from_numpy(np.ascontiguousarray(mean)).to(study.device)).sample
     if not bool(torch.isfinite(images).all()):
-        raise CheckpointError(f"{study.run_id}: its decoder gives values that are no numbers", "try another checkpoint")
+        raise CheckpointError(
+            f"{study.run_id}: its decoder returns values that are not finite numbers", "try another checkpoint"
+        )
     return to_uint8(images)

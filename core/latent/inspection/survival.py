@@ -110,24 +110,23 @@ def in_words(found: Survival, share: float = 0.99) -> str:
         return (
             f"Up to {_place(found, alone)} the decoder alone stays within 1 dB of its clean {found.psnr[0]:.1f} dB."
             if alone is not None and alone >= 0
-            else "Even the least noise costs more than 1 dB: the decoder forgives nothing."
+            else "Even the least noise costs more than 1 dB: the decoder tolerates none."
         )
     clean, guess = found.accuracy[0], 1.0 / max(found.num_classes, 1)
     if clean < guess + 0.1:
         return (
             f"Without any noise only {clean:.0%} of the decoded images have their class, where guessing gives "
-            f"{guess:.0%}: this decoder has nothing to survive with, and no U-Net can help it."
+            f"{guess:.0%}. No U-Net can help this decoder."
         )
     limit = share * clean
     alone = last_above(found, found.accuracy, limit)
     lost = first_below(found, found.accuracy, guess + 0.05)
     if alone is None or alone < 0:
-        words = f"Even the least noise leaves less than {limit:.1%} right, so the U-Net has to solve all of it."
+        words = f"Even the least noise leaves less than {limit:.1%} right, so the U-Net must decide every t."
     else:
         words = (
-            f"Up to {_place(found, alone)} the decoder alone already gives at least {limit:.1%} right, so the U-Net "
-            f"has "
-            f"to solve t = {alone:,} to {last:,} and only sharpens below."
+            f"Up to {_place(found, alone)} the decoder alone gets at least {limit:.1%} right. The U-Net decides "
+            f"from t = {alone:,} to {last:,} and only sharpens below."
         )
     if lost is not None and lost > 0:
         words += f" From {_place(found, lost)} on the class is lost: there the U-Net decides what the image is."

@@ -21,26 +21,26 @@ RULES: tuple[tuple[Word, str, str], ...] = (
     (
         "collapsed",
         f"less than {COLLAPSED_EXPLAINED:.0%} of the images' variance comes back, or less than "
-        f"{COLLAPSED_ACTIVE:.0%} of the latent values are active (their posterior mean varies between images by more "
-        "than 0.01)",
-        "Active units: arXiv 1509.00519, section 5.2; collapse: arXiv 1511.06349, section 3. The two shares are ours.",
+        f"{COLLAPSED_ACTIVE:.0%} of the latent values are active",
+        "Active: the posterior mean varies between images by more than 0.01 (arXiv 1509.00519, section 5.2). "
+        "Collapse: arXiv 1511.06349, section 3. The two shares are ours.",
     ),
     (
         "partly collapsed",
-        "a channel has no active value: the U-Net denoises it for nothing",
+        "a channel has no active value, so the U-Net denoises it in vain",
         "arXiv 1509.00519, section 5.2",
     ),
     (
         "blurred",
         f"less than {BLURRED_EXPLAINED:.0%} of the variance comes back: nothing the U-Net generates can be sharper",
-        "A convention of ours. For comparison, Stable Diffusion's VAE has a PSNR of 23.4 dB on COCO (model card of "
-        "sd-vae-ft-ema); MNIST reaches more because most of it is black.",
+        "A convention of ours. Stable Diffusion's VAE has a PSNR of 23.4 dB on COCO (model card of "
+        "sd-vae-ft-ema). MNIST reaches more because most of it is black.",
     ),
     (
         "unscaled",
-        f"as the U-Net gets them, a channel's deviation is not within 1/{UNSCALED_DEVIATION:g} to "
-        f"{UNSCALED_DEVIATION:g} or its mean is more than {UNSCALED_MEAN:g} from 0: every t then means another noise "
-        "level than the schedule says, by a factor of the deviation squared",
+        f"after scaling, a channel's standard deviation is not within 1/{UNSCALED_DEVIATION:g} to "
+        f"{UNSCALED_DEVIATION:g}, or its mean is more than {UNSCALED_MEAN:g} from 0. The noise level at every "
+        "t is then off by the deviation squared",
         "arXiv 2112.10752, appendix G; scaling the input is another schedule: arXiv 2301.10972. The "
         "limits are ours: a factor of 4 in signal to noise.",
     ),
@@ -88,22 +88,22 @@ def judge(overview: LatentOverview) -> Verdict:
         word = "partly collapsed"
         names = ", ".join(str(place + 1) for place in silent)
         sentence = (
-            f"Channel{'s' if len(silent) > 1 else ''} {names} of {raw.num_channels} carry nothing; the U-Net would "
-            "denoise them for nothing. Use fewer latent channels, a lower KL weight or free bits."
+            f"Channel{'s' if len(silent) > 1 else ''} {names} of {raw.num_channels} carry nothing. Use fewer "
+            "latent channels, a lower KL weight or free bits."
         )
     elif explained < BLURRED_EXPLAINED:
         word = "blurred"
         sentence = (
-            f"Reconstructions bring back only {explained:.0%} of the images' variance, and nothing the U-Net draws "
-            "can be sharper. Train longer, or with more latent channels."
+            f"Only {explained:.0%} of the images' variance comes back, and no U-Net can be sharper than its VAE. "
+            "Train longer, or with more latent channels."
         )
     elif deviation[0] < 1 / UNSCALED_DEVIATION or deviation[1] > UNSCALED_DEVIATION or largest > UNSCALED_MEAN:
         word = "unscaled"
         worst = max(deviation[1], 1 / deviation[0])
         sentence = (
-            f"The U-Net gets latents with a deviation of {span(deviation)} and a mean up to {largest:.2f} from 0 where "
-            f"the schedule assumes 1 and 0, so signal to noise is off by a factor of up to {worst**2:,.3g} at every t. "
-            "Train the U-Net again with the measured scaling."
+            f"The U-Net gets latents with a standard deviation of {span(deviation)} and a mean up to "
+            f"{largest:.2f} from 0. The schedule assumes 1 and 0, so the signal-to-noise ratio is off by up to "
+            f"{worst**2:,.3g} times. Train the U-Net again with the measured scaling."
         )
     else:
         own = overview.subject.scaling is not None
@@ -112,7 +112,7 @@ def judge(overview: LatentOverview) -> Verdict:
             + (
                 "and the scaling in use fits the schedule."
                 if own
-                else f"and a U-Net run will scale their raw deviation of {span(raw_deviation)} to 1."
+                else f"and a U-Net run will scale their standard deviation of {span(raw_deviation)} to 1."
             )
         )
     return Verdict(

@@ -30,12 +30,12 @@ def test_labels_are_numbers_ranges_and_names(text, names, labels):
         ("10", "outside the classes 0 to 9"),
         ("0-10", "not a range inside"),
         ("5-3", "not a range inside"),
-        ("-1", "is no class"),
+        ("-1", "is not a class"),
         ("", "names no class"),
         (",", "names no class"),
-        ("³", "is no class"),
-        ("9" * 5000, "is no class"),
-        ("0-" + "9" * 5000, "is no class"),
+        ("³", "is not a class"),
+        ("9" * 5000, "is not a class"),
+        ("0-" + "9" * 5000, "is not a class"),
     ],
 )
 def test_what_is_no_class_is_refused(text, sentence):

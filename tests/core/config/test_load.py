@@ -121,8 +121,9 @@ def test_later_wins_file_preset_override(empty: Path) -> None:
     assert (settings.train_unet.steps, settings.seed) == (1700, 5)
 
 
-def test_gray_is_grey(empty: Path) -> None:
-    assert load_config(empty, overrides=["data.color=gray"]).data.color == "grey"
+@pytest.mark.parametrize("spelling", ["gray", "grey"])
+def test_grey_is_gray(spelling: str, empty: Path) -> None:
+    assert load_config(empty, overrides=[f"data.color={spelling}"]).data.color == "gray"
 
 
 def test_differences_are_named(empty: Path) -> None:

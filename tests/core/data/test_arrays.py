@@ -99,7 +99,7 @@ def test_color_folder_keeps_color_and_names(build: Build, color_folder: Path) ->
     assert [2 - int(label) for label in shapes.heldout.labels] == means.argmax(axis=1).tolist()
 
 
-@pytest.mark.parametrize(("color", "channels"), [("grey", 1), ("rgb", 3), ("native", 3)])
+@pytest.mark.parametrize(("color", "channels"), [("gray", 1), ("rgb", 3), ("native", 3)])
 def test_color_setting_decides_the_channels(build: Build, color_folder: Path, color: str, channels: int) -> None:
     assert build(name="image_folder", path=str(color_folder), color=color).channels == channels
 

@@ -275,7 +275,7 @@ HOSTILE: dict[str, tuple[Maker, str]] = {
     "cut archive": (cut_archive, "not a zip archive, or a damaged one"),
     "empty class": (empty_class, "the class 'c' has no images; fill or remove it"),
     "empty directory": (empty_directory, "the class 'c' has no images; fill or remove it"),
-    "mixed channels": (mixed_channels, "3 images are gray and 1 in color; say which it shall be: grey or rgb"),
+    "mixed channels": (mixed_channels, "3 images are gray and 1 in color; choose one for all: gray or rgb"),
     "corrupt picture": (corrupt, "'b/2.png': damaged image"),
     "no image": (no_picture, "'b/2.png': not an image that can be read"),
     "link in a folder": (linked, "'a/9.png' is a link"),

@@ -95,7 +95,7 @@ def test_a_zip_with_its_own_test_split_in_one_directory(imports: Path, tmp_path:
     assert np.array_equal(built.heldout.images[0, ..., 0], PICTURES[6])
 
 
-@pytest.mark.parametrize(("color", "channels"), [("rgb", 3), ("grey", 1)])
+@pytest.mark.parametrize(("color", "channels"), [("rgb", 3), ("gray", 1), ("grey", 1)])
 def test_mixed_channels_become_what_was_asked_for(
     color: str, channels: int, imports: Path, tmp_path: Path, build: Build
 ) -> None:

@@ -289,7 +289,9 @@ def test_more_pictures_than_there_are_take_all() -> None:
 
 def test_a_network_that_answers_no_numbers_is_one_sentence() -> None:
     broken = model_with("flow", "flow", lambda noisy, t: noisy / 0.0 if t[0] > 500 else noisy)
-    with pytest.raises(NonFiniteError, match="at t = 599 the network of step 40 answers with something that is no n"):
+    with pytest.raises(
+        NonFiniteError, match="at t = 599 the network of step 40 returns a value that is not a finite n"
+    ):
         measure(broken)
 
 

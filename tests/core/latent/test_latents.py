@@ -85,7 +85,7 @@ def test_a_damaged_entry_is_encoded_again(vae: object, tmp_path: Path, file: str
 def test_a_vae_that_gives_no_numbers_is_one_sentence_and_leaves_nothing(vae: object, tmp_path: Path) -> None:
     broken = copy.deepcopy(vae)
     broken.encoder.conv_out.weight.data *= float("nan")  # type: ignore[attr-defined]
-    with pytest.raises(CheckpointError, match="latents: the VAE gives values that are no numbers"):
+    with pytest.raises(CheckpointError, match="latents: the VAE returns values that are not finite numbers"):
         cached_latents(broken, IMAGES, key="k", cache_dir=tmp_path)  # type: ignore[arg-type]
     assert list((tmp_path / "latents").iterdir()) == []
 

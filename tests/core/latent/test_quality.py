@@ -126,9 +126,9 @@ def planted(overview: LatentOverview, **changes: Any) -> LatentOverview:
         ({"explained": 0.01, "active": np.zeros(4, dtype=int)}, "collapsed", "lower KL weight"),
         ({"explained": 0.01}, "collapsed", "same, although its latents differ. Train longer"),
         ({"active": np.array([16, 0, 16, 0])}, "partly collapsed", "Channels 2, 4 of 4 carry nothing"),
-        ({"explained": 0.5}, "blurred", "only 50%"),
-        ({"deviation": np.full(4, 5.49)}, "unscaled", "a factor of up to 30.1"),
-        ({"deviation": np.full(4, 0.1)}, "unscaled", "a factor of up to 100"),
+        ({"explained": 0.5}, "blurred", "Only 50%"),
+        ({"deviation": np.full(4, 5.49)}, "unscaled", "up to 30.1 times"),
+        ({"deviation": np.full(4, 0.1)}, "unscaled", "up to 100 times"),
         ({"mean": np.array([0.0, 0.0, 0.9, 0.0])}, "unscaled", "a mean up to 0.90"),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_run_without_checkpoints_has_nothing_to_export(run: Run) -> None:
 def test_a_push_is_on_record_and_one_that_fails_is_not(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     info = kept(run, "digits", DEFAULTS, by="Ana")
     with hub_in_use(monkeypatch):
-        with pytest.raises(UsageError, match="repository: 'digits' is no NAMESPACE/NAME"):
+        with pytest.raises(UsageError, match="repository: 'digits' is not a NAMESPACE/NAME"):
             push_export(run, info, "digits", private=True, by="Ana")
         assert events(run, "pushed to a hub") == []
         pushed = push_export(run, info, "ana/digits", private=True, by="Ana")

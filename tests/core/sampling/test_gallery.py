@@ -97,7 +97,7 @@ def test_a_gallery_that_stays_locked_is_one_sentence(tmp_path: Path, monkeypatch
     monkeypatch.setattr(gallery, "LOCK_PATIENCE_S", 0.0)
     held = try_lock(tmp_path / gallery.LOCK)
     assert held is not None
-    with pytest.raises(LabError, match="another person is keeping"):
+    with pytest.raises(LabError, match="another person is adding"):
         kept(tmp_path)
     held.release()
     assert kept(tmp_path)

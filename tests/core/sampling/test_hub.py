@@ -167,7 +167,7 @@ def test_without_credentials_the_exported_folder_stays(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["export", trained.id, str(tmp_path / "d"), "--push", "ana/digits"]) == 1
-    assert "there are no credentials" in (said := capsys.readouterr().err) and "hf auth login" in said
+    assert "this machine has no credentials" in (said := capsys.readouterr().err) and "hf auth login" in said
     assert (tmp_path / "d" / "model_index.json").is_file()
 
 

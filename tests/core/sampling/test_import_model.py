@@ -260,7 +260,7 @@ HOSTILE_PLAIN: dict[str, tuple[Callable[[Path], object], str]] = {
     "shards": (renamed("diffusion_pytorch_model-00001-of-00002.safetensors"), "max_shard_size"),
     "link": (lambda f: (f / "notes.json").symlink_to("/etc/passwd"), "is a link"),
     "link to a folder": (lambda f: (f / "more").symlink_to("/etc"), "is a link"),
-    "pipe": (lambda f: os.mkfifo(f / "pipe.json"), "is no ordinary file"),
+    "pipe": (lambda f: os.mkfifo(f / "pipe.json"), "is not an ordinary file"),
 }
 
 

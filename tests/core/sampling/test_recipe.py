@@ -89,9 +89,9 @@ def changed(**values: object) -> bytes:
 
 HOSTILE = {
     "no recipe in the picture": (png_with_text("hello", "comment"), "holds no recipe"),
-    "a text that is no JSON": (png_with_text("hello"), "is no recipe"),
+    "a text that is no JSON": (png_with_text("hello"), "is not a recipe"),
     "a text bomb": (png_with_text("[" * 60_000_000), "cannot be read"),
-    "deep JSON": (b"[" * 200_000, "is no recipe"),
+    "deep JSON": (b"[" * 200_000, "is not a recipe"),
     "a truncated picture": (as_png(RECIPE)[:60], "holds no recipe|cannot be read"),
     "a file that is no archive": (b"PK\x03\x04 nothing", "cannot be read"),
     "an archive without a recipe": (npz_with_recipe(PICTURES, (1, 7), RECIPE)[:200], "cannot be read"),
@@ -102,7 +102,7 @@ HOSTILE = {
     "another number of seeds": (changed(seeds=[1]), "names 1 seeds for 2 labels"),
     "a million steps": (changed(num_inference_steps=1_000_000), "num_inference_steps"),
     "a million pictures": (changed(labels=[1] * 100_000, seeds=[1] * 100_000), "longer than|labels"),
-    "not a number": (changed(guidance_scale=float("nan")), "guidance_scale|is no recipe"),
+    "not a number": (changed(guidance_scale=float("nan")), "guidance_scale|is not a recipe"),
     "a newer format": (
         changed(format=2, mood="good"),
         r"made by a newer version of the lab \(format 2; this one knows 1",
