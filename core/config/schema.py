@@ -122,13 +122,13 @@ class DiffusionSettings(Section):
     )
     timestep_distribution: Literal["uniform", "logit_normal"] = Field(
         "uniform",
-        description="Which timesteps training draws: all alike, or more of the middle ones (arXiv 2403.03206, 3.1).",
+        description="Which timesteps training samples: all alike, or more of the middle ones (arXiv 2403.03206, 3.1).",
     )
     timestep_mean: float = Field(
         0.0,
         ge=-5.0,
         le=5.0,
-        description="Mean of logit_normal before the sigmoid; above 0 draws noisier timesteps more often.",
+        description="Mean of logit_normal before the sigmoid; above 0 samples noisier timesteps more often.",
     )
     stratified_timesteps: bool = Field(
         False,
@@ -171,7 +171,7 @@ class TrainSettings(Section):
     )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw",
-        description="'muon' gives each weight matrix an orthogonal update and leaves the rest to AdamW: fewer steps to "
+        description="'muon' gives each weight matrix an orthogonal update and leaves the rest to AdamW. Fewer steps to "
         "the same quality, 5 to 20 % more time per step.",
     )
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")

@@ -91,7 +91,7 @@ def _cell(
         for step in sample_steps(model, request, start=_start(recipe, model, site)):
             latents = step.next_latents
             if should_stop():
-                raise SamplingCancelled("drawing: cancelled")
+                raise SamplingCancelled("generating: cancelled")
         images = model.codec.decode_to_uint8(latents)
         return CellImages(images=images, weights_sha256=model.weights_sha256, note=" ".join(notes))
 
