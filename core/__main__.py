@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import logging
 import os
 import sys
@@ -12,9 +13,11 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from core.commands.answer import add_json_option
 from core.commands.options import add_settings_options, folders_exported
 from core.errors import LabError, StorageFull, is_full_disk, is_full_gpu, quoted
 from core.home import PROGRAM
+from core.jobs.plain_lines import WITHOUT_BARS
 from core.version import VERSION
 
 GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
@@ -30,12 +33,29 @@ FULL_DISK = "the disk or the quota is full; free some space"
 FULL_GPU = f"the GPU has no room left; `{PROGRAM} machine` shows who uses it, --set machine.device=cpu does without"
 
 
+WITHOUT_RESULT = {  # commands that have no --json, and why
+    "logs": "prints lines of a file",
+    "serve": "becomes the server",
+    "supervise": "works until it is told to stop",
+}
+
+
+class _BadUsage(SystemExit):
+    """What was typed is no command; `sentence` says why."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(2)
+        self.sentence = sentence
+
+
 class _Parser(argparse.ArgumentParser):
     """Repeats what was typed only as `_tell` does."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        sys.exit(_tell(f"{message}; see {self.prog} --help", 2))
+        sentence = f"{message}; see {self.prog} --help"
+        _tell(sentence, 2)
+        raise _BadUsage(sentence)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,12 +72,22 @@ def build_parser() -> argparse.ArgumentParser:
         added.set_defaults(handler=command.run)
         if name != "self_test":
             add_settings_options(added)
+        if name not in WITHOUT_RESULT:
+            add_json_option(added)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; a problem is one sentence on stderr."""
-    arguments = build_parser().parse_args(argv)
+    """Run one command and return its exit code; a problem is one sentence on stderr, with --json also on stdout."""
+    words = sys.argv[1:] if argv is None else argv
+    told = _as_json if "--json" in words else _tell
+    try:
+        arguments = build_parser().parse_args(words)
+    except _BadUsage as error:
+        if told is _as_json:
+            _print_json(error.sentence, 2)
+        raise
+    os.environ.update(WITHOUT_BARS)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         with folders_exported(arguments):
@@ -65,31 +95,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except LabError as error:
-        return _tell(str(error), error.exit_code)
+        return told(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _tell("interrupted", 130)
+        return told("interrupted", 130)
     except BrokenPipeError:  # the reader went away, as in `runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         if is_full_disk(error):
-            return _tell(f"{where}{FULL_DISK}", StorageFull.exit_code)
-        return _tell(f"{where}{error.strerror or error}", 1)
+            return told(f"{where}{FULL_DISK}", StorageFull.exit_code)
+        return told(f"{where}{error.strerror or error}", 1)
     except Exception as error:  # a mistake in this program: one sentence as well, the traceback on demand
         if os.environ.get("LAB_DEBUG"):
             traceback.print_exc()
         if is_full_gpu(error):
-            return _tell(FULL_GPU, 1)
+            return told(FULL_GPU, 1)
         if is_full_disk(error):
-            return _tell(FULL_DISK, StorageFull.exit_code)
+            return told(FULL_DISK, StorageFull.exit_code)
         reason = (str(error).splitlines() or ["no reason given"])[0]
-        return _tell(f"unexpected {type(error).__name__}: {reason}; LAB_DEBUG=1 shows the traceback", 1)
+        return told(f"unexpected {type(error).__name__}: {reason}; LAB_DEBUG=1 shows the traceback", 1)
 
 
 def _tell(sentence: str, code: int) -> int:
     print(f"error: {quoted(sentence, MAX_SENTENCE)}", file=sys.stderr)
     return code
+
+
+def _as_json(sentence: str, code: int) -> int:
+    _print_json(sentence, code)
+    return _tell(sentence, code)
+
+
+def _print_json(sentence: str, code: int) -> None:
+    print(json.dumps({"error": quoted(sentence, MAX_SENTENCE), "exit_code": code}, indent=1))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, store_of
-from core.commands.train import finish_launch
+from core.commands.train import ends_of, finish_launch
 from core.errors import UsageError
 from core.jobs.service import branch_run
 
@@ -44,4 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
     made = branch_run(
         store, arguments.run, arguments.checkpoint, name=arguments.name, overrides=chosen_settings(arguments)
     )
-    return finish_launch(store, [made], detach=arguments.detach)
+    code = finish_launch(arguments, store, [made], detach=arguments.detach)
+    answer(arguments, ends_of([made]))
+    return code

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import check_has_begun, find_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
@@ -28,7 +28,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--samples", type=int, default=DEFAULT_PICTURES, metavar="N", help="held-out images, at most all of them"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     from core.evaluation.vae_ceiling import vae_ceiling
 
     site = site_of(arguments)
-    image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
-    with progress_bar() as show:
+    with progress_bar("reading the dataset") as show:
+        image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
         found = vae_ceiling(
             source,
             image_set,
@@ -56,9 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
             step=arguments.checkpoint,
             progress=show,
         )
-    if arguments.json:
-        print(json.dumps(CEILINGS.as_json(found), indent=1))
-        return 0
-    print(table(["metric", "value", "note"], ceiling_rows(found)))
-    print(f"\n{in_words(found)}")
+    answer(
+        arguments,
+        CEILINGS.as_json(found),
+        lambda: f"{table(['metric', 'value', 'note'], ceiling_rows(found))}\n\n{in_words(found)}",
+    )
     return 0

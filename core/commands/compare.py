@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import settings_of_run, store_of
 from core.commands.tables import table
-from core.commands.train import finish_launch
+from core.commands.train import end_of, finish_launch
 from core.comparison.comparison_results import (
     CELLS,
     CellResult,
@@ -24,6 +24,7 @@ from core.comparison.comparison_results import (
 from core.comparison.grid import Cost, cost_of, parse_axis, value_in_words
 from core.errors import LabError, quoted
 from core.jobs.comparison_job import choices_of, plan_comparison, start_comparison
+from core.jobs.engines.choose import observed_status
 from core.runs.store import RunStore
 from core.words import duration
 
@@ -63,7 +64,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--name", default="", help="a name for people (default: none; the id is generated)")
     parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first")
     parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,16 +84,17 @@ def run(arguments: argparse.Namespace) -> int:
     job = start_comparison(
         store, unet_run, request, settings=settings, name=arguments.name, priority=arguments.priority
     )
-    code = finish_launch(RunStore(job.folder.parent), [job], detach=arguments.detach)
-    if arguments.detach:
-        return code
+    code = finish_launch(arguments, RunStore(job.folder.parent), [job], detach=arguments.detach)
     try:
-        comparison = read_comparison(unet_run, job.id)
+        comparison = None if arguments.detach else read_comparison(unet_run, job.id)
     except LabError:
+        comparison = None
+    if comparison is None:
+        answer(arguments, end_of(job, observed_status(job)))
         return code
     for problem in comparison.problems:
         print(f"warning: {quoted(problem, 300)}", file=sys.stderr)
-    print(json.dumps(as_json(comparison), indent=1) if arguments.json else in_full(comparison))
+    answer(arguments, as_json(comparison), lambda: in_full(comparison))
     return code
 
 

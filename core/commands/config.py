@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import read_settings
 from core.commands.tables import table
@@ -23,7 +23,6 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("what", choices=("show",), help="print the settings")
     parser.add_argument("--changed", action="store_true", help="only settings that differ from the defaults")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,10 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings, defaults = read_settings(arguments), Settings()
     pairs = {name: (get_value(settings, name), get_value(defaults, name)) for name, _ in field_rows()}
     shown = {name: pair for name, pair in pairs.items() if not arguments.changed or pair[0] != pair[1]}
-    if arguments.json:
-        print(json.dumps({name: value for name, (value, _) in shown.items()}, indent=1))
-        return 0
-    print(
-        table(["setting", "value", "default"], [(name, str(value), str(old)) for name, (value, old) in shown.items()])
-    )
+    rows = [(name, str(value), str(old)) for name, (value, old) in shown.items()]
+    values = {name: value for name, (value, _) in shown.items()}
+    answer(arguments, values, lambda: table(["setting", "value", "default"], rows))
     return 0

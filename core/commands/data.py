@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import read_settings, site_of
 from core.commands.progress import progress_bar
@@ -37,7 +37,6 @@ def add_parser(commands: Any) -> None:
         help="a dataset, a folder of classes or an .npz file (default: list all datasets)",
     )
     parser.add_argument("--download", action="store_true", help="download it first where it is missing")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--progress", action="store_true", help="print progress as lines on stderr: words, tab, 0 to 1")
 
 
@@ -46,10 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings, site = read_settings(arguments), site_of(arguments)
     if not arguments.what:
         rows = [row(name, site.data) for name in catalog.names()]
-        print(json.dumps(rows, indent=1) if arguments.json else listed(rows))
+        answer(arguments, rows, lambda: listed(rows))
         return 0
     found = described(chosen(arguments.what, settings, download=arguments.download), site, arguments.progress)
-    print(json.dumps(facts(found), indent=1) if arguments.json else told(found))
+    answer(arguments, facts(found), lambda: told(found))
     return 0
 
 
@@ -71,7 +70,7 @@ def described(data: DataSettings, site: SiteSettings, as_lines: bool = False) ->
     from core.data.overview import describe
 
     if not as_lines:
-        with progress_bar() as show:
+        with progress_bar("reading the dataset") as show:
             return describe(data, data_dir=site.data, cache_dir=site.cache, progress=show)
     told_at = 0.0
 

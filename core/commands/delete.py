@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
@@ -28,9 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     found = store.get(arguments.run)
     confirm_owner(found, "delete", yes=arguments.yes)
     delete_run(store, found.id)
+    words = f"{found.id} is in the trash; bring it back with: {PROGRAM} restore {found.id}"
     if arguments.now:
         remove_for_good(store, found.id, by=current_user())
-        print(f"{found.id} is gone")
-    else:
-        print(f"{found.id} is in the trash; bring it back with: {PROGRAM} restore {found.id}")
+        words = f"{found.id} is gone"
+    answer(arguments, {"id": found.id, "in_trash": not arguments.now}, words)
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core import atomic
+from core.commands.answer import answer, say
 from core.commands.command_help import add_command
 from core.commands.options import usable_site_of
 from core.commands.tables import plain
@@ -51,25 +51,22 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--clean-webhooks", action="store_true", help="remove webhook addresses from the settings of old runs"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every finding; exit 1 when something needed does not work."""
     site, problem = usable_site_of(arguments)
     if arguments.clean_webhooks:
-        return clean_webhooks(RunStore(site.runs))
+        return clean_webhooks(arguments, RunStore(site.runs))
     broken = [Finding("config.yaml", False, problem)] if problem else []
     failed, found = [], []
     for finding in itertools.chain(broken, findings(site)):
         mark = {True: "ok  ", False: "FAIL", None: "    "}[finding.works]
         found.append(finding._asdict())
-        if not arguments.json:
-            print(f"{mark}  {finding.subject:<14} {plain(finding.words)}", flush=True)
+        say(arguments, f"{mark}  {finding.subject:<14} {plain(finding.words)}")
         if finding.works is False:
             failed.append(finding.subject)
-    if arguments.json:
-        print(json.dumps(found, indent=1))
+    answer(arguments, found)
     if failed:
         print(f"does not work: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -92,9 +89,9 @@ def findings(site: SiteSettings) -> Iterator[Finding]:
     yield from _data_sets(site.data)
 
 
-def clean_webhooks(store: RunStore) -> int:
+def clean_webhooks(arguments: argparse.Namespace, store: RunStore) -> int:
     """Take the addresses out of the runs that hold one; 1 when a run is active, damaged or cannot be written."""
-    code = 0
+    code, rows = 0, []
     for run in runs_with_webhook(store):
         lock = None
         try:
@@ -104,13 +101,16 @@ def clean_webhooks(store: RunStore) -> int:
             text = without_webhook(run.config_path)
             if text is not None:
                 atomic.write_text(run.config_path, text)
-            print(f"{run.id}: the address of its webhook is gone", flush=True)
+            rows.append({"id": run.id, "problem": ""})
+            say(arguments, f"{run.id}: the address of its webhook is gone")
         except (LabError, OSError) as error:
+            rows.append({"id": run.id, "problem": str(error)})
             print(f"{run.id}: {plain(error)}", file=sys.stderr, flush=True)
             code = 1
         finally:
             if lock is not None:
                 lock.release()
+    answer(arguments, rows)
     return code
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import find_source, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
-from core.commands.train import finish_launch
+from core.commands.train import ends_of, finish_launch
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for
 from core.evaluation.report import REPORTS, report_rows, write_report
@@ -31,7 +31,6 @@ def add_parser(commands: Any) -> None:
         "run", metavar="RUN|MODEL_DIR", help="run id or name, model:NAME, or the path of a run or model folder"
     )
     parser.add_argument("--samples", type=int, metavar="N", help="images to generate (default: the run's setting)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--queue", action="store_true", help="queue it as a run and return, instead of measuring now")
 
 
@@ -47,18 +46,21 @@ def run(arguments: argparse.Namespace) -> int:
         if source.run is None:
             raise UsageError(f"{source.id}: a model folder keeps no evaluation", "evaluate it without --queue")
         store = RunStore(source.run.folder.parent)
-        return finish_launch(store, [start_evaluation(store, source.run, settings=settings)], detach=True)
+        queued = [start_evaluation(store, source.run, settings=settings)]
+        code = finish_launch(arguments, store, queued, detach=True)
+        answer(arguments, ends_of(queued))
+        return code
 
     from core.data.arrays import prepare
     from core.evaluation.evaluate import evaluate
     from core.sampling.room import check_room
 
-    model = source.load(device=settings.machine.device)
-    check_room(model, min(settings.evaluation.num_samples, settings.sampling.batch_size))
-    trained = source.settings
-    site = site_of(arguments)
-    image_set = prepare(trained.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
-    with progress_bar() as show:
+    trained, site = source.settings, site_of(arguments)
+    with progress_bar("loading the model") as show:
+        model = source.load(device=settings.machine.device)
+        check_room(model, min(settings.evaluation.num_samples, settings.sampling.batch_size))
+        show("reading the dataset", 0.0)
+        image_set = prepare(trained.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
         report = evaluate(
             model,
             image_set,
@@ -69,18 +71,15 @@ def run(arguments: argparse.Namespace) -> int:
             seed=settings.sampling.seed,
             progress=show,
         )
-    if arguments.json:
-        stored = "" if source.run is None else str(write_report(source.run, report))
-        print(json.dumps({"path": stored or None, **REPORTS.as_json(report)}, indent=1))
-        return 0
-    if source.run is None:
-        print(table(["metric", "value", "note"], report_rows(report)))
-        print("\nnot stored: a model folder stays as it was exported")
-        return 0
-    path = write_report(source.run, report)
-    ceiling = ceiling_for(source.run, judge_hash=report.judge_hash)
-    print(table(["metric", "value", "note"], report_rows(report, ceiling)))
-    if ceiling is None:
-        print(f"\nThe VAE's own ceiling has not been measured. Run: {PROGRAM} ceiling {source.id}")
-    print(f"\nstored in {path}")
+    path = None if source.run is None else str(write_report(source.run, report))
+
+    def words() -> str:
+        ceiling = None if source.run is None else ceiling_for(source.run, judge_hash=report.judge_hash)
+        parts = [table(["metric", "value", "note"], report_rows(report, ceiling))]
+        if source.run is not None and ceiling is None:
+            parts.append(f"The VAE's own ceiling has not been measured. Run: {PROGRAM} ceiling {source.id}")
+        parts.append(f"stored in {path}" if path else "not stored: a model folder stays as it was exported")
+        return "\n\n".join(parts)
+
+    answer(arguments, {"path": path, **REPORTS.as_json(report)}, words)
     return 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from core.commands.answer import answer, say
 from core.commands.command_help import add_command
 from core.commands.options import add_checkpoint_options, find_unet_run, site_of
 from core.commands.progress import progress_bar
@@ -72,18 +73,23 @@ def run(arguments: argparse.Namespace) -> int:
         report=figures,
         judge=_judge(source, site_of(arguments)) if arguments.with_judge else {},
     )
-    target = export_run(source, arguments.target, options)
+    with progress_bar("exporting") as show:
+        target = export_run(source, arguments.target, options, show)
     if figures is None:
         print(f"note: these weights of {source.id} were never evaluated, so the card has no figures", file=sys.stderr)
-    print(target, flush=True)
+    say(arguments, str(target))
+    facts = {"path": str(target), "run": source.id, "step": step, "weights": arguments.weights, "url": None}
+    words = ""
     if arguments.push:
-        pushed = push(target, arguments.push, private=arguments.private)
-        print(f"{pushed.url} ({'private' if pushed.is_private else 'public'})")
+        with progress_bar(f"uploading to {arguments.push}"):
+            pushed = push(target, arguments.push, private=arguments.private)
+        facts["url"], words = pushed.url, f"{pushed.url} ({'private' if pushed.is_private else 'public'})"
+    answer(arguments, facts, words)
     return 0
 
 
 def _judge(run: Run, site: SiteSettings) -> dict[str, bytes]:
     from core.evaluation.folder_judge import judge_for_export
 
-    with progress_bar() as show:
+    with progress_bar("reading the judge") as show:
         return judge_for_export(run, data_dir=site.data, cache_dir=site.cache, progress=show)

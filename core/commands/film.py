@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core import atomic
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import find_run
+from core.commands.progress import progress_bar
 from core.commands.sample_files import check_free
 from core.errors import UsageError
 from core.runs.film import HELD, PREDICTED, read_film
@@ -51,8 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"--layer: {source.id} is a {source.kind.noun}, which has {' and '.join(film.layers)}", "leave it out"
         )
     layers = (CHOICES[arguments.layer],) if arguments.layer else ()
-    data = animation(film, axis=arguments.axis, layers=layers, format=format)
+    with progress_bar("rendering") as show:
+        told = partial(show, "rendering")
+        data = animation(film, axis=arguments.axis, layers=layers, format=format, progress=told)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_bytes(arguments.out, data)
-    print(arguments.out)
+    answer(arguments, {"path": str(arguments.out), "run": source.id}, str(arguments.out))
     return 0

@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.progress import progress_bar
 from core.commands.tables import plain
 from core.config.schema import one_spelling
 from core.data.importing.import_set import COLORS, import_set
+from core.data.imports import Imported
 from core.home import PROGRAM
 from core.limited_child import Measured
 from core.words import size
@@ -51,7 +53,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Import it and say what there is now."""
     took: list[Measured] = []
-    with progress_bar() as show:
+    with progress_bar("reading") as show:
         found = import_set(
             arguments.source,
             name=arguments.name,
@@ -62,10 +64,27 @@ def run(arguments: argparse.Namespace) -> int:
             measured=took.append,
         )
     held = f"{found.heldout_count:,} of its own test split" if found.heldout_count else "no test split of its own"
-    print(
+    words = (
         f"{found.name}: {found.train_count:,} images of {len(found.class_names)} classes, {held}, "
-        f"{'color' if found.channels == 3 else 'gray'}; other files left out: {found.left_out}"
+        f"{'color' if found.channels == 3 else 'gray'}; other files left out: {found.left_out}",
+        f"read in {took[-1].seconds:.1f} s with {size(took[-1].peak_bytes)}; stored in {plain(found.folder)}",
+        f"train on it: {PROGRAM} train all --set data.name={found.name}",
     )
-    print(f"read in {took[-1].seconds:.1f} s with {size(took[-1].peak_bytes)}; stored in {plain(found.folder)}")
-    print(f"train on it: {PROGRAM} train all --set data.name={found.name}")
+    answer(arguments, facts(found), "\n".join(words))
     return 0
+
+
+def facts(found: Imported) -> dict[str, Any]:
+    """`import-data --json`."""
+    return {
+        "name": found.name,
+        "title": found.title,
+        "license": found.licence,
+        "class_names": list(found.class_names),
+        "channels": found.channels,
+        "train_count": found.train_count,
+        "heldout_count": found.heldout_count,
+        "left_out": found.left_out,
+        "left_out_kinds": dict(found.left_out_kinds),
+        "path": str(found.folder),
+    }

@@ -6,8 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
+from core.commands.models import as_json
 from core.commands.options import site_of
+from core.commands.progress import progress_bar
 from core.commands.tables import plain
 from core.home import PROGRAM
 from core.model_folders.import_model import import_model
@@ -34,7 +37,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Import it and say how it is used."""
     folder = site_of(arguments).models
-    found = import_model(arguments.source, models_dir=folder, name=arguments.name, data_set=arguments.data)
-    print(f"{plain(found.id)}: {len(found.class_names):,} classes, stored in {plain(found.path)}")
-    print(f"generate with it: {PROGRAM} sample {plain(found.id)}")
+    with progress_bar("reading the model"):
+        found = import_model(arguments.source, models_dir=folder, name=arguments.name, data_set=arguments.data)
+    words = f"{plain(found.id)}: {len(found.class_names):,} classes, stored in {plain(found.path)}"
+    answer(arguments, as_json(found), f"{words}\ngenerate with it: {PROGRAM} sample {plain(found.id)}")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import add_checkpoint_options, find_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
@@ -30,7 +30,6 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id, name or path of its folder")
     add_checkpoint_options(parser, "--step")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--progress",
         action="store_true",
@@ -63,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
                 _make(few, device, site.cache, _tell)
             found = _make(subject, device, site.cache, _tell)
         else:
-            with progress_bar() as show:
+            with progress_bar("loading the VAE") as show:
                 found = _make(subject, device, site.cache, show)
     verdict = judge(found)
     channels = [
@@ -78,17 +77,16 @@ def run(arguments: argparse.Namespace) -> int:
         }
         for index in range(found.raw.num_channels)
     ]
-    if arguments.json:
-        facts = {"run": source.id, "step": subject.step, "weights": subject.weights, "fingerprint": subject.fingerprint}
-        ssim = None if math.isnan(found.mean_ssim) else found.mean_ssim
-        print(json.dumps({**facts, **asdict(verdict), "ssim": ssim, "channels": channels}, indent=1))
-        return 0
-    print(f"{verdict.word}: {verdict.sentence}\n")
-    print(table(["figure", "value", "better"], figures(found)))
-    print()
+    facts = {"run": source.id, "step": subject.step, "weights": subject.weights, "fingerprint": subject.fingerprint}
+    ssim = None if math.isnan(found.mean_ssim) else found.mean_ssim
     heads = ["channel", "mean", "deviation", "skew", "kurtosis", "kl", "active"]
-    print(table(heads, [[row[name] for name in heads] for row in channels]))
-    print(f"\n{len(found.labels):,} held-out images; channels as the encoder gives them, KL in nats per image")
+    parts = (
+        f"{verdict.word}: {verdict.sentence}",
+        table(["figure", "value", "better"], figures(found)),
+        table(heads, [[row[name] for name in heads] for row in channels]),
+        f"{len(found.labels):,} held-out images; channels as the encoder gives them, KL in nats per image",
+    )
+    answer(arguments, {**facts, **asdict(verdict), "ssim": ssim, "channels": channels}, "\n\n".join(parts))
     return 0
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from core import atomic
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import site_of, store_of
 from core.commands.sample_files import check_free
@@ -17,7 +17,8 @@ from core.commands.tables import plain, table
 from core.jobs.queue_view import runs_by_device
 from core.jobs.telemetry import disk_forecast, read_history
 from core.machine import gpus
-from core.machine.snapshot import read_machine
+from core.machine.snapshot import Machine, read_machine
+from core.runs.store import RunStore
 from core.words import size
 
 
@@ -26,7 +27,6 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands, "machine", "Show GPUs and who uses them, CPU, memory and disk.", ("machine", "machine --json")
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--record", type=Path, metavar="FILE", help="write what NVML reports to FILE, for tests (default: no file)"
     )
@@ -39,20 +39,23 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.record:
         check_free(arguments.record, "--record", overwrite=arguments.overwrite)
         atomic.write_json(arguments.record, gpus.record())
-        print(f"{arguments.record} written")
+        answer(arguments, {"path": str(arguments.record)}, f"{arguments.record} written")
         return 0
     store = store_of(arguments)
     limit = site_of(arguments).foreign_memory_mb
     read_machine(store.root)  # the shares of processes are measured between two looks
     time.sleep(0.3)
     now = read_machine(store.root)
-    if arguments.json:
-        values = asdict(now)
-        values["disk"]["path"] = str(now.disk.path)
-        print(json.dumps(values, indent=1))
-        return 0
+    values = asdict(now)
+    values["disk"]["path"] = str(now.disk.path)
+    answer(arguments, values, lambda: in_full(now, store, limit))
+    return 0
+
+
+def in_full(now: Machine, store: RunStore, limit: float) -> str:
+    """What is there, for people. limit: megabytes of others that leave a GPU free for us."""
     runs_on = runs_by_device(store)
-    rows = []
+    rows, lines = [], []
     for gpu in now.gpus:
         runs = runs_on.get(gpu.uuid, [])
         draws = ["images for screens"] if any(each.computes_for_screens for each in gpu.processes) else []
@@ -70,17 +73,16 @@ def run(arguments: argparse.Namespace) -> int:
             ]
         )
     if rows:
-        print(table(["device", "model", "busy", "memory", "heat", "our runs", "others", "free for us"], rows))
+        lines.append(table(["device", "model", "busy", "memory", "heat", "our runs", "others", "free for us"], rows))
     else:
-        print("No GPU found; runs train on the CPU.")
-    for run_id in runs_on.get("cpu", []):
-        print(f"On the CPU: {run_id}")
+        lines.append("No GPU found; runs train on the CPU.")
+    lines += [f"On the CPU: {run_id}" for run_id in runs_on.get("cpu", [])]
     cores = f"{now.cpu_count} core{'s' if now.cpu_count > 1 else ''}"
-    print(f"CPU: {now.cpu_load:.0%} of {cores} busy")
-    print(f"Memory: {size(now.memory_used_bytes)} of {size(now.memory_total_bytes)} used")
+    lines.append(f"CPU: {now.cpu_load:.0%} of {cores} busy")
+    lines.append(f"Memory: {size(now.memory_used_bytes)} of {size(now.memory_total_bytes)} used")
     forecast = disk_forecast(read_history(store.root, 7 * 86400.0))
-    print(f"Disk: {size(now.disk.free_bytes)} of {size(now.disk.total_bytes)} free; {forecast.words}")
+    lines.append(f"Disk: {size(now.disk.free_bytes)} of {size(now.disk.total_bytes)} free; {forecast.words}")
     for other in now.others:
         share = f"{other.cpu_share:.0%} of a core, {size(other.memory_bytes)}"
-        print(f"Others: {plain(other.user)}: {plain(other.command)} ({share})")
-    return 0
+        lines.append(f"Others: {plain(other.user)}: {plain(other.command)} ({share})")
+    return "\n".join(lines)

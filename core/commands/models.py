@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import site_of
 from core.commands.ownership import add_yes_option, ask_owner
@@ -27,7 +27,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--delete", default="", metavar="NAME", help="permanently delete an imported model (default: none)"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
     add_yes_option(parser, "model")
 
 
@@ -37,11 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.delete:
         info = find_model_folder(folder, arguments.delete)
         ask_owner(info.id, info.owner, "delete", yes=arguments.yes)
-        print(f"{plain(delete_model(folder, arguments.delete, by=current_user()))} is gone")
+        gone = delete_model(folder, arguments.delete, by=current_user())
+        answer(arguments, {"id": gone, "removed": True}, f"{plain(gone)} is gone")
         return 0
-    if arguments.json:
-        print(json.dumps([as_json(info) for info in list_model_folders(folder)], indent=1))
-        return 0
+    found = list_model_folders(folder)
     rows = [
         [
             info.id,
@@ -52,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
             info.owner or "-",
             ago(info.imported_at or info.facts.created_at),
         ]
-        for info in list_model_folders(folder)
+        for info in found
     ]
-    print(table(["model", "title", "classes", "data", "license", "owner", "since"], rows))
+    heads = ["model", "title", "classes", "data", "license", "owner", "since"]
+    answer(arguments, [as_json(info) for info in found], lambda: table(heads, rows))
     return 0
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.tables import plain
@@ -40,8 +40,6 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--name", metavar="NAME", help="give the run another name; its id stays (default: no change)")
 
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Change what was asked for, all of it or nothing, and print what there is now."""
@@ -60,10 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         notes = read_notes(found)
-    if arguments.json:
-        print(json.dumps({"id": found.id, "name": found.info.name, **asdict(notes)}, indent=1))
-        return 0
-    print(in_words(notes, found.id, found.info.name))
+    facts = {"id": found.id, "name": found.info.name, **asdict(notes)}
+    answer(arguments, facts, lambda: in_words(notes, found.id, found.info.name))
     return 0
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import site_of
 from core.commands.tables import table
@@ -15,10 +15,9 @@ from core.home import HOME_VARIABLE, code_root, config_file, lab_home
 
 def add_parser(commands: Any) -> None:
     """Its options."""
-    parser = add_command(
+    add_command(
         commands, "paths", "Show the folders of this installation and what sets each.", ("paths", "paths --json")
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,9 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     site = site_of(arguments)
     found = {"project": str(code_root()), "home": str(lab_home()), "config": str(arguments.config or config_file())}
     found |= {name: str(getattr(site, name)) for name in FOLDERS.values()}
-    if arguments.json:
-        print(json.dumps(found, indent=1))
-        return 0
     names = {"home": HOME_VARIABLE} | {name: f"site.{name} or {variable}" for variable, name in FOLDERS.items()}
-    print(table(["folder", "path", "set by"], [(name, path, names.get(name, "-")) for name, path in found.items()]))
+    rows = [(name, path, names.get(name, "-")) for name, path in found.items()]
+    answer(arguments, found, lambda: table(["folder", "path", "set by"], rows))
     return 0

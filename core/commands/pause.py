@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
+from core.commands.train import end_of
 from core.home import PROGRAM
 from core.jobs.exit_reason import in_words
 from core.jobs.service import pause_run
@@ -31,5 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
     found = store.get(arguments.run)
     confirm_owner(found, "pause", yes=arguments.yes)
     status = pause_run(store, found.id, wait=True)
-    print(f"{found.id} is {in_words(status)}; resume it: {PROGRAM} resume {found.id}")
+    words = f"{found.id} is {in_words(status)}; resume it: {PROGRAM} resume {found.id}"
+    answer(arguments, end_of(found, status), words)
     return 0

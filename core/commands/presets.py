@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.tables import table
 from core.config.load import load_preset, preset_names
@@ -18,15 +18,11 @@ def add_parser(commands: Any) -> None:
         commands, "presets", "List the presets and the settings that each one changes.", ("presets", "presets quick")
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="one preset (default: all of them)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them, quickest first. Raises ConfigError for an unknown name."""
     found = {name: load_preset(name) for name in ([arguments.name] if arguments.name else preset_names())}
-    if arguments.json:
-        print(json.dumps(found, indent=1))
-        return 0
     rows = [
         (name, setting, str(values[section][key]))
         for name, values in found.items()
@@ -34,5 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
         for section, _, key in [setting.partition(".")]
         if key in values.get(section, {})
     ]
-    print(table(["preset", "setting", "value"], rows))
+    answer(arguments, found, lambda: table(["preset", "setting", "value"], rows))
     return 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
@@ -25,7 +26,6 @@ def add_parser(commands: Any) -> None:
         "Show who trains, who waits and for what, or change the order.",
         ("queue", "queue --move RUN --to first"),
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--move", metavar="RUN", help="move a waiting run among those of its priority; with --to (default: none)"
     )
@@ -59,28 +59,29 @@ def run(arguments: argparse.Namespace) -> int:
     supervisor = supervisor_state(store)
     if supervisor.problem and not problem:
         print(f"supervisor: {plain(supervisor.problem)}", file=sys.stderr)
-    if arguments.json:
-        rows = [{**row(entry), "supervisor_problem": supervisor.problem} for entry in entries]
-        print(json.dumps(rows, indent=1))
-        return 0
-    if not entries:
-        print("No run is training or waiting.")
-    else:
-        lines = [
-            (
-                entry.place or "-",
-                entry.run.id,
-                entry.state,
-                entry.run.info.name or "-",
-                entry.owner,
-                entry.priority,
-                entry.waits_for or entry.device,
-                "now" if not entry.place else f"in {duration(entry.expected_start_s)}".replace("in -", "-"),
-            )
-            for entry in entries
-        ]
-        print(table(["place", "run", "state", "name", "owner", "priority", "where, or waits for", "starts"], lines))
+    rows = [{**row(entry), "supervisor_problem": supervisor.problem} for entry in entries]
+    answer(arguments, rows, lambda: listed(entries))
     return 0
+
+
+def listed(entries: Sequence[QueueEntry]) -> str:
+    """The queue as a table."""
+    if not entries:
+        return "No run is training or waiting."
+    lines = [
+        (
+            entry.place or "-",
+            entry.run.id,
+            entry.state,
+            entry.run.info.name or "-",
+            entry.owner,
+            entry.priority,
+            entry.waits_for or entry.device,
+            "now" if not entry.place else f"in {duration(entry.expected_start_s)}".replace("in -", "-"),
+        )
+        for entry in entries
+    ]
+    return table(["place", "run", "state", "name", "owner", "priority", "where, or waits for", "starts"], lines)
 
 
 def row(entry: QueueEntry) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import ask
@@ -44,5 +45,5 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.yes:
         ask("remove-data", words, "Remove it permanently?", "add --yes to remove it permanently")
     remove_imported(store, name, by=current_user())
-    print(f"{plain(name)} is gone")
+    answer(arguments, {"name": name, "removed": True}, f"{plain(name)} is gone")
     return 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
+from core.commands.train import end_of
 from core.jobs.service import restore_run
 
 
@@ -21,5 +23,5 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Bring it back."""
     found = restore_run(store_of(arguments), arguments.run)
-    print(f"{found.id} is back")
+    answer(arguments, end_of(found, found.status()), f"{found.id} is back")
     return 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, store_of
 from core.commands.ownership import add_yes_option, confirm_owner
-from core.commands.train import finish_launch
+from core.commands.train import ends_of, finish_launch
 from core.errors import UsageError
 from core.home import PROGRAM
 from core.jobs.service import resume_run
@@ -42,4 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
     found = store.get(arguments.run)
     confirm_owner(found, "resume", yes=arguments.yes)
     runs = resume_run(store, found.id)
-    return finish_launch(store, runs, detach=arguments.detach)
+    code = finish_launch(arguments, store, runs, detach=arguments.detach)
+    answer(arguments, ends_of(runs))
+    return code

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.tables import plain, table
@@ -21,7 +22,6 @@ from core.words import ago
 def add_parser(commands: Any) -> None:
     """Its options."""
     parser = add_command(commands, "runs", "List the runs, newest first.", ("runs", "runs --state finished --json"))
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--state", choices=[str(state) for state in RunState], help="only runs in this state (default: all)"
     )
@@ -42,29 +42,32 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.state:
         rows = [row for row in rows if row["state"] == arguments.state]
     filtered = bool(arguments.state or arguments.owner or arguments.tag)
-    if arguments.json:
-        print(json.dumps(rows, indent=1))
-    elif rows:
-        lines = [
-            (
-                row["id"],
-                row["kind"],
-                row["state"],
-                f"{row['step']:,}/{row['steps_total']:,}",
-                row["name"] or "-",
-                row["owner"],
-                ago(row["created_at"]),
-            )
-            for row in rows
-        ]
-        print(table(["id", "kind", "state", "step", "name", "owner", "created"], lines))
-        for row in rows:
-            if row["problem"]:
-                print(f"{row['id']}: {plain(row['problem'])}", file=sys.stderr)
-    elif filtered:
-        print(f"No run in {store.root} matches.")
-    else:
-        print(f"No runs in {store.root}. Start one: {PROGRAM} train all --preset quick")
+    nothing = (
+        f"No run in {store.root} matches."
+        if filtered
+        else f"No runs in {store.root}. Start one: {PROGRAM} train all --preset quick"
+    )
+    answer(arguments, rows, lambda: listed(rows) if rows else nothing)
+    for row in rows:
+        if row["problem"] and not arguments.json:
+            print(f"{row['id']}: {plain(row['problem'])}", file=sys.stderr)
     for folder, problem in store.broken():
         print(f"{plain(folder.name)}: not readable as a run: {plain(problem)}", file=sys.stderr)
     return 0
+
+
+def listed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The runs as a table."""
+    lines = [
+        (
+            row["id"],
+            row["kind"],
+            row["state"],
+            f"{row['step']:,}/{row['steps_total']:,}",
+            row["name"] or "-",
+            row["owner"],
+            ago(row["created_at"]),
+        )
+        for row in rows
+    ]
+    return table(["id", "kind", "state", "step", "name", "owner", "created"], lines)

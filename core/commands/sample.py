@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.labels import parse_labels
 from core.commands.options import add_checkpoint_options, find_source, settings_of_run
@@ -86,7 +86,6 @@ def add_parser(commands: Any) -> None:
         help="a folder for the files (default: samples/<time> in the run folder, or in the lab for a model)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier sample in --out")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -124,7 +123,6 @@ def run(arguments: argparse.Namespace) -> int:
     from core.sampling.room import check_room
     from core.sampling.steps import sample
 
-    model = source.load(device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
     wanted = settings.sampling
     request = SampleRequest(
         labels=tuple(label for label in labels for _ in range(arguments.per_class)),
@@ -137,14 +135,15 @@ def run(arguments: argparse.Namespace) -> int:
         seed=wanted.seed,
         batch_size=wanted.batch_size,
     )
-    check_room(model, min(len(request.labels), request.batch_size))
     poor = pair_warning(
-        schedule=model.schedule.name, sampler=wanted.sampler, num_inference_steps=wanted.num_inference_steps
+        schedule=settings.diffusion.schedule, sampler=wanted.sampler, num_inference_steps=wanted.num_inference_steps
     )
     if poor:
         print(f"note: {poor}", file=sys.stderr)
-    started = time.monotonic()
-    with progress_bar() as show:
+    with progress_bar("loading the model") as show:
+        model = source.load(device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
+        check_room(model, min(len(request.labels), request.batch_size))
+        started = time.monotonic()
         images = sample(model, request, on_step=lambda share: show(f"{len(request.labels):,} images", share))
     facts = {
         "run": model.run_id,
@@ -177,10 +176,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def print_result(arguments: argparse.Namespace, out: Path, count: int, facts: dict[str, Any]) -> None:
     """Where the images are; with --json what request.json holds, and the folder."""
-    if arguments.json:
-        print(json.dumps({"folder": str(out), "count": count, **facts}, indent=1))
-    else:
-        print(f"{count:,} images in {out}")
+    answer(arguments, {"folder": str(out), "count": count, **facts}, f"{count:,} images in {out}")
 
 
 def recipe_of(model: LoadedModel, request: SampleRequest, source: str, weights: Literal["ema", "raw"]) -> str:

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.commands.options import find_source, site_of
+from core.commands.progress import progress_bar
 from core.commands.sample_files import check_folder, write_samples
 from core.errors import UsageError
 from core.home import lab_home
@@ -54,13 +56,15 @@ def draw_recipe(
     check_folder(out, overwrite=arguments.overwrite)
     step = recipe.step if source.run is not None else None
     weights = recipe.weights if source.run is not None else "ema"
-    model = source.load(device=source.settings.machine.device, weights=weights, step=step)
+    with progress_bar("loading the model"):
+        model = source.load(device=source.settings.machine.device, weights=weights, step=step)
     if recipe.weights_sha256 not in ("", model.weights_sha256):
         print(
             "note: these are not the weights that the recipe was written with: the images may differ", file=sys.stderr
         )
     began = time.monotonic()
-    images = _drawn(model, recipe, source, arguments)
+    with progress_bar("generating") as show:
+        images = _drawn(model, recipe, source, arguments, partial(show, "generating"))
     labels = recipe.branch.labels if recipe.branch and recipe.branch.labels else recipe.labels
     written = recipe.written_now(model.weights_sha256)
     facts = {
@@ -80,7 +84,13 @@ def draw_recipe(
     return 0
 
 
-def _drawn(model: LoadedModel, recipe: Recipe, source: ModelSource, arguments: argparse.Namespace) -> np.ndarray:
+def _drawn(
+    model: LoadedModel,
+    recipe: Recipe,
+    source: ModelSource,
+    arguments: argparse.Namespace,
+    progress: Callable[[float], None],
+) -> np.ndarray:
     from core.sampling.room import check_room
     from core.sampling.steps import sample, sample_steps
 
@@ -88,9 +98,11 @@ def _drawn(model: LoadedModel, recipe: Recipe, source: ModelSource, arguments: a
     check_room(model, len(request.labels))
     start = _start(model, recipe, source, arguments)
     if branch is None and start is None:
-        return sample(model, replace(request, batch_size=min(len(request.labels), BATCH)))
-    *_, last = sample_steps(model, request, branch=branch, start=start)
-    return model.codec.decode_to_uint8(last.next_latents)
+        return sample(model, replace(request, batch_size=min(len(request.labels), BATCH)), on_step=progress)
+    for done, step in enumerate(sample_steps(model, request, branch=branch, start=start), 1):
+        progress(done / request.num_inference_steps)
+        latents = step.next_latents
+    return model.codec.decode_to_uint8(latents)
 
 
 def _start(model: LoadedModel, recipe: Recipe, source: ModelSource, arguments: argparse.Namespace) -> Start | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from core import atomic
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.progress import progress_bar
 from core.commands.tables import table
@@ -18,6 +18,7 @@ from core.config.compatibility import MEASURED_STEPS, SCHEDULES, SOLVER_ERRORS, 
 from core.diffusion.sampler_table import FLOW_SAMPLERS, SAMPLERS
 
 PATHS, RANDOM_PATHS = 1024, 1 << 16
+UNIT = "Wasserstein-1 distance to the true distribution, in standard deviations, from noise; lower is better"
 
 
 def add_parser(commands: Any) -> None:
@@ -29,7 +30,6 @@ def add_parser(commands: Any) -> None:
         ("self-test --schedule flow", "self-test --json"),
     )
     parser.add_argument("--schedule", choices=SCHEDULES, help="only this schedule (default: all)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", action="store_true", help="renew the table behind the warnings about poor pairs")
 
 
@@ -52,16 +52,13 @@ def run(arguments: argparse.Namespace) -> int:
             "errors": errors,
         }
         atomic.write_json(SOLVER_ERRORS, facts)
-    if arguments.json:
-        print(json.dumps(errors, indent=1))
-    else:
-        rows = [
-            (schedule, sampler, *("refused" if value is None else f"{value:.4f}" for value in values))
-            for schedule, samplers in errors.items()
-            for sampler, values in samplers.items()
-        ]
-        print(table(["schedule", "sampler", *(f"{steps} steps" for steps in MEASURED_STEPS)], rows))
-        print("\nWasserstein-1 distance to the true distribution, in standard deviations, from noise; lower is better")
+    rows = [
+        (schedule, sampler, *("refused" if value is None else f"{value:.4f}" for value in values))
+        for schedule, samplers in errors.items()
+        for sampler, values in samplers.items()
+    ]
+    heads = ["schedule", "sampler", *(f"{steps} steps" for steps in MEASURED_STEPS)]
+    answer(arguments, errors, lambda: f"{table(heads, rows)}\n\n{UNIT}")
     values = [value for samplers in errors.values() for row in samplers.values() for value in row if value is not None]
     return 0 if all(value < 1.0 for value in values) else 1
 

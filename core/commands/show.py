@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Mapping
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.tables import plain, table
@@ -13,7 +14,8 @@ from core.config.load import differences
 from core.config.schema import Settings
 from core.jobs.engines.choose import observed_status
 from core.runs.listing import run_details
-from core.runs.notes import read_notes
+from core.runs.notes import Notes, read_notes
+from core.runs.run import Run, Status
 from core.words import ago, duration, size
 
 
@@ -26,7 +28,6 @@ def add_parser(commands: Any) -> None:
         ("show RUN", "show RUN --json"),
     )
     parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
-    parser.add_argument("--json", action="store_true", help="print JSON, with all settings")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,12 +35,15 @@ def run(arguments: argparse.Namespace) -> int:
     found = store_of(arguments).get(arguments.run)
     status = observed_status(found)
     details = run_details(found, status)
-    if arguments.json:
-        notes = read_notes(found)
-        about = {"notes": notes.notes, "tags": notes.tags, "favourite_of": notes.favourite_of}
-        print(json.dumps({**details, **about}, indent=1))
-        return 0
-    info, notes = found.info, read_notes(found)
+    notes = read_notes(found)
+    about = {"notes": notes.notes, "tags": notes.tags, "favourite_of": notes.favourite_of}
+    answer(arguments, {**details, **about}, lambda: in_full(found, status, details, notes))
+    return 0
+
+
+def in_full(found: Run, status: Status, details: Mapping[str, Any], notes: Notes) -> str:
+    """What is known of a run, for people."""
+    info = found.info
     speed = f"{status.images_per_s:,.0f} images/s" if status.images_per_s else "-"
     facts = [
         ("run", found.id),
@@ -63,17 +67,15 @@ def run(arguments: argparse.Namespace) -> int:
         ("folder", details["folder"]),
     ]
     width = max(len(label) for label, _ in facts)
-    print("\n".join(f"{label.ljust(width)}  {plain(value)}" for label, value in facts))
+    parts = ["\n".join(f"{label.ljust(width)}  {plain(value)}" for label, value in facts)]
     if notes.notes:
-        print("\nNotes\n" + "\n".join(plain(line) for line in notes.notes.splitlines()))
+        parts.append("Notes\n" + "\n".join(plain(line) for line in notes.notes.splitlines()))
     if details["metrics"]:
-        print(
-            "\nLast values\n" + table(["metric", "value"], [[key, value] for key, value in details["metrics"].items()])
-        )
+        parts.append("Last values\n" + table(["metric", "value"], [list(each) for each in details["metrics"].items()]))
     if details["checkpoints"]:
         rows = [[item["step"], size(item["size_bytes"])] for item in details["checkpoints"]]
-        print("\nCheckpoints\n" + table(["step", "size"], rows))
+        parts.append("Checkpoints\n" + table(["step", "size"], rows))
     changed = [[name, new, old] for name, old, new in differences(Settings(), found.shown_settings)]
     if changed:
-        print("\nSettings that differ from the defaults\n" + table(["setting", "value", "default"], changed))
-    return 0
+        parts.append("Settings that differ from the defaults\n" + table(["setting", "value", "default"], changed))
+    return "\n\n".join(parts)

@@ -6,9 +6,11 @@ import argparse
 import sys
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
+from core.commands.train import end_of
 from core.jobs.exit_reason import in_words
 from core.jobs.service import stop_run
 from core.runs.run import RunState
@@ -32,5 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{found.id}: {stage}", file=sys.stderr)
 
     status = stop_run(store, found.id, force=arguments.force, on_stage=tell)
-    print(f"{found.id} is {in_words(status)}")
+    answer(arguments, end_of(found, status), f"{found.id} is {in_words(status)}")
     return 0 if status.state in (RunState.STOPPED, RunState.FINISHED) else 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import add_checkpoint_options, find_unet_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
@@ -25,7 +25,6 @@ def add_parser(commands: Any) -> None:
     add_checkpoint_options(parser, "--step")
     parser.add_argument("--samples", "--pictures", type=int, default=512, metavar="N", help="held-out images")
     parser.add_argument("--points", type=int, default=25, metavar="K", help="timesteps, 5 to 100")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,10 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     from core.evaluation.timestep_loss import timestep_loss
     from core.sampling.load import load_model
 
-    model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
     site = site_of(arguments)
-    image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
-    with progress_bar() as show:
+    with progress_bar("loading the model") as show:
+        model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
+        show("reading the dataset", 0.0)
+        image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
         found = timestep_loss(
             source,
             model,
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             num_points=arguments.points,
             progress=show,
         )
-    print(json.dumps(LOSSES.as_json(found), indent=1) if arguments.json else in_full(found))
+    answer(arguments, LOSSES.as_json(found), lambda: in_full(found))
     return 0
 
 

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from core.commands.answer import answer, say
 from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, read_settings, store_of
 from core.home import PROGRAM
+from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import in_words
 from core.jobs.queue_order import wait_until_taken
 from core.jobs.service import inherited_values, start_training
 from core.runs.kinds import trained_by
-from core.runs.run import Run, RunState
+from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
 
 
@@ -51,13 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
         explicit=chosen_settings(arguments),
         priority=arguments.priority,
     )
-    return finish_launch(store, runs, detach=arguments.detach)
+    code = finish_launch(arguments, store, runs, detach=arguments.detach)
+    answer(arguments, ends_of(runs))
+    return code
 
 
-def finish_launch(store: RunStore, runs: Sequence[Run], *, detach: bool) -> int:
-    """Print the ids; then return (detached) or watch until the last run has ended."""
+def finish_launch(arguments: argparse.Namespace, store: RunStore, runs: Sequence[Run], *, detach: bool) -> int:
+    """Print the ids; then return (detached) or watch until the last run has ended. The caller answers --json."""
     for each in runs:
-        print(each.id, flush=True)
+        say(arguments, each.id)
     wait_until_taken(store, runs)
     if detach:
         return 0
@@ -71,3 +75,13 @@ def finish_launch(store: RunStore, runs: Sequence[Run], *, detach: bool) -> int:
         print(f"resume it: {PROGRAM} resume {unfinished[-1].id}", file=sys.stderr)
         return 130
     return 1 if unfinished else 0
+
+
+def ends_of(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """The runs with --json: as of `wait`, id, state and why it is in that state."""
+    return [end_of(each, observed_status(each)) for each in runs]
+
+
+def end_of(run: Run, status: Status) -> dict[str, str]:
+    """One element of `ends_of`."""
+    return {"id": run.id, "state": str(status.state), "reason": status.reason}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
 
+from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import site_of, store_of, usable_site_of
 from core.commands.ownership import ask, is_mine
+from core.commands.progress import progress_bar
 from core.commands.tables import plain, table
 from core.errors import ConfigError, UsageError
 from core.runs.provenance import current_user
@@ -25,7 +26,6 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands, "trash", "List the deleted runs, or permanently remove them.", ("trash", "trash --empty --yes")
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--empty", action="store_true", help="permanently remove your own runs; asks first")
     parser.add_argument("--everyone", action="store_true", help="with --empty: other people's runs too")
     parser.add_argument("--yes", action="store_true", help="with --empty: do not ask")
@@ -39,13 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("trash: --everyone and --yes belong to --empty", "add --empty")
     store = store_of(arguments)
     found = list_trash(store, keep_days=site_of(arguments).trash_days)
-    if arguments.json:
-        print(json.dumps([asdict(each) for each in found], indent=1))
-    elif not found:
-        print("The trash is empty.")
-    else:
-        rows = [[each.id, each.name or "-", each.by or "-", ago(each.at), size(each.size_bytes)] for each in found]
-        print(table(["run", "name", "deleted by", "when", "size"], rows))
+    rows = [[each.id, each.name or "-", each.by or "-", ago(each.at), size(each.size_bytes)] for each in found]
+    words = table(["run", "name", "deleted by", "when", "size"], rows) if found else "The trash is empty."
+    answer(arguments, [asdict(each) for each in found], words)
     return 0
 
 
@@ -65,7 +61,9 @@ def _empty(arguments: argparse.Namespace) -> int:
         words = f"{_runs(len(goes))}, {size(sum(each.size_bytes for each in goes))}"
         words += f", also of {plain(', '.join(owners))}" if owners else ""
         ask("trash --empty", words, "Permanently remove them?", "add --yes to permanently remove them")
-    print(f"{size(empty_trash(store, only={each.id for each in goes}))} freed")
+    with progress_bar("removing"):
+        freed = empty_trash(store, only={each.id for each in goes})
+    answer(arguments, {"removed": [each.id for each in goes], "freed_bytes": freed}, f"{size(freed)} freed")
     return 0
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
+from core.commands.answer import answer, say
 from core.commands.command_help import add_command
 from core.commands.options import store_of
+from core.commands.train import end_of
 from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import in_words
 from core.runs.run import RunState
@@ -27,7 +28,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="ids, unique beginnings or ends of them, or names; a paused run waits on"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,12 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     for each in runs:
         while (status := observed_status(each)).state.is_active:
             time.sleep(LOOK_EVERY_S)
-        ended.append((each.id, status))
-        if not arguments.json:
-            print(f"{each.id} is {in_words(status)}", flush=True)
-    if arguments.json:
-        rows = [{"id": run_id, "state": str(status.state), "reason": status.reason} for run_id, status in ended]
-        print(json.dumps(rows, indent=1))
+        ended.append((each, status))
+        say(arguments, f"{each.id} is {in_words(status)}")
+    answer(arguments, [end_of(each, status) for each, status in ended])
     states = {status.state for _, status in ended}
     if states == {RunState.FINISHED}:
         return 0

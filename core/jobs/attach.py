@@ -90,6 +90,7 @@ def _follow(store: RunStore, run: Run, runs: Sequence[Run], interrupts: Interrup
         unit=run.kind.unit,
         file=progress_stream(),
         dynamic_ncols=True,
+        disable=False,
         mininterval=TICK_S if sys.stderr.isatty() else QUIET_TICK_S,
     )
     loss, looked_at, drawn_at = "", 0.0, 0.0

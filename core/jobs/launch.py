@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.home import code_root, python_path
 from core.jobs.exit_reason import grace_s
+from core.jobs.plain_lines import WITHOUT_BARS
 from core.jobs.queue import Job
 from core.jobs.slots import CPU, Device
 from core.machine import attempts
@@ -38,6 +39,7 @@ def worker_environment(run: Run, job: Job, devices: Sequence[Device], code: Path
         "LAB_PROJECT": str(code_root()),
         "PYTHONPATH": python_path(code),
         "PYTHONUNBUFFERED": "1",
+        **WITHOUT_BARS,
         "PYTHONDONTWRITEBYTECODE": "1",  # what a full disk cuts short would break every later import of the frozen code
         "LAB_DEVICE": "cpu" if on_cpu else "cuda",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

@@ -26,6 +26,9 @@ class PlainLines:
         self._stream.flush()
 
 
+WITHOUT_BARS = {"TQDM_DISABLE": "1"}  # of a process: bars of other packages; ours say `disable=False`
+
+
 def progress_stream() -> TextIO | PlainLines:
     """Where bars are drawn: stderr itself on a terminal, lines of stderr elsewhere."""
     return sys.stderr if sys.stderr.isatty() else PlainLines(sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,17 +63,19 @@ def animation(
     words: Sequence[str] = (),
     columns: int = COLUMNS,
     exif: bytes = b"",
+    progress: Callable[[float], None] = lambda share: None,
 ) -> bytes:
     """The film as an endless animation; `layers` (default: all) stand below each other, under their captions.
 
     words: one text a denoising step instead of training step and t. exif: kept in the file, in a WebP only.
+    progress: told the share of the frames that are made, 0 to 1.
     """
     shown = layers or tuple(film.layers)
     places = moments(film, axis)
     texts = [words[frame] if words else moment_in_words(film, time, frame) for time, frame in places]
     duration = round(1000 / FRAMES_A_SECOND[axis if film.denoises else "training"])
     durations = [duration] * (len(places) - 1) + [round(LINGER_S * 1000)]
-    pictures = _pictures(film, shown, places, texts, columns)
+    pictures = _counted(_pictures(film, shown, places, texts, columns), len(places), progress)
     first = next(pictures)
     options: dict[str, Any] = {"quality": 85, "method": 3} if format == "WEBP" else {"optimize": False}
     if exif and format == "WEBP":
@@ -81,6 +83,12 @@ def animation(
     buffer = io.BytesIO()
     first.save(buffer, format, save_all=True, append_images=pictures, duration=durations, loop=0, **options)
     return buffer.getvalue()
+
+
+def _counted(pictures: Iterator[Image.Image], count: int, progress: Callable[[float], None]) -> Iterator[Image.Image]:
+    for done, picture in enumerate(pictures, 1):
+        yield picture
+        progress(done / count)
 
 
 def _pictures(

@@ -284,11 +284,24 @@ def test_a_run_folder_is_sampled_wherever_it_lies(trained, tmp_path):
 def test_a_unet_takes_data_and_vae_from_its_vae_run(trained):
     sizes = ["--set", "unet.block_out_channels=[8, 16]", "--set", "unet.norm_num_groups=4"]
     words = ["train", "unet", "--vae", trained.ids[0], *sizes, "--set", "train_unet.steps=2"]
-    done = trained(*words, "--set", "logging.num_previews=0")
+    done = trained(*words, "--set", "logging.num_previews=0", "--json")
     assert done.returncode == 0, done.stderr
-    settings = trained.store.get(done.stdout.strip()).settings
+    (row,) = json.loads(done.stdout)
+    assert (row["state"], row["reason"]) == ("finished", "")
+    settings = trained.store.get(row["id"]).settings
     assert (settings.data.name, settings.vae.block_out_channels) == ("digits", (8, 16))
-    trained("delete", done.stdout.strip())
+    trained("delete", row["id"])
+
+
+def test_what_is_written_is_answered_as_json_and_its_progress_moves_no_cursor(trained, tmp_path):
+    film, model = tmp_path / "film.webp", tmp_path / "model"
+    done = [trained("film", "tiny", film, "--json"), trained("export", "tiny", model, "--json")]
+    assert [json.loads(each.stdout) for each in done] == [
+        {"path": str(film), "run": trained.ids[1]},
+        {"path": str(model), "run": trained.ids[1], "step": 12, "weights": "ema", "url": None},
+    ]
+    assert film.is_file() and (model / "model_index.json").is_file()
+    assert not any("\r" in each.stderr for each in done)
 
 
 @pytest.mark.parametrize("option", ["data.name=mnist", "vae.latent_channels=8"])
