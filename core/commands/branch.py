@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from core.commands.answer import answer
@@ -11,6 +12,7 @@ from core.commands.options import chosen_settings, store_of
 from core.commands.train import ends_of, finish_launch
 from core.errors import UsageError
 from core.jobs.service import branch_run
+from core.runs.branch import branch_in_words
 
 
 def add_parser(commands: Any) -> None:
@@ -21,7 +23,7 @@ def add_parser(commands: Any) -> None:
         "Start a new run from a checkpoint, with other training settings.",
         (
             "branch RUN --checkpoint 500 --set train_unet.learning_rate=1e-4",
-            "branch RUN --checkpoint 500 --name 'slower' --detach",
+            "branch RUN --checkpoint 500 --steps 1000 --name 'longer' --detach",
         ),
     )
     parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
@@ -33,18 +35,30 @@ def add_parser(commands: Any) -> None:
         metavar="STEP",
         help="step of one of its checkpoints; see `show RUN`",
     )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="step at which the branch ends (default: as the run planned; when none are left, half as many again)",
+    )
     parser.add_argument("--name", default="", help="a name for people (default: none)")
     parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the new run's id, then watch it. --set changes settings of the origin."""
+    """Say what the branch does, print its id, then watch it. --set changes settings of the origin."""
     if arguments.preset is not None:
         raise UsageError("--preset: a branch starts from the settings of its origin", "change some with --set")
     store = store_of(arguments)
     made = branch_run(
-        store, arguments.run, arguments.checkpoint, name=arguments.name, overrides=chosen_settings(arguments)
+        store,
+        arguments.run,
+        arguments.checkpoint,
+        name=arguments.name,
+        overrides=chosen_settings(arguments),
+        steps=arguments.steps,
     )
+    print(branch_in_words(made), file=sys.stderr)
     code = finish_launch(arguments, store, [made], detach=arguments.detach)
     answer(arguments, ends_of([made]))
     return code

@@ -256,17 +256,25 @@ def branch_run(
     owner: str = "",
     name: str = "",
     overrides: Mapping[str, Any] | None = None,
+    steps: int | None = None,
     engine: Engine | None = None,
 ) -> Run:
     """A new run that goes on from a checkpoint of another, with other settings; created and queued.
 
+    steps: where it ends; without any, and none in `overrides`, see `steps_of_branch`.
     Raises LabError when the checkpoint is not there or the settings do not fit it; then nothing was created.
     """
-    from core.runs.branch import create_branch
+    from core.runs.branch import create_branch, steps_of_branch
 
-    origin = store.get(run_id)
-    values = origin.settings.model_dump(mode="json")
-    settings = settings_from(with_overrides(values, overrides or {}))
+    origin, changes = store.get(run_id), dict(overrides or {})
+    name_of_steps = f"{origin.kind.section}.steps"
+    if steps is not None and changes.setdefault(name_of_steps, steps) != steps:
+        raise UsageError(
+            f"--steps {steps}: --set {name_of_steps} says {changes[name_of_steps]}", "leave one of them out"
+        )
+    if origin.kind.trains and name_of_steps not in changes:
+        changes[name_of_steps] = steps_of_branch(origin.train_settings.steps, step)
+    settings = settings_from(with_overrides(origin.settings.model_dump(mode="json"), changes))
 
     def create(made: list[Run]) -> None:
         made.append(create_branch(store, origin, step, settings, owner=owner or current_user(), name=name))

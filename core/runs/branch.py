@@ -14,6 +14,21 @@ from core.runs.store import RunStore
 CHANGEABLE = ("seed", "train_vae", "train_unet", "sampling", "evaluation", "logging", "machine", "paths")
 
 
+def steps_of_branch(planned: int, step: int) -> int:
+    """The steps of a branch from `step` unless somebody says otherwise: as planned, or half as many again as were done
+    when none are left."""
+    return planned if planned > step else step + max(1, step // 2)
+
+
+def branch_in_words(branch: Run) -> str:
+    """'Branch created: it trains from step 1,000 to step 1,500. The original run stays as it is.'"""
+    info, steps = branch.info, branch.status().steps_total
+    return (
+        f"Branch created: it trains from step {info.branched_step:,} to step {steps:,}. "
+        "The original run stays as it is."
+    )
+
+
 def create_branch(store: RunStore, origin: Run, step: int, settings: Settings, *, owner: str, name: str = "") -> Run:
     """A new run of the same kind that starts from `origin`'s checkpoint of `step`; it owns copies of all it needs.
 

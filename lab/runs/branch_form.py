@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.config.load import get_value
 from core.config.schema import field_rows
+from core.runs.branch import branch_in_words, steps_of_branch
 from core.runs.kinds import KINDS
 from core.runs.store import MAX_NAME_LENGTH
 from core.words import count
@@ -51,10 +52,10 @@ def _form(run_id: str, step: int) -> None:
         names = [f"{kind.section}.{setting}" for setting in FREQUENT]
         for cell, setting in zip(st.columns(len(names)), names, strict=True):
             before = get_value(base, setting)
-            proposed = _more_steps(before, step) if setting == f"{kind.section}.steps" else before
+            proposed = steps_of_branch(before, step) if setting == f"{kind.section}.steps" else before
             with cell:
                 value = setting_widget(setting, rows[setting], proposed, key=f"{key}/{setting}")
-            if value != before:
+            if value != before or setting == names[0]:
                 changes[setting] = value
         hidden = FIXED | others | (set() if kind.generates else {"diffusion", "sampling"})
         changes |= changed_settings(base, key=key, hidden=hidden, skip=names)
@@ -71,16 +72,8 @@ def _form(run_id: str, step: int) -> None:
             go_to("runs", made)
 
 
-def _more_steps(steps: int, step: int) -> int:
-    """The steps that a branch from `step` is offered: as many as planned, or half as many again when none are left."""
-    return steps if steps > step else step + max(1, step // 2)
-
-
 def branched_line(view: RunView) -> None:
     """On the page of a branch that was just started: what it does, and where it came from."""
     if st.session_state.get(BRANCHED) != view.id:
         return
-    st.success(
-        f"Branch created. It trains from step {count(view.run.info.branched_step)}; the original run stays as it is.",
-        icon=":material/call_split:",
-    )
+    st.success(branch_in_words(view.run), icon=":material/call_split:")

@@ -7,14 +7,17 @@ import os
 
 import pytest
 
+from core.__main__ import main
 from core.config.load import settings_from, with_overrides
 from core.errors import CheckpointError, StorageFull, UsageError
+from core.jobs.service import request_stop
 from core.runs.branch import create_branch
 from core.runs.listing import list_checkpoints
 from core.runs.metrics import read_metrics
 from core.runs.run import RunState
 from core.runs.store import RunStore
 from tests import forked
+from tests.endings import nobody_serves
 
 
 def changed(run, **overrides):
@@ -69,6 +72,46 @@ def test_what_does_not_fit_is_refused_and_nothing_is_created(lab, origin, step, 
     settings = changed(origin, train_vae__steps=100) if not overrides else changed(origin, **overrides)
     with pytest.raises(error, match=words):
         create_branch(lab.store, origin, step, settings, owner="ben")
+    assert [run.id for run in lab.store.list()] == [origin.id]
+
+
+@pytest.mark.parametrize(
+    ("last", "options", "steps"),
+    [
+        (True, [], "half as many again"),
+        (True, ["--steps", "30"], 30),
+        (True, ["--set", "train_vae.steps=40"], 40),
+        (False, [], "as planned"),
+    ],
+)
+def test_the_command_branches_from_any_checkpoint_and_says_what_it_did(
+    last, options, steps, lab, origin, monkeypatch, capsys
+):
+    planned, step = origin.settings.train_vae.steps, list_checkpoints(origin)[-1 if last else 0].step
+    expected = {"half as many again": step + step // 2, "as planned": planned}.get(steps, steps)
+    monkeypatch.setenv("LAB_RUNS", str(lab.store.root))
+    with nobody_serves(lab.store):
+        assert main(["branch", origin.id, "--checkpoint", str(step), "--detach", *options]) == 0
+        said = capsys.readouterr()
+        branch = lab.store.get(said.out.strip())
+        request_stop(lab.store, branch.id)
+    assert (branch.settings.train_vae.steps, branch.info.branched_step) == (expected, step)
+    assert f"it trains from step {step:,} to step {expected:,}. The original run stays" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--steps", "1"], "needs more than that"),
+        (["--steps", "50", "--set", "train_vae.steps=40"], "--set train_vae.steps says 40"),
+    ],
+)
+def test_steps_that_cannot_be_are_refused_and_nothing_is_created(options, words, lab, origin, monkeypatch, capsys):
+    monkeypatch.setenv("LAB_RUNS", str(lab.store.root))
+    step = list_checkpoints(origin)[-1].step
+    with nobody_serves(lab.store):
+        assert main(["branch", origin.id, "--checkpoint", str(step), "--detach", *options]) == 2
+    assert words in capsys.readouterr().err
     assert [run.id for run in lab.store.list()] == [origin.id]
 
 
