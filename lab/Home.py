@@ -56,8 +56,10 @@ else:  # the server starts
     from core.compute.questions import LOOK_AT_LATENTS
     from core.home import python_path
     from lab.frame.door import browser_opened, door
+    from lab.frame.plotly_script import plotly_route
     from lab.services.computing import warm
 
     os.environ["PYTHONPATH"] = python_path(ROOT)  # processes that a screen starts find core/ from any directory
-    app = st.App(__file__, middleware=door(), lifespan=browser_opened)
+    routes = [plotly_route(st.get_option("server.baseUrlPath"))]
+    app = st.App(__file__, middleware=door(), lifespan=browser_opened, routes=routes)
     warm(LOOK_AT_LATENTS)  # PyTorch and diffusers take seconds to import: while the browser still loads the page

@@ -20,6 +20,7 @@ from core.words import ago, count
 from lab.data.data_chart import MOST_BARS, balance_figure, values_figure
 from lab.data.gallery import Row, gallery, shown, strip
 from lab.frame.state import page_file
+from lab.widgets.chart import show_chart
 from lab.widgets.choice import choose
 from lab.words import escaped, exactly, plain
 
@@ -102,7 +103,7 @@ def balance_and_values(found: Overview, left: DeltaGenerator, right: DeltaGenera
     """Two charts with their sentences."""
     theme = st.context.theme.type
     with left:
-        st.plotly_chart(
+        show_chart(
             balance_figure(found.class_names, found.counts_train, found.counts_heldout, theme=theme), key="balance"
         )
         smallest, largest = int(found.counts_train.min()), int(found.counts_train.max())
@@ -114,7 +115,7 @@ def balance_and_values(found: Overview, left: DeltaGenerator, right: DeltaGenera
             f"without held-out images cannot be evaluated.{more}"
         )
     with right:
-        st.plotly_chart(values_figure(found.values, theme=theme), key="values")
+        show_chart(values_figure(found.values, theme=theme), key="values")
         mean = ", ".join(f"{value:.1f}" for value in found.mean)
         deviation = ", ".join(f"{value:.1f}" for value in found.deviation)
         st.caption(

@@ -1,4 +1,4 @@
-"""The lab's own scripts in the head of the page, before Streamlit's: history, and the way past the header."""
+"""The lab's own scripts in the head of the page, before Streamlit's: history, the way past the header, Plotly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SCRIPT = b"\n".join(Path(__file__).with_name(name).read_bytes() for name in ("history.js", "skip.js"))
+from lab.frame.plotly_script import PATH
+
+_PARTS = ("history.js", "skip.js", "plotly.js")
+SCRIPT = b";\n".join(Path(__file__).with_name(name).read_bytes() for name in _PARTS)
+SCRIPT = SCRIPT.replace(b"PLOTLY_PATH", PATH.encode())
 HEAD = b"<head>"
 _OF_THE_PAGE = (b"content-length", b"etag", b"last-modified")
 _FOR_THE_PAGE = (b"accept-encoding", b"if-none-match", b"if-modified-since", b"range")

@@ -14,6 +14,7 @@ from lab.frame.task_progress import outcome
 from lab.latents import ceiling_service, vae_service
 from lab.latents.vae_service import Chosen
 from lab.latents.views_chart import probe_figure
+from lab.widgets.chart import show_chart
 from lab.words import escaped
 
 COUNTS: Mapping[int, str] = {1000: "1,000 images", 10_000: "10,000 images"}
@@ -78,7 +79,7 @@ def _probes(found: Ceiling) -> None:
         "raw pixels": found.probe_pixels,
     }
     bars = {name: (probe.accuracy, probe.low, probe.high) for name, probe in scores.items()}
-    st.plotly_chart(probe_figure(bars, _chance(found), theme=st.context.theme.type), key="probe")
+    show_chart(probe_figure(bars, _chance(found), theme=st.context.theme.type), key="probe")
     st.caption(
         "A U-Net learns from samples. If they lie far below the means, the KL weight is too large and noise hides "
         "the class.",

@@ -13,6 +13,7 @@ from lab.latents.latents_chart import channel_bars, correlation_figure, histogra
 from lab.latents.pictures_view import wide
 from lab.latents.vae_service import Chosen
 from lab.latents.verdict import pictures_of
+from lab.widgets.chart import show_chart
 from lab.widgets.choice import choose
 from lab.widgets.latent_colors import bar, diverging, symmetric_limit
 from lab.widgets.pictures import png
@@ -41,7 +42,7 @@ def show(chosen: Chosen, found: LatentOverview) -> None:
     _histograms(found, stats)
     left, right = st.columns(2)
     with left:
-        st.plotly_chart(channel_bars(stats.kl, stats.active, stats.units, theme=st.context.theme.type), key="kl")
+        show_chart(channel_bars(stats.kl, stats.active, stats.units, theme=st.context.theme.type), key="kl")
         st.caption(
             "KL divergence of the posterior from N(0, 1), per image. A channel near 0 has collapsed: it carries "
             "nothing.",
@@ -49,7 +50,7 @@ def show(chosen: Chosen, found: LatentOverview) -> None:
             "0.01: arXiv 1509.00519.",
         )
     with right:
-        st.plotly_chart(correlation_figure(stats.correlation, theme=st.context.theme.type), key="correlation")
+        show_chart(correlation_figure(stats.correlation, theme=st.context.theme.type), key="correlation")
         st.caption(
             "Pearson's r of the posterior means over all images and places. Near ±1 two channels say the same, "
             "and fewer latent channels would do."
@@ -115,7 +116,7 @@ def _histograms(found: LatentOverview, stats: ChannelStatistics) -> None:
         x = stats.mean[place] + middles * deviation
         lines.append((f"channel {place + 1}", x, found.histograms[place] / deviation))
     span = float(np.clip(4 * max(1.0, np.nanmax(stats.deviation) + np.abs(stats.mean).max()), 4, 1e4))
-    st.plotly_chart(histogram_figure(lines, theme=st.context.theme.type, span=span), key="histograms")
+    show_chart(histogram_figure(lines, theme=st.context.theme.type, span=span), key="histograms")
     more = f" The first {MOST_LINES} of {stats.num_channels} channels." if stats.num_channels > MOST_LINES else ""
     st.caption(
         "Noise ends as N(0, 1), so latents that start about as wide waste no timestep. A spike at 0 is a collapsed "

@@ -21,6 +21,7 @@ from lab.latents.vae_picker import choose_from
 from lab.latents.vae_service import Chosen
 from lab.latents.view_progress import answer
 from lab.services.film import film_of
+from lab.widgets.chart import show_chart
 from lab.widgets.scrubber import pack, scrubber
 from lab.widgets.strip import strip_html
 from lab.words import escaped, plain
@@ -142,7 +143,8 @@ def _checkpoints(chosen: Chosen) -> None:
     }
     for cell, (key, (title, y_title, values)) in zip(cells, lines.items(), strict=True):
         figure = over_steps_figure(steps, values, title=title, y_title=y_title, theme=theme)
-        cell.plotly_chart(figure, key=f"over-steps-{key}")
+        with cell:
+            show_chart(figure, key=f"over-steps-{key}")
     st.caption(
         "If the scale still changes between the last checkpoints, the VAE is not done. Train it longer "
         "before you train a U-Net on it."

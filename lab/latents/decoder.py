@@ -15,6 +15,7 @@ from lab.latents.vae_service import Chosen
 from lab.latents.verdict import pictures_of
 from lab.latents.view_progress import answer
 from lab.latents.views_chart import equivariance_figure, sensitivity_figure, spectrum_figure, survival_figure
+from lab.widgets.chart import show_chart
 from lab.widgets.scrubber import pack, scrubber
 from lab.widgets.url_selectbox import pick
 from lab.words import escaped, plain
@@ -61,7 +62,7 @@ def _survival(chosen: Chosen, about: LatentOverview) -> None:
         return
     st.markdown(f"##### {escaped(found.words, 500)}")
     values, strip = found.survival, found.strip
-    st.plotly_chart(
+    show_chart(
         survival_figure(
             values.t,
             values.psnr,
@@ -112,7 +113,7 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
     theme = st.context.theme.type
     left, right = st.columns(2)
     with left:
-        st.plotly_chart(
+        show_chart(
             spectrum_figure(
                 [
                     ("latents", found.latents.frequency, found.latents.power),
@@ -130,7 +131,7 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
             help="Diffusion generates coarse structure first. Radial DCT: arXiv 2502.14831.",
         )
     with right:
-        st.plotly_chart(
+        show_chart(
             equivariance_figure(
                 [each.name for each in found.equivariance],
                 [each.error for each in found.equivariance],
@@ -154,7 +155,7 @@ def _sensitivity(found: Traits) -> None:
     maps = np.concatenate([measured.by_site[None], channels[:MOST_MAPS]])
     names = ["all channels", *(f"channel {place + 1}" for place in range(len(maps) - 1))]
     step = measured.stride
-    st.plotly_chart(sensitivity_figure(maps[:, ::step, ::step], names, theme=st.context.theme.type), key="sensitivity")
+    show_chart(sensitivity_figure(maps[:, ::step, ::step], names, theme=st.context.theme.type), key="sensitivity")
     by_channel = measured.by_channel
     strongest, weakest = int(by_channel.argmax()), int(by_channel.argmin())
     more = f" The first {MOST_MAPS} of {len(channels)} channels." if len(channels) > MOST_MAPS else ""

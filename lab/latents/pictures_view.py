@@ -11,6 +11,7 @@ from lab.frame.deferred_render import later
 from lab.latents.latents_chart import class_figure
 from lab.latents.vae_service import Chosen
 from lab.latents.verdict import decibels, pictures_of
+from lab.widgets.chart import show_chart
 from lab.widgets.latent_colors import bar, diverging
 from lab.widgets.pictures import png
 from lab.widgets.strip import strip_html
@@ -85,7 +86,7 @@ def _by_class(found: LatentOverview) -> None:
     rows = found.by_class()
     left, right = st.columns([3, 2])
     with left:
-        st.plotly_chart(class_figure(found.psnr_quantiles(), theme=st.context.theme.type), key="psnr-by-class")
+        show_chart(class_figure(found.psnr_quantiles(), theme=st.context.theme.type), key="psnr-by-class")
         st.caption(
             "Half of a class's images lie in its box, 90 % between the whiskers. The U-Net generates a class far "
             "below the others worse, too."

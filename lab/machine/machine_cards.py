@@ -24,6 +24,7 @@ from lab.machine.history_chart import HistoryLine, history_figure
 from lab.services import machine, run_actions
 from lab.services.machine import DeviceCard
 from lab.services.runs import RunView
+from lab.widgets.chart import show_chart
 from lab.widgets.choice import choose
 from lab.widgets.palette import palette
 from lab.words import escaped, exactly, plain
@@ -259,7 +260,8 @@ def history() -> None:
             figure = history_figure(
                 [replace(line, x=line.x + _from_utc()) for line in lines], title=title + alone, start=start, end=end
             )
-            column.plotly_chart(figure, key=f"history-{title}", config={"displayModeBar": False})
+            with column:
+                show_chart(figure, key=f"history-{title}", with_buttons=False)
 
 
 def _from_utc() -> np.timedelta64:

@@ -18,7 +18,7 @@ from core.reading import Stamp, stamp_of
 from core.words import count, duration
 from lab.schedulers import comparison_service
 from lab.schedulers.comparison_chart import Level, Point, Series, quality_cost_figure
-from lab.widgets.chart import as_text
+from lab.widgets.chart import as_text, show_chart
 from lab.widgets.choice import choose
 from lab.widgets.pictures import png
 from lab.words import plain, significant
@@ -94,7 +94,7 @@ def _chart(found: Comparison) -> None:
         theme=st.context.theme.type,
         percent=by_accuracy,
     )
-    st.plotly_chart(figure, key="quality-cost")
+    show_chart(figure, key="quality-cost")
 
 
 def _point(found: Comparison, result: CellResult, *, by_seconds: bool, by_accuracy: bool) -> Point:

@@ -19,6 +19,7 @@ from lab.schedulers.schedule_chart import Line, schedule_figure, visited_figure
 from lab.schedulers.schedule_service import Spec
 from lab.services.computing import warm
 from lab.services.runs import RunView
+from lab.widgets.chart import show_chart
 from lab.widgets.choice import choose
 from lab.widgets.url_selectbox import RUN, pick_many, pick_or_tell
 from lab.words import escaped, plain
@@ -168,7 +169,7 @@ def _curves(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> 
         x = np.arange(spec.num_train_timesteps, dtype=float) if axis == "t" else columns[str(axis)]
         lines.append(Line(name=spec.label, x=x, y=columns[key]))
     theme = st.context.theme.type
-    st.plotly_chart(
+    show_chart(
         schedule_figure(
             lines,
             title=quantity.title,
@@ -203,7 +204,7 @@ def _visited(specs: Sequence[Spec]) -> None:
         if picked:
             visits = schedule_service.visited_by(spec, tuple(picked), steps)
             figure = visited_figure(visits, num_train_timesteps=spec.num_train_timesteps, theme=st.context.theme.type)
-            st.plotly_chart(figure, key="rug")
+            show_chart(figure, key="rug")
             st.caption(
                 "Sampling goes from right to left; the network is asked once at every tick (twice with guidance)."
             )
@@ -224,7 +225,7 @@ def _channels(specs: Sequence[Spec], run_id: str) -> None:
         x = np.arange(len(scaled), dtype=float)
         lines = [Line(name=f"channel {place}", x=x, y=row, faint=True) for place, row in enumerate(raw[: MOST - 1])]
         lines.append(Line(name="scaled to unit variance", x=x, y=scaled))
-        st.plotly_chart(
+        show_chart(
             schedule_figure(
                 lines,
                 title=f"Signal-to-noise ratio of each latent channel, {plain(specs[0].label, 40)}",

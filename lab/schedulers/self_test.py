@@ -12,6 +12,7 @@ from core.diffusion.solver_curve import SolverCurve
 from lab.schedulers import self_test_service as service
 from lab.schedulers.self_test_chart import error_figure, histogram_figure
 from lab.schedulers.self_test_service import STEP_COUNTS
+from lab.widgets.chart import show_chart
 from lab.widgets.choice import choose
 from lab.words import escaped
 
@@ -48,7 +49,7 @@ def self_test() -> None:
         for name, curve in curves.items()
         if kind == "wasserstein" or curve.pathwise is not None
     }
-    st.plotly_chart(
+    show_chart(
         error_figure(
             {name: (x, y) for name, (x, y) in chosen.items() if y is not None},
             title=f"Error of the {KINDS[kind]}, lower is better",
@@ -105,7 +106,7 @@ def _made(names: list[str], schedule: str, prediction: str) -> None:
     steps = cells[1].select_slider("Steps", allowed, value=allowed[1], key=f"test-steps-{name}")
     density = service.histogram(name, schedule, prediction, int(steps))
     title = f"What {name} makes of noise in {steps} steps"
-    st.plotly_chart(histogram_figure(density, title=title, theme=st.context.theme.type), key="test-histogram")
+    show_chart(histogram_figure(density, title=title, theme=st.context.theme.type), key="test-histogram")
     st.caption(
         "Bars should fill the line: bars that stand where the line is low are samples that the data do not have."
     )

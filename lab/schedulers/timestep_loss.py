@@ -15,6 +15,7 @@ from lab.frame.state import page_file
 from lab.schedulers.timestep_loss_chart import Guess, LossCurve, leaves_the_chart, loss_figure
 from lab.schedulers.timestep_loss_service import Checkpoint, checkpoints_of, loss_of
 from lab.services.runs import RunView, trained_unets
+from lab.widgets.chart import show_chart
 from lab.widgets.choice import choose
 from lab.widgets.url_selectbox import pick_checkpoint
 from lab.words import escaped, plain, sentence
@@ -111,7 +112,7 @@ def _shown(found: list[tuple[RunView, TimestepLoss]], error_of: ErrorOf, axis: s
     of = ERRORS[error_of].lower()
     if error_of == "target":
         of = " and ".join(dict.fromkeys(PREDICTIONS.get(loss.prediction_type, "its target") for loss in losses))
-    st.plotly_chart(
+    show_chart(
         loss_figure(
             curves,
             title=f"Held-out error of {of}, lower is better",

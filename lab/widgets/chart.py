@@ -1,14 +1,39 @@
-"""What all charts share: a title at the left, a narrow frame, words at a place, a dotted line with its name."""
+"""Charts: figures of Plotly that the browser draws into the same place again, and what all of them share."""
 
 from __future__ import annotations
 
+import hashlib
 import html
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
+import plotly.io as pio
+import streamlit as st
 
 from lab.widgets.palette import Ink
 
+pio.templates.default = None  # the browser knows the theme; Streamlit's is for its own charts
+Range = tuple[float, float]
+MOST_NAMED = 8
+CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
+_HTML = """
+<div class="lab-chart" data-testid="chart" role="group" aria-roledescription="chart" tabindex="0"
+  aria-description="Plus and minus zoom, left and right arrow move, 0 shows all.">
+  <div class="plot"></div>
+  <p class="failed" role="alert" hidden>This chart could not be drawn. Reload the page.</p>
+</div>
+"""
+_HERE = Path(__file__)
+_component = st.components.v2.component(
+    "lab_chart",
+    html=_HTML,
+    css=_HERE.with_name("chart.css").read_text(),
+    js=_HERE.with_name("chart.js").read_text(),
+    isolate_styles=False,  # Plotly writes its rules into the head of the page
+)
 LEGEND_ABOVE = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"}
 
 
@@ -37,3 +62,46 @@ def guide(figure: go.Figure, x: float, text: str, ink: Ink) -> None:
     """A dotted line from bottom to top, and its name above it."""
     figure.add_vline(x=x, line={"color": ink.text, "width": 1.5, "dash": "dot"})
     figure.add_annotation(note(text, x, 1.0, ink.text, yref="paper", yanchor="bottom"))
+
+
+def show_chart(
+    figure: go.Figure,
+    *,
+    key: str,
+    view: str = "",
+    on_zoom: Callable[[Range | None], None] | None = None,
+    with_buttons: bool = True,
+) -> None:
+    """Draw a figure in the place of the one that was drawn under this key: only what differs is drawn anew.
+
+    A zoom made in the browser stays while `view` is the same. on_zoom: gets the ends of the x-axis that somebody
+    chose, or None for all of it, before the page is drawn again. with_buttons: the row of buttons over the chart.
+    """
+    text = figure.to_json()
+    data = {
+        "id": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "figure": text,
+        "label": spoken(figure),
+        "view": view,
+        "zooms": on_zoom is not None,
+        "config": {**CONFIG, "displayModeBar": "hover" if with_buttons else False},
+    }
+
+    def chosen() -> None:
+        asked = st.session_state[key].zoom
+        if on_zoom is not None and asked:
+            ends = asked["ends"]
+            on_zoom((float(ends[0]), float(ends[1])) if ends else None)
+
+    _component(data=data, key=key, height=figure.layout.height, on_zoom_change=chosen)
+
+
+def spoken(figure: go.Figure) -> str:
+    """A chart in words for screen readers: title, axis, and the names of its lines with their last values."""
+    axis = figure.layout.xaxis.title.text
+    parts = [figure.layout.title.text or "", f"over {axis}" if axis else ""]
+    for trace in [trace for trace in figure.data if trace.name and trace.hoverinfo != "skip"][:MOST_NAMED]:
+        numbers = trace.y if trace.type == "scatter" and trace.y is not None and len(trace.y) else None
+        last = numbers[-1] if numbers is not None else None
+        parts.append(f"{trace.name}, last {last:.4g}" if isinstance(last, float) else trace.name)
+    return html.unescape(re.sub("<[^>]*>", "", "; ".join(part for part in parts if part)))

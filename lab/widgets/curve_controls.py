@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from lab.widgets.curves import AXES, SMOOTHING, Axis, Range
+from lab.widgets.chart import Range, show_chart
+from lab.widgets.curves import AXES, SMOOTHING, Axis
 
-CHART_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
 MOST_SMOOTHING = 20
 
 
@@ -59,16 +58,13 @@ def axes_of(*columns: Mapping[str, np.ndarray]) -> tuple[str, ...]:
 
 
 def zoomable_chart(figure: go.Figure, look: Look, name: str) -> None:
-    """Draw a chart; a box drawn over it becomes the zoom of all charts with the same look."""
-    key = f"{look.state}-{name}"
+    """Draw a chart; what somebody zooms into becomes the zoom of all charts with the same look."""
 
-    def remember() -> None:
-        box: dict[str, Any] = next(iter(st.session_state[key]["selection"].get("box", [])), {})
-        ends = [float(end) for end in box.get("x", [])]
-        if len(ends) > 1 and max(ends) > min(ends):
-            st.session_state[look.state] = (min(ends), max(ends))
+    def remember(ends: Range | None) -> None:
+        st.session_state[look.state] = ends
 
-    st.plotly_chart(figure, key=key, on_select=remember, selection_mode="box", config=CHART_CONFIG)
+    view = f"{look.zoom} {look.log_y}"
+    show_chart(figure, key=f"{look.state}-{name}", view=view, on_zoom=remember)
 
 
 def _forget(state: str) -> None:

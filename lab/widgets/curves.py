@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.runs.metrics import bucket_mean, bucket_min_max
-from lab.widgets.chart import as_text, frame, note
+from lab.widgets.chart import Range, as_text, frame, note
 from lab.widgets.palette import Ink
 
 POINTS = 1500
@@ -19,7 +19,6 @@ SMOOTH_POINTS = 500
 SMOOTHING = 0.03
 MOST_MARKERS = 60
 WORDS_APART = 0.12
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +144,7 @@ def layout_of(title: str, axis: Axis, *, x_range: Range, height: int) -> dict[st
         title,
         height=height,
         showlegend=False,
-        dragmode="select",
-        selectdirection="h",
+        dragmode="zoom",
         x=axis.title,
         xaxis={"range": list(x_range), "tickformat": axis.tickformat},
     )
@@ -161,6 +159,7 @@ def y_axis(title: str, *, log_y: bool) -> dict[str, Any]:
         "dtick": "D2" if log_y else None,
         "exponentformat": "e",
         "rangemode": "nonnegative",
+        "fixedrange": True,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from lab.widgets.curves import (
     spans_decades,
 )
 from lab.widgets.palette import DARK, LIGHT, categories, palette
+from tests.figures import figures_of
 from tests.pages.run_folders import make_run, tiny_settings, write_metrics
 
 INK = LIGHT.training
@@ -215,7 +215,7 @@ def drawn(run: Run, which: str = "loss", **state: object) -> AppTest:
 
 
 def figures(app: AppTest) -> list[go.Figure]:
-    found = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    found = figures_of(app)
     for figure in found:
         for line in figure["data"]:
             for name in "xy":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lab.runs.overlay import metrics_of
 from lab.runs.overlay_chart import LABEL_PX, overlay_figure
 from lab.widgets.curves import POINTS, Curve
 from lab.widgets.palette import Ink, categories
+from tests.figures import figures_of
 from tests.pages.run_folders import make_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +45,7 @@ def links(app: AppTest) -> list[Any]:
 
 
 def figure_in(app: AppTest) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(app.get("plotly_chart")[0].proto.spec)
-    return found
+    return figures_of(app)[0]
 
 
 def ends(figure: dict[str, Any]) -> list[float]:
@@ -134,7 +133,7 @@ def test_a_run_that_is_gone_is_named_and_the_others_are_drawn(store: RunStore) -
 
 def test_nothing_but_missing_runs_makes_no_chart(store: RunStore) -> None:
     make_run(store)
-    assert not drawn("nobody", "../..").get("plotly_chart")
+    assert not figures_of(drawn("nobody", "../.."))
 
 
 def test_another_metric_is_one_choice_away(store: RunStore) -> None:

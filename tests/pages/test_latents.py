@@ -18,6 +18,7 @@ from core.runs.store import RunStore
 from lab.latents import overview_service as overviews
 from lab.latents.channels import AS
 from lab.latents.verdict import pictures_of
+from tests.figures import figures_of
 from tests.pages.conftest import OpenPage, held_up
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, write_checkpoint
 from tests.pages.test_every_page import active_markdown
@@ -34,7 +35,7 @@ def words_of(app: AppTest) -> str:
 
 
 def titles_of(app: AppTest) -> list[str]:
-    return [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
+    return [figure["layout"]["title"]["text"] for figure in figures_of(app)]
 
 
 def metrics_of(app: AppTest) -> dict[str, str]:
@@ -280,7 +281,7 @@ def test_a_vae_is_compared_with_itself_over_its_training(runs: dict[str, Run], o
     button.click().run()
     assert not app.exception
     assert titles_of(app) == ["Reconstruction", "KL divergence", "Scale per channel"]
-    steps = json.loads(app.get("plotly_chart")[0].proto.spec)["data"][0]["x"]
+    steps = figures_of(app)[0]["data"][0]["x"]
     assert steps == [2, 4]
 
 

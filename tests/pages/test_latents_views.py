@@ -23,6 +23,7 @@ from lab.latents.vae_service import Chosen, asked_vae
 from lab.services import computing
 from lab.services.background import Task
 from lab.services.settings import current_site
+from tests.figures import figures_of
 from tests.pages.conftest import OpenPage
 
 
@@ -49,7 +50,7 @@ def words_of(app: AppTest) -> str:
 
 
 def titles_of(app: AppTest) -> list[str]:
-    return [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
+    return [figure["layout"]["title"]["text"] for figure in figures_of(app)]
 
 
 def open_view(open_page: OpenPage, **query: str) -> AppTest:

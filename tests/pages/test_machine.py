@@ -25,6 +25,7 @@ from core.runs.trash import Trashed
 from lab.frame.state import WHO_KEY
 from lab.machine.machine_cards import answer, history_lines
 from lab.services import machine
+from tests.figures import figures_of
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, LABS, make_run
 from tests.pages.test_every_page import active_markdown
@@ -352,7 +353,7 @@ def test_without_a_history_the_page_says_so(queued: Any, open_page: OpenPage, mo
     monkeypatch.setattr(telemetry, "read_history", lambda folder, since_s: {})
     app = open_page("machine")
     assert "No history yet" in words(app)
-    assert not app.get("plotly_chart")
+    assert not figures_of(app)
 
 
 def test_a_long_queue_is_cut_until_asked_for(store: RunStore, queued: Any, open_page: OpenPage) -> None:

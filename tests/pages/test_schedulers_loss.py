@@ -15,6 +15,7 @@ import lab.schedulers.timestep_loss_service as service
 from core.evaluation.timestep_loss_results import TimestepLoss
 from core.runs.run import Run
 from core.runs.store import RunStore
+from tests.figures import figures_of
 from tests.models import Lab, made_once
 from tests.pages.conftest import TINY, OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, tiny_settings, write_checkpoint
@@ -41,10 +42,6 @@ def runs(session_folder: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch)
     return {run.info.name: run for run in store.list() if run.info.kind == "unet"}
 
 
-def charts(app: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
-
-
 def names_in(chart: dict[str, Any]) -> set[str]:
     return {trace.get("name", "") for trace in chart["data"]} - {"band"}
 
@@ -63,14 +60,14 @@ def open_view(open_page: OpenPage, **query: str) -> AppTest:
 def test_an_empty_lab_leads_to_train(open_page: OpenPage) -> None:
     app = open_view(open_page)
     assert [link.label for link in app.get("page_link")][-1:] == ["Train a model"]
-    assert not charts(app)
+    assert not figures_of(app)
 
 
 @pytest.mark.slow
 def test_one_run_is_measured_kept_and_explained(runs: dict[str, Run], open_page: OpenPage) -> None:
     app = open_view(open_page, run=runs["flow"].id)
     assert not app.error
-    (chart,) = charts(app)
+    (chart,) = figures_of(app)
     assert {"flow (step 4)", "best linear guess", "guessing the average"} <= names_in(chart)
     assert "It knows most at t = " in words_of(app)
     assert len(list((runs["flow"].folder / "timestep_loss").iterdir())) == 1
@@ -78,7 +75,7 @@ def test_one_run_is_measured_kept_and_explained(runs: dict[str, Run], open_page:
 
 def test_a_second_run_is_drawn_over_the_first_and_compared(runs: dict[str, Run], open_page: OpenPage) -> None:
     app = open_view(open_page, run=runs["flow"].id, against=runs["v"].id)
-    (chart,) = charts(app)
+    (chart,) = figures_of(app)
     assert {"flow (step 4)", "v (step 4)", "best linear guess, flow", "best linear guess, cosine"} <= names_in(chart)
     assert "has the lower error of the clean latents at" in words_of(app)
 
@@ -86,7 +83,7 @@ def test_a_second_run_is_drawn_over_the_first_and_compared(runs: dict[str, Run],
 def test_the_link_decides_checkpoint_and_weights(runs: dict[str, Run], open_page: OpenPage) -> None:
     link = {"run": runs["flow"].id, "checkpoint": "2", "against": runs["flow"].id, "against-checkpoint": "4-raw"}
     app = open_view(open_page, **link)
-    assert {"flow (step 2)", "flow (step 4, raw)"} <= names_in(charts(app)[0])
+    assert {"flow (step 2)", "flow (step 4, raw)"} <= names_in(figures_of(app)[0])
     assert {name: app.query_params[name] for name in link} == link
 
 
@@ -113,14 +110,14 @@ def test_no_choice_is_lost_however_often_one_chooses(runs: dict[str, Run], open_
     for name in ("flow", "v", "flow", "v"):
         next(box for box in app.selectbox if box.label == "Model").select(runs[name].id).run()
         assert app.query_params["run"] == runs[name].id
-        assert f"{name} (step 4)" in names_in(charts(app)[0])
+        assert f"{name} (step 4)" in names_in(figures_of(app)[0])
 
 
 def test_another_run_starts_at_its_newest_checkpoint(runs: dict[str, Run], open_page: OpenPage) -> None:
     app = open_view(open_page, run=runs["flow"].id, checkpoint="2")
     next(box for box in app.selectbox if box.label == "Model").select(runs["v"].id).run()
     assert not app.warning
-    assert {"v (step 4)"} <= names_in(charts(app)[0])
+    assert {"v (step 4)"} <= names_in(figures_of(app)[0])
 
 
 @pytest.mark.parametrize("error_of", component.ERRORS.values())
@@ -131,7 +128,7 @@ def test_every_quantity_is_drawn_over_every_axis(
 ) -> None:
     query = {"run": runs["flow"].id, "against": runs["v"].id, "loss-of": error_of, "loss-over": axis, "loss-log": log}
     app = open_view(open_page, **query)
-    (chart,) = charts(app)
+    (chart,) = figures_of(app)
     assert chart["layout"]["xaxis"]["title"]["text"].startswith(axis)
     assert chart["layout"]["yaxis"].get("type", "linear") == ("log" if log == "true" else "linear")
     assert ("compare the error of the clean latents or of the noise instead" in words_of(app)) == (
@@ -147,7 +144,7 @@ def test_a_measurement_that_is_kept_needs_neither_model_nor_data(
     service.measurements.clear()
     for path in runs["flow"].checkpoints_dir.glob("*/unet_ema/*.safetensors"):
         path.write_bytes(b"nothing")
-    assert len(charts(open_view(open_page, run=runs["flow"].id))) == 1
+    assert len(figures_of(open_view(open_page, run=runs["flow"].id))) == 1
 
 
 def test_kept_measurements_do_not_fill_the_memory(runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +162,7 @@ def test_a_run_that_cannot_be_loaded_is_one_sentence_and_the_other_is_drawn(
     app = open_view(open_page, run=runs["flow"].id, against=runs["v"].id)
     assert len(app.error) == 1
     assert "was altered" in words_of(app)
-    assert "flow (step 4)" in names_in(charts(app)[0])
+    assert "flow (step 4)" in names_in(figures_of(app)[0])
 
 
 @pytest.mark.parametrize("file", ["data.json", "config.yaml", "vae/codec.json"])
@@ -173,7 +170,7 @@ def test_a_damaged_file_is_one_sentence(runs: dict[str, Run], open_page: OpenPag
     (runs["flow"].folder / file).write_text("{")
     app = open_view(open_page, run=runs["flow"].id)
     assert len(app.error) == 1
-    assert not charts(app)
+    assert not figures_of(app)
 
 
 def test_a_data_set_that_is_gone_is_one_sentence(runs: dict[str, Run], open_page: OpenPage) -> None:
@@ -209,7 +206,7 @@ def test_a_link_to_nothing_still_shows_something(
     runs: dict[str, Run], open_page: OpenPage, query: dict[str, str]
 ) -> None:
     app = open_view(open_page, **query)
-    assert len(charts(app)) == 1
+    assert len(figures_of(app)) == 1
     assert len(app.warning) == sum(name in query for name in ("run", "against", "checkpoint"))
 
 
@@ -239,6 +236,6 @@ def test_hostile_names_are_only_text(store: RunStore, open_page: OpenPage, monke
 
     monkeypatch.setattr(component, "loss_of", planted)
     app = open_view(open_page, run=chosen[0].id, against=chosen[1].id)
-    assert len(charts(app)) == 1
+    assert len(figures_of(app)) == 1
     assert active_markdown(app) == []
-    assert "<img" not in json.dumps(charts(app))
+    assert "<img" not in json.dumps(figures_of(app))

@@ -32,6 +32,7 @@ from core.runs.store import RunStore
 from lab.frame.state import WHO_KEY
 from lab.schedulers import comparison_service
 from tests.endings import nobody_serves
+from tests.figures import figures_of
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, write_checkpoint
 from tests.pages.test_every_page import active_markdown
@@ -231,7 +232,7 @@ def test_the_result_is_a_finding_a_chart_and_a_matrix(unet: Run, store: RunStore
         "unipc with 10 steps (20 network evaluations per image) is indistinguishable from 1,000-step Euler sampling: "
         "FD-judge 0.3 against 0.29"
     ) in words_of(app).replace("\u2060", "")
-    assert len(app.get("plotly_chart")) == 1
+    assert len(figures_of(app)) == 1
     table = html_of(app)
     assert table.count("data:image/png;base64,") == 3  # two cells and the reference
     assert "FD 0.3" in table
@@ -270,7 +271,7 @@ def test_quality_and_cost_of_the_chart_are_in_the_link(unet: Run, store: RunStor
     job = plant(store, unet)
     query = {"run": unet.id, "comparison": job.id, "quality": "Class accuracy", "cost": "Seconds"}
     app = open_view(open_page, **query)
-    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    figure = figures_of(app)[0]
     assert figure["layout"]["yaxis"]["title"]["text"] == "class accuracy"
     assert figure["layout"]["xaxis"]["title"]["text"] == "seconds for 100 images"
 

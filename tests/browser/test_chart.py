@@ -1,0 +1,84 @@
+"""A chart in Chromium: a tick draws into the same node, keeps what somebody zoomed to, and asks Plotly once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.runs.metrics import MetricsWriter
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+from tests.browser.conftest import Server, expect, in_chromium, visit, wait_for
+from tests.pages.run_folders import make_run
+
+pytestmark = in_chromium
+PLOT = ".js-plotly-plot"
+POINTS = "() => document.querySelector('.js-plotly-plot').calcdata.at(-1).length"
+RANGE = "() => document.querySelector('.js-plotly-plot').layout.xaxis.range"
+MARK = (
+    "() => document.querySelectorAll('.js-plotly-plot, .js-plotly-plot .main-svg').forEach((each) => each.mine = true)"
+)
+MARKED = "() => [...document.querySelectorAll('.js-plotly-plot, .js-plotly-plot .main-svg')].every((each) => each.mine)"
+
+
+@pytest.fixture
+def live(server: Server) -> Run:
+    store = RunStore(server.folder / "runs")
+    return make_run(store, state=RunState.RUNNING, step=400, steps_total=800, logged=400)
+
+
+def more_steps(run: Run, first: int, last: int) -> None:
+    writer = MetricsWriter(run.metrics_path)
+    for step in range(first, last + 1):
+        writer.append({"step": step, "loss": 0.05, "learning_rate": 1e-3, "grad_norm": 0.5})
+
+
+def rates(page: Any, server: Server, run: Run) -> Any:
+    """The charts of the tab Metrics, drawn; the first, of the learning rate, has no averaged line."""
+    visit(page, server, f"runs?run={run.id}&tab=Metrics")
+    expect(page.locator(PLOT)).to_have_count(2)
+    chart = page.get_by_test_id("chart").first
+    expect(chart.locator(".main-svg").first).to_be_visible()
+    return chart
+
+
+def test_a_tick_draws_into_the_same_chart_and_asks_plotly_once(page: Any, server: Server, live: Run) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "plotly" in request.url.lower() else None)
+    rates(page, server, live)
+    page.evaluate(MARK)
+    for last in (450, 500):
+        more_steps(live, last - 49, last)
+        wait_for(lambda last=last: page.evaluate(POINTS) == last, f"step {last} is not drawn", 60)
+        assert page.evaluate(MARKED)
+    assert len(asked) == 1
+    page.evaluate("() => document.querySelector('.js-plotly-plot').innerHTML += ''")  # as if it had been made again
+    assert not page.evaluate(MARKED)
+
+
+def test_the_keyboard_zooms_a_chart_and_a_tick_keeps_it(page: Any, server: Server, live: Run) -> None:
+    chart = rates(page, server, live)
+    chart.focus()
+    page.keyboard.press("+")
+    expect(page.get_by_role("button", name="Whole run")).to_be_visible()
+    wait_for(lambda: page.evaluate(POINTS) == 201, "what is zoomed to, 200 to 600, is not drawn by itself", 60)
+    zoomed = page.evaluate(RANGE)
+    page.evaluate(MARK)
+    more_steps(live, 401, 450)
+    wait_for(lambda: page.evaluate(POINTS) == 251, "no tick", 60)
+    assert page.evaluate(RANGE) == zoomed
+    assert page.evaluate(MARKED)
+    page.keyboard.press("0")
+    expect(page.get_by_role("button", name="Whole run")).to_have_count(0)
+
+
+def test_a_chart_says_what_it_shows_and_that_it_could_not_be_drawn(page: Any, server: Server, live: Run) -> None:
+    page.route("**/lab/plotly-*.js", lambda route: route.abort())
+    visit(page, server, f"runs?run={live.id}")
+    expect(page.get_by_role("alert").filter(has_text="This chart could not be drawn")).to_be_visible()
+    expect(page.get_by_role("group", name="Loss, lower is better")).to_be_visible()
+    page.unroute("**/lab/plotly-*.js")
+    more_steps(live, 401, 410)
+    expect(page.locator(f"{PLOT} .main-svg").first).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="could not be drawn")).to_have_count(0)
