@@ -71,21 +71,18 @@ class CleanupPlan:
 
 def run_sizes(store: RunStore) -> list[RunSize]:
     """What each run takes; a run whose folders have not changed is not walked again."""
-    found = []
-    for run in store.list():
-        stamp = tuple(
-            _mtime(path)
-            for path in (
-                run.folder,
-                run.checkpoints_dir,
-                run.previews_dir,
-                run.metrics_path,
-                run.log_path,
-                run.evaluations_dir,
-            )
-        )
-        found.append(_measure(run.folder, stamp))
-    return found
+    return [run_size(run) for run in store.list()]
+
+
+def run_size(run: Run) -> RunSize:
+    """What one run takes; it is walked again only where one of its folders has changed."""
+    return _measure(run.folder, size_stamp(run))
+
+
+def size_stamp(run: Run) -> tuple[float, ...]:
+    """When each part of a run that may grow was last changed."""
+    parts = (run.checkpoints_dir, run.previews_dir, run.metrics_path, run.log_path, run.evaluations_dir)
+    return tuple(_mtime(path) for path in (run.folder, *parts))
 
 
 def cache_entries(cache_dir: Path, store: RunStore | None = None) -> list[CacheEntry]:

@@ -217,6 +217,29 @@ class MetricColumns:
         self._rows = end
 
 
+class MetricExtremes:
+    """The lowest and the highest finite value of each metric; reading costs what is new. A few values of memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader = MetricsReader(path)
+        self._lock = threading.Lock()
+        self._found: dict[str, tuple[float, float]] = {}
+
+    def read(self) -> Mapping[str, tuple[float, float]]:
+        """(lowest, highest) by metric, of all lines of the file as it is now. Any thread may call it."""
+        with self._lock:
+            parts = [_extremes(columns_of(records)) for records in self._reader.chunks()]
+            if parts or self._reader.restarted:
+                known = [*([] if self._reader.restarted else [self._found]), *parts]
+                names = dict.fromkeys(itertools.chain.from_iterable(known))
+                pairs = {name: [each[name] for each in known if name in each] for name in names}
+                self._found = {
+                    name: (min(low for low, _ in found), max(high for _, high in found))
+                    for name, found in pairs.items()
+                }
+            return self._found
+
+
 def read_metrics(path: Path) -> dict[str, np.ndarray]:
     """Columns (L,) float64 by key, one row a line that has a step; NaN where a value is absent or null."""
     return columns_of(MetricsReader(path).read_new())
@@ -283,6 +306,11 @@ def bucket_min_max(x: np.ndarray, y: np.ndarray, points: int = 1500) -> tuple[np
             parts.append(np.array([value[whole:].argmin() + whole]))
     keep = np.unique(np.concatenate(parts))
     return x[keep], y[keep]
+
+
+def _extremes(columns: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    known = {key: column[np.isfinite(column)] for key, column in columns.items()}
+    return {key: (float(column.min()), float(column.max())) for key, column in known.items() if len(column)}
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:

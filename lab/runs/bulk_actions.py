@@ -20,7 +20,6 @@ from lab.services import run_actions as acting
 from lab.services.runs import RunView
 
 TICKED = "runs-ticked"
-UNTICKED = "runs-unticked"
 COMPARED = "compare"
 MOST_COMPARED = 6
 STYLE = Path(__file__).with_name("runs_table.css")
@@ -75,9 +74,8 @@ def action_bar(views: Sequence[RunView]) -> None:
 
 
 def untick() -> None:
-    """Tick nothing any more; the table is a new one, whose ticks begin empty."""
+    """Tick nothing any more."""
     st.session_state[TICKED] = []
-    st.session_state[UNTICKED] = st.session_state.get(UNTICKED, 0) + 1
 
 
 def as_csv(views: Sequence[RunView]) -> bytes:

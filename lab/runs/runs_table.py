@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
-from collections.abc import Callable, Collection, Sequence
+import urllib.parse
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from core.mosaic import mosaic
 from core.reading import Stamp, stamp_of
 from core.runs.kinds import KINDS
 from core.runs.notes import Notes
-from core.words import ago, count
+from core.words import ago, count, duration, size
+from lab.frame.live_fragment import live_until
 from lab.frame.state import select_run, who
-from lab.runs.bulk_actions import TICKED, UNTICKED, action_bar
-from lab.runs.run_columns import ALWAYS, figure_of, known_columns
-from lab.services import run_actions, runs
+from lab.runs.bulk_actions import TICKED, action_bar
+from lab.runs.run_columns import MEASURES, USUAL, Reader, Value, figure_of, known_columns, lower_is_better
+from lab.services import background, run_actions, runs
+from lab.services.background import Tell
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
+from lab.widgets.link_table import Cell, Column, Direction, Row, link_table
+from lab.widgets.palette import palette
 from lab.widgets.pictures import png
-from lab.words import STATE_COLORS, plain
+from lab.widgets.spark import spark_points
+from lab.words import STATE_COLORS, exactly, plain, significant
 
 SHOWN = ("all", "active", "finished", "ended early")
 PAGE_ROWS = 50
 PART = "part"
 PART_WIDTH = 320
+ORDER = "order"
+PATIENCE_S = 0.3  # for what columns do not know yet; the rest is read in the background
+NEWEST, FAMILIES = "newest", "VAE with its U-Nets"  # FAMILIES: an order of older links
+SORTED_BY_NAME = ("name", "state")
+UNSORTED = ("images",)
+CURVE = (64, 24)  # pixels
+HINTS = {
+    "images": "The newest samples",
+    "loss": "Training loss over the whole run, and its newest value",
+    "accuracy": "Class accuracy in the newest evaluation",
+    "FD-judge": "Newest evaluation; lower is better",
+    "size": "On the disk",
+}
 _ANY = "any"
-NEWEST, FAMILIES = "newest", "VAE with its U-Nets"
-UNORDERED = ("images", "progress", "started")
-Row = tuple[RunView, Notes]
+_KIND_COLORS = {"VAE": "var(--st-violet-text-color)", "U-Net": "var(--lab-unet)"}
+_LEFT = ("state", "kind", "data", "images", "loss", "owner")
+Member = tuple[RunView, Notes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,25 +83,67 @@ class Filter:
 
 
 def runs_table() -> None:
-    """All runs, newest first, a page at a time; a click opens one, ticks choose what to compare."""
+    """All runs, newest first, a page at a time; a name opens its run, ticks choose what to compare."""
     everything = [(view, notes_of(view.run)) for view in runs.list_views()]
     chosen = _filter(everything)
     paused = {entry.run.id for entry in run_actions.queue() if entry.state == "paused"}
     rows = [(view, notes) for view, notes in everything if chosen.wants(view, notes, paused=view.id in paused)]
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.caption(_counted(rows, len(everything)), width="content")
+        columns, grouped = _layout()
     if not rows:
-        st.caption(f"None of the {count(len(everything))} runs fits.")
         return
-    columns, order = _layout()
+    reader = Reader(PATIENCE_S)
+    order, is_reverse = _order()
+    if order != NEWEST and order not in (*columns, *SORTED_BY_NAME):
+        columns.append(order)
+    in_turn, direction = in_order(rows, order, is_reverse, reader)
+    placed = families(in_turn) if grouped else [(*row, False) for row in in_turn]
     pages = math.ceil(len(rows) / PAGE_ROWS)
     start = (_part(pages) - 1) * PAGE_ROWS
-    _rows(in_order(rows, order)[start : start + PAGE_ROWS], paused, columns)
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        many = len(rows) > PAGE_ROWS
-        which = f"{count(start + 1)}–{count(min(start + PAGE_ROWS, len(rows)))} of {count(len(rows))}. " if many else ""
-        st.caption(f"{which}Click a row to open it. Tick rows to compare, tag, export or delete them.", width="content")
-        if many:
+    opened = _table(placed[start : start + PAGE_ROWS], paused, columns, (order, direction), reader)
+    if opened:
+        st.query_params.pop(ORDER, None)  # the address is that of the link
+        select_run(opened)
+        st.rerun()
+    if reader.later:
+        _read_later(reader.later)
+    if pages > 1:
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            end = min(start + PAGE_ROWS, len(rows))
+            st.caption(f"{count(start + 1)}–{count(end)} of {count(len(rows))}", width="content")
             st.pagination(pages, key=PART, bind="query-params", width=PART_WIDTH)
     action_bar([view for view, _ in everything])
+
+
+def _counted(rows: Sequence[Member], total: int) -> str:
+    """How many runs are shown, and what works now."""
+    if not rows:
+        return f"None of the {count(total)} runs fits these filters."
+    few = f"{count(len(rows))} of {count(total)} runs" if len(rows) < total else _many(total)
+    states = [view.state for view, _ in rows]
+    working = [f"{count(states.count(state))} {state}" for state in ("running", "queued") if state in states]
+    return " · ".join([few, *working])
+
+
+def _many(number: int) -> str:
+    return f"{count(number)} run{'' if number == 1 else 's'}"
+
+
+def _read_later(later: Sequence[tuple[RunView, str]]) -> None:
+    """Read the rest of the columns beside the page, and draw it again when they are known."""
+
+    def read(tell: Tell, is_cancelled: object) -> None:
+        for place, (view, column) in enumerate(later):
+            tell("reading", place / len(later))
+            figure_of(view, column)
+
+    work = background.begin("columns of runs", read)
+
+    def progress() -> None:
+        st.caption(f"Reading columns: {work.fraction:.0%}")
+
+    live_until(lambda: work.is_done, progress, every_s=1)
 
 
 def _part(pages: int) -> int:
@@ -161,140 +219,186 @@ def _first_page() -> None:
         st.session_state[PART] = 1
 
 
-def _layout() -> tuple[list[str], str]:
-    """(columns to show, order) as chosen, both in the URL."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        columns = st.multiselect(
-            "Columns",
-            known_columns(),
-            default=list(ALWAYS),
-            key="columns",
+def _layout() -> tuple[list[str], bool]:
+    """(columns to show, whether what was made from a run stands under it) as chosen, both in the URL."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", width="content"):
+        grouped = st.toggle(
+            "Group",
+            value=True,
+            key="group",
             bind="query-params",
-            placeholder="state and name only",
-            help="Also quality, the last value of any metric, and any setting",
+            help="Puts U-Nets and evaluations under the run that they were made from",
         )
-        order = st.selectbox(
-            "Order",
-            [NEWEST, FAMILIES, "name", "state", *(name for name in known_columns() if name not in UNORDERED)],
-            key="order",
-            bind="query-params",
-            width=220,
-            on_change=_first_page,
-            help="A column by its best value first; losses and distances from the lowest",
-        )
-    return list(columns), str(order)
+        with st.popover("Columns", icon=":material/view_column:"):
+            columns = st.multiselect(
+                "Columns",
+                known_columns(),
+                default=list(USUAL),
+                key="columns",
+                bind="query-params",
+                placeholder="name and state only",
+                help="Measures, size, the best and last value of any metric, and any setting",
+            )
+    return list(columns), grouped
 
 
-def in_order(rows: Sequence[Row], order: str) -> list[tuple[RunView, Notes, bool]]:
-    """The rows in that order, newest first where it says nothing; True for one that stands under its parent."""
-    if order == FAMILIES:
-        return _families(rows)
-    if order == NEWEST:
-        return [(*row, False) for row in rows]
-    texts = {"name": lambda view: view.title, "state": lambda view: view.shown_state}
-    value = texts.get(order, lambda view: figure_of(view, order))
-    known = [(found, row) for row in rows if (found := value(row[0])) is not None]
+def _order() -> tuple[str, bool]:
+    """(column, whether its usual direction is turned round) as the link says."""
+    asked = st.query_params.get(ORDER, "")
+    order, is_reverse = asked.removeprefix("-"), asked.startswith("-")
+    sortable = (*SORTED_BY_NAME, *(name for name in known_columns() if name not in UNSORTED))
+    return (order, is_reverse) if order in sortable else (NEWEST, False)
+
+
+def _sort_by(column: str) -> None:
+    """The best value first; what is sorted so already is turned round. The newest first needs no word in the link."""
+    order, is_reverse = _order()
+    order = "started" if order == NEWEST else order
+    turned = order == column and not is_reverse
+    wanted = f"-{column}" if turned else "" if column == "started" else column
+    if wanted:
+        st.query_params[ORDER] = wanted
+    else:
+        st.query_params.pop(ORDER, None)
+    _first_page()
+
+
+def in_order(rows: Sequence[Member], order: str, is_reverse: bool, reader: Reader) -> tuple[list[Member], Direction]:
+    """The rows in that order, the best or the first first, and which way that is; without a value at the end.
+
+    Rows that are alike stay as they came. is_reverse: the worst or the last first.
+    """
+    column = "started" if order == NEWEST else order
+    known = [(found, row) for row in rows if (found := reader.value(row[0], column)) is not None]
     is_number = all(isinstance(found, (int, float)) for found, _ in known)
-    highest = is_number and "loss" not in order and order != "FD-judge"
-    known.sort(key=lambda pair: pair[0] if is_number else str(pair[0]).lower(), reverse=highest)
+    falls = (column == "started" or (is_number and not lower_is_better(column))) != is_reverse
+    if not (column == "started" and falls):  # they come so
+        known.sort(key=lambda pair: pair[0] if is_number else str(pair[0]).lower(), reverse=falls)
     placed = {row[0].id for _, row in known}
-    return [(*row, False) for row in (*(row for _, row in known), *(row for row in rows if row[0].id not in placed))]
+    unknown = [row for row in rows if row[0].id not in placed]
+    return [*(row for _, row in known), *unknown], "descending" if falls else "ascending"
 
 
-def _families(rows: Sequence[Row]) -> list[tuple[RunView, Notes, bool]]:
-    """Each run with what was made from it right under it; whose parent is not among the rows stands alone."""
-    known = {view.id for view, _ in rows}
-    made: dict[str, list[Row]] = {}
+def families(rows: Sequence[Member]) -> list[tuple[RunView, Notes, bool]]:
+    """Each run with what was made from it right under it, True for those; families as their first member comes.
+
+    A run whose parent is not among the rows stands alone.
+    """
+    known = {view.id: (view, notes) for view, notes in rows}
+
+    def parent(view: RunView) -> str:
+        return next((each for each in view.run.info.parents if each in known and each != view.id), "")
+
+    made: dict[str, list[Member]] = {}
+    heads: dict[str, Member] = {}
     for row in rows:
-        parent = next((each for each in row[0].run.info.parents if each in known and each != row[0].id), "")
-        made.setdefault(parent, []).append(row)
+        made.setdefault(parent(row[0]), []).append(row)
+        head, seen = row, set[str]()
+        while (above := parent(head[0])) and above not in seen:
+            seen.add(above)
+            head = known[above]
+        heads.setdefault(head[0].id, head)
     found: list[tuple[RunView, Notes, bool]] = []
-    waiting = [(row, False) for row in reversed(made.pop("", []))]
+    placed: set[str] = set()
+    waiting = [(row, False) for row in reversed(heads.values())]
     while waiting:
         row, is_child = waiting.pop()
-        found.append((*row, is_child))
-        waiting += [(child, True) for child in reversed(made.pop(row[0].id, []))]
+        if row[0].id not in placed:
+            placed.add(row[0].id)
+            found.append((*row, is_child))
+            waiting += [(child, True) for child in reversed(made.get(row[0].id, []))]
     return found
 
 
-def _rows(rows: Sequence[tuple[RunView, Notes, bool]], paused: Collection[str], shown: Sequence[str]) -> None:
-    views = [view for view, _, _ in rows]
-    ids = [view.id for view in views]
+def _table(
+    rows: Sequence[tuple[RunView, Notes, bool]],
+    paused: Collection[str],
+    shown: Sequence[str],
+    order: tuple[str, Direction],
+    reader: Reader,
+) -> str:
+    """Draw these rows; the id of a run that was opened, or ''."""
     me = who()
 
-    def named(view: RunView, notes: Notes, is_child: bool) -> str:
-        return ("↳ " if is_child else "") + ("★ " if me in notes.favourite_of else "") + plain(view.title)
+    def row(view: RunView, notes: Notes, is_child: bool) -> Row:
+        state = "paused" if view.id in paused else view.shown_state
+        return Row(
+            key=view.id,
+            href=f"runs?{urllib.parse.urlencode({'run': view.id})}",
+            title=plain(view.title),
+            kind=view.kind,
+            kind_color=_KIND_COLORS.get(view.kind, ""),
+            child=is_child,
+            marks=[*(["★"] if me in notes.favourite_of else []), *(plain(tag, 40) for tag in notes.tags)],
+            cells=[_state(view, state), *(_cell(view, name, reader) for name in shown)],
+        )
 
-    makers: dict[str, Callable[[RunView], Any]] = {
-        "images": _thumbnail_of,
-        "progress": lambda view: round(view.progress, 3),
-        "loss": lambda view: runs.loss_sample(view.run),
-        "owner": lambda view: plain(view.run.info.owner, 60),
-        "started": lambda view: ago(view.run.info.created_at),
-    }
-    frame = pd.DataFrame(
-        {
-            "state": [["paused" if view.id in paused else view.shown_state] for view in views],
-            "name": [named(*row) for row in rows],
-            **{
-                name: [makers[name](view) if name in makers else figure_of(view, name) for view in views]
-                for name in shown
-            },
-        }
+    heads = [
+        Column(key="" if name in UNSORTED else name, title=name, help=HINTS.get(name, ""), right=name not in _LEFT)
+        for name in ("state", *shown)
+    ]
+    return link_table(
+        "Runs",
+        heads,
+        [row(*each) for each in rows],
+        key="runs-table",
+        order=("started" if order[0] == NEWEST else order[0], order[1]),
+        ticked=st.session_state.setdefault(TICKED, []),
+        ink=palette(st.context.theme.type).training.line,
+        on_tick=lambda keys: st.session_state.update({TICKED: keys}),
+        on_sort=_sort_by,
     )
-    if any(notes.tags for _, notes, _ in rows):
-        frame["tags"] = [[plain(tag, 40) for tag in notes.tags] for _, notes, _ in rows]
-    columns = st.column_config
-    # a tick is kept by run, not by row: when rows move, the table is a new one that starts with the right ticks
-    unticked = st.session_state.get(UNTICKED, 0)
-    key = f"runs-table-{unticked}-{hashlib.sha256(','.join(ids).encode()).hexdigest()[:16]}"
-    ticked = st.session_state.setdefault(TICKED, [])
-    places = [place for place, run_id in enumerate(ids) if run_id in ticked]
-
-    def remember() -> None:
-        chosen = [ids[row] for row in st.session_state[key]["selection"]["rows"] if row < len(ids)]
-        kept = [run_id for run_id in st.session_state[TICKED] if run_id not in ids or run_id in chosen]
-        st.session_state[TICKED] = kept + [run_id for run_id in chosen if run_id not in kept]
-
-    event: Any = st.dataframe(
-        frame,
-        hide_index=True,
-        on_select=remember,
-        selection_mode=["multi-row", "single-cell"],
-        selection_default={"selection": {"rows": places}},
-        key=key,
-        height="content",
-        row_height=40,
-        column_config={
-            "name": columns.TextColumn("name", width=150),
-            "owner": columns.TextColumn("owner", width=72),
-            "state": columns.MultiselectColumn(
-                "state", options=list(STATE_COLORS), color=list(STATE_COLORS.values()), width=100
-            ),
-            "images": columns.ImageColumn("images", help="The newest previews", width=84),
-            "progress": columns.ProgressColumn("progress", min_value=0, max_value=1, format="percent", width=96),
-            "loss": columns.LineChartColumn("loss", help="Training loss, whole run", width=76),
-            "tags": columns.ListColumn("tags", width=110),
-            "accuracy": columns.NumberColumn("accuracy", help="Class accuracy, newest evaluation", format="percent"),
-            "FD-judge": columns.NumberColumn("FD-judge", help="Newest evaluation, lower is better", format="%.4g"),
-            "duration": columns.NumberColumn("duration", help="Seconds", format="%.0f s"),
-        },
-    )
-    cells = event["selection"]["cells"]
-    if cells and cells[0][0] < len(ids):
-        select_run(ids[cells[0][0]])
-        st.rerun()
 
 
-def _thumbnail_of(view: RunView) -> str:
-    return _thumbnail(view.run.folder, stamp_of(view.run.previews_dir), view)
+def _state(view: RunView, state: str) -> Cell:
+    """The state, how far a run is that has not finished, and on hover how it ended."""
+    color = STATE_COLORS.get(state, "gray")
+    if view.state == "finished":
+        return Cell(text=state, color=color)
+    if not view.is_active:
+        return Cell(text=state, color=color, note=_percent(view.progress), hint=plain(view.status.reason, 300))
+    left = f", {duration(view.status.eta_s)} left" if view.status.eta_s and view.state == "running" else ""
+    return Cell(text=state, color=color, note=f"{_percent(view.progress)}{left}", share=view.progress)
+
+
+def _cell(view: RunView, column: str, reader: Reader) -> Cell:
+    if column == "images":
+        return Cell(image=_thumbnail(view.run.folder, stamp_of(view.run.previews_dir), view))
+    if column == "progress":
+        return Cell(text=_percent(view.progress), share=view.progress)
+    if column == "loss":
+        losses = runs.loss_sample(view.run)
+        return Cell(points=spark_points(losses, CURVE), text=significant(losses[-1]) if losses else "–")
+    value = reader.value(view, column)
+    if column == "started":
+        return Cell(text=ago(str(value)), hint=exactly(str(value)))
+    return Cell(text=_written(column, value))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _written(column: str, value: Value) -> str:
+    """A value with its unit."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return plain(value, 60)
+    if column == "duration":
+        return duration(value)
+    if column == "size":
+        return size(int(value))
+    if column in MEASURES and column not in ("FD-judge", "copy ratio"):
+        return f"{100 * value:.1f} %"
+    return count(value) if isinstance(value, int) else significant(value)
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
 def _thumbnail(folder: Path, stamp: Stamp, _view: RunView) -> str:
-    """Three newest pictures as a data address; '' when there are none. Drawn again when a preview was added."""
+    """Three newest images as a data address; '' when there are none. Made again when a preview was added."""
     preview = runs.newest_preview(_view.run)
     if preview is None:
         return ""
-    sheet = mosaic(preview.images[:3], columns=3, zoom=max(1, 64 // preview.images.shape[2]))
+    sheet = mosaic(preview.images[:3], columns=3)
     return "data:image/png;base64," + base64.b64encode(png(sheet)).decode()

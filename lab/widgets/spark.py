@@ -18,17 +18,24 @@ def spark(values: Sequence[float] | np.ndarray, ink: str, size: tuple[int, int] 
 
     size: width and height in pixels.
     """
-    if len(values) < 2:
+    points = spark_points(values, size)
+    if not points:
         return ""
-    y = bucket_mean(np.arange(len(values), dtype=float), np.asarray(values, dtype=float), MOST_POINTS)[1]
-    values = y.tolist()
     width, height = size
-    low, high = min(values), max(values)
-    across, up = width / (len(values) - 1), (height - 4) / ((high - low) or 1.0)
-    points = " ".join(f"{at * across:.1f},{height - 2 - (value - low) * up:.1f}" for at, value in enumerate(values))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
         f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5"/></svg>'
     )
     data = base64.b64encode(svg.encode()).decode()
     return f'<img alt="" width="{width}" height="{height}" src="data:image/svg+xml;base64,{data}">'
+
+
+def spark_points(values: Sequence[float] | np.ndarray, size: tuple[int, int] = SPARK) -> str:
+    """The same curve as the points of an SVG polyline, x to the right and y down in pixels; '' for fewer than two."""
+    if len(values) < 2:
+        return ""
+    y = bucket_mean(np.arange(len(values), dtype=float), np.asarray(values, dtype=float), MOST_POINTS)[1].tolist()
+    width, height = size
+    low, high = min(y), max(y)
+    across, up = width / (len(y) - 1), (height - 4) / ((high - low) or 1.0)
+    return " ".join(f"{at * across:.1f},{height - 2 - (value - low) * up:.1f}" for at, value in enumerate(y))

@@ -1,4 +1,4 @@
-"""The Runs screen in a browser: ticks that stay with their runs, a page that survives a late tick, notifications."""
+"""The Runs screen in a browser: links and ticks that stay with their runs, a late tick, notifications."""
 
 from __future__ import annotations
 
@@ -22,40 +22,67 @@ document.hasFocus = () => false
 """
 
 
-def tick(page: Any, row: int) -> None:
-    box = page.get_by_test_id("stDataFrame").bounding_box()
-    page.mouse.click(box["x"] + 17, box["y"] + 36 + 40 * row + 20)
+def row(page: Any, name: str) -> Any:
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
+
+
+def places(page: Any, names: list[str]) -> list[Any]:
+    return [row(page, name).bounding_box() for name in names]
 
 
 def test_ticks_stay_with_their_runs_when_a_new_one_comes_and_the_link_compares_them(page: Any, server: Server) -> None:
     store = RunStore(server.folder / "runs")
     runs = [make_run(store, name=f"run {number}", owner="ana") for number in range(4)]
+    names = [run.info.name for run in runs]
     visit(page, server, "runs")
-    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    box = page.get_by_role("checkbox", name="Tick run 3", exact=True)
+    expect(box).to_be_visible()
     settle(page)
-    before = page.get_by_test_id("stDataFrame").bounding_box()
-    tick(page, 0)
+    before = places(page, names)
+    box.click()
     expect(page.get_by_text("1 ticked")).to_be_visible()
-    assert page.get_by_test_id("stDataFrame").bounding_box() == before, "the bar of the ticked moved the table"
+    assert places(page, names) == before, "the bar of the ticked moved a row"
     make_run(store, name="newest", owner="ana")
-    wait_for(lambda: "newest" in (page.get_by_test_id("stDataFrame").last.text_content() or ""), "it is not listed")
-    settle(page)
-    tick(page, 3)
+    page.mouse.move(600, 100)
+    expect(row(page, "newest")).to_be_visible()
+    expect(box).to_be_checked()
+    expect(page.get_by_role("checkbox", name="Tick newest", exact=True)).not_to_be_checked()
+    page.get_by_role("checkbox", name="Tick run 1", exact=True).click()
     expect(page.get_by_text("2 ticked")).to_be_visible()
     page.get_by_role("link", name="Compare 2").click()
     page.wait_for_url("**/runs?compare=*")
     assert page.url.endswith(f"compare={runs[3].id}%2C{runs[1].id}")
 
 
-def test_a_click_on_a_row_opens_the_run(page: Any, server: Server) -> None:
-    run = make_run(RunStore(server.folder / "runs"), name="the one", owner="ana")
+def test_names_are_links_heads_sort_and_the_keyboard_reaches_both(page: Any, server: Server) -> None:
+    store = RunStore(server.folder / "runs")
+    runs = {name: make_run(store, name=name, owner="ana") for name in ("bravo", "alpha", "charlie")}
     visit(page, server, "runs")
-    expect(page.get_by_test_id("data-grid-canvas")).to_be_visible()
+    link = page.get_by_role("link", name="alpha", exact=True)
+    assert link.evaluate("link => link.href") == f"{server.address}/runs?run={runs['alpha'].id}"
+    with page.context.expect_page() as opened:
+        link.click(button="middle")
+    expect(opened.value.get_by_role("heading", name="alpha")).to_be_visible()
+    opened.value.close()
+    assert page.url == f"{server.address}/runs"
+    head = page.get_by_role("columnheader", name="name")
+    head.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    expect(head).to_have_attribute("aria-sort", "ascending")
     settle(page)
-    box = page.get_by_test_id("stDataFrame").bounding_box()
-    page.mouse.click(box["x"] + 200, box["y"] + 56)
-    page.wait_for_url(f"**/runs?run={run.id}")
-    expect(page.get_by_role("heading", name="the one")).to_be_visible()
+    assert page.get_by_role("table", name="Runs").get_by_role("link").all_inner_texts() == ["alpha", "bravo", "charlie"]
+    assert page.url == f"{server.address}/runs?order=name"
+    page.get_by_role("checkbox", name="Tick alpha", exact=True).focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("checkbox", name="Tick bravo", exact=True)).to_be_checked()
+    expect(page.get_by_text("1 ticked")).to_be_visible()
+    link.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/runs?run={runs['alpha'].id}")
+    expect(page.get_by_role("heading", name="alpha")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("checkbox", name="Tick bravo", exact=True)).to_be_checked()
 
 
 def test_the_browser_tells_when_a_run_ends_once_it_was_asked_to(page: Any, server: Server) -> None:

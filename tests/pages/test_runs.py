@@ -19,14 +19,27 @@ from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from lab.frame.state import WHO_KEY
 from lab.runs.bulk_actions import TICKED, as_csv
+from lab.runs.run_columns import Reader, figure_of
 from lab.runs.runs_table import PAGE_ROWS, Filter
 from lab.services.runs import view_of
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import age, ended_badly, make_run, running, tiny_settings, write_checkpoint
 
 
+def table(app: AppTest) -> dict[str, Any]:
+    """What the browser draws as the table of runs; {} when there is none."""
+    found = [each.proto for each in app.get("bidi_component") if each.proto.component_name.endswith("lab_link_table")]
+    return dict(json.loads(found[0].json)) if found else {}
+
+
 def names(app: AppTest) -> list[str]:
-    return list(app.dataframe[0].value["name"])
+    return ["↳ " * row.get("child", False) + row["title"] for row in table(app).get("rows", [])]
+
+
+def column(app: AppTest, name: str) -> list[str]:
+    found = table(app)
+    place = [title for _, title, _, _ in found["columns"]].index(name)
+    return [row["cells"][place].get("text", "") for row in found["rows"]]
 
 
 def labels(app: AppTest) -> list[str]:
@@ -49,10 +62,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 def test_the_list_is_newest_first_with_states_in_words(store: RunStore, open_page: OpenPage) -> None:
     running(store)
-    frame = open_page("runs").dataframe[0].value
-    assert list(frame["name"]) == ["Next", "Live", "First light (VAE)"]
-    assert [state[0] for state in frame["state"]] == ["queued", "running", "finished"]
-    assert list(frame["progress"]) == [0.0, 0.4, 1.0]
+    app = open_page("runs", columns="progress", group="false")
+    assert names(app) == ["Next", "Live", "First light (VAE)"]
+    assert column(app, "state") == ["queued", "running", "finished"]
+    assert column(app, "progress") == ["0 %", "40 %", "100 %"]
 
 
 def test_a_run_of_a_newer_lab_is_shown_with_what_one_cannot_do(store: RunStore, open_page: OpenPage) -> None:
@@ -70,7 +83,7 @@ def test_a_run_of_a_newer_lab_is_shown_with_what_one_cannot_do(store: RunStore, 
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        ("all", ["Next", "Live", "First light (VAE)"]),
+        ("all", ["Next", "First light (VAE)", "↳ Live"]),
         ("active", ["Next", "Live"]),
         ("finished", ["First light (VAE)"]),
     ],
@@ -85,15 +98,14 @@ def test_the_filter_in_the_link_is_applied(
 def test_ended_early_means_failed_stopped_or_interrupted(store: RunStore, open_page: OpenPage) -> None:
     ended_badly(store)
     make_run(store, name="fine")
-    states = open_page("runs", show="ended early").dataframe[0].value["state"]
-    assert sorted(state[0] for state in states) == ["failed", "interrupted", "stopped"]
+    assert sorted(column(open_page("runs", show="ended early"), "state")) == ["failed", "interrupted", "stopped"]
 
 
 @pytest.mark.parametrize(("text", "found"), [("LIVE", 1), ("ana", 3), ("digits", 3), ("nothing like it", 0)])
 def test_the_search_looks_at_name_owner_and_data(text: str, found: int, store: RunStore, open_page: OpenPage) -> None:
     running(store)
     app = open_page("runs", search=text)
-    assert (len(names(app)) if app.dataframe else 0) == found
+    assert len(names(app)) == found
 
 
 def test_broken_folders_are_named_below_the_list(store: RunStore, open_page: OpenPage) -> None:
@@ -204,7 +216,7 @@ def test_a_paused_run_says_so_and_goes_on(
     assert "It keeps its place" in words_of(app)
     press(app, "Resume")
     assert [call[:2] for call in asked] == [("resume_run", run.id)]
-    assert [state[0] for state in open_page("runs").dataframe[0].value["state"]] == ["paused"]
+    assert column(open_page("runs"), "state") == ["paused"]
     assert names(open_page("runs", show="active")) == [view_of(run.id).title]
 
 
@@ -307,9 +319,9 @@ def test_a_favourite_is_marked_for_this_person_only(
     open_page("runs", run=run.id).button(key="favourite").click().run()
     assert read_notes(run).favourite_of == ("ana",)
     app = open_page("runs")
-    assert names(app) == ["other", "★ good"]
+    assert [row.get("marks", []) for row in table(app)["rows"]] == [[], ["★"]]
     app.pills(key="favourites").set_value("★ mine").run()
-    assert names(app) == ["★ good"]
+    assert names(app) == ["good"]
     monkeypatch.setenv("LAB_USER", "bea")
     assert names(open_page("runs")) == ["other", "good"]
 
@@ -410,20 +422,57 @@ def test_ticked_runs_are_tagged_and_deleted_after_a_question(
     assert labels(app).count("Undo") == 2
 
 
-def test_the_link_chooses_columns_and_the_order(store: RunStore, open_page: OpenPage) -> None:
+def test_the_link_chooses_columns_the_order_and_groups(store: RunStore, open_page: OpenPage) -> None:
     vae = make_run(store, "vae", name="encoder", logged=0)
     make_run(store, name="alone", settings=tiny_settings(**{"train_unet.learning_rate": 0.5}), logged=0)
     make_run(store, name="child", parents=(vae.id,), logged=0)
-    app = open_page("runs", order="VAE with its U-Nets")
-    assert sorted(names(app)) == ["alone", "encoder", "↳ child"]
-    assert names(app).index("↳ child") == names(app).index("encoder") + 1
-    app = open_page("runs", order="learning rate")
-    assert names(app)[0] == "alone"
+    for old_link in ({}, {"order": "VAE with its U-Nets"}):
+        assert names(open_page("runs", **old_link)) == ["encoder", "↳ child", "alone"]
+    assert names(open_page("runs", group="false")) == ["child", "alone", "encoder"]
+    app = open_page("runs", order="learning rate", group="false")
+    assert names(app)[0] == "alone" and table(app)["order"] == ["learning rate", "descending"]
+    app = open_page("runs", order="-learning rate", group="false")
+    assert names(app)[-1] == "alone" and table(app)["order"] == ["learning rate", "ascending"]
     app.multiselect(key="columns").set_value(["learning rate", "set data.image_size", "last loss"]).run()
-    frame = app.dataframe[0].value
-    assert list(frame.columns) == ["state", "name", "learning rate", "set data.image_size", "last loss"]
-    assert list(frame["set data.image_size"]) == [16, 16, 16]
-    assert frame["learning rate"][0] == 0.5
+    heads = [title for _, title, _, _ in table(app)["columns"]]
+    assert heads == ["state", "learning rate", "set data.image_size", "last loss"]
+    assert column(app, "set data.image_size") == ["16", "16", "16"]
+    assert column(app, "learning rate")[-1] == "0.5"
+    assert names(open_page("runs", order="no such column")) == ["encoder", "↳ child", "alone"]
+
+
+def test_the_best_value_of_a_metric_and_the_size_follow_the_files(store: RunStore, open_page: OpenPage) -> None:
+    run = make_run(store, name="one", logged=0)
+    writer = MetricsWriter(run.metrics_path)
+    for step, (loss, speed) in enumerate([(0.5, 10.0), (0.125, 30.0), (0.25, 20.0)]):
+        writer.append({"step": step, "loss": loss, "images_per_s": speed})
+    app = open_page("runs", order="best loss")
+    app.multiselect(key="columns").set_value(["best loss", "best images_per_s", "size"]).run()
+    assert (column(app, "best loss"), column(app, "best images_per_s")) == (["0.125"], ["30"])
+    before = figure_of(view_of(run.id), "size")
+    writer.append({"step": 3, "loss": 0.0625, "images_per_s": 1.0})
+    (run.folder / "checkpoints").mkdir(exist_ok=True)
+    (run.folder / "checkpoints" / "weights").write_bytes(b"0" * 5_000_000)
+    app.run()
+    assert column(app, "best loss") == ["0.0625"]
+    assert figure_of(view_of(run.id), "size") > before + 5_000_000 - 1
+    assert column(app, "size")[0].startswith("5.0 MB")
+
+
+def test_what_takes_long_to_read_is_left_for_later_and_known_then(store: RunStore) -> None:
+    views = [view_of(make_run(store).id) for _ in range(3)]
+    reader = Reader(patience_s=0.0)
+    assert [reader.value(view, "best loss") for view in views] == [None] * 3
+    assert [(view.id, name) for view, name in reader.later] == [(view.id, "best loss") for view in views]
+    known = [figure_of(view, name) for view, name in reader.later]
+    assert [Reader(patience_s=0.0).value(view, "best loss") for view in views] == known
+    assert None not in known
+
+
+def test_a_name_is_a_link_to_its_run_relative_to_the_page(store: RunStore, open_page: OpenPage) -> None:
+    run = make_run(store, name="[a](http://x)")
+    (row,) = table(open_page("runs"))["rows"]
+    assert (row["href"], row["title"]) == (f"runs?run={run.id}", "[a](http://x)")
 
 
 def test_an_evaluation_is_listed_under_its_unet_and_opens(store: RunStore, open_page: OpenPage) -> None:
@@ -431,7 +480,7 @@ def test_an_evaluation_is_listed_under_its_unet_and_opens(store: RunStore, open_
     job = store.create(
         "evaluation", tiny_settings(), name="its quality", owner="ana", parents=(unet.id,), steps_total=1
     )
-    assert names(open_page("runs", order="VAE with its U-Nets")) == ["denoiser", "↳ its quality"]
+    assert names(open_page("runs")) == ["denoiser", "↳ its quality"]
     app = open_page("runs", run=job.id)
     assert not app.exception and app.title[0].value == "its quality"
 
@@ -530,7 +579,7 @@ def test_a_collapsed_vae_says_so_and_leads_to_another_training(store: RunStore, 
     assert "collapsed" in words_of(app)
     assert "try 1e-06" in words_of(app)
     assert "Train again with a lower KL weight" in links(app)
-    assert [state[0] for state in open_page("runs").dataframe[0].value["state"]] == ["collapsed"]
+    assert column(open_page("runs"), "state") == ["collapsed"]
 
 
 @pytest.mark.parametrize("damage", [{"branched_from": 5}, {"branched_from": "x", "branched_step": "many"}])

@@ -9,6 +9,7 @@ import pytest
 from core.runs import metrics
 from core.runs.metrics import (
     MetricColumns,
+    MetricExtremes,
     MetricsReader,
     MetricsWriter,
     bucket_mean,
@@ -321,3 +322,17 @@ def test_the_writer_has_no_limit(path):
     with path.open("rb") as file:
         file.seek(600 * 2**20)
         assert file.read().split() == [b'{"step":', b"2}"]
+
+
+def test_extremes_are_those_of_all_lines_whatever_happens_to_the_file(path):
+    writer, extremes = MetricsWriter(path), MetricExtremes(path)
+    assert extremes.read() == {}
+    for step, loss in enumerate([3.0, 1.0, math.nan, 2.0], start=1):
+        writer.append({"step": step, "loss": loss})
+    assert extremes.read() == {"step": (1.0, 4.0), "loss": (1.0, 3.0)}
+    writer.append({"step": 5, "loss": 0.5, "kl": 7.0})
+    assert extremes.read() == {"step": (1.0, 5.0), "loss": (0.5, 3.0), "kl": (7.0, 7.0)}
+    writer.truncate_after(1)
+    assert extremes.read() == {"step": (1.0, 1.0), "loss": (3.0, 3.0)}
+    path.unlink()
+    assert extremes.read() == {}
