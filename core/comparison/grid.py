@@ -250,7 +250,7 @@ def cost_of(request: ComparisonRequest, diffusion: DiffusionSettings) -> Cost:
 
 
 def value_in_words(setting: str, value: Value) -> str:
-    """'unipc', '10 steps', 'guidance 1.5', 'seed 3', 'raw weights', 'checkpoint 5,000', 'label 3'."""
+    """'unipc', '10 steps', 'guidance 1.5', 'seed 3', 'raw weights', 'checkpoint 5,000'."""
     if setting == "num_inference_steps":
         return f"{value} step{'' if value == 1 else 's'}"
     if setting == "guidance_scale":
@@ -261,7 +261,7 @@ def value_in_words(setting: str, value: Value) -> str:
         return "averaged weights" if value == "ema" else "raw weights"
     if setting == "step":
         return f"checkpoint {value:,}"
-    return f"{setting} {value}" if setting in ("seed", "label") else str(value)
+    return f"seed {value}" if setting == "seed" else str(value)
 
 
 def settings_in_words(settings: CellSettings, request: ComparisonRequest) -> str:

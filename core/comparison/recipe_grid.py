@@ -60,7 +60,7 @@ def with_axes(recipe: Recipe, axes: Sequence[Axis]) -> Recipe:
 def check_axes(recipe: Recipe, known: Mapping[str, Sequence[Value]]) -> None:
     """Raises UsageError in one sentence for axes that no grid can have, whoever wrote them.
 
-    known: setting → all values that it can take; of guidance_scale the lowest and the highest.
+    known: setting → all values that it can take, where they can be listed.
     """
     if not recipe.axes:
         raise UsageError("the grid has no axis", "choose a setting for X")

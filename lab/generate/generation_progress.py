@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.comparison.grid import expected_evaluations
 from core.mosaic import mosaic
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe
@@ -53,13 +54,18 @@ def ask_again(slot: str = "main") -> None:
 
 def seconds_for(recipe: Recipe) -> float | None:
     """What these images will cost, by the fastest that this person has generated with that model; None before that."""
-    pace: float | None = st.session_state.get(PACE, {}).get(recipe.source)
-    return None if pace is None else pace * _work_of(recipe)
+    return seconds_for_evaluations(recipe.source, _work_of(recipe))
+
+
+def seconds_for_evaluations(source: str, evaluations: int) -> float | None:
+    """As `seconds_for`, of so many evaluations of that model's network, one image each."""
+    pace: float | None = st.session_state.get(PACE, {}).get(source)
+    return None if pace is None else pace * evaluations
 
 
 def _work_of(recipe: Recipe) -> int:
-    """Images times network evaluations; guidance evaluates twice."""
-    return len(recipe.labels) * recipe.num_inference_steps * (2 if recipe.guidance_scale > 1 else 1)
+    """Images times network evaluations."""
+    return len(recipe.labels) * expected_evaluations(recipe)
 
 
 def drawn(recipe: Recipe, *, places: Places, slot: str = "main") -> Drawing | None:

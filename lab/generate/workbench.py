@@ -25,6 +25,7 @@ from lab.generate.gallery import OPENED
 from lab.generate.generation_mode import WHY_NOT, along, choose_mode
 from lab.generate.generation_progress import Places, ask_again, drawn, seconds_for, was_cancelled
 from lab.generate.generation_view import save_menu, show_drawing
+from lab.generate.grid import GUIDANCE, grid_form, grid_to_show, leave_grid, show_grid
 from lab.generate.model_import import add_a_model
 from lab.generate.model_line import model_line
 from lab.services.computing import warm
@@ -36,6 +37,7 @@ from lab.words import escaped
 
 STYLE = Path(__file__).with_name("generate.css")
 ASKED, FINISHED = "generate-asked", "generate-finished"  # recipes of this session: to show, and shown last
+FILES = "generate-files"  # how many recipes were opened from a file and left
 MORE = "more"  # the query parameter: how many times more
 
 
@@ -75,9 +77,8 @@ def controls(source: ModelSource) -> tuple[Recipe, bool]:
     )
     guidance = st.slider(
         "Guidance",
-        1.0,
-        5.0,
-        float(min(max(defaults.guidance_scale, 1.0), 5.0)),
+        *GUIDANCE,
+        min(max(defaults.guidance_scale, GUIDANCE[0]), GUIDANCE[1]),
         0.25,
         key="guidance",
         bind="query-params",
@@ -177,13 +178,39 @@ def opened_recipe() -> Recipe | None:
         return gallery_service.entry_of(kept).recipe()
     with st.expander("Open a recipe"):
         file = st.file_uploader(
-            "A PNG, WebP, npz or JSON file saved by this lab", type=["png", "webp", "npz", "json"], max_upload_size=64
+            "A PNG, WebP, npz or JSON file saved by this lab",
+            type=["png", "webp", "npz", "json"],
+            max_upload_size=64,
+            key=f"recipe-{st.session_state.get(FILES, 0)}",
         )
     return None if file is None else read_recipe(file.getvalue(), where=escaped(file.name, 60))
 
 
 def _leave_kept() -> None:
     st.query_params.pop(OPENED, None)
+
+
+def use_settings(recipe: Recipe) -> None:
+    """Put the settings of a recipe into the controls and generate its images; a recipe that was opened is closed."""
+    labels = sorted(set(recipe.labels))
+    st.session_state.update(
+        {
+            "pick-run": recipe.source,
+            "pick-classes": [str(label) for label in labels],
+            "number": min(16, len(recipe.labels) // len(labels)),
+            "steps": recipe.num_inference_steps,
+            "seed": recipe.seeds[0],
+            "guidance": min(max(recipe.guidance_scale, GUIDANCE[0]), GUIDANCE[1]),
+            "rescale": recipe.guidance_rescale,
+            "interval": recipe.guidance_interval,
+            "sampler": recipe.sampler,
+            "pick-checkpoint": str(recipe.step),
+            "weights": recipe.weights,
+        }
+    )
+    _leave_kept()
+    st.session_state[FILES] = st.session_state.get(FILES, 0) + 1  # a new field holds no file
+    _generate()
 
 
 def with_more(recipe: Recipe, times: int) -> Recipe:
@@ -217,6 +244,7 @@ def _generate() -> None:
     """The settings at hand are the ones to show from now on."""
     st.query_params.pop(MORE, None)
     st.session_state.pop(ASKED, None)
+    leave_grid()
     ask_again()
 
 
@@ -275,6 +303,7 @@ def show() -> None:
         source = pick_source(sources)
         buttons = st.container()
         recipe, any_class = controls(source)
+        grid = grid_form(recipe, source_of(source.id))
         with buttons:
             note, places = _buttons(recipe, any_class=any_class)
     with st.container(key="generate-below"):
@@ -285,6 +314,14 @@ def show() -> None:
             st.error(escaped(str(error), 300))
             opened = None
         add_a_model()
+    shown = opened if opened is not None and opened.axes else None
+    if opened is None:
+        shown = grid_to_show(grid, source, arrived=arrived)
+    if shown is not None:
+        note.caption(_note(recipe, stale=shown != grid, any_class=any_class))
+        with stage, st.container(key="generate-images"):
+            show_grid(shown, source_of(shown.source), use_settings)
+        return
     asked = opened or _to_show(recipe, arrived)
     note.caption(_note(recipe, stale=asked != recipe, any_class=any_class))
     with stage, st.container(key="generate-images"):

@@ -43,7 +43,7 @@ def source_of(name: str) -> ModelSource:
 
 def kept_drawing(recipe: Recipe, *, with_layers: bool = False) -> Drawing | None:
     """The drawing of this recipe when it is among the newest ones; one with layers serves whoever wants none."""
-    key = _deciding(recipe)
+    key = deciding(recipe)
     return (None if with_layers else drawings().get((key, False))) or drawings().get((key, True))
 
 
@@ -73,11 +73,14 @@ def draw_recipe(
             on_step(*look)
 
     draw = asked(DRAW, recipe, current_site(), current_settings().machine, with_layers)
-    return drawings().put((_deciding(recipe), with_layers), draw(tell, should_stop))
+    return drawings().put((deciding(recipe), with_layers), draw(tell, should_stop))
 
 
-def _deciding(recipe: Recipe) -> str:
-    """A recipe without what is only told about it. The hash stays: it decides what is said about the weights."""
+def deciding(recipe: Recipe) -> str:
+    """What decides the images: the recipe and the state of its model, without what is only told about them.
+
+    The hash of the weights stays: it decides what is said about the weights.
+    """
     try:
         stamp = source_named(recipe.source, open_store(), current_site().models).stamp
     except LabError:
