@@ -14,6 +14,7 @@ HELD = (  # named one by one: secrets and caches that lie among them stay out
     "core/**/*.json",
     "lab/**/*.py",
     "lab/**/*.css",
+    "lab/**/*.html",
     "lab/**/*.js",
     "lab/**/*.npz",
     "lab/**/*.png",

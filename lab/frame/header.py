@@ -9,6 +9,7 @@ import streamlit as st
 from core.config.load import read_site
 from core.runs.provenance import current_user
 from core.words import size
+from lab.frame.find import find
 from lab.frame.live_fragment import live_part
 from lab.frame.page_guard import back_to_right_page
 from lab.frame.problems import problems_shown
@@ -51,9 +52,12 @@ def header(here: str) -> None:
                     for name in names:
                         _page_link(name, here)
         for group, names in GROUPS.items():
-            with st.container(key=f"lab-menu-{group}", width="content"), st.popover(group, type="tertiary"):
+            key = f"lab-menu-{'here' if here in names else group}"
+            with st.container(key=key, width="content"), st.popover(group, type="tertiary"):
                 for name in names:
                     st.page_link(page_file(name), label=PAGES[name][0], icon=PAGES[name][1])
+        with st.container(key="lab-find-place", width="content"):
+            find()
         with st.container(key="lab-box", width="content", gap=None):
             _page_link("machine", here)
             top_line()

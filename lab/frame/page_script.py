@@ -1,4 +1,4 @@
-"""The lab's own scripts in the head of the page, before Streamlit's: history, the way past the header, Plotly."""
+"""The lab's own scripts in the head of the page, before Streamlit's: history, the header, Plotly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab.frame.plotly_script import PATH
 
-_PARTS = ("history.js", "skip.js", "plotly.js")
+_PARTS = ("history.js", "header.js", "plotly.js")
 SCRIPT = b";\n".join(Path(__file__).with_name(name).read_bytes() for name in _PARTS)
 SCRIPT = SCRIPT.replace(b"PLOTLY_PATH", PATH.encode())
 HEAD = b"<head>"
