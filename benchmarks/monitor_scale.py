@@ -42,7 +42,7 @@ from core.runs.store import RunStore, lock_path
 ROOT = Path(__file__).resolve().parents[1]
 LIVE, LOG_EVERY_STEPS, PICTURES = 3, 10, 10
 TABLE = '.link-table[data-rows], [data-testid="stDataFrame"] canvas'
-CHART = ".js-plotly-plot .main-svg"
+CHART = ".js-plotly-plot .main-svg, .lab-chart svg"
 
 
 def metrics_line(index: int, noise: float) -> dict[str, Any]:

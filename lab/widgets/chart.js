@@ -19,7 +19,7 @@ const templateOf = (root) => {
     layout: {
       font: { family: of("font"), color: text, size: 12 }, title: { font: { color: text, weight: 600 } },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", colorway: of("chart-categorical-colors").split(","),
-      xaxis: { ...axis, showgrid: false }, yaxis: axis, legend: { font: words },
+      xaxis: { ...axis, showgrid: false, zeroline: false }, yaxis: axis, legend: { font: words },
       hoverlabel: { bgcolor: page, bordercolor: line, font: { color: text, size: 12 } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: words.color, activecolor: of("primary-color") },
     },
@@ -27,7 +27,7 @@ const templateOf = (root) => {
 }
 
 const begin = (root) => {
-  const chart = { plot: root.querySelector(".plot"), seen: false, busy: false }
+  const chart = { plot: root.querySelector(".plot"), sketch: root.querySelector(".sketch"), seen: false, busy: false }
   const full = () => document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()
   chart.button = { name: "Full screen", icon: FULL, click: full }
   const watch = new IntersectionObserver(([entry]) => {
@@ -37,13 +37,19 @@ const begin = (root) => {
   watch.observe(root)
   const sizes = new ResizeObserver(([entry]) => {
     const { width } = entry.contentRect
-    if (chart.width && width && width !== chart.width) window.Plotly.Plots.resize(chart.plot)
-    if (chart.width) chart.width = width
+    if (!chart.width || !width || width === chart.width) return
+    chart.width = width
+    if (chart.plot.data) window.Plotly.Plots.resize(chart.plot)
+    else sketch(chart.sketch, chart.figure, templateOf(root))
   })
   sizes.observe(root)
   root.onfullscreenchange = () => {
     const height = document.fullscreenElement ? innerHeight - 32 : chart.figure.layout.height
     window.Plotly.relayout(chart.plot, { height })
+  }
+  root.onpointerenter = root.onfocus = () => {
+    chart.touched = true
+    draw(root, chart)
   }
   root.onkeydown = (event) => press(event, root, chart)
   const print = () => draw(root, chart, true)
@@ -52,7 +58,7 @@ const begin = (root) => {
     watch.disconnect()
     sizes.disconnect()
     removeEventListener("beforeprint", print)
-    if (chart.width) window.Plotly.purge(chart.plot)
+    if (chart.plot.data) window.Plotly.purge(chart.plot)
     charts.delete(root)
   }
   return chart
@@ -62,18 +68,23 @@ const draw = async (root, chart, anyhow = false) => {
   if (chart.busy || !(chart.seen || anyhow)) return
   chart.busy = true
   try {
-    const Plotly = await window.labPlotly()
     for (let template = templateOf(root); ; template = templateOf(root)) {
       const { data } = chart
-      const known = data.id + JSON.stringify(template)
+      const sketched = data.sketch && !chart.touched
+      const known = [data.id, data.view, sketched, JSON.stringify(template)].join()
       if (known === chart.known) break
       const figure = data.id === chart.figure?.id ? chart.figure : { id: data.id, ...JSON.parse(data.figure) }
-      const first = !chart.width
-      chart.width = root.clientWidth
-      Object.assign(chart, { known, figure })
+      Object.assign(chart, { known, figure, width: root.clientWidth })
+      if (sketched) {
+        sketch(chart.sketch, figure, template)
+        continue
+      }
+      const Plotly = await window.labPlotly().catch((error) => { chart.known = null; throw error })
+      const first = !chart.plot.data
       const layout = { ...figure.layout, template, uirevision: data.view, autosize: true }
       await Plotly.react(chart.plot, figure.data, layout, { ...data.config, modeBarButtonsToAdd: [chart.button] })
       if (first) chart.plot.on("plotly_relayout", (change) => zoomed(change, chart))
+      chart.sketch.replaceChildren()
     }
     root.querySelector(".failed").hidden = true
   } catch (error) {
@@ -114,6 +125,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   chart.data = data
   chart.say = setTriggerValue
   root.ariaLabel = data.label
+  root.style.minHeight = `${data.height}px`
   draw(root, chart)
   return chart.end
 }

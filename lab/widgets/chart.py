@@ -22,6 +22,7 @@ CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"
 _HTML = """
 <div class="lab-chart" data-testid="chart" role="group" aria-roledescription="chart" tabindex="0"
   aria-description="Plus and minus zoom, left and right arrow move, 0 shows all.">
+  <div class="sketch"></div>
   <div class="plot"></div>
   <p class="failed" role="alert" hidden>This chart could not be drawn. Reload the page.</p>
 </div>
@@ -31,7 +32,7 @@ _component = st.components.v2.component(
     "lab_chart",
     html=_HTML,
     css=_HERE.with_name("chart.css").read_text(),
-    js=_HERE.with_name("chart.js").read_text(),
+    js="".join(_HERE.with_name(name).read_text() for name in ("chart_sketch.js", "chart.js")),  # one module
     isolate_styles=False,  # Plotly writes its rules into the head of the page
 )
 LEGEND_ABOVE = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"}
@@ -71,19 +72,23 @@ def show_chart(
     view: str = "",
     on_zoom: Callable[[Range | None], None] | None = None,
     with_buttons: bool = True,
+    sketched: bool = False,
 ) -> None:
     """Draw a figure in the place of the one that was drawn under this key: only what differs is drawn anew.
 
     A zoom made in the browser stays while `view` is the same. on_zoom: gets the ends of the x-axis that somebody
     chose, or None for all of it, before the page is drawn again. with_buttons: the row of buttons over the chart.
+    sketched: lines over an axis are drawn without Plotly's script until somebody points at them.
     """
     text = figure.to_json()
     data = {
         "id": hashlib.sha256(text.encode()).hexdigest()[:16],
         "figure": text,
         "label": spoken(figure),
+        "height": figure.layout.height,
         "view": view,
         "zooms": on_zoom is not None,
+        "sketch": sketched,
         "config": {**CONFIG, "displayModeBar": "hover" if with_buttons else False},
     }
 

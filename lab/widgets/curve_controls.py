@@ -64,7 +64,7 @@ def zoomable_chart(figure: go.Figure, look: Look, name: str) -> None:
         st.session_state[look.state] = ends
 
     view = f"{look.zoom} {look.log_y}"
-    show_chart(figure, key=f"{look.state}-{name}", view=view, on_zoom=remember)
+    show_chart(figure, key=f"{look.state}-{name}", view=view, on_zoom=remember, sketched=True)
 
 
 def _forget(state: str) -> None:

@@ -1,4 +1,4 @@
-"""A chart in Chromium: a tick draws into the same node, keeps what somebody zoomed to, and asks Plotly once."""
+"""A chart in Chromium: lines need no Plotly until somebody points at them; then a tick draws into the same node."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ def more_steps(run: Run, first: int, last: int) -> None:
 def rates(page: Any, server: Server, run: Run) -> Any:
     """The charts of the tab Metrics, drawn; the first, of the learning rate, has no averaged line."""
     visit(page, server, f"runs?run={run.id}&tab=Metrics")
-    expect(page.locator(PLOT)).to_have_count(2)
     chart = page.get_by_test_id("chart").first
+    expect(chart.locator("svg path.js-line").first).to_be_visible()
+    assert page.locator(PLOT).count() == 0
+    chart.hover()
     expect(chart.locator(".main-svg").first).to_be_visible()
     return chart
 
@@ -47,6 +49,7 @@ def test_a_tick_draws_into_the_same_chart_and_asks_plotly_once(page: Any, server
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "plotly" in request.url.lower() else None)
     rates(page, server, live)
+    assert len(asked) == 1
     page.evaluate(MARK)
     for last in (450, 500):
         more_steps(live, last - 49, last)
@@ -76,9 +79,25 @@ def test_the_keyboard_zooms_a_chart_and_a_tick_keeps_it(page: Any, server: Serve
 def test_a_chart_says_what_it_shows_and_that_it_could_not_be_drawn(page: Any, server: Server, live: Run) -> None:
     page.route("**/lab/plotly-*.js", lambda route: route.abort())
     visit(page, server, f"runs?run={live.id}")
+    page.get_by_test_id("chart").hover()
     expect(page.get_by_role("alert").filter(has_text="This chart could not be drawn")).to_be_visible()
     expect(page.get_by_role("group", name="Loss, lower is better")).to_be_visible()
     page.unroute("**/lab/plotly-*.js")
     more_steps(live, 401, 410)
     expect(page.locator(f"{PLOT} .main-svg").first).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="could not be drawn")).to_have_count(0)
+
+
+def test_lines_follow_the_ticks_and_the_window_without_plotly(page: Any, server: Server, live: Run) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "plotly" in request.url.lower() else None)
+    visit(page, server, f"runs?run={live.id}")
+    chart = page.get_by_test_id("chart")
+    before = chart.locator("path.js-line").first.get_attribute("d")
+    more_steps(live, 401, 450)
+    wait_for(lambda: chart.locator("path.js-line").first.get_attribute("d") != before, "no tick", 60)
+    assert chart.locator("text").filter(has_text="Loss, lower is better").count() == 1
+    page.set_viewport_size({"width": 900, "height": 900})
+    fits = "(svg) => Math.abs(svg.clientWidth - svg.parentElement.clientWidth) < 2 && svg.clientWidth"
+    wait_for(lambda: chart.locator("svg").first.evaluate(fits), "the chart does not follow the window", 60)
+    assert asked == []

@@ -49,6 +49,7 @@ def test_a_zoom_survives_new_steps_and_can_be_undone(page: Any, server: Server) 
     store = RunStore(server.folder / "runs")
     run = make_run(store, state=RunState.RUNNING, step=400, steps_total=800, logged=400)
     visit(page, server, f"runs?run={run.id}")
+    page.get_by_test_id("chart").hover()
     plot = page.locator(".js-plotly-plot").first
     expect(plot).to_be_visible()
     wait_for(lambda: page.evaluate(POINTS) == 400, "the curve is not drawn")

@@ -86,7 +86,7 @@ def test_nothing_is_cut_off_in_any_state(lab: Callable[[RunStore], dict[str, str
             shot(page, f"states/{name}-{theme}-{width}")
 
 
-FIRST_LINE = "() => document.querySelector('.js-plotly-plot .js-line')?.style.stroke"
+FIRST_LINE = "() => document.querySelector('.lab-chart .js-line')?.style.stroke"
 
 
 def test_curves_change_their_colours_with_the_theme_of_the_browser(page: Any, server: Server) -> None:
