@@ -75,7 +75,7 @@ def set_threads(count: int, *, rule: int = NEWEST.threads) -> int:
     rule: version of what 0 means, see core.rules; this is version 1.
     """
     check("threads", rule)
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)  # rule 1
     wanted = count or min(available, 8, int(os.environ.get("OMP_NUM_THREADS") or 8))
     import torch
 
@@ -83,13 +83,26 @@ def set_threads(count: int, *, rule: int = NEWEST.threads) -> int:
     return wanted
 
 
-def device_label(device: torch.device) -> str:
-    """The device in words a person knows: 'NVIDIA H200 (cuda:0)', 'CPU, 2 threads'."""
+def available_cores() -> int:
+    """CPU cores that this process may use: those it may run on, and no more than its control group has time for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such group, or 'max': no limit
+        return cores
+
+
+def device_label(device: torch.device, processes: int = 1) -> str:
+    """The device in words a person knows: 'NVIDIA H200 (cuda:0)', 'CPU, 2 threads', 'CPU, 2 processes'."""
     import torch
 
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} ({device})"
     count = torch.get_num_threads()
+    if processes > 1:
+        return f"CPU, {processes} processes" + (f" of {count} threads" if count > 1 else "")
     return f"CPU, {count} thread{'s' if count > 1 else ''}"
 
 

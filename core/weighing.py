@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from core.config.load import read_site
 from core.config.schema import Settings
 from core.data import catalog
-from core.device import cpu_supports_bf16
+from core.device import available_cores, cpu_supports_bf16
 from core.errors import LabError, NoRoomOnGpu, UsageError
 from core.machine.gpus import CONTEXT_BYTES, Gpu, read_gpus
 from core.machine.memory import Memory, read_memory
@@ -23,6 +24,7 @@ from core.words import size
 PROCESS_BYTES = 450_000_000  # measured: anonymous memory of a worker after its imports
 GPU_PROCESS_BYTES = 1_500_000_000  # the same with CUDA
 MOST_CLASSES = 1000  # where a dataset was not read yet
+FEWEST_IMAGES = 16  # of a micro-batch and process: with fewer a step is mostly overhead
 LOWER_BATCH = "generate fewer at once: lower sampling.batch_size"
 
 
@@ -57,13 +59,36 @@ def missing_gpus(device: str, num_processes: int, gpus: int) -> str:
     return f"{wanted}, and this machine has {gpus or 'none'}"
 
 
+def ranks_of(settings: Settings, kind: Kind, *, on_gpu: bool) -> int:
+    """Processes that share the work of a run: those of machine.num_processes.
+
+    Where it says 0: one on a GPU; on a CPU one per core of a slot, see `fair_ranks`. So two runs side by side do not
+    fight for cores, and the same machine gives the same number.
+    """
+    machine = settings.machine
+    if not kind.trains or machine.num_processes or on_gpu:
+        return machine.num_processes or 1
+    train = kind.training_in(settings)
+    images = train.batch_size // train.gradient_accumulation_steps
+    cores = available_cores() // max(1, read_site()[0].cpu_slots) // max(1, machine.num_threads)
+    return fair_ranks(images, cores)
+
+
+def fair_ranks(images: int, cores: int) -> int:
+    """The most processes, one per core, that share so many images evenly with FEWEST_IMAGES each; at least 1."""
+    counts = range(1, max(1, min(cores, images // FEWEST_IMAGES)) + 1)
+    return max(count for count in counts if images % count == 0)
+
+
 def need_of(settings: Settings, kind: Kind, *, on_gpu: bool) -> Need:
     """What a run of this kind takes: its training, or for a kind that only generates a batch of it and the judge."""
     channels, classes = _dataset(settings)
     precision = settings.machine.mixed_precision
     bf16 = precision == "bf16" or (precision == "auto" and (on_gpu or cpu_supports_bf16()))
     if kind.trains:
-        processes, section = settings.machine.num_processes, kind.section
+        processes, section = ranks_of(settings, kind, on_gpu=on_gpu), kind.section
+        machine = settings.machine.model_copy(update={"num_processes": processes})
+        settings = settings.model_copy(update={"machine": machine})
         work = f"the training of the {kind.title}"
         lower = f"lower {section}.batch_size, raise {section}.gradient_accumulation_steps, or take smaller "
         lower += f"{kind.name}.block_out_channels"
@@ -120,7 +145,9 @@ def weigh_run(settings: Settings, kind: Kind) -> Weighed:
     gpus, memory = read_gpus(), read_memory()
     need = need_of(settings, kind, on_gpu=uses_gpu(settings.machine.device, gpus))
     machine = settings.machine
-    missing = missing_gpus(machine.device, machine.num_processes, len(gpus)) if gpus else ""  # a driver may be silent
+    missing = (
+        missing_gpus(machine.device, machine.num_processes or 1, len(gpus)) if gpus else ""
+    )  # a driver may be silent
     if missing:
         lower = "lower machine.num_processes or change machine.device"
         return Weighed(need=replace(need, lower=lower), state="never", why=f"takes {missing}")

@@ -302,9 +302,10 @@ class MachineSettings(Section):
     )
     num_processes: int = Field(
         1,
-        ge=1,
+        ge=0,
         le=64,
-        description="Processes that share a training, one per GPU; more than one is started by torchrun.",
+        description="Processes that share each batch of a training: one per GPU, or several on a CPU. 0 = automatic: "
+        "one on a GPU; on a CPU one per core of a slot, as far as the batch divides.",
     )
     stop_grace_s: float = Field(60.0, ge=1.0, le=3600.0, description="Seconds a stopping run has to save itself.")
     auto_resume: bool = Field(
@@ -342,7 +343,7 @@ class Settings(Section):
                     f"{name}.gradient_accumulation_steps: {section.gradient_accumulation_steps} does not divide "
                     f"batch_size {section.batch_size}"
                 )
-            elif section.batch_size % (section.gradient_accumulation_steps * self.machine.num_processes):
+            elif section.batch_size % (section.gradient_accumulation_steps * (self.machine.num_processes or 1)):
                 problems.append(
                     f"machine.num_processes: {self.machine.num_processes} does not divide {name}.batch_size "
                     f"{section.batch_size} in {section.gradient_accumulation_steps} parts"

@@ -127,8 +127,9 @@ def ending_of(run: Run, attempt: int | None = None) -> Ending:
         reason = f"its process was killed from outside the lab ({_signal_name(-code)}){at}; {kept}"
         return Ending(state=RunState.INTERRUPTED, reason=reason, may_return=-code != signal.SIGTERM)
     num_processes = _num_processes(run)
-    if code and num_processes > 1:
-        return _died(f"one of its {num_processes} processes died{at}; the log has the details; {kept}")
+    if code and num_processes != 1:
+        which = f"{num_processes} processes" if num_processes else "processes"
+        return _died(f"one of its {which} died{at}; the log has the details; {kept}")
     reason = f"its process ended{at} (exit code {code}) without saying why; the log has the details; {kept}"
     return Ending(state=RunState.FAILED, reason=reason)
 

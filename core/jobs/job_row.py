@@ -21,7 +21,7 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
     """The job of a run. Its folders go with it: see `folders_of`."""
     try:
         machine = run.settings.machine
-        device, num_processes = machine.device, machine.num_processes
+        device, num_processes = machine.device, machine.num_processes or 1
     except LabError:  # unreadable settings: the worker says so in the run
         device, num_processes = "auto", 1
     return Job(

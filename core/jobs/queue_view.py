@@ -114,7 +114,7 @@ def place_for_next(store: RunStore, settings: Settings, kind: Kind) -> NextPlace
         reserved |= choose(job.device, job.num_processes, devices, taken, reserved, needs).keeps
     choice = choose(
         machine.device,
-        machine.num_processes,
+        machine.num_processes or 1,
         devices,
         taken,
         reserved,

@@ -33,7 +33,7 @@ from core.jobs.queue_schema import FORMAT as QUEUE_FORMAT
 from core.jobs.queue_schema import NewerQueue
 from core.jobs.recovery import set_aside_if_damaged, take_in_unqueued
 from core.jobs.serving import BEAT_EVERY_S, LOCK_NAME, beat, say_who_serves, take_lock
-from core.jobs.slots import Device, choose, device_of, find_devices
+from core.jobs.slots import CPU, Device, choose, device_of, find_devices
 from core.jobs.start_supervisor import ACTIVITY_NAME, LOG_NAME, START_NAME, command_line, take_start
 from core.machine import attempts
 from core.runs.lock import FileLock, adopt_lock, try_lock
@@ -260,7 +260,8 @@ class Supervisor:
             run.write_status(replace(starting, stage="starting its process", device=titles))
             atomic.write_json(run.folder / attempts.ATTEMPT_FILE, facts)
             code = frozen_code.frozen_root(self.queue.folder, job.code)
-            command = worker_command(run, job.num_processes, self.worker)
+            gpus = sum(device.name != CPU for device in devices)
+            command = worker_command(run, max(1, gpus), self.worker)
             environment = worker_environment(run, job, devices, code)
             self._spawn(run, attempt, lock, command, environment=environment, folder=code)
             logger.info("%s attempt %d started on %s", job.run_id, attempt, ", ".join(slots))

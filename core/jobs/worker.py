@@ -1,6 +1,7 @@
 """The process that works on a run: it knows who asked it to stop, and writes down how the work ended.
 
-Started by the shim of an attempt, once or, through torchrun, once a rank. Only the main rank writes into the run.
+Started by the shim of an attempt, once or, through torchrun, once per GPU; on a CPU it forks the other ranks itself.
+Only the main rank writes into the run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from core.config.load import read_site
+from core.device import resolve_device
 from core.errors import LabError, RunBusy, StorageFull, is_full_disk, is_full_gpu
 from core.jobs.exit_reason import FULL_DISK, Ending, asked_to_end, write_ending
 from core.jobs.worker_stop import StopRequests
@@ -26,6 +28,7 @@ from core.runs.listing import kept_step, list_checkpoints
 from core.runs.lock import FileLock, try_lock
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
+from core.weighing import ranks_of
 
 if TYPE_CHECKING:
     from core.training.session import Outcome
@@ -61,7 +64,10 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
             _begin(run)
         if stops.is_asked():
             return _end(run, asked_to_end(run, stops.request, stops.signal, run.status().step))
-        trainer: Trainer = (trainers or {}).get(run.info.kind) or function_at(run.kind.worker)
+        trainer = (trainers or {}).get(run.info.kind)
+        if trainer is None:
+            trainer = function_at(run.kind.worker)  # imported before, and so only once, for all processes
+            _share_cores(run)
         site, _ = read_site()
         outcome = trainer(
             run,
@@ -84,6 +90,18 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
         ending = asked_to_end(run, stops.request, stops.signal or "a signal", outcome.step)
         return _end(run, ending, step=outcome.step)
     return _end(run, Ending(state=outcome.state, reason=outcome.reason), step=outcome.step)
+
+
+def _share_cores(run: Run) -> None:
+    """On a CPU, become the first of the processes that share this training."""
+    if "WORLD_SIZE" in os.environ or not run.kind.trains:
+        return
+    on_gpu = resolve_device(run.settings.machine.device).type == "cuda"
+    ranks = ranks_of(run.settings, run.kind, on_gpu=on_gpu)
+    if ranks > 1 and not on_gpu:
+        from core.training.ranks import become_ranks
+
+        become_ranks(ranks)
 
 
 def _begin(run: Run) -> None:
@@ -181,11 +199,15 @@ def main(argv: Sequence[str] | None = None, *, trainers: Mapping[str, Trainer] |
         return error.exit_code
     stops = StopRequests(run)
     stops.install()
+    process = os.getpid()
     try:
         state = work(store, run, stops, trainers)
+        code = 0 if state in (RunState.FINISHED, RunState.STOPPED, RunState.INTERRUPTED) else 1
     except StorageFull as error:
-        return error.exit_code
-    return 0 if state in (RunState.FINISHED, RunState.STOPPED, RunState.INTERRUPTED) else 1
+        code = error.exit_code
+    if os.getpid() != process:  # another rank, forked in between: what the first has to do at its end is not its own
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from diffusers import AutoencoderKL
 
 from core import atomic, leftovers, reading
@@ -37,21 +38,44 @@ def cached_latents(
     batch_size: int = 256,
     progress: Callable[[str, float], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    ranks: int = 1,
 ) -> LatentSet | None:
     """The posterior moments of `images` (N, H, W, C) uint8, from the cache or encoded now.
 
-    key: must name both the pictures and the VAE's weights. Returns None when `should_stop` said so meanwhile;
-    nothing is kept then. A cache entry appears whole or not at all. Raises CheckpointError for a VAE that gives values
-    that are no numbers, StorageFull.
+    key: must name both the pictures and the VAE's weights. ranks: how many processes of a group on CPUs call this
+    together and share the work; the first writes the cache. Returns None when `should_stop` said so meanwhile; nothing
+    is kept then. A cache entry appears whole or not at all. Raises CheckpointError for a VAE that gives values that are
+    no numbers, StorageFull.
     """
     folder = cache_dir / "latents" / key
+    if ranks > 1 and dist.get_rank() > 0:
+        if _first_says():
+            _help(vae, images, batch_size=batch_size, ranks=ranks)
+        _first_says()  # the entry is there
+        return _open(folder, len(images))
     found = _open(folder, len(images))
-    if found:
-        return found
+    if ranks > 1:
+        _say(found is None)
+    if found is None:
+        found = _encode_into(folder, vae, images, batch_size, progress, should_stop, ranks)
+    if ranks > 1 and found is not None:  # stopped, this process ends and the others with it
+        _say(True)
+    return found
+
+
+def _encode_into(
+    folder: Path,
+    vae: AutoencoderKL,
+    images: np.ndarray,
+    batch_size: int,
+    progress: Callable[[str, float], None] | None,
+    should_stop: Callable[[], bool],
+    ranks: int,
+) -> LatentSet | None:
     with leftovers.built_beside(folder) as temporary:
         path = temporary / "moments.npy"
         with path.open("wb") as file:  # written, not memory-mapped: a full disk raises instead of ending in SIGBUS
-            for place, part in enumerate(encoded(vae, images, batch_size=batch_size, progress=progress)):
+            for place, part in enumerate(encoded(vae, images, batch_size=batch_size, progress=progress, ranks=ranks)):
                 if should_stop():
                     return None
                 if place == 0:
@@ -59,7 +83,7 @@ def cached_latents(
                     needed = int(np.prod(shape)) * 4
                     if shutil.disk_usage(temporary).free < needed:
                         raise StorageFull(
-                            f"{cache_dir}: the latents need {needed / 1e6:,.0f} MB, more than is free",
+                            f"{folder.parents[1]}: the latents need {needed / 1e6:,.0f} MB, more than is free",
                             "free some space",
                         )
                     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -100,14 +124,23 @@ def encoded(
     *,
     batch_size: int,
     progress: Callable[[str, float], None] | None = None,
+    ranks: int = 1,
 ) -> Iterator[np.ndarray]:
     """The posterior moments (B, 2c, h, w) float32 of one batch of `images` (N, H, W, C) uint8 after the other.
 
-    Raises CheckpointError for values that are no numbers.
+    ranks: batch i comes from process i % ranks, of which this is the first; the others run `_help`. Raises
+    CheckpointError for values that are no numbers.
     """
     device = next(vae.parameters()).device
-    for start in range(0, len(images), batch_size):
-        part = _encode(vae, images[start : start + batch_size], device)
+    shape: tuple[int, ...] = ()
+    for index, start in enumerate(range(0, len(images), batch_size)):
+        if index % ranks == 0:
+            part = _encode(vae, images[start : start + batch_size], device)
+            shape = part.shape[1:]
+        else:
+            received = torch.empty(min(batch_size, len(images) - start), *shape)
+            dist.recv(received, src=index % ranks)
+            part = received.numpy()
         if not np.isfinite(part).all():
             raise CheckpointError(
                 "latents: the VAE returns values that are not finite numbers",
@@ -116,6 +149,24 @@ def encoded(
         yield part
         if progress:
             progress("encoding latents", min(1.0, (start + batch_size) / len(images)))
+
+
+def _help(vae: AutoencoderKL, images: np.ndarray, *, batch_size: int, ranks: int) -> None:
+    """Encode this rank's batches of `encoded`, and send each to the first."""
+    device = next(vae.parameters()).device
+    for start in range(dist.get_rank() * batch_size, len(images), ranks * batch_size):
+        dist.send(torch.from_numpy(_encode(vae, images[start : start + batch_size], device)), dst=0)
+
+
+def _say(flag: bool) -> None:
+    """From the first rank to all others, which wait in `_first_says`."""
+    dist.broadcast(torch.tensor(int(flag)), src=0)
+
+
+def _first_says() -> bool:
+    heard = torch.tensor(0)
+    dist.broadcast(heard, src=0)
+    return bool(heard.item())
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 from core.training.loop import build_ema, build_optimizer, train_steps
 from core.training.start import open_accelerator
 from core.training.vae_objective import VaeObjective
-from core.weighing import need_of, refuse_what_is_not_free
+from core.weighing import need_of, ranks_of, refuse_what_is_not_free
 
 
 def probe(
@@ -28,7 +28,8 @@ def probe(
 ) -> Probe:
     """Measure `kind` ('vae' or 'unet') with these settings; takes a second or two on a CPU.
 
-    The estimate leaves out the dataset's preparation, encoding, validation and previews. The caller's random state
+    The estimate leaves out the dataset's preparation, encoding, validation and previews. Of several processes on a CPU
+    it measures one with its share of the batch. The caller's random state
     and thread count are left as they were. Raises UsageError, before anything is built, where memory has no room.
     """
     device = resolve_device(settings.machine.device)
@@ -40,6 +41,7 @@ def probe(
         accelerator = open_accelerator(settings)
         device = accelerator.device
         train = KINDS[kind].training_in(settings)
+        images = train.batch_size if on_gpu else train.batch_size // ranks_of(settings, KINDS[kind], on_gpu=False)
         shape = latent_shape(settings)
         if kind == "vae":
             size = settings.data.image_size
@@ -47,8 +49,8 @@ def probe(
                 build_vae(settings.vae, channels=channels, image_size=size), settings.train_vae
             )
             batch = {
-                "images": torch.rand(train.batch_size, channels, size, size, device=device) * 2 - 1,
-                "noise": torch.randn(train.batch_size, *shape, device=device),
+                "images": torch.rand(images, channels, size, size, device=device) * 2 - 1,
+                "noise": torch.randn(images, *shape, device=device),
             }
         else:
             unet = build_unet(settings.unet, latent_channels=shape[0], latent_size=shape[1], num_classes=num_classes)
@@ -59,8 +61,8 @@ def probe(
                 cond_drop_prob=settings.diffusion.cond_drop_prob,
                 seed=0,
             ).inputs(
-                torch.randn(train.batch_size, *shape, device=device),
-                torch.zeros(train.batch_size, dtype=torch.long, device=device),
+                torch.randn(images, *shape, device=device),
+                torch.zeros(images, dtype=torch.long, device=device),
                 0,
             )
         network: Any = objective.to(device).network

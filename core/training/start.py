@@ -63,12 +63,12 @@ class StatusKeeper:
     is_main: False in the other ranks, which measure but do not write.
     """
 
-    def __init__(self, run: Run, device: torch.device, *, is_main: bool = True) -> None:
+    def __init__(self, run: Run, device: torch.device, *, is_main: bool = True, processes: int = 1) -> None:
         self.run = run
         self.is_main = is_main
         self.steps_total = run.train_settings.steps
         self.batch_size = run.train_settings.batch_size
-        self.device = device_label(device)
+        self.device = device_label(device, processes)
         self.elapsed_before_s = run.status().elapsed_s
         self.started = time.monotonic()
         self.last_write = -math.inf
@@ -143,7 +143,8 @@ class Start:
 def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
     """Open the device and the dataset of a run. Raises DataUnavailable when the set is gone or has changed."""
     accelerator = open_accelerator(run.settings, run.folder / "trackers", rules=run.rules)
-    status = StatusKeeper(run, accelerator.device, is_main=accelerator.is_main_process)
+    is_main, processes = accelerator.is_main_process, accelerator.num_processes
+    status = StatusKeeper(run, accelerator.device, is_main=is_main, processes=processes)
     step = run.status().step
 
     def progress(stage: str, fraction: float) -> None:

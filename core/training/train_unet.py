@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,9 @@ def train(
     settings = run.settings
     start = start_run(run, data_dir=data_dir, cache_dir=cache_dir)
     device, images = start.device, start.images
-    with start.accelerator.main_process_first():
-        latents, codec = _latents(run, images, device, cache_dir, store_root, start.progress, should_stop)
+    ranks = start.accelerator.num_processes if device.type == "cpu" else 1
+    with nullcontext() if ranks > 1 else start.accelerator.main_process_first():  # on CPUs all of them encode together
+        latents, codec = _latents(run, images, device, cache_dir, store_root, start.progress, should_stop, ranks)
     if latents is None:
         return Outcome(
             state=RunState.STOPPED, step=start.step, reason="stopped while encoding latents; nothing to save yet"
@@ -147,8 +149,12 @@ def _latents(
     store_root: Path,
     progress: Any,
     should_stop: ShouldStop,
+    ranks: int,
 ) -> tuple[LatentSet | None, LatentCodec]:
-    """The dataset's latents and the codec; at the first start the VAE is copied into the run folder."""
+    """The dataset's latents and the codec; at the first start the VAE is copied into the run folder.
+
+    ranks: how many processes come here together; see `cached_latents`.
+    """
     if (run.vae_dir / "codec.json").exists():
         load_codec(run.vae_dir, device)  # refuses an altered copy before anything is encoded with it
         files = {name: reading.read_bytes(run.vae_dir / name) for name in ("config.json", WEIGHTS_FILE)}
@@ -176,12 +182,16 @@ def _latents(
         cache_dir=cache_dir,
         progress=progress,
         should_stop=should_stop,
+        ranks=ranks,
     )
     if found is None:
         return None, LatentCodec(vae=vae, scaling=LatentScaling(shift=(0.0,), scale=(1.0,)))
-    if not (run.vae_dir / "codec.json").exists():
+    is_first = ranks == 1 or torch.distributed.get_rank() == 0
+    if is_first and not (run.vae_dir / "codec.json").exists():
         facts = {**origin, "sha256": weights_hash, "shift": found.scaling.shift, "scale": found.scaling.scale}
         atomic.write_folder(run.vae_dir, {**files, "codec.json": json.dumps(facts, indent=1).encode()})
+    if ranks > 1:
+        torch.distributed.barrier()  # the others read what the first wrote
     return found, load_codec(run.vae_dir, device)
 
 

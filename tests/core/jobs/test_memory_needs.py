@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from core.config.load import load_config, settings_from
+from core.config.load import load_config, read_site, settings_from
 from core.config.site import SiteSettings
+from core.device import available_cores
 from core.errors import NoRoomOnGpu, UsageError, is_full_gpu
 from core.home import code_root
 from core.jobs import service
@@ -22,7 +23,7 @@ from core.machine import gpus
 from core.machine.memory import RECORDING_VARIABLE, Memory
 from core.runs.kinds import KINDS
 from core.runs.run import RunState, Status
-from core.weighing import Need, need_of, never_fits, refuse_what_is_not_free
+from core.weighing import Need, fair_ranks, need_of, never_fits, ranks_of, refuse_what_is_not_free
 from tests.endings import nobody_serves
 
 GB = 10**9
@@ -114,6 +115,24 @@ def test_more_processes_need_more(machine):
     two = settings.model_copy(update={"machine": settings.machine.model_copy(update={"num_processes": 2})})
     one_need, two_need = (need_of(each, KINDS["vae"], on_gpu=False).host for each in (settings, two))
     assert one_need < two_need < 2 * one_need  # two processes, and half of the batch each
+
+
+@pytest.mark.parametrize(
+    ("images", "cores", "ranks"),
+    [(128, 2, 2), (128, 1, 1), (128, 0, 1), (128, 3, 2), (128, 64, 8), (96, 5, 4), (31, 8, 1), (1, 8, 1), (97, 8, 1)],
+)
+def test_automatic_processes_share_a_batch_evenly_and_none_has_few_images(images, cores, ranks):
+    assert fair_ranks(images, cores) == ranks
+
+
+def test_automatic_is_one_process_on_a_gpu_and_for_what_does_not_train():
+    found = load_config(overrides={"machine.num_processes": 0})
+    assert ranks_of(found, KINDS["unet"], on_gpu=True) == 1
+    assert ranks_of(found, KINDS["evaluation"], on_gpu=False) == 1
+    cores = available_cores() // max(1, read_site()[0].cpu_slots)
+    assert ranks_of(found, KINDS["unet"], on_gpu=False) == fair_ranks(128, cores)
+    fixed = load_config(overrides={"machine.num_processes": 2})
+    assert [ranks_of(fixed, KINDS["unet"], on_gpu=on_gpu) for on_gpu in (True, False)] == [2, 2]
 
 
 def test_a_gpu_and_the_machine_are_weighed_apart(recorded_gpus):

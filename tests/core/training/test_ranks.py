@@ -1,4 +1,4 @@
-"""One training in two processes, through queue, shim and torchrun, on the CPU: equal to one, stopped whole."""
+"""One training in two processes, through queue, shim and worker, on the CPU: equal to one, stopped whole."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from core.config.load import load_config
@@ -22,6 +23,7 @@ from core.runs.listing import list_checkpoints
 from core.runs.metrics import read_metrics
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from core.weighing import ranks_of
 from tests import forked
 from tests.endings import end_lab
 from tests.models import TINY, Lab
@@ -29,8 +31,7 @@ from tests.models import TINY, Lab
 pytestmark = pytest.mark.slow
 
 
-RANK = forked.command("-m", "core.jobs.worker")
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", *RANK]
+WORKER = ("-m", "core.jobs.worker")
 
 
 class Box:
@@ -69,13 +70,13 @@ class Box:
 
 @pytest.fixture
 def box(tmp_path: Path, forks: None) -> Iterator[Box]:
-    """Launcher and ranks are forked from a process that has PyTorch."""
-    yield from opened(tmp_path, forked.command(*TORCHRUN))
+    """The first rank is forked from a process that has PyTorch."""
+    yield from opened(tmp_path, forked.command(*WORKER))
 
 
 @pytest.fixture
 def real_box(tmp_path: Path) -> Iterator[Box]:
-    """Launcher and ranks are started by exec, as in life."""
+    """The first rank is started by exec, as in life."""
     yield from opened(tmp_path, None)
 
 
@@ -109,11 +110,59 @@ def test_two_processes_learn_what_one_learns(box: Box) -> None:
         assert len(told) == len(set(told)), "a second process wrote too"
 
 
+def test_a_run_goes_on_along_the_same_curve_with_another_number_of_processes(box: Box) -> None:
+    """One process until it is stopped, then as many as this machine has cores."""
+    wide = {"train_vae.batch_size": 64, "train_vae.gradient_accumulation_steps": 1, "machine.mixed_precision": "no"}
+    alone = Lab(box.root)
+    whole, cut = (box.create("vae", **{"machine.num_processes": 0, **wide}) for _ in range(2))
+    alone.train(whole)
+    seen: list[object] = []
+    alone.train(cut, lambda: len(seen) >= 11, seen.append)
+    box.submit(cut)
+    box.wait_until_over(cut)
+    assert cut.status().state is RunState.FINISHED, cut.status().reason
+    lines = [read_metrics(run.metrics_path) for run in (whole, cut)]
+    common = sorted(set(lines[0]["step"].tolist()) & set(lines[1]["step"].tolist()))
+    assert common[-1] == 24
+    last = [float(line["loss"][line["step"].tolist().index(24)]) for line in lines]
+    assert last[1] == pytest.approx(last[0], rel=2e-3)
+    ranks = ranks_of(cut.settings, cut.kind, on_gpu=False)
+    assert cut.status().device == ("CPU, 1 thread" if ranks == 1 else f"CPU, {ranks} processes")
+
+
+ENCODING = """
+import os, sys
+from pathlib import Path
+import numpy as np, torch
+from core.config.schema import VaeSettings
+from core.latent.cache import cached_latents
+from core.models.vae import build_vae
+from core.training.ranks import become_ranks
+torch.set_num_threads(1)
+become_ranks(2)
+torch.manual_seed(0)
+vae = build_vae(VaeSettings(block_out_channels=(8, 8)), channels=1, image_size=16).eval()
+images = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 1), dtype=np.uint8)
+both = cached_latents(vae, images, key="both", cache_dir=Path(sys.argv[1]), batch_size=8, ranks=2)
+if os.environ["RANK"] == "1":
+    os._exit(0)
+one = cached_latents(vae, images, key="one", cache_dir=Path(sys.argv[1]), batch_size=8)
+assert np.array_equal(both.moments, one.moments) and both.scaling == one.scaling
+print("equal", len(one.moments))
+"""
+
+
+def test_two_processes_encode_what_one_encodes_to_the_bit(tmp_path: Path, forks: None) -> None:
+    done = forked.run("-c", ENCODING, str(tmp_path))
+    assert done.stdout.strip() == "equal 50", done.stderr[-2000:]
+
+
 def test_two_processes_stop_at_one_step_and_leave_none_behind(real_box: Box) -> None:
     run = real_box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 100_000, "machine.stop_grace_s": 30})
     real_box.submit(run)
     real_box.wait(lambda: run.status().step > 3, f"never trained: {run.status()}")
-    assert len(real_box.pids(run)) >= 3, "torchrun and two ranks"
+    assert len(real_box.pids(run)) == 2
+    assert run.status().device == "CPU, 2 processes"
     status = service.stop_run(real_box.store, run.id, by="ana", engine=real_box.engine)
     assert status.state is RunState.STOPPED
     assert status.reason.startswith(f"stopped by ana at step {status.step:,}")
@@ -121,20 +170,22 @@ def test_two_processes_stop_at_one_step_and_leave_none_behind(real_box: Box) -> 
     assert real_box.pids(run) == []
 
 
-def test_a_killed_rank_takes_the_others_along_and_the_run_goes_on(box: Box) -> None:
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_rank_takes_the_others_along_and_the_run_goes_on(box: Box, victim: int) -> None:
     run = box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 150, "logging.save_every_steps": 10})
     box.submit(run)
     box.wait(lambda: run.status().step > 20, f"never trained: {run.status()}")
     main = run.status().process
     assert main is not None
-    other = next(pid for pid in box.pids(run) if pid != main.pid and rank_of(pid) == "1")
+    (other,) = (pid for pid in box.pids(run) if psutil.Process(pid).ppid() == main.pid)
     with contextlib.suppress(ProcessLookupError):
-        os.kill(other, signal.SIGKILL)
+        os.kill((main.pid, other)[victim], signal.SIGKILL)
     box.wait_until_over(run)
     assert run.status().state is RunState.FINISHED, run.status().reason
     told = [event for event in run.events() if event["event"] in ("queued", "resumed")]
     assert [event["event"] for event in told] == ["queued", "resumed"]
-    assert told[0]["reason"].startswith("one of its 2 processes died")
+    words = ("its process was killed from outside the lab", "one of its 2 processes died")
+    assert told[0]["reason"].startswith(words[victim])
     assert told[1]["from_step"] >= 20
     assert box.pids(run) == []
 
@@ -142,12 +193,3 @@ def test_a_killed_rank_takes_the_others_along_and_the_run_goes_on(box: Box) -> N
 def says_released(run: Run) -> bool:
     """The supervisor writes it after the job has ended, when it has seen that no process is left."""
     return any(event["event"] == "released" for event in run.events())
-
-
-def rank_of(pid: int) -> str:
-    """What torchrun gave a process; '' for the launcher."""
-    try:
-        entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
-    except OSError:
-        return ""
-    return next((entry.removeprefix("RANK=") for entry in entries if entry.startswith("RANK=")), "")
