@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from core.commands.answer import add_json_option
+from core.commands.completion import answer_shell
 from core.commands.options import add_settings_options, folders_exported
 from core.errors import LabError, StorageFull, is_full_disk, is_full_gpu, quoted
 from core.home import PROGRAM
@@ -22,7 +23,7 @@ from core.version import VERSION
 
 GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
     "Train": ("train", "stop", "pause", "resume", "branch", "wait", "queue"),
-    "Look": ("runs", "show", "logs", "film", "machine", "doctor", "config", "presets", "paths"),
+    "Look": ("runs", "show", "logs", "film", "machine", "doctor", "config", "presets", "paths", "completion"),
     "Generate and measure": ("sample", "evaluate", "compare", "latents", "ceiling", "timestep_loss", "self_test"),
     "Models and data": ("models", "import_model", "export", "data", "import_data", "remove_data"),
     "Keep order": ("note", "delete", "restore", "trash", "serve", "supervise"),
@@ -34,6 +35,7 @@ FULL_GPU = f"the GPU has no room left; `{PROGRAM} machine` shows who uses it, --
 
 
 WITHOUT_RESULT = {  # commands that have no --json, and why
+    "completion": "prints a script for a shell",
     "logs": "prints lines of a file",
     "serve": "becomes the server",
     "supervise": "works until it is told to stop",
@@ -82,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     told = _as_json if "--json" in words else _tell
     try:
-        arguments = build_parser().parse_args(words)
+        parser = build_parser()
+        answer_shell(parser)
+        arguments = parser.parse_args(words)
     except _BadUsage as error:
         if told is _as_json:
             _print_json(error.sentence, 2)

@@ -45,6 +45,7 @@ MADE_LATER = (
     "MNIST/",
     "benchmarks/results/",
     "lab/.streamlit/secrets.toml",
+    ".streamlit/",
 )
 SETTINGS = {name for name, _ in field_rows(Configuration)}
 SECTIONS = {name.partition(".")[0] for name in SETTINGS} | set(Configuration.model_fields)

@@ -174,6 +174,20 @@ def test_its_command_runs_in_an_empty_folder(prefix: Path, person: tuple[Path, d
     assert done.stdout == "0\n"
 
 
+@pytest.mark.slow
+def test_bash_completes_it(prefix: Path, person: tuple[Path, dict[str, str]]) -> None:
+    here, environment = person
+    script = """
+    eval "$(latent-lab completion bash)"
+    COMP_LINE='latent-lab train all --preset qui'; COMP_POINT=33; COMP_TYPE=9
+    _python_argcomplete latent-lab qui --preset
+    printf '%s' "${COMPREPLY[@]}"
+    """
+    environment = {**environment, "PATH": f"{prefix / 'bin'}:{environment['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], cwd=here, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "quick", done.stderr
+
+
 @pytest.fixture
 def served(prefix: Path, person: tuple[Path, dict[str, str]]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """(the address of a lab that is served from the wheel, its process)."""
@@ -197,3 +211,25 @@ def test_it_serves_its_screens(served: tuple[str, subprocess.Popen[bytes]]) -> N
         except urllib.error.URLError:
             time.sleep(0.05)
     assert answer == b"ok"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "text", "refusal"),
+    [
+        ("secrets.toml", "[auth]\nclient_id = 'lab'\n", "site.members is empty"),
+        ("config.toml", '[server]\ntrustedUserHeaders = \'{"X-Login": "email"}\'\n', "site.login_secret_file"),
+    ],
+)
+def test_a_login_in_its_home_is_the_servers(
+    prefix: Path, person: tuple[Path, dict[str, str]], tmp_path: Path, name: str, text: str, refusal: str
+) -> None:
+    here, environment = person
+    path = tmp_path / "home" / ".streamlit" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    command = [prefix / "bin" / "latent-lab", "serve", "--port", str(free_port())]
+    environment = {**environment, HOME_VARIABLE: str(tmp_path / "home")}
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert refusal in done.stderr
