@@ -8,15 +8,14 @@ from core.errors import LabError
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import BranchRecipe, Recipe
 from lab.generate.generation_progress import drawn, places_in_a_row
-from lab.generate.generation_view import save_menu, show_drawing
+from lab.generate.generation_view import show_drawing
 from lab.words import plain, sentence
 
 KEEP = "unchanged"
 
 
-def branch_from(drawing: Drawing, at: int, samplers: list[str]) -> None:
-    """Controls of the branch at network evaluation `at`, and its drawing."""
-    st.divider()
+def branch_from(drawing: Drawing, at: int, samplers: list[str]) -> Drawing | None:
+    """Controls of the branch at network evaluation `at`, and its images, which are returned once they are there."""
     total = int(drawing.steps[-1])
     st.markdown(f"##### Branch from step {at} of {total}")
     recipe = drawing.recipe
@@ -34,14 +33,14 @@ def branch_from(drawing: Drawing, at: int, samplers: list[str]) -> None:
         branched = drawn(changed, places=places_in_a_row(), slot="branch")
     except LabError as error:
         st.error(sentence(error), icon=":material/error:")
-        return
+        return None
     if branched is None:
-        return
+        return None
     show_drawing(branched, key="branch-scrubber")
     st.caption(
         f"Up to step {at} this is the original above. The earlier you branch, the more of each image can still change."
     )
-    save_menu(branched, key="branch")
+    return branched
 
 
 def with_branch(recipe: Recipe, at: int, label: int, sampler: str, scale: float) -> Recipe:

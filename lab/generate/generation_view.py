@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.evaluation.nearest_results import Nearest
 from core.mosaic import mosaic
@@ -19,6 +20,7 @@ from lab.generate.gallery import keep_form
 from lab.generate.generation_analysis import analyze, show_analysis
 from lab.generate.generation_analysis_service import Odds
 from lab.services.models import source_of
+from lab.widgets.choice import choose
 from lab.widgets.scrubber import (
     Beside,
     Curve,
@@ -34,6 +36,15 @@ from lab.words import escaped, plain
 
 ENOUGH_FRAMES = 11
 WIDEST = 1500  # pixels of the screen: images grow with the window up to this width
+KEYS = """
+- Left and right: previous and next step; Home and End: first and last
+- Space: play or pause
+- Page Up and Page Down: previous and next image; Escape: no image
+- B: branch from this step
+- S: the *Save* menu
+
+Details that appear early and stay are easy for the network. Details that flicker are decided late.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,21 +55,22 @@ class Packed:
     steps: tuple[int, ...]
 
 
-def show_drawing(drawing: Drawing, *, key: str, branch: bool = False) -> tuple[Any, tuple[int, ...]]:
-    """(the scrubber's answer, network evaluations before each of its frames). The answer says at which frame a branch
-    was asked for."""
+def show_drawing(drawing: Drawing, *, key: str, branch: bool = False) -> tuple[Any, tuple[int, ...], DeltaGenerator]:
+    """(the scrubber's answer, network evaluations before each of its frames, the place right under the scrubber).
+
+    The answer says at which frame a branch was asked for. What is known of the images stands below that place.
+    """
     for note in drawing.notes:
         st.caption(f":material/info: {escaped(note, 300)}")
     facts = source_of(drawing.recipe.source)
     looks = analyze(drawing, facts, key=key)
     packed = pack_drawing(drawing, looks.odds, looks.nearest, branch=branch)
     answer = scrubber(packed.payload, key=key)
-    st.caption(
-        "Click an image to follow it. Arrow keys move the step, space plays, Page Up and Down change the image.",
-        help="Details that appear early and stay are easy for the network. Details that flicker are decided late.",
-    )
+    below = st.container()
+    if branch:
+        st.caption("Click an image to follow it. Arrow keys move the step.", help=KEYS)
     show_analysis(drawing, facts, looks, key=key)
-    return answer, packed.steps
+    return answer, packed.steps, below
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={Drawing: id, Odds: id, Nearest: id})
@@ -136,25 +148,29 @@ def animated(drawing: Drawing) -> bytes:
     return animation(film, axis="denoising", words=words, columns=columns, exif=exif_with_recipe(drawing.recipe))
 
 
-def save_menu(drawing: Drawing, *, key: str, source_title: str = "") -> None:
+def save_menu(drawing: Drawing, branched: Drawing | None, *, source_title: str) -> None:
     """All that can be taken home: PNG, npz, WebP and recipe, each with the recipe inside, and the gallery.
 
-    The files are made when they are asked for: a rerun of the page makes none.
+    branched: the branch that stands under the images; then one chooses which of both. The files are made when they are
+    asked for: a rerun of the page makes none.
     """
     with st.popover("Save", icon=":material/download:"):
+        if branched is not None:
+            offered = {"images": "The images", "branch": "The branch"}
+            if choose("Save", offered, key="save-which", in_url=False, label_shown=False) == "branch":
+                drawing = branched
         for label, data, name, kind in (
             ("Image (PNG)", partial(picture_of, drawing), "samples.png", "image/png"),
             ("Arrays (npz)", partial(_arrays, drawing), "samples.npz", "application/octet-stream"),
             ("Animation (WebP)", partial(animated, drawing), "samples.webp", "image/webp"),
             ("Recipe (JSON)", drawing.recipe.to_json, "recipe.json", "application/json"),
         ):
-            st.download_button(label, data, name, kind, key=f"{key}-{name}", type="tertiary")
+            st.download_button(label, data, name, kind, key=f"drawing-{name}", type="tertiary")
         st.caption(
             f"Generated on {escaped(drawing.device, 60)}. Each file contains the recipe.",
             help="Open a recipe below the images. The same weights on the same machine reproduce the images exactly.",
         )
-        title = source_title or drawing.recipe.source
-        keep_form(partial(picture_of, drawing), source_title=title, device=drawing.device, key=key)
+        keep_form(partial(picture_of, drawing), source_title=source_title, device=drawing.device, key="drawing")
 
 
 def picture_of(drawing: Drawing) -> bytes:

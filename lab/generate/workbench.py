@@ -345,11 +345,15 @@ def _images(asked: Recipe, source: ModelSource, places: Places, *, opened: bool,
         if not opened and may_grow(asked, times + 1):
             label = f"{count(len(asked.labels))} more"
             st.button(label, key="more", icon=":material/add:", on_click=_add_more, args=(times + 1,))
-        save_menu(drawing, key="drawing", source_title=asked.source if opened else source.title)
-    answer, steps = show_drawing(drawing, key="scrubber", branch=drawing.recipe.branch is None)
+        saving = st.container(width="content")
+    answer, steps, below = show_drawing(drawing, key="scrubber", branch=drawing.recipe.branch is None)
     at = getattr(answer, "branch", None)
     if at is not None:
         st.session_state["branch-at"] = steps[min(int(at), len(steps) - 1)]
+    branched = None
     if "branch-at" in st.session_state and drawing.recipe.branch is None:
         samplers = source_of(source.id).settings.diffusion.offered_samplers(samplers_of)[0]
-        branch_from(drawing, min(int(st.session_state["branch-at"]), int(drawing.steps[-1])), samplers)
+        with below:
+            branched = branch_from(drawing, min(int(st.session_state["branch-at"]), int(drawing.steps[-1])), samplers)
+    with saving:
+        save_menu(drawing, branched, source_title=asked.source if opened else source.title)

@@ -79,7 +79,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
   find(".back").onclick = () => seek(state.frame - 1)
   find(".on").onclick = () => seek(state.frame + 1)
   find(".close").onclick = () => pick(-1)
-  const askBranch = () => setTriggerValue("branch", state.frame)
+  const askBranch = () => {
+    find("details").open = false // the branch comes right under the film strips
+    setTriggerValue("branch", state.frame)
+  }
+  const save = () => document.querySelector('.st-key-generate-head [data-testid="stPopover"] button')?.click()
   branch.hidden = !header.branch
   branch.onclick = askBranch
   speed.onchange = () => { if (state.timer) { pause(); start() } }
@@ -90,7 +94,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const moves = {
       ArrowLeft: () => seek(state.frame - 1), ArrowRight: () => seek(state.frame + 1), Home: () => seek(0), End: () => seek(last),
       " ": toggle, PageDown: () => near(1), PageUp: () => near(state.picked < 0 ? 0 : -1), Escape: () => { if (state.picked >= 0) pick(-1) },
-      b: header.branch ? askBranch : null,
+      b: header.branch ? askBranch : null, s: save,
     }
     const move = moves[event.key]
     if (!move || (event.key === " " && event.target.tagName === "BUTTON")) return

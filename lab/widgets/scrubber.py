@@ -51,7 +51,7 @@ _HTML = """
       <div class="axis"><input type="range" min="0" step="1" value="0" aria-label="Denoising step"></div>
     </div>
   </div>
-  <div class="curves"></div>
+  <details class="more" open><summary>Curves</summary><div class="curves"></div></details>
 </div>
 """
 _HERE = Path(__file__)
@@ -263,7 +263,7 @@ def tiled(latents: np.ndarray) -> np.ndarray:
 
 
 def scrubber(payload: bytes, *, key: str) -> Any:
-    """Show what was packed. Keys: arrows, Home, End, space, Page Up and Down, B, Escape.
+    """Show what was packed. Keys: arrows, Home, End, space, Page Up and Down, B, S, Escape.
 
     The answer has branch: the frame where a branch was asked for, once, or None.
     """

@@ -307,7 +307,9 @@ def test_a_branch_is_shown_under_the_original(unet: Run, open_page: OpenPage) ->
     app.run()
     assert not app.exception
     assert any("Branch from step 1 of" in text.value for text in app.markdown)
-    assert len(app.get("download_button")) == 8
+    assert len(app.get("download_button")) == 4
+    (which,) = [group for group in app.get("button_group") if group.key == "save-which"]
+    assert list(which.options) == ["The images", "The branch"]
     (close,) = [button for button in app.button if button.label == "Close"]
     close.click().run()
     assert len(app.get("download_button")) == 4
