@@ -45,9 +45,9 @@ def main() -> None:
     follow_theme()
     header(here)
     open_to_all()
-    notices()
     open_question()
     chosen.run()
+    notices()  # last: a notice of an earlier part would take the place of the window that the page opened
 
 
 if __name__ == "__main__":  # Streamlit draws a page

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from core.machine.attempts import run_of
+from core.machine.cpu_load import cpu_load
 from core.machine.gpus import Gpu, read_gpus, shortened
 from core.machine.memory import read_memory
 
@@ -40,7 +41,7 @@ class HeavyProcess:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """cpu_load: share of all cores that is busy, 0 to 1, since the last look. others: who else works it hard.
+    """cpu_load: share of all cores that is busy, 0 to 1, see `cpu_load`. others: who else works it hard.
 
     memory: the machine's, or its cgroup's where that has less.
     """
@@ -55,14 +56,14 @@ class Machine:
 
 
 def read_machine(store_root: Path) -> Machine:
-    """Look at everything once. The first look of a process takes a tenth of a second, to have a CPU load to tell."""
+    """Look at everything once. The first look of a process takes a fifth of a second, to have a CPU load to tell."""
     memory = read_memory()
     folder = next(path for path in (store_root, *store_root.absolute().parents) if path.exists())
     usage = shutil.disk_usage(folder)
     return Machine(
         gpus=tuple(read_gpus()),
         cpu_count=psutil.cpu_count() or 1,
-        cpu_load=psutil.cpu_percent(None if _known else 0.1) / 100,
+        cpu_load=cpu_load.now(),
         memory_used_bytes=memory.total - memory.free,
         memory_total_bytes=memory.total,
         disk=Disk(path=folder, used_bytes=usage.used, free_bytes=usage.free, total_bytes=usage.total),

@@ -26,7 +26,7 @@ from lab.frame.state import (
     typed_name,
     who,
 )
-from lab.services.machine import MachineGlance, glance
+from lab.services.room import MachineGlance, glance
 from lab.words import escaped
 
 PRODUCT = "Latent Diffusion Lab"
@@ -95,10 +95,14 @@ def open_to_all() -> None:
 
 def _glyphs(seen: MachineGlance) -> None:
     page = page_file("machine")
-    devices = f":{'green' if seen.free else 'blue'}[{seen.free_words}]"
+    devices = f":{'green' if seen.room.free else 'blue'}[{seen.room.in_short}]"
     st.page_link(page, label=devices, icon=":material/memory:", help=escaped(seen.device_words, 400), width="content")
     st.page_link(
-        page, label=f"{seen.waiting} waiting", icon=":material/low_priority:", help="Runs in the queue", width="content"
+        page,
+        label=f"{seen.room.waiting} waiting",
+        icon=":material/low_priority:",
+        help="Runs in the queue",
+        width="content",
     )
     disk = f"{size(seen.disk_free)} free"
     st.page_link(

@@ -16,13 +16,14 @@ import streamlit as st
 from core.machine.gpus import GpuProcess
 from core.machine.snapshot import Machine
 from core.runs.run import Run, Status
-from core.words import count, duration, size
+from core.words import duration, size
 from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file
 from lab.machine.history_chart import HistoryLine, history_figure
-from lab.services import machine, run_actions
+from lab.services import machine
 from lab.services.machine import DeviceCard
+from lab.services.room import room_of, runs_waiting
 from lab.services.runs import RunView
 from lab.widgets.chart import show_chart
 from lab.widgets.choice import choose
@@ -37,6 +38,7 @@ BADGES = {
     "unreadable": ":red-badge[:material/error: cannot be read]",
 }
 CARD_WIDTH = 350
+TICK_S = 2.0  # cards and load together, so that they show the same look at the machine
 _GPU_COLUMN = re.compile(r"^gpu(\d+)$")
 SPANS = {"last hour": 3600.0, "last day": 86400.0}
 _BARS = """<style>
@@ -88,27 +90,12 @@ def run_link(run: Run, where: str) -> None:
         st.page_link(page_file("runs"), label=f"**{escaped(run_title(run), 50)}**", query_params={"run": run.id})
 
 
-def answer(cards: Sequence[DeviceCard], waiting: int) -> str:
-    """'Is there room for me?' in one or two sentences."""
-    free = [card.name for card in cards if card.is_free]
-    if free:
-        names = free[0] if len(free) == 1 else f"{', '.join(free[:-1])} and {free[-1]}"
-        first = f"There is room: {'the ' if free == ['CPU'] else ''}{names} {'is' if len(free) == 1 else 'are'} free."
-    elif all(card.verdict == "taken" for card in cards):
-        first = "No room: others fill every device."
-    else:
-        ends = [entry.expected_end_s for card in cards for entry in card.tenants if entry.expected_end_s is not None]
-        first = "No room now" + (f"; the next place opens in about {duration(min(ends))}." if ends else ".")
-    queued = f" {count(waiting)} {'run waits' if waiting == 1 else 'runs wait'} in the queue." if waiting else ""
-    return first + queued
-
-
-@live_part(every_s=2)
+@live_part(every_s=TICK_S)
 def device_cards() -> None:
     """The answer and the cards, alive."""
     with problems_shown():
         cards = machine.cards()
-        st.markdown(answer(cards, sum(entry.state == "queued" for entry in run_actions.queue())))
+        st.markdown(room_of(cards, runs_waiting()).sentence)
         with st.container(horizontal=True, gap="medium"):
             for card in cards:
                 with st.container(border=True, width=CARD_WIDTH, height="stretch"):
@@ -174,7 +161,7 @@ def _of(used: int, total: int) -> str:
     return f"{size(used)} of {size(total)}" if total else "unknown"
 
 
-@live_part(every_s=5)
+@live_part(every_s=TICK_S)
 def box() -> None:
     """CPU, memory and disk with its forecast, and who else works here."""
     with problems_shown():

@@ -17,8 +17,8 @@ from core.words import count
 from lab.frame.start_button import press_token
 from lab.frame.state import page_file, who
 from lab.overview.image_path import image_path
-from lab.services.machine import glance
 from lab.services.models import model_sources
+from lab.services.room import turn_of
 from lab.train.training_service import settings_for, start
 from lab.widgets.pictures import png
 from lab.words import escaped, sentence
@@ -43,7 +43,9 @@ def empty_lab() -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         pressed = st.button("Train both on MNIST", type="primary", icon=":material/play_arrow:")
         st.page_link(page_file("train"), label="Choose settings first", width="content")
-        st.caption(_room(), width="content")
+        turn = turn_of(settings_for("quick", {}), "vae")
+        look = ":green[:material/check_circle: " if turn.at_once else ":gray[:material/schedule: "
+        st.caption(f"{look}{escaped(turn.words, 300)}]", width="content")
     token = press_token(pressed)
     if pressed:
         try:
@@ -65,13 +67,6 @@ def empty_lab() -> None:
         with column:
             st.page_link(page_file(page), label=f"**{label}**")
             st.caption(words)
-
-
-def _room() -> str:
-    seen = glance()
-    if not seen.free:
-        return f":material/schedule: {seen.free_words}: the run waits in the queue"
-    return f":green[:material/check_circle: {seen.free_words}: training starts at once]"
 
 
 def _demo() -> None:

@@ -3,7 +3,6 @@ shared by all sessions, so that ten open tabs cost as much as one. Never imports
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from core.errors import LabError
 from core.jobs import disk, queue_order, queue_view, telemetry
 from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
 from core.jobs.queue_view import QueueEntry, SupervisorState
@@ -33,9 +31,7 @@ from lab.words import plain
 CleanupChoice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
 Move = Literal["first", "up", "down", "last"]
 Verdict = Literal["free", "partly free", "ours", "taken", "unreadable"]
-WAITING = ("queued", "paused")
-SHORT_BYTES = 5e9
-SHORT_SHARE = 0.03
+CPU_NAME = "CPU"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,18 +66,6 @@ class DeviceCard:
         return self.verdict in ("free", "partly free")
 
 
-@dataclass(frozen=True, kw_only=True)
-class MachineGlance:
-    """free: devices where a run may start. free_words: '1 of 2 GPUs free'. disk_free: bytes for runs."""
-
-    free: int
-    free_words: str
-    device_words: str
-    waiting: int
-    disk_free: int
-    disk_is_short: bool
-
-
 def machine_now() -> Machine:
     """GPUs, CPU, memory and disk, at most two seconds old."""
     return _machine(str(open_store().root))
@@ -97,26 +81,6 @@ def supervisor() -> SupervisorState:
     store = open_store()
     queue_order.ensure_supervisor(store)
     return queue_view.supervisor_state(store)
-
-
-def glance() -> MachineGlance:
-    """What the top of every page shows."""
-    found, now, waiting = cards(), machine_now(), sum(entry.state in WAITING for entry in queue())
-    shown = [card for card in found if card.name != "CPU"] or found
-    free = sum(card.is_free for card in shown)
-    kind = shown[0].name.split()[0]
-    words = f"{kind} {'free' if free else 'busy'}" if len(shown) == 1 else f"{free} of {len(shown)} {kind}s free"
-    if waiting:  # whoever looks keeps the queue served
-        with contextlib.suppress(LabError):
-            queue_order.ensure_supervisor(open_store())
-    return MachineGlance(
-        free=free,
-        free_words=words,
-        device_words=" · ".join(f"{card.name}: {card.why}" for card in found),
-        waiting=waiting,
-        disk_free=now.disk.free_bytes,
-        disk_is_short=now.disk.free_bytes < max(SHORT_BYTES, SHORT_SHARE * now.disk.total_bytes),
-    )
 
 
 def cards() -> list[DeviceCard]:
@@ -188,7 +152,7 @@ def cpu_card(now: Machine, live: list[QueueEntry], places: int, *, alone: bool =
     tenants = _on(CPU, live)
     verdict, why = _verdict(tenants, places)
     return DeviceCard(
-        name="CPU",
+        name=CPU_NAME,
         model=f"{now.cpu_count} core{'s' if now.cpu_count > 1 else ''}" + (", no GPU seen here" if alone else ""),
         verdict=verdict,
         why=why,

@@ -1,4 +1,4 @@
-"""What is typed in a window survives ticks and the end of the run behind it."""
+"""A window and what is typed in it survive ticks and the end of the run behind it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,28 @@ def test_a_note_being_typed_survives_the_end_of_the_run(page: Any, server: Serve
     from_menu(page, page.get_by_role("button", name="more_vert"), entry, opened, "the window does not open")
     page.get_by_label("Notes", exact=True).fill("half a thought")
     run.write_status(replace(run.status(), state=RunState.FAILED, reason="disk full", process=None))
+    expect(page.get_by_test_id("stToast")).to_be_visible()  # it must not take the window's place
     drawn_again(page, 3)
     expect(page.get_by_label("Notes", exact=True)).to_have_value("half a thought")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_test_id("stDialog")).to_have_count(0)
     expect(page.get_by_text("Disk full").first).to_be_visible()
     assert read_notes(run).notes == "half a thought"
+
+
+def test_a_question_stays_open_across_ticks_and_the_end_of_the_run(page: Any, server: Server) -> None:
+    run = make_run(RunStore(server.folder / "runs"), name="First", owner="bo", state=RunState.RUNNING, step=40)
+    visit(page, server, f"runs?run={run.id}")
+    page.get_by_role("button", name="Stop").click()
+    question = page.get_by_test_id("stDialog")
+    expect(question).to_contain_text("Stop a run of bo?")
+    drawn_again(page, 3)
+    assert page.title() == "Run First · 40 % · Lab"
+    run.write_status(replace(run.status(), state=RunState.FINISHED, step=100, process=None))
+    expect(page.get_by_test_id("stToast")).to_be_visible()  # it must not take the window's place
+    drawn_again(page, 3)
+    expect(question).to_contain_text("Stop a run of bo?")
+    page.get_by_role("button", name="Cancel").click()
+    expect(question).to_have_count(0)
+    expect(page.get_by_text("finished").first).to_be_visible()
+    assert page.title() == "Run First · Lab"

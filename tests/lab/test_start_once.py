@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lab.frame.start_button import expected_start_s
+from lab.services.room import expected_start_s
 
 PAGE = """
 import streamlit as st

@@ -12,15 +12,13 @@ from streamlit.testing.v1 import AppTest
 
 from lab.frame import header
 from lab.frame.state import WHO_KEY
-from lab.services.machine import MachineGlance
+from lab.services.room import MachineGlance, Room
 
 WHO = "import streamlit as st\nfrom lab.frame.state import who, is_named\nst.text(who())\nst.text(str(is_named()))"
 LINE = "from lab.frame.header import top_line\ntop_line()"
 GLANCE = MachineGlance(
-    free=1,
-    free_words="1 of 2 GPUs free",
+    room=Room(free=("GPU 1",), devices=("GPU 0", "GPU 1"), waiting=3),
     device_words="GPU 0: busy with a run of ana · GPU 1: free",
-    waiting=3,
     disk_free=120_000_000_000,
     disk_is_short=False,
 )
@@ -104,7 +102,7 @@ def test_three_glyphs_lead_to_the_machine_page(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_full_disk_and_a_busy_machine_look_different(monkeypatch: pytest.MonkeyPatch) -> None:
-    busy = replace(GLANCE, free=0, free_words="CPU busy", waiting=0, disk_free=900_000_000, disk_is_short=True)
+    busy = replace(GLANCE, room=Room(free=(), devices=("CPU",)), disk_free=900_000_000, disk_is_short=True)
     monkeypatch.setattr(header, "glance", lambda: busy)
     seen: list[str] = []
     monkeypatch.setattr(header.st, "page_link", lambda page, *, label, **_: seen.append(label))

@@ -23,8 +23,9 @@ from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.runs.trash import Trashed
 from lab.frame.state import WHO_KEY
-from lab.machine.machine_cards import answer, history_lines
+from lab.machine.machine_cards import history_lines
 from lab.services import machine
+from lab.services.room import glance, room_of
 from tests.figures import figures_of
 from tests.pages.conftest import OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, LABS, make_run
@@ -209,7 +210,7 @@ def test_the_first_sentence_answers_whether_there_is_room(
         )
         for index, verdict in enumerate(verdicts)
     ]
-    assert answer(cards, waiting) == expected
+    assert room_of(cards, waiting).sentence == expected
 
 
 @pytest.mark.parametrize(("places", "verdict"), [(1, "ours"), (2, "partly free")])
@@ -551,14 +552,14 @@ def test_the_glance_counts_free_devices_and_what_waits(store: RunStore, has_gpus
     has_gpus(gpu(0), gpu(1, processes=(process(),), used=72 * GB))
     runs = [make_run(store, state=RunState.QUEUED, logged=0) for _ in range(3)]
     queued(live(runs[0]), entry(runs[1]), entry(runs[2], state="paused"))
-    seen = machine.glance()
-    assert (seen.free, seen.free_words, seen.waiting) == (0, "0 of 2 GPUs free", 2)
+    seen = glance()
+    assert (seen.room.free, seen.room.in_short, seen.room.waiting) == ((), "0 of 2 GPUs free", 2)
     assert "GPU 0: busy with a run of ana" in seen.device_words
     assert seen.disk_free > 0
 
 
 def test_the_glance_of_a_machine_without_a_gpu_is_about_its_cpu(queued: Any) -> None:
-    assert machine.glance().free_words == "CPU free"
+    assert glance().room.in_short == "CPU free"
 
 
 def test_a_gpu_whose_driver_cannot_be_read_is_told(store: RunStore, has_gpus: Any, queued: Any) -> None:

@@ -85,9 +85,9 @@ def test_the_preset_is_started_as_it_is(open_page: OpenPage, started: list[dict[
 @pytest.mark.parametrize(
     ("waiting", "ends", "words"),
     [
-        (0, [600.0], "No place on the machine is free: it is next, so it starts in about 10 min."),
-        (1, [600.0, 1500.0], "No place on the machine is free: 1 run waits before it, so it starts in about 25 min."),
-        (1, [600.0, None], "No place on the machine is free: 1 run waits before it."),
+        (0, [600.0], "No room now: it is next, so it starts in about 10 min."),
+        (1, [600.0, 1500.0], "No room now: 1 run waits before it, so it starts in about 25 min."),
+        (1, [600.0, None], "No room now: 1 run waits before it."),
     ],
 )
 def test_a_busy_machine_queues_and_says_when_it_starts(
@@ -99,6 +99,8 @@ def test_a_busy_machine_queues_and_says_when_it_starts(
     app = open_page("train")
     assert app.button(key="start").label == "Queue"
     assert words in [caption.value for caption in app.caption]
+    overview = "".join(caption.value for caption in open_page("overview").caption).replace("\\", "")
+    assert words in overview  # an empty lab says the same of its button
 
 
 def test_what_belongs_to_the_site_is_not_in_the_form() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from core.jobs.queue import Job
 from core.jobs.queue_view import a_run_waits_for_drawings
 from core.jobs.slots import choose, find_devices
 from core.machine import gpus
+from core.machine.cpu_load import INTERVAL_S, CpuLoad, cpu_seconds
 from core.machine.snapshot import Disk, Machine, read_machine
 from core.runs import trash
 from core.runs.run import RunState
@@ -169,6 +171,52 @@ def test_the_machine_is_read_without_a_gpu(tmp_path):
     assert found.cpu_count >= 1
     assert 0 < found.memory_used_bytes < found.memory_total_bytes
     assert found.disk.free_bytes > 0
+
+
+class Cores:
+    """Two cores that are as busy as it is told, and their clock."""
+
+    def __init__(self):
+        self.at, self.busy, self.share = 100.0, 0.0, 0.25
+
+    def passes(self, seconds):
+        self.at += seconds
+        self.busy += 2 * seconds * self.share
+
+    def load(self):
+        return CpuLoad(lambda: (self.busy, 2 * self.at), lambda: self.at, self.passes)
+
+
+def test_the_load_is_measured_over_a_real_interval_and_kept_meanwhile():
+    cores = Cores()
+    load = cores.load()
+    assert load.now() == pytest.approx(0.25)  # of the first look itself
+    cores.share = 1.0
+    cores.passes(INTERVAL_S / 10)
+    assert load.now() == pytest.approx(0.25)  # too short to say anything new
+    cores.passes(INTERVAL_S)
+    assert load.now() == pytest.approx(1.0)
+    cores.share = 0.0
+    cores.passes(5 * INTERVAL_S)
+    assert load.now() == 0.0
+
+
+def test_every_thread_reads_the_same_load():
+    cores = Cores()
+    load = cores.load()
+    found = [load.now()]
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: found.append(load.now()))
+        thread.start()
+        thread.join()
+    assert found == [pytest.approx(0.25)] * 4
+
+
+def test_the_load_of_this_machine_is_a_share_and_its_seconds_only_grow():
+    busy, total = cpu_seconds()
+    assert 0 <= busy <= total
+    assert 0 <= CpuLoad().now() <= 1
+    assert cpu_seconds() >= (busy, total)
 
 
 def machine_at(used, free):
