@@ -110,7 +110,8 @@ def _follow(work: Work, recipe: Recipe, slot: str, places: Places) -> None:
         if isinstance(look, Look) and look.done != seen:
             seen = look.done
             zoom = WIDTH[f"shown-{slot}" not in st.session_state] // (columns * (look.images.shape[2] + 1))
-            places.images.image(png(mosaic(look.images[order], columns=columns, zoom=max(1, zoom))))
+            sheet = mosaic(look.images[order], columns=columns, zoom=max(1, zoom))
+            places.images.image(png(sheet), alt=f"{len(order)} images while they are generated")
         places.progress.progress(work.fraction, text=_words(look, time.monotonic() - began))
         if work.wait(LOOK_S):
             break

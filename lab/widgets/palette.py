@@ -27,7 +27,7 @@ LIGHT = Palette(
     training=Ink(line="#2563EB", text="#1D4ED8"),
     held_out=Ink(line="#D97706", text="#92400E"),
     trouble=Ink(line="#B91C1C", text="#991B1B"),
-    event=Ink(line="#9AA4B2", text="#4B5563"),
+    event=Ink(line="#7E8896", text="#4B5563"),
 )
 DARK = Palette(
     training=Ink(line="#6EA0FF", text="#9DC0FF"),

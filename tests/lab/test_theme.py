@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,8 @@ import pytest
 
 from lab.widgets.palette import DARK, LIGHT, Palette
 
-CONFIG: dict[str, Any] = tomllib.loads(
-    (Path(__file__).resolve().parents[2] / "lab" / ".streamlit" / "config.toml").read_text()
-)
+LAB = Path(__file__).resolve().parents[2] / "lab"
+CONFIG: dict[str, Any] = tomllib.loads((LAB / ".streamlit" / "config.toml").read_text())
 THEMES = ("light", "dark")
 COLORS = ("blue", "orange", "violet", "green", "red", "gray")
 # Machado, Oliveira, Fernandes 2009, severity 1.0, on linear RGB
@@ -106,7 +106,64 @@ def test_colours_that_look_the_same_to_some_are_caught() -> None:
 def test_curves_and_their_labels_are_readable(palette: Palette, theme: str, meaning: str) -> None:
     ink, ground = getattr(palette, meaning), CONFIG["theme"][theme]["backgroundColor"]
     assert contrast(ink.text, ground) >= 4.5
-    assert contrast(ink.line, ground) >= (2 if meaning == "event" else 3)
+    assert contrast(ink.line, ground) >= 3
+
+
+IN_PAIRS = {"app.css", "app_dark.css", "palette.py", "latent_colors.py", "map.py", "views_chart.py"}
+SOURCES = [path for kind in ("py", "js", "css", "html") for path in sorted(LAB.rglob(f"*.{kind}"))]
+GROUNDS = [CONFIG["theme"][theme]["backgroundColor"] for theme in THEMES]
+
+
+def fixed_colors(text: str) -> set[str]:
+    """Colors of a source that are the same in both themes: those of `one if … == "dark" else other` are a pair."""
+    alone = re.sub(r'"#\w{6}" if [^\n]* else "#\w{6}"', "", text)
+    return set(re.findall(r"#[0-9A-Fa-f]{6}\b", alone))
+
+
+def is_seen(color: str) -> bool:
+    return all(contrast(color, ground) >= 3 for ground in GROUNDS)
+
+
+def test_a_color_that_knows_no_theme_stands_out_in_both() -> None:
+    found = {
+        f"{path.relative_to(LAB)}: {color}"
+        for path in SOURCES
+        if path.name not in IN_PAIRS
+        for color in fixed_colors(path.read_text())
+        if not is_seen(color)
+    }
+    assert found == set()
+    assert not is_seen(*fixed_colors("stroke: #1D4ED8"))
+
+
+def faint_words(style: str) -> list[float]:
+    """Opacities of what a style draws, but of disabled buttons, and of lines, which are no words."""
+    rules = re.findall(r"([^{}]*)\{([^{}]*)\}", style)
+    drawn = [body for names, body in rules if not re.search(r":disabled| path| line|::|stale", names)]
+    return [float(found) for body in drawn for found in re.findall(r"(?<!-)\bopacity: (0?\.\d+)", body)]
+
+
+def blended(ink: str, ground: str, opacity: float) -> str:
+    pairs = [(int(ink[at : at + 2], 16), int(ground[at : at + 2], 16)) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(opacity * over + (1 - opacity) * under):02X}" for over, under in pairs)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_words_that_a_style_makes_faint_are_readable(theme: str) -> None:
+    section = CONFIG["theme"][theme]
+    opacities = {value for path in SOURCES for value in faint_words(path.read_text()) if path.suffix == ".css"}
+    assert opacities
+    for opacity in sorted(opacities):
+        for ground in (section["backgroundColor"], section["secondaryBackgroundColor"]):
+            assert contrast(blended(section["textColor"], ground, opacity), ground) >= 4.5, opacity
+    assert contrast(blended(section["textColor"], section["backgroundColor"], 0.45), section["backgroundColor"]) < 4.5
+
+
+@pytest.mark.parametrize("style", ["app.css", "app_dark.css"])
+@pytest.mark.parametrize("ink", ["note", "link", "ink", "focus"])
+def test_notes_and_links_of_the_frame_are_readable(style: str, ink: str) -> None:
+    named = dict(re.findall(r"--lab-(\w+): (#\w{6})", (LAB / "frame" / style).read_text()))
+    assert min(contrast(named[ink], named[ground]) for ground in ("ground", "soft")) >= 4.5
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
