@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config.load import Configuration, differences, load_config, load_preset, preset_names
+from core.config.frozen import BEFORE
+from core.config.load import BY_NAME_ONLY, Configuration, differences, load_config, load_preset, preset_names
 from core.config.schema import Settings, field_rows
 from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError
@@ -108,6 +109,22 @@ def test_presets_load(preset: str) -> None:
 
 def test_the_default_experiment_is_the_quick_preset() -> None:
     assert load_config(preset="quick") == load_config()
+
+
+def test_the_quick_preset_of_november_2026_is_pinned_whole() -> None:
+    """Its values are those that a setting had before it could be set, whatever today's defaults are."""
+    before = parse_yaml(BEFORE.read_text())
+    pinned = load_preset("quick-2026-11")
+    for section in ("vae", "unet", "diffusion", "train_vae", "train_unet", "sampling"):
+        assert pinned[section] == before[section]
+    assert {"image_size", "fit", "color", "holdout_fraction"} == set(pinned["data"])
+    assert pinned["data"].items() <= before["data"].items()
+
+
+@pytest.mark.parametrize("preset", BY_NAME_ONLY)
+def test_presets_by_name_load_and_are_not_offered(preset: str) -> None:
+    assert load_config(preset=preset).train_unet.steps > 0
+    assert preset not in preset_names()
 
 
 def test_an_unknown_preset_names_the_likely_one() -> None:
