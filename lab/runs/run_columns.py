@@ -35,6 +35,16 @@ HIGHEST_IS_BEST = ("images_per_s",)
 LOWEST_IS_BEST = ("loss", "val_loss", "reconstruction", "edge", "kl", "grad_norm")
 MOST_KEPT = 8000
 Value = float | str | None
+_PLAIN: dict[str, Callable[[RunView], Value]] = {
+    "kind": lambda view: view.kind,
+    "data": lambda view: view.data_name,
+    "owner": lambda view: view.run.info.owner,
+    "started": lambda view: view.run.info.created_at,
+    "name": lambda view: view.title,
+    "state": lambda view: view.shown_state,
+    "steps": lambda view: view.status.step,
+    "progress": lambda view: view.progress,
+}
 
 
 def known_columns() -> list[str]:
@@ -86,17 +96,7 @@ class Reader:
         if column == "loss" or column.startswith(LAST):
             name = column.removeprefix(LAST)
             return self._read(view, column, Source(f"last {name}", _metrics_stamp, lambda run, _: _last(run, name)))
-        texts: dict[str, Value] = {
-            "kind": view.kind,
-            "data": view.data_name,
-            "owner": run.info.owner,
-            "started": run.info.created_at,
-            "name": view.title,
-            "state": view.shown_state,
-            "steps": view.status.step,
-            "progress": view.progress,
-        }
-        return texts.get(column)
+        return _PLAIN[column](view) if column in _PLAIN else None
 
     def _setting(self, view: RunView, column: str, name: str) -> Value:
         value = (self._read(view, column, _SETTINGS) or {}).get(name)

@@ -7,6 +7,7 @@ import math
 import urllib.parse
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import streamlit as st
@@ -15,6 +16,7 @@ from core.mosaic import mosaic
 from core.reading import Stamp, stamp_of
 from core.runs.kinds import KINDS
 from core.runs.notes import Notes
+from core.runs.run import Run
 from core.words import ago, count, duration, size
 from lab.frame.live_fragment import live_until
 from lab.frame.state import select_run, who
@@ -269,11 +271,12 @@ def in_order(rows: Sequence[Member], order: str, is_reverse: bool, reader: Reade
     Rows that are alike stay as they came. is_reverse: the worst or the last first.
     """
     column = "started" if order == NEWEST else order
+    if column == "started" and not is_reverse:  # they come so
+        return list(rows), "descending"
     known = [(found, row) for row in rows if (found := reader.value(row[0], column)) is not None]
     is_number = all(isinstance(found, (int, float)) for found, _ in known)
-    falls = (column == "started" or (is_number and not lower_is_better(column))) != is_reverse
-    if not (column == "started" and falls):  # they come so
-        known.sort(key=lambda pair: pair[0] if is_number else str(pair[0]).lower(), reverse=falls)
+    falls = (is_number and not lower_is_better(column)) != is_reverse
+    known.sort(key=lambda pair: pair[0] if is_number else str(pair[0]).lower(), reverse=falls)
     placed = {row[0].id for _, row in known}
     unknown = [row for row in rows if row[0].id not in placed]
     return [*(row for _, row in known), *unknown], "descending" if falls else "ascending"
@@ -363,12 +366,11 @@ def _state(view: RunView, state: str) -> Cell:
 
 def _cell(view: RunView, column: str, reader: Reader) -> Cell:
     if column == "images":
-        return Cell(image=_thumbnail(view.run.folder, stamp_of(view.run.previews_dir), view))
+        return Cell(image=_thumbnail(view.run.folder, stamp_of(view.run.previews_dir)))
     if column == "progress":
         return Cell(text=_percent(view.progress), share=view.progress)
     if column == "loss":
-        losses = runs.loss_sample(view.run)
-        return Cell(points=spark_points(losses, CURVE), text=significant(losses[-1]) if losses else "–")
+        return _curve(tuple(runs.loss_sample(view.run)))
     value = reader.value(view, column)
     if column == "started":
         return Cell(text=ago(str(value)), hint=exactly(str(value)))
@@ -394,10 +396,15 @@ def _written(column: str, value: Value) -> str:
     return count(value) if isinstance(value, int) else significant(value)
 
 
-@st.cache_data(max_entries=1000, show_spinner=False)
-def _thumbnail(folder: Path, stamp: Stamp, _view: RunView) -> str:
+@lru_cache(maxsize=2000)
+def _curve(losses: tuple[float, ...]) -> Cell:
+    return Cell(points=spark_points(losses, CURVE), text=significant(losses[-1]) if losses else "–")
+
+
+@lru_cache(maxsize=1000)  # not Streamlit's cache, which copies and hashes: a page asks fifty times a tick
+def _thumbnail(folder: Path, stamp: Stamp) -> str:
     """Three newest images as a data address; '' when there are none. Made again when a preview was added."""
-    preview = runs.newest_preview(_view.run)
+    preview = runs.newest_preview(Run(folder))
     if preview is None:
         return ""
     sheet = mosaic(preview.images[:3], columns=3)
