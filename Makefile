@@ -1,6 +1,6 @@
 # make lab: start the app · make cpu: the same environment with PyTorch for the CPU only · make check: lint and types · make bench: measure
 # make test: the default suite, everything where CI is set · make test-all: real browsers, whole processes and kills too
-# make demo: train, measure and export the bundled model again, into DEMO
+# make demo: train, measure and export the bundled model again, into DEMO · make pictures: photograph the app
 PYTHON ?= python3
 BIN := .venv/bin
 # one worker more than cores, because some tests wait; eight at most
@@ -9,7 +9,7 @@ WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, 1 + len(os.sched_getaff
 EVERYTHING := -m ""
 CHOICE := $(if $(CI),$(EVERYTHING))
 
-.PHONY: lab cpu test test-all check bench demo clean
+.PHONY: lab cpu test test-all check bench demo pictures clean
 .DEFAULT_GOAL := lab
 
 $(BIN)/python:
@@ -57,6 +57,12 @@ demo: $(BIN)/.run
 
 bench: $(BIN)/.dev
 	$(BIN)/python -m benchmarks.first_light
+
+# of the README, from the app; screenshots of every page go to SCREENS
+SCREENS ?= $(or $(TMPDIR),/tmp)/lab-screens
+pictures: $(BIN)/.dev
+	$(BIN)/python -m benchmarks.pictures
+	$(BIN)/python -m benchmarks.screens $(SCREENS)
 
 clean:
 	rm -rf .venv cache .pytest_cache .mypy_cache .ruff_cache

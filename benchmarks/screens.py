@@ -1,12 +1,14 @@
-"""Screenshots of every page for people to look at: `python -m benchmarks.screens FOLDER [--states live]`
+"""Screenshots of every page for people to look at: `python -m benchmarks.screens [FOLDER] [--states live]`
 
 Every page × {empty, one run, live, failed, many runs} × {900, 1280, 1920 px} × {light, dark}, as
-FOLDER/<state>/<page>-<width>-<theme>.png, the whole page each. An existing picture is replaced.
+FOLDER/<state>/<page>-<width>-<theme>.png, the whole page each. An existing picture is replaced. FOLDER is
+lab-screens in the system's folder for temporary files unless one is named, never in the repository.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from benchmarks.states import STATES, lab_in
 
 WIDTHS = (900, 1280, 1920)
 STANDS_MS = 1000  # charts follow the window a moment later
+MOST_HEIGHT = 6000
+FOLDER = Path(tempfile.gettempdir()) / "lab-screens"
 
 
 def shoot(state: str, browser: Any, folder: Path) -> int:
@@ -28,10 +32,13 @@ def shoot(state: str, browser: Any, folder: Path) -> int:
             page.wait_for_selector(IDLE)
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})
+                page.wait_for_timeout(STANDS_MS)
+                height = page.locator("[data-testid=stMain]").evaluate("(main) => main.scrollHeight")
+                page.set_viewport_size({"width": width, "height": max(900, min(height, MOST_HEIGHT))})
                 for theme in ("light", "dark"):
                     page.emulate_media(color_scheme=theme)
                     page.wait_for_timeout(STANDS_MS)
-                    page.screenshot(path=folder / f"{name}-{width}-{theme}.png", full_page=True)
+                    page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
                     count += 1
     return count
 
@@ -39,7 +46,7 @@ def shoot(state: str, browser: Any, folder: Path) -> int:
 def main() -> None:
     """Make all screenshots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, metavar="FOLDER")
     parser.add_argument("--states", nargs="+", default=list(STATES), choices=list(STATES))
     options = parser.parse_args()
     with chromium() as browser:

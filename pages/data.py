@@ -99,7 +99,7 @@ def own_overview(name: str, path: str) -> Overview | None:
         st.session_state[LOOKED] = (name, path, data_service.look(data))
     *asked, work = st.session_state.get(LOOKED, (None,))
     if asked != [name, path]:
-        st.caption("Give the path of your images and press *Open it*, or import them below under a name.")
+        st.caption("Give the path of your images and press *Open it*, or import them above under a name.")
         return None
     wait_with_progress(work, "Reading every image once")
     if work.problem is not None:
@@ -113,6 +113,7 @@ def page() -> None:
 
     st.title("Data")
     chosen, path = choose()
+    add_a_set(chosen.name)
     found = None
     with problems_shown():
         if chosen.entry is None:
@@ -131,7 +132,6 @@ def page() -> None:
         data_view.origin(chosen.entry)
     if chosen.entry is None or chosen.entry.imported:
         remove_a_set(chosen.name)
-    add_a_set()
 
 
 with problems_shown():

@@ -14,7 +14,7 @@ from lab.latents.verdict import verdict_line
 from lab.services.computing import warm
 
 VIEWS = {
-    "Pictures": pictures_view.show,
+    "Images": pictures_view.show,
     "Channels": channels.show,
     "Map": map.show,
     "Decoder": decoder.show,

@@ -20,6 +20,7 @@ from core.config.schema import field_rows
 from core.errors import ConfigError
 from core.runs.run import RunState
 from lab.frame.state import PAGES as APP_PAGES
+from tests.json_reference import json_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -156,7 +157,7 @@ def machine_paths(text: str) -> list[str]:
 def words_to_avoid(text: str) -> list[str]:
     """Words outside of code that have a better form: 'data set', British spelling, 'is told'."""
     prose = re.sub(
-        r"<!-- (?:settings|commands) -->.*?<!-- end|^```.*?^```|`[^`]*`|\*[^*\n]+\*",
+        r"<!-- (?:settings|commands|json) -->.*?<!-- end|^```.*?^```|`[^`]*`|\*[^*\n]+\*",
         "",
         text,
         flags=re.MULTILINE | re.DOTALL,
@@ -259,7 +260,7 @@ def with_reference(text: str, mark: str, made: str) -> str:
     return f"{before}<!-- {mark} -->\n{made}<!-- end" + rest.partition("<!-- end")[2]
 
 
-GENERATED = {"settings": settings_table, "commands": commands_reference}
+GENERATED = {"settings": settings_table, "commands": commands_reference, "json": json_reference}
 
 
 def rows(text: str, column: str) -> list[str]:
@@ -324,7 +325,7 @@ def test_every_setting_has_a_description() -> None:
     assert all(info.description for _, info in field_rows(Configuration))
 
 
-@pytest.mark.parametrize("mark", GENERATED)
+@pytest.mark.parametrize("mark", ["settings", "commands", pytest.param("json", marks=pytest.mark.slow)])
 def test_the_reference_in_the_manual_is_what_the_code_says(mark: str) -> None:
     text = (DOCS / f"{mark}.md").read_text()
     assert text == with_reference(text, mark, GENERATED[mark]()), "run: python -m tests.test_documentation"

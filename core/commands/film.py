@@ -1,4 +1,4 @@
-"""`film RUN OUT.webp`: how a run learned to draw, as an animation of its previews."""
+"""`film RUN OUT.webp`: an animation of the previews of a run."""
 
 from __future__ import annotations
 

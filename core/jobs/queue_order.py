@@ -28,7 +28,7 @@ def move_run(store: RunStore, run_id: str, *, to: str, by: str = "") -> None:
     run = store.get(run_id)
     require_right(run.info.owner, by, f"move run {run.id}")
     if not Queue(store.root).move(run.id, to):
-        raise LabError(f"run {run.id} does not wait: it is {in_words(observed_status(run))}")
+        raise LabError(f"run {run.id} is not queued: it is {in_words(observed_status(run))}")
     run.add_event("moved in the queue", by=by or current_user(), to=to)
 
 
@@ -38,7 +38,7 @@ def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -
     run = store.get(run_id)
     require_right(run.info.owner, by, f"prioritize run {run.id}")
     if not Queue(store.root).set_priority(run.id, priority):
-        raise LabError(f"run {run.id} does not wait: it is {in_words(observed_status(run))}")
+        raise LabError(f"run {run.id} is not queued: it is {in_words(observed_status(run))}")
     run.add_event("priority changed", by=by or current_user(), priority=priority)
 
 

@@ -59,7 +59,7 @@ def check_cheaply(files: dict[str, bytes], *, data_set: str) -> None:
     if LAB_FILE not in files:
         check_plain(files)
     elif data_set:
-        raise UsageError(f"--data {quoted(data_set)}: this folder says itself what it learned from", "leave it out")
+        raise UsageError(f"--data {quoted(data_set)} is not needed: this model records its dataset", "leave it out")
     else:
         check_ours(files)
     for name in files:

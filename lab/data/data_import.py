@@ -5,24 +5,40 @@ from __future__ import annotations
 import streamlit as st
 
 from core.config.site import typed_path
-from core.data.importing.import_set import COLORS
+from core.data.importing.import_set import COLORS, suggested_name
 from core.data.imports import Imported
 from core.data.limits import LIMITS
 from lab.data import data_import_service
 from lab.frame.problems import problems_shown
 from lab.frame.state import who
 from lab.frame.task_progress import result_once
+from lab.services import datasets
 from lab.services.background import own_key
 from lab.widgets.choice import choose
 from lab.words import escaped
 
+EXAMPLE = "For example `birds/owl/1.png`, `birds/owl/2.png` and `birds/robin/1.png`: two classes, named owl and robin."
 
-def add_a_set() -> None:
-    """The form, progress of one's own import, and how the last one ended."""
-    st.subheader("Add a dataset", anchor="add")
+
+def add_a_set(chosen: str) -> None:
+    """The form, progress of one's own import, and how the last one ended. chosen: the set below, another one closes it.
+
+    A link with `?add=1` opens it.
+    """
     _show(result_once(own_key(data_import_service.WHAT, who()), "Importing"))
+    with st.expander(
+        "Import your own images",
+        icon=":material/upload:",
+        expanded=datasets.ADD in st.query_params,
+        key=f"add-{chosen}",
+    ):
+        _form()
+
+
+def _form() -> None:
     st.markdown(
-        "A folder or zip with **one directory per class**, or an `.npz` file. Everyone on this server can train on it."
+        "A folder or zip with **one directory per class**, or an `.npz` file. Everyone on this server can train on it.",
+        help=EXAMPLE,
     )
     with st.form("import", border=False):
         left, right = st.columns(2)
@@ -34,7 +50,7 @@ def add_a_set() -> None:
             "Name",
             key="import-name",
             max_chars=40,
-            placeholder="flowers",
+            placeholder="from the file's name",
             help="Lowercase letters, digits, - and _. The settings use it as data.name.",
         )
         title = right.text_input("Title", key="import-title", max_chars=80, placeholder="optional")
@@ -53,14 +69,15 @@ def add_a_set() -> None:
             st.error("Choose a file, or give a path.", icon=":material/error:")
         else:
             with problems_shown():
+                source = typed_path(path)
                 data_import_service.begin_import(
-                    name=name.strip(),
+                    name=name.strip() or suggested_name(upload.name if upload is not None else source.name),
                     title=title,
                     licence=licence,
                     color=color,
                     imported_by=who(),
                     upload=(upload.name, upload.getbuffer()) if upload is not None else None,
-                    source=typed_path(path),
+                    source=source,
                 )
                 st.rerun()
     st.caption(
@@ -92,5 +109,6 @@ def _show(found: Imported | None) -> None:
         return
     st.session_state["pick-set-told"] = None
     st.query_params["set"] = found.name
+    st.query_params.pop(datasets.ADD, None)
     st.toast(f"{escaped(found.title)}: {found.train_count:,} images imported", icon=":material/check:")
     st.rerun()

@@ -45,7 +45,7 @@ def confirm_if_not_mine(owner: str, verb: str, action: Callable[[], None], *, wh
     if not _is_allowed(owner, verb, what):
         return
     st.session_state[_QUESTION] = _Question(
-        title=f"{_sentence(verb)} {what} {owner or 'somebody'}?",
+        title=f"{_sentence(verb)} {what} {owner or 'someone'}?",
         owner=owner,
         verb=verb,
         action=action,
@@ -64,7 +64,7 @@ def confirm_for_good(
     """
     if not _is_allowed(owner, verb, what):
         return
-    whose = "yours" if same_person(owner, who()) else owner or "somebody"
+    whose = "yours" if same_person(owner, who()) else owner or "someone"
     st.session_state[_QUESTION] = _Question(
         title=f"{_sentence(verb)} {what} of {whose}?",
         owner=owner,
@@ -86,7 +86,7 @@ def may_act_on(owner: str) -> bool:
 def _is_allowed(owner: str, verb: str, what: str) -> bool:
     """False, with one sentence, for what is another's where people sign in."""
     with problems_shown():
-        require_right(owner, who(), f"{verb} {what} {owner or 'somebody'}")
+        require_right(owner, who(), f"{verb} {what} {owner or 'someone'}")
         return True
     return False
 
@@ -102,11 +102,11 @@ def open_question() -> None:
 
 
 def _ask(question: _Question) -> None:
-    touched = f"This touches what belongs to **{escaped(question.owner or 'an unknown person', 120)}**. "
+    touched = f"This belongs to **{escaped(question.owner or 'an unknown person', 120)}**. "
     if question.note:
         st.markdown(question.note if same_person(question.owner, who()) else touched + question.note)
     else:
-        st.markdown(f"{touched}The events will say that **{escaped(who(), NAME_LIMIT)}** did it.")
+        st.markdown(f"{touched}The event log will name **{escaped(who(), NAME_LIMIT)}**.")
     if question.ask_name:
         st.text_input("Your name", key="confirm-who", max_chars=NAME_LIMIT, on_change=_remember_name)
     with st.container(horizontal=True, horizontal_alignment="right"):

@@ -74,7 +74,7 @@ def _maps(found: LatentOverview, *, scaled: bool) -> None:
         for values in (mean[place, :shown], std[place, :shown]):
             frames += list(diverging(values, limit=limit, theme=theme))
         rows.append((name, frames))
-    heads = ["picture", *(f"mean {k + 1}" for k in range(shown)), *(f"dev. {k + 1}" for k in range(shown))]
+    heads = ["image", *(f"mean {k + 1}" for k in range(shown)), *(f"dev. {k + 1}" for k in range(shown))]
     st.html(wide(strip_html(rows, heads)))
     cells = st.columns([1.2, 5], vertical_alignment="center")
     cells[0].image(png(bar(theme=theme, width=160, height=8)), width=160, alt="Color scale")

@@ -117,7 +117,7 @@ def _traits(chosen: Chosen, about: LatentOverview) -> None:
             spectrum_figure(
                 [
                     ("latents", found.latents.frequency, found.latents.power),
-                    ("pictures", found.pictures.frequency, found.pictures.power),
+                    ("images", found.pictures.frequency, found.pictures.power),
                 ],
                 theme=theme,
             ),

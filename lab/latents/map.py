@@ -54,7 +54,7 @@ def _controls(about: LatentOverview) -> tuple[str, int, int]:
     kind = choose("Arranged by", KINDS, key="map", cell=cells[0], help=words)
     flat = choose("Shown", ["2-D", "3-D"], key="map-in", cell=cells[1])
     number = choose(
-        "Pictures",
+        "Images",
         COUNTS,
         default=COUNTS[1],
         key="map-of",

@@ -93,14 +93,14 @@ def _by_class(found: LatentOverview) -> None:
         )
     with right:
         table = [
-            {"class": plain(name, 40), "pictures": number, "PSNR, dB": round(psnr, 2), "SSIM": round(ssim, 4)}
+            {"class": plain(name, 40), "images": number, "PSNR, dB": round(psnr, 2), "SSIM": round(ssim, 4)}
             for name, number, psnr, ssim in rows
         ]
         table.insert(
             0,
             {
                 "class": "all",
-                "pictures": len(found.labels),
+                "images": len(found.labels),
                 "PSNR, dB": round(found.psnr, 2),
                 "SSIM": round(found.mean_ssim, 4),
             },

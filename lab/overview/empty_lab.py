@@ -17,6 +17,7 @@ from core.words import count
 from lab.frame.start_button import press_token
 from lab.frame.state import page_file, who
 from lab.overview.image_path import image_path
+from lab.services import datasets
 from lab.services.models import model_sources
 from lab.services.room import turn_of
 from lab.train.training_service import settings_for, start
@@ -26,10 +27,15 @@ from lab.words import escaped, sentence
 STARTED = "overview-started"
 GRID_ROWS = GRID_COLUMNS = 10  # of the picture in a model folder: one class per row
 SHOWN_PER_CLASS = 8
-MORE = (
-    ("data", "Import your own images", "A folder with one subfolder per class, a zip, or an .npz file."),
-    ("generate", "Import a model", "One exported by this lab, or a diffusers pipeline in safetensors."),
-    ("schedulers", "Look at the noise first", "How noise enters an image, and how each sampler removes it."),
+MORE: tuple[tuple[str, dict[str, str], str, str], ...] = (
+    (
+        "data",
+        {datasets.ADD: "1"},
+        "Import your own images",
+        "A folder with one subfolder per class, a zip, or an .npz file.",
+    ),
+    ("generate", {}, "Import a model", "One exported by this lab, or a diffusers pipeline in safetensors."),
+    ("schedulers", {}, "Look at the noise first", "How noise enters an image, and how each sampler removes it."),
 )
 
 
@@ -63,9 +69,9 @@ def empty_lab() -> None:
     )
     image_path()
     _demo()
-    for column, (page, label, words) in zip(st.columns(len(MORE), gap="medium"), MORE, strict=True):
+    for column, (page, query, label, words) in zip(st.columns(len(MORE), gap="medium"), MORE, strict=True):
         with column:
-            st.page_link(page_file(page), label=f"**{label}**")
+            st.page_link(page_file(page), label=f"**{label}**", query_params=query)
             st.caption(words)
 
 

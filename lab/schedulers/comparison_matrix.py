@@ -55,7 +55,7 @@ def comparison_matrix(found: Comparison) -> None:
         st.html(_table(found, 1))
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        shown = choose("Pictures", list(A_CLASS), key="comparison-pictures", label_shown=False, in_url=False)
+        shown = choose("Images", list(A_CLASS), key="comparison-pictures", label_shown=False, in_url=False)
         st.caption("The same classes and the same noise in every cell.", width="content")
         with st.popover("What do the figures mean?", type="tertiary"):
             _explained(found)

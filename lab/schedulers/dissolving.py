@@ -24,7 +24,7 @@ def dissolving(specs: Sequence[Spec], run_id: str, pictures: ClassImages) -> Non
     """Draw the pictures chosen, under all schedules, with the run's decoded latents beside them when there is a run."""
     names = dict(enumerate(pictures.names))
     chosen = st.pills(
-        "Pictures",
+        "Images",
         list(names),
         selection_mode="multi",
         default=list(names)[:PICTURES],

@@ -15,6 +15,7 @@ from core.errors import DataUnavailable
 from lab.services.settings import current_settings, current_site
 
 LOOK_AGAIN_S = 30.0
+ADD = "add"  # the query parameter of Data that opens the form for own images
 
 
 @dataclass(frozen=True, kw_only=True)

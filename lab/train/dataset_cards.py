@@ -45,7 +45,8 @@ def choose_dataset(default: str, *, returned: bool) -> str:
         st.page_link(
             page_file("data"), label="Look at this dataset", query_params=query, icon=":material/photo_library:"
         )
-        st.page_link(page_file("data"), label="Import your own images", icon=":material/upload:")
+        query = {datasets.ADD: "1"}
+        st.page_link(page_file("data"), label="Import your own images", query_params=query, icon=":material/upload:")
     return chosen
 
 

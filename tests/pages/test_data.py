@@ -161,6 +161,17 @@ def test_an_import_belongs_to_whom_began_it_and_a_second_asker_is_told(
 
 
 @pytest.mark.usefixtures("known_digits")
+@pytest.mark.parametrize(("query", "is_open"), [({}, False), ({"add": "1"}, True)])
+def test_the_form_for_own_images_lies_at_the_top_and_a_link_opens_it(
+    query: dict[str, str], is_open: bool, open_page: OpenPage
+) -> None:
+    app = open_page("data", **query)
+    (form,) = [each for each in app.expander if each.label == "Import your own images"]
+    assert form.proto.expanded == is_open
+    assert [each.key for each in form.text_input] == ["import-path", "import-name", "import-title", "import-licence"]
+
+
+@pytest.mark.usefixtures("known_digits")
 def test_a_path_in_the_home_of_nobody_is_one_sentence(open_page: OpenPage) -> None:
     app = open_page("data")
     app.text_input(key="import-path").input("~nobody-of-that-name/x.npz")

@@ -212,7 +212,7 @@ def test_what_is_anothers_is_pushed_and_removed_after_a_question(
     key = f"export-{unet.id}-digits"
     app.text_input(key=f"{key}/repo").set_value("ben/digits")
     by_key(app, f"{key}/push").click().run()
-    assert "This touches what belongs to" in words(app) and sent == []
+    assert "This belongs to" in words(app) and sent == []
     by_key(app, "confirm-no").click().run()
     by_key(app, f"{key}/remove").click().run()
     assert len(list_exports(unet)) == 1

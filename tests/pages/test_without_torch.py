@@ -25,7 +25,7 @@ VIEWS = {
     "machine": ("",),
     "data": ("",),
     "generate": ("Create", "Gallery", "Film"),
-    "latents": ("Pictures", "Channels", "Map", "Decoder", "Ceiling", "Compare"),
+    "latents": ("Images", "Channels", "Map", "Decoder", "Ceiling", "Compare"),
     "schedulers": ("Schedules", "Samplers", "Loss by timestep", "Self-test"),
 }
 PROGRAM = f"""

@@ -98,10 +98,15 @@ def import_set(
     return read_imported(name, root)
 
 
+def suggested_name(text: str) -> str:
+    """A name close to what a file or folder is called, without its suffix; '' where no character fits."""
+    return re.sub(r"[^a-z0-9_-]+", "-", re.sub(r"\.(zip|npz)$", "", text.lower())).strip("-_")[:40]
+
+
 def check_import_name(name: str) -> None:
     """Raises UsageError for a name that `data.name` could not have, or that is taken."""
     if not NAME.fullmatch(name):
-        close = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:40]
+        close = suggested_name(name)
         hint = f"'{close}' would do" if NAME.fullmatch(close) else "such as flowers-2"
         raise UsageError(f"name: '{quoted(name)}' is not made of small letters, digits, - and _ (at most 40)", hint)
     if name in names():

@@ -16,7 +16,7 @@ from PIL import Image
 
 from core.data.arrays import ImageSet
 from core.data.catalog import entry, is_present, names, present_names
-from core.data.importing.import_set import import_set
+from core.data.importing.import_set import import_set, suggested_name
 from core.data.imports import imported_names, read_imported
 from core.data.limits import ReadLimits
 from core.errors import DataUnavailable, LabError, UsageError
@@ -112,6 +112,20 @@ def test_a_large_picture_is_kept_reduced_and_its_own_size_is_known(imports: Path
     raw = entry("large").loader.load(None, tmp_path)  # type: ignore[arg-type]
     assert raw.train.sizes is not None and raw.train.sizes.tolist() == [[600, 900], [16, 16]]
     assert [block.shape for block in raw.train.blocks(np.arange(2))] == [(1, 512, 768, 1), (1, 16, 16, 1)]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("My digits.ZIP", "my-digits"),
+        ("flowers.npz", "flowers"),
+        ("owls", "owls"),
+        ("名前.zip", ""),
+        ("a" * 60, "a" * 40),
+    ],
+)
+def test_a_name_is_taken_from_the_file(file: str, name: str) -> None:
+    assert suggested_name(file) == name
 
 
 @pytest.mark.parametrize(

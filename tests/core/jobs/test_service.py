@@ -218,7 +218,7 @@ def test_moving_is_written_down_and_refused_for_what_does_not_wait(begin, store,
     with pytest.raises(UsageError, match="must be one of"):
         move_run(store, second.id, to="the moon")
     request_stop(store, first.id)
-    with pytest.raises(LabError, match="does not wait"):
+    with pytest.raises(LabError, match="is not queued"):
         move_run(store, first.id, to="last")
 
 
