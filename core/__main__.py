@@ -38,7 +38,7 @@ WITHOUT_RESULT = {  # commands that have no --json, and why
     "completion": "prints a script for a shell",
     "logs": "prints lines of a file",
     "serve": "becomes the server",
-    "supervise": "works until it is told to stop",
+    "supervise": "works until it gets a signal",
 }
 
 
