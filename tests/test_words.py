@@ -31,11 +31,12 @@ DIALECT = re.compile(
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
-NOT_PROSE = re.compile(r"</?\w+[ >]|export default|^(?:insert|update|select|delete|create|pragma) |\{ ?--|: \w+;")
+SHOWN = re.compile(r'(?:aria-label|title|alt|placeholder)="([^"]*)"|>([^<>{}]+)<')  # of HTML
+NOT_PROSE = re.compile(r"export default|^(?:insert|update|select|delete|create|pragma) |\{ ?--|: \w+;")
 
 
 def said(source: str) -> Iterator[tuple[int, str]]:
-    """(line, text) of every string in code that a person may read: docstrings, SQL, HTML and styles are left out."""
+    """(line, text) of every string in code that a person may read: docstrings, SQL, tags and styles are left out."""
     tree = ast.parse(source)
     within: set[int] = set()
     for node in ast.walk(tree):  # what holds a string comes before it
@@ -55,6 +56,8 @@ def said(source: str) -> Iterator[tuple[int, str]]:
             text = "".join(str(each.value) if isinstance(each, ast.Constant) else VALUE for each in node.values)
         else:
             continue
+        if re.search(r"</?\w+[ >]", text) and "<style>" not in text:
+            text = "\n".join("".join(found) for found in SHOWN.findall(text))
         if " " in text.strip() and not NOT_PROSE.search(text):
             yield node.lineno, text
 
@@ -115,6 +118,7 @@ LONG = "word " * 26
         (said, 'LABELS = {"x": "a grey colour", "y": "it is no class"}', ["grey", "colour", "is no"]),
         (said, '"""A docstring about pictures."""\nx = "picture"', []),
         (said, 'st.caption("There is no GPU; set `data.color=grey`")', []),
+        (said, """x = '<button aria-label="Next picture">Play it for good</button>'""", ["picture", "for good"]),
         (said, 'derive(SEED, "pictures of a run")', []),
         (said, f'st.caption("Short. {LONG}. Short.")', [f"{LONG}."]),
         (said, f'st.caption("{LONG[:-15]}" f"{{a + b}} end.")', []),

@@ -167,7 +167,8 @@ def save_menu(drawing: Drawing, branched: Drawing | None, *, source_title: str) 
         ):
             st.download_button(label, data, name, kind, key=f"drawing-{name}", type="tertiary")
         st.caption(
-            f"Generated on {escaped(drawing.device, 60)}. Each file contains the recipe.",
+            f"Generated on {escaped(drawing.device, 60)}. Each file contains the recipe. The address of this "
+            "page shares its settings.",
             help="Open a recipe below the images. The same weights on the same machine reproduce the images exactly.",
         )
         keep_form(partial(picture_of, drawing), source_title=source_title, device=drawing.device, key="drawing")

@@ -24,7 +24,7 @@ _HTML = """
   aria-description="Plus and minus zoom, left and right arrow move, 0 shows all.">
   <div class="sketch"></div>
   <div class="plot"></div>
-  <p class="failed" role="alert" hidden>This chart could not be drawn. Reload the page.</p>
+  <p class="failed" role="alert" hidden>This chart could not be shown. Reload the page.</p>
 </div>
 """
 _HERE = Path(__file__)

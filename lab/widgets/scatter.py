@@ -14,8 +14,8 @@ from lab.widgets.sprites import MIME, framed, sprite_sheet
 MOST_NAMED = 20  # classes whose name is written into the cloud
 _HTML = """
 <div class="scatter" data-testid="scatter" data-ready="0" data-hovered="-1" tabindex="0"
-     aria-label="Map of pictures: arrow keys go from picture to picture, Enter picks">
-  <canvas class="cloud" role="img" aria-label="Map of pictures"></canvas>
+     aria-label="Map of images: arrow keys go from image to image, Enter picks">
+  <canvas class="cloud" role="img" aria-label="Map of images"></canvas>
   <div class="tip"><canvas></canvas><span></span></div>
 </div>
 """

@@ -80,12 +80,12 @@ def test_a_chart_says_what_it_shows_and_that_it_could_not_be_drawn(page: Any, se
     page.route("**/lab/plotly-*.js", lambda route: route.abort())
     visit(page, server, f"runs?run={live.id}")
     page.get_by_test_id("chart").hover()
-    expect(page.get_by_role("alert").filter(has_text="This chart could not be drawn")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="This chart could not be shown")).to_be_visible()
     expect(page.get_by_role("group", name="Loss, lower is better")).to_be_visible()
     page.unroute("**/lab/plotly-*.js")
     more_steps(live, 401, 410)
     expect(page.locator(f"{PLOT} .main-svg").first).to_be_visible()
-    expect(page.get_by_role("alert").filter(has_text="could not be drawn")).to_have_count(0)
+    expect(page.get_by_role("alert").filter(has_text="could not be shown")).to_have_count(0)
 
 
 def test_lines_follow_the_ticks_and_the_window_without_plotly(page: Any, server: Server, live: Run) -> None:
