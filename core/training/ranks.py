@@ -40,6 +40,7 @@ def become_ranks(count: int) -> None:
         ACCELERATE_USE_CPU="true",
         GLOO_SOCKET_IFNAME="lo",
     )
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # else Accelerate sets the threads itself, over machine.num_threads
     if rank == 0:
         descriptor = listener.detach()
         store = TCPStore("127.0.0.1", port, count, True, master_listen_fd=descriptor)

@@ -134,12 +134,18 @@ ENCODING = """
 import os, sys
 from pathlib import Path
 import numpy as np, torch
+from core.config.load import load_config
 from core.config.schema import VaeSettings
 from core.latent.cache import cached_latents
 from core.models.vae import build_vae
 from core.training.ranks import become_ranks
+from core.training.start import open_accelerator
+os.environ.pop("OMP_NUM_THREADS", None)
 torch.set_num_threads(1)
 become_ranks(2)
+for threads in (2, 1):
+    accelerator = open_accelerator(load_config(overrides={"machine.num_threads": threads, "machine.device": "cpu"}))
+    assert (torch.get_num_threads(), accelerator.num_processes) == (threads, 2)
 torch.manual_seed(0)
 vae = build_vae(VaeSettings(block_out_channels=(8, 8)), channels=1, image_size=16).eval()
 images = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 1), dtype=np.uint8)
