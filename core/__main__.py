@@ -26,7 +26,7 @@ GROUPS = {  # each command is a module of core/commands: `add_parser` says what 
     "Look": ("runs", "show", "logs", "film", "machine", "doctor", "config", "presets", "paths", "completion"),
     "Generate and measure": ("sample", "evaluate", "compare", "latents", "ceiling", "timestep_loss", "self_test"),
     "Models and data": ("models", "import_model", "export", "data", "import_data", "remove_data"),
-    "Keep order": ("note", "delete", "restore", "trash", "serve", "supervise"),
+    "Organize and run": ("note", "delete", "restore", "trash", "serve", "supervise"),
 }
 COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 MAX_SENTENCE = 1000

@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="step at which the branch ends (default: as the run planned; when none are left, half as many again)",
     )
-    parser.add_argument("--name", default="", help="a name for people (default: none)")
+    parser.add_argument("--name", default="", help="a name of your choice (default: none)")
     parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
 
 

@@ -18,7 +18,7 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "ceiling",
-        "Measure what real images are worth after the VAE alone: no U-Net scores above it.",
+        "Measure how well the VAE alone reproduces real images, which limits every U-Net on it.",
         ("ceiling RUN", "ceiling RUN --samples 1000 --json"),
     )
     parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id, name or path of its folder")

@@ -61,8 +61,8 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--samples", type=int, metavar="N", help="images per cell (default: evaluation.num_samples)")
     parser.add_argument("--no-reference", action="store_true", help="leave out the slow 1000-step reference")
-    parser.add_argument("--name", default="", help="a name for people (default: none; the id is generated)")
-    parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first")
+    parser.add_argument("--name", default="", help="a name of your choice (default: none; the id is generated)")
+    parser.add_argument("--priority", type=int, default=0, metavar="N", help="-10 to 10; higher goes first")
     parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
 
 

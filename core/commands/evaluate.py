@@ -38,7 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report as a table and write it into the run."""
     source = find_source(arguments, arguments.run)
     if not source.data_set:
-        raise UsageError(f"{source.id}: does not name its dataset", "import it again with --data NAME")
+        raise UsageError(
+            f"{source.id}: does not name its dataset", f"import it again: {PROGRAM} import-model FOLDER --data NAME"
+        )
     if arguments.samples is not None:
         arguments.overrides.append(f"evaluation.num_samples={arguments.samples}")
     settings = settings_of_run(arguments, source, ("sampling", "evaluation", "machine"))

@@ -17,7 +17,8 @@ from core.errors import UsageError
 from core.runs.film import HELD, PREDICTED, read_film
 from core.runs.film_export import animation, check_suffix
 
-CHOICES = {"held": HELD, "predicted": PREDICTED}
+CHOICES = {"current": HELD, "predicted": PREDICTED}
+OLD_NAMES = {"held": "current"}
 
 
 def add_parser(commands: Any) -> None:
@@ -25,7 +26,7 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "film",
-        "Render how a run learned as an animation, from its previews.",
+        "Render the previews of a run as an animation.",
         ("film RUN film.webp", "film RUN film.gif --axis training --per-class 2"),
     )
     parser.add_argument("run", metavar="RUN", help="a VAE or U-Net run: id, name or path of its folder")
@@ -36,7 +37,12 @@ def add_parser(commands: Any) -> None:
         default="both",
         help="play all denoising steps at every training step, or one of the two",
     )
-    parser.add_argument("--layer", choices=tuple(CHOICES), help="of a U-Net: one layer only (default: both)")
+    parser.add_argument(
+        "--layer",
+        type=lambda text: OLD_NAMES.get(text, text),
+        choices=tuple(CHOICES),
+        help="of a U-Net: only the current sample or only the predicted x0 (default: both)",
+    )
     parser.add_argument("--per-class", type=int, default=1, metavar="N", help="images per class")
     parser.add_argument("--overwrite", action="store_true", help="replace the file where it exists")
 

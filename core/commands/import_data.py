@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
         "source", type=Path, metavar="PATH", help="folder with one directory per class, a .zip of one, or an .npz file"
     )
     parser.add_argument("--name", required=True, help="the name in data.name: small letters, digits, - and _")
-    parser.add_argument("--title", default="", metavar="TEXT", help="for people (default: the name)")
+    parser.add_argument("--title", default="", metavar="TEXT", help="the title that people see (default: the name)")
     parser.add_argument(
         "--license",
         "--licence",

@@ -19,7 +19,7 @@ from core.commands.progress import progress_bar
 from core.commands.sample_files import check_folder, write_samples
 from core.config.compatibility import pair_warning
 from core.errors import UsageError
-from core.home import lab_home
+from core.home import PROGRAM, lab_home
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
         "--recipe",
         type=Path,
         metavar="FILE",
-        help="generate what a JSON, PNG, WebP or npz of this lab holds, bit for bit (default: none)",
+        help="reproduce the images of a recipe bit for bit: a JSON, PNG, WebP or npz of a lab (default: none)",
     )
     parser.add_argument("--labels", metavar="LABELS", help="0-9, 3,5,7 or class names (default: all classes)")
     parser.add_argument("--per-class", "--per-label", type=_positive, default=10, metavar="N", help="images per class")
@@ -66,14 +66,14 @@ def add_parser(commands: Any) -> None:
         "--guidance-rescale",
         type=float,
         metavar="X",
-        help="0 to 1: gives guided outputs their spread (default: the run's setting)",
+        help="0 to 1: how far to scale guided outputs back to their standard deviation (default: the run's setting)",
     )
     parser.add_argument(
         "--guidance-interval",
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="noise levels t / T where it acts (default: the run's setting)",
+        help="guide only between these noise levels t / T (default: the run's setting)",
     )
     parser.add_argument(
         "--seed", type=int, metavar="N", help="image i depends on the seed and i alone (default: the run's setting)"
@@ -95,7 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         return draw_recipe(arguments, print_result)
     if arguments.run is None:
-        raise UsageError("sample: which run or model should generate?", "give RUN, or --recipe FILE")
+        raise UsageError(
+            "sample: which run or model should generate?", f"try: {PROGRAM} sample model:mnist-demo --labels 0-9"
+        )
     source = find_source(arguments, arguments.run)
     names = source.class_names
     labels = parse_labels(arguments.labels, names) if arguments.labels is not None else tuple(range(len(names)))

@@ -31,8 +31,8 @@ def add_parser(commands: Any) -> None:
     kinds = [part.name for part in trained_by("all")]
     parser.add_argument("kind", choices=(*kinds, "all"), help="'all' trains a VAE, then its U-Net")
     parser.add_argument("--vae", metavar="RUN", help="the finished VAE run that a U-Net trains on (default: none)")
-    parser.add_argument("--name", default="", help="a name for people (default: none; the id is generated)")
-    parser.add_argument("--priority", type=int, default=0, help="-10 to 10; higher goes first")
+    parser.add_argument("--name", default="", help="a name of your choice (default: none; the id is generated)")
+    parser.add_argument("--priority", type=int, default=0, metavar="N", help="-10 to 10; higher goes first")
     parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
 
 

@@ -123,14 +123,19 @@ def vae_for(store: RunStore, vae_run: str | None) -> Run:
     if not vae_run:
         finished = [run for run in store.list() if run.kind.vae == "own" and run.status().state is RunState.FINISHED]
         choices = ", ".join(run.id for run in finished[:5])
-        hint = f"use --vae with one of {choices}" if finished else "none is finished yet: train one, or train 'all'"
+        hint = (
+            f"use --vae with one of {choices}" if finished else f"none is finished yet; train both: {PROGRAM} train all"
+        )
         raise UsageError("train unet: needs a finished VAE run", hint)
     run = store.get(vae_run)
     if run.kind.vae != "own":
         raise UsageError(f"--vae: {run.id} is a {run.kind.noun}", "name a VAE run")
     state = observed_status(run).state
     if state is not RunState.FINISHED:
-        raise RunBusy(f"--vae: {run.id} is {state}, not finished", "wait for it, or resume it")
+        raise RunBusy(
+            f"--vae: {run.id} is {state}, not finished",
+            f"wait for it: {PROGRAM} wait {run.id}, or resume it: {PROGRAM} resume {run.id}",
+        )
     return run
 
 
@@ -236,7 +241,10 @@ def resume_run(store: RunStore, run_id: str, *, by: str = "", engine: Engine | N
     engine = engine or engine_for(store)
     status = engine.observe(run).status
     if status.state is RunState.FINISHED:
-        raise LabError(f"run {run.id} is finished at step {status.step:,}: there is nothing to resume")
+        raise LabError(
+            f"run {run.id} is finished at step {status.step:,}: there is nothing to resume",
+            f"train on in a branch: {PROGRAM} branch {run.id} --checkpoint {status.step}",
+        )
     if status.state.is_active:
         raise RunBusy(f"run {run.id} is already {status.state}", "watch it, or stop it first")
     parents = [parent for parent in _unfinished_parents(store, run) if not observed_status(parent).state.is_active]

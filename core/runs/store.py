@@ -20,6 +20,7 @@ from core.bounded_cache import BoundedCache
 from core.config.frozen import dump_settings
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError, is_full_disk, quoted
+from core.home import PROGRAM
 from core.rules import NEWEST, Rules
 from core.runs.kinds import KINDS
 from core.runs.lock import try_lock
@@ -123,7 +124,10 @@ class RunStore:
             return matches[0]
         if matches:
             some = ", ".join(run.id for run in matches[:4])
-            raise RunNotFound(f"run '{quoted(text)}' fits {len(matches)} runs: {some}", "give more of the id")
+            raise RunNotFound(
+                f"run '{quoted(text)}' fits {len(matches)} runs: {some}",
+                f"give more of the id; the ids: {PROGRAM} runs",
+            )
         raise RunNotFound(f"run '{quoted(text)}' does not exist", self._tip(text, runs))
 
     def list(self) -> Runs:

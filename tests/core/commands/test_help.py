@@ -60,3 +60,10 @@ def test_an_old_name_means_the_same_and_is_not_shown(old: str, new: str) -> None
     shown = {name for action in COMMANDS[old.split()[0]]._actions for name in names_shown(action)}
     assert hidden
     assert not hidden & shown
+
+
+def test_an_old_value_means_the_same() -> None:
+    old, new = (
+        vars(build_parser().parse_args(f"film RUN a.gif --layer {name}".split())) for name in ("held", "current")
+    )
+    assert old == new
