@@ -50,12 +50,12 @@ PARTS = ("visits", "acts", "live")
 
 def exact(words: str) -> re.Pattern[str]:
     """A button's words, with the name of its icon before them or not."""
-    return re.compile(rf"(^|\\n){re.escape(words)}$")
+    return re.compile(rf"(^|\s){re.escape(words)}\s*$")
 
 
 def click(words: str) -> Callable[[Any], None]:
-    """Press a button by its words."""
-    return lambda page: page.locator("button").filter(has_text=exact(words)).first.click()
+    """Press a button, or a tab, by its words."""
+    return lambda page: page.locator("button, [role=tab]").filter(has_text=exact(words)).first.click()
 
 
 def follow(words: str) -> Callable[[Any], None]:
@@ -63,9 +63,17 @@ def follow(words: str) -> Callable[[Any], None]:
     return lambda page: page.get_by_role("link", name=words).first.click()
 
 
-def at(x: int, y: int) -> Callable[[Any], None]:
-    """Press a place of the first table, in pixels."""
-    return lambda page: page.locator('[data-testid="stDataFrame"] canvas').first.click(position={"x": x, "y": y})
+def in_table(new: str, x: int, y: int) -> Callable[[Any], None]:
+    """Press something in the table of runs; older labs had a canvas, where it is at a place in pixels."""
+
+    def press(page: Any) -> None:
+        page.locator('.link-table tbody tr, [data-testid="stDataFrame"] canvas').first.wait_for()
+        if page.locator(".link-table").count():
+            page.locator(new).first.click()
+        else:
+            page.locator('[data-testid="stDataFrame"] canvas').first.click(position={"x": x, "y": y}, force=True)
+
+    return press
 
 
 def search(page: Any) -> None:
@@ -76,7 +84,7 @@ def search(page: Any) -> None:
 
 def more_guidance(page: Any) -> None:
     """One notch."""
-    page.locator(".st-key-guidance [role=slider]").focus()
+    page.locator(".st-key-guidance input").first.focus()
     page.keyboard.press("ArrowRight")
 
 
@@ -101,8 +109,8 @@ def other_quantity(page: Any) -> None:
 ACTS: tuple[tuple[str, str, Callable[[Any], None]], ...] = (
     ("open Generate", "overview", follow("Generate")),
     ("open the form of Train", "overview", follow("Train")),
-    ("open a run", "runs", at(160, 52)),
-    ("sort the runs", "runs", at(160, 18)),
+    ("open a run", "runs", in_table(".link-table tbody a", 160, 52)),
+    ("sort the runs", "runs", in_table(".link-table thead button", 160, 18)),
     ("filter the runs", "runs", search),
     ("another tab of a run", "run", click("Log")),
     ("more guidance", "generate", more_guidance),

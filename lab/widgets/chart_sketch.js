@@ -64,7 +64,7 @@ const sketch = (place, { data, layout }, { layout: theme }) => {
   const [words, title] = [theme.legend.font.color, yaxis.title?.text]
   const top = layout.margin.t
   const bottom = height - layout.margin.b - (xaxis.title?.text ? 39 : 17)
-  const up = ticksOf(ys, Math.max(2, (bottom - top) / 45), yaxis)
+  const up = ticksOf(ys, Math.max(2, (bottom - top) / 35), yaxis)
   const left = layout.margin.l + (title ? 16 : 0) + 4 + LETTER_PX * Math.max(0, ...up.map(([, each]) => each.length))
   const right = width - layout.margin.r - 6
   const X = (value) => left + (value - xs[0]) / (xs[1] - xs[0]) * (right - left)
@@ -85,7 +85,9 @@ const sketch = (place, { data, layout }, { layout: theme }) => {
     add(svg, "line", { x1: left, x2: right, y1: Y(at), y2: Y(at), stroke: theme.yaxis.gridcolor })
     say(left - 5, Y(at) + 4, text, { "text-anchor": "end" })
   }
-  for (const [at, text] of ticksOf(xs, Math.max(2, (right - left) / 90), xaxis)) say(X(at), bottom + 17, text)
+  for (const [at, text] of ticksOf(xs, Math.max(2, (right - left) / 90), xaxis)) {
+    say(Math.min(X(at), width - LETTER_PX * text.length / 2), bottom + 17, text) // the last one is never cut off
+  }
   if (xaxis.title?.text) say((left + right) / 2, height - layout.margin.b, readable(xaxis.title.text).textContent)
   if (title) {
     const turned = `rotate(-90 ${layout.margin.l + 4} ${(top + bottom) / 2})`
