@@ -60,8 +60,6 @@ def _form(run_id: str) -> None:
             f"{label} evaluation",
             type="primary",
             icon=":material/grading:",
-            on_click=open_tab,
-            args=("Evaluation",),
             key="evaluate-yes",
         )
     token = press_token(pressed)
@@ -73,6 +71,7 @@ def _form(run_id: str) -> None:
         st.error(sentence(error), icon=":material/error:")
         return
     close_window()
+    open_tab("Evaluation")
     st.rerun()
 
 

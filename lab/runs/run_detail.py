@@ -87,7 +87,7 @@ def _signature(view: RunView) -> _Signature:
 
 def _head(run_id: str, known: _Signature) -> None:
     """State in words and figures; draws the whole page again when the state is another one: buttons follow it."""
-    with problems_shown(), st.container(gap="xxsmall"):
+    with problems_shown(), st.container(gap="xsmall"):
         view = runs.view_of(run_id)
         share = f" · {100 * view.progress:.0f} %" if view.is_active and view.state != "queued" else ""
         tab_title(f"Run {plain(view.title, 60)}{share}")

@@ -20,7 +20,7 @@ from lab.words import escaped
 
 def run_next(view: RunView, *, paused: bool, leaving: bool) -> None:
     """A link or a button, and a line about it."""
-    with st.container(gap="xxsmall"):
+    with st.container(key="run-next", gap="xxsmall"):
         st.caption("Next")
         _next(view, paused=paused, leaving=leaving)
 

@@ -19,7 +19,7 @@ from lab.runs.run_evaluation import evaluation_report, run_evaluation
 from lab.runs.run_export import run_export
 from lab.runs.run_records import run_checkpoints, run_events, run_log, run_metrics, run_settings
 from lab.runs.run_samples import how_samples_came, newest_samples, run_samples
-from lab.runs.run_window import TAB
+from lab.runs.run_window import TAB, take_asked_tab
 from lab.services import evaluations, runs
 from lab.services.notes import notes_of
 from lab.services.runs import RunView
@@ -35,6 +35,7 @@ Part = Callable[[RunView], None]
 def run_tabs(view: RunView) -> None:
     """The row of tabs, and the one that is chosen."""
     parts = parts_of(view)
+    take_asked_tab()
     with st.container(key="run-tabs"):
         chosen = choose("Part of the run", list(parts), key=TAB, label_shown=False)
     draw = parts.get(chosen) or next(iter(parts.values()))

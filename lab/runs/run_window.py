@@ -11,7 +11,7 @@ from core.runs.notes import Notes
 
 WindowKind = Literal["describe", "branch", "evaluate"]
 TAB = "tab"
-_OPEN, _NOTHING = "run-window", Notes()
+_OPEN, _ASKED, _NOTHING = "run-window", "run-tab-asked", Notes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,5 +45,12 @@ def window_of(run_id: str) -> Window | None:
 
 
 def open_tab(name: str) -> None:
-    """Show a tab of the run's page; for a button's on_click, before the tabs are drawn."""
-    st.session_state[TAB] = name
+    """Show that tab of the run's page when the whole page is drawn next, from a callback or a window alike."""
+    st.session_state[_ASKED] = name
+
+
+def take_asked_tab() -> None:
+    """Before the tabs are drawn: choose the one that was asked for. Set any earlier, the browser's own would win."""
+    asked = st.session_state.pop(_ASKED, "")
+    if asked:
+        st.session_state[TAB] = asked

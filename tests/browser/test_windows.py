@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from core.runs.notes import read_notes
 from core.runs.run import RunState
 from core.runs.store import RunStore
 from tests.browser.conftest import Server, drawn_again, expect, from_menu, in_chromium, visit
-from tests.pages.run_folders import make_run
+from tests.pages.run_folders import make_run, write_checkpoint
 
 pytestmark = in_chromium
 
@@ -47,3 +48,15 @@ def test_a_question_stays_open_across_ticks_and_the_end_of_the_run(page: Any, se
     expect(question).to_have_count(0)
     expect(page.get_by_text("finished").first).to_be_visible()
     assert page.title() == "Run First · Lab"
+
+
+def test_an_evaluation_started_in_its_window_is_followed_in_its_tab(page: Any, server: Server) -> None:
+    run = make_run(RunStore(server.folder / "runs"), name="First", owner="ana")
+    write_checkpoint(run, 100)
+    visit(page, server, f"runs?run={run.id}&tab=Overview")
+    page.get_by_role("button", name="Evaluate").click()
+    window = page.get_by_test_id("stDialog")
+    window.get_by_role("button", name=re.compile("(Start|Queue) evaluation")).click()
+    expect(window).to_have_count(0)
+    expect(page).to_have_url(re.compile("tab=Evaluation"))
+    expect(page.get_by_role("link", name="evaluation of First").first).to_be_visible()
