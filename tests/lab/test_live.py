@@ -86,6 +86,6 @@ def test_no_callback_begins_anything() -> None:
     called = {name for source in sources for name in re.findall(r"on_click=([\w.]+)", source)}
     assert called <= {
         *("st.login", "st.logout", "lambda", "work.cancel", "_cancel"),
-        *("vae_service.forget", "_forget", "_leave_kept", "_open", "open_tab", "forget_run"),
+        *("vae_service.forget", "_forget", "_leave_kept", "_open", "open_tab", "forget_run", "leave_grid"),
         *("st.session_state.update", "_add_more", "_next_seed", "_generate", "ask_again"),
     }
