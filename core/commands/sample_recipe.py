@@ -94,15 +94,24 @@ def _drawn(
     from core.sampling.room import check_room
     from core.sampling.steps import sample, sample_steps
 
-    request, branch = recipe.request(), recipe.branching()
-    check_room(model, len(request.labels))
-    start = _start(model, recipe, source, arguments)
-    if branch is None and start is None:
-        return sample(model, replace(request, batch_size=min(len(request.labels), BATCH)), on_step=progress)
-    for done, step in enumerate(sample_steps(model, request, branch=branch, start=start), 1):
-        progress(done / request.num_inference_steps)
-        latents = step.next_latents
-    return model.codec.decode_to_uint8(latents)
+    images: list[np.ndarray] = []
+    parts = recipe.parts()
+    for part in parts:
+
+        def share(done: float, before: int = len(images)) -> None:
+            progress((before + min(1.0, done)) / len(parts))
+
+        request, branch = part.request(), part.branching()
+        check_room(model, len(request.labels))
+        start = _start(model, part, source, arguments)
+        if branch is None and start is None:
+            images.append(sample(model, replace(request, batch_size=min(len(request.labels), BATCH)), on_step=share))
+            continue
+        for done, step in enumerate(sample_steps(model, request, branch=branch, start=start), 1):
+            share(done / request.num_inference_steps)
+            latents = step.next_latents
+        images.append(model.codec.decode_to_uint8(latents))
+    return np.concatenate(images)
 
 
 def _start(model: LoadedModel, recipe: Recipe, source: ModelSource, arguments: argparse.Namespace) -> Start | None:

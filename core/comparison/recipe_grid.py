@@ -15,11 +15,10 @@ import numpy as np
 from core.comparison.grid import SETTINGS, Axis, Value, checked_values, expected_evaluations, parse_values
 from core.config.schema import DiffusionSettings
 from core.errors import UsageError, quoted
-from core.sampling.recipe import AxisRecipe, Recipe
+from core.sampling.recipe import PER_IMAGE, AxisRecipe, Recipe
 
 GRID_SETTINGS = (*SETTINGS, "guidance_rescale", "label")
 MOST_AXES, MOST_CELLS, MOST_IMAGES = 3, 100, 2_048
-_PER_IMAGE = ("labels", "seeds", "places", "to_labels", "label_mix", "to_seeds", "noise_mix")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,7 @@ def recipe_at(recipe: Recipe, values: Sequence[Value]) -> Recipe:
     for axis, value in zip(recipe.axes, values, strict=True):
         if axis.setting == "label":
             first = [place for place, label in enumerate(recipe.labels) if label == recipe.labels[0]]
-            for name in _PER_IMAGE:
+            for name in PER_IMAGE:
                 if found := getattr(recipe, name):
                     changes[name] = tuple(found[place] for place in first)
             if recipe.start is not None and recipe.start.places:

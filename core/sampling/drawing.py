@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,3 +69,39 @@ class Drawing:
     def images(self) -> np.ndarray:
         """The finished pictures (N, H, W, C)."""
         return self.noisy_images[-1]
+
+
+def joined(parts: Sequence[Drawing], recipe: Recipe) -> Drawing:
+    """The drawing of a recipe from those of its `parts()`, images side by side in their order."""
+    first = parts[0]
+
+    def side_by_side(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts], axis=1)
+
+    return replace(
+        first,
+        labels=tuple(label for part in parts for label in part.labels),
+        noisy_images=side_by_side("noisy_images"),
+        predicted_images=side_by_side("predicted_images"),
+        recipe=recipe.written_now(first.recipe.weights_sha256),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        layers=_joined_layers([part.layers for part in parts if part.layers is not None]),
+    )
+
+
+def _joined_layers(parts: Sequence[Layers]) -> Layers | None:
+    if not parts:
+        return None
+    curves = [part.curves for part in parts]
+    changes = [part.guidance_change for part in parts if part.guidance_change is not None]
+    return Layers(
+        latents=np.concatenate([part.latents for part in parts], axis=1),
+        predicted_noise=np.concatenate([part.predicted_noise for part in parts], axis=1),
+        guidance_change=np.concatenate(changes, axis=1) if changes else None,
+        curves=Curves(
+            log_snr=curves[0].log_snr,
+            latent_norm=np.concatenate([each.latent_norm for each in curves], axis=1),
+            guidance_strength=np.concatenate([each.guidance_strength for each in curves], axis=1),
+            straightness=np.concatenate([each.straightness for each in curves], axis=1),
+        ),
+    )

@@ -35,6 +35,7 @@ Label = Annotated[int, Field(ge=0, lt=100_000)]
 Place = Annotated[int, Field(ge=0, lt=1_000_000)]
 Text = Annotated[str, Field(max_length=200)]
 MOST_PICTURES = 4096
+PER_IMAGE = ("labels", "seeds", "places", "to_labels", "label_mix", "to_seeds", "noise_mix")
 
 
 class _Part(BaseModel):
@@ -123,6 +124,25 @@ class Recipe(_Part):
             noise_mix=self.noise_mix,
             noise_rule=self.rules.noise,
         )
+
+    def parts(self) -> tuple[Recipe, ...]:
+        """What is generated one after the other: recipes of at most `batch` images, together the images of this one.
+
+        The first part of a larger number is the recipe of the smaller one, so its images are the same, bit for bit.
+        """
+        size = self.batch or len(self.labels)
+        if size >= len(self.labels):
+            return (self.model_copy(update={"batch": 0}),)
+        found = []
+        for first in range(0, len(self.labels), size):
+            cut = slice(first, first + size)
+            changes: dict[str, object] = {name: getattr(self, name)[cut] for name in PER_IMAGE}
+            if self.branch is not None:
+                changes["branch"] = self.branch.model_copy(update={"labels": self.branch.labels[cut]})
+            if self.start is not None:
+                changes["start"] = self.start.model_copy(update={"places": self.start.places[cut]})
+            found.append(self.model_copy(update={**changes, "batch": 0}))
+        return tuple(found)
 
     @property
     def rules(self) -> Rules:

@@ -220,7 +220,7 @@ def with_more(recipe: Recipe, times: int) -> Recipe:
     start = recipe.start
     if start is not None:
         start = start.model_copy(update={"places": start.places * (times + 1)})
-    return recipe.model_copy(update={**again, "seeds": seeds, "start": start})
+    return recipe.model_copy(update={**again, "seeds": seeds, "start": start, "batch": len(recipe.labels)})
 
 
 def may_grow(recipe: Recipe, times: int) -> bool:

@@ -12,7 +12,7 @@ from core.compute.questions import DRAW
 from core.errors import LabError, UsageError
 from core.home import PROGRAM
 from core.model_folders.sources import ModelSource, list_sources, source_named
-from core.sampling.drawing import Drawing
+from core.sampling.drawing import Drawing, joined
 from core.sampling.recipe import Recipe
 from lab.services.computing import asked
 from lab.services.runs import list_views, open_store
@@ -68,12 +68,32 @@ def draw_recipe(
     if kept is not None:
         return kept
 
+    parts = recipe.parts()
+    if len(parts) > 1:  # of which those that were generated before are there
+        found: list[Drawing] = []
+        for part in parts:
+            told = None if on_step is None else _told_of_all(on_step, found, len(parts), len(recipe.labels))
+            found.append(draw_recipe(part, with_layers=with_layers, on_step=told, should_stop=should_stop))
+        return drawings().put((deciding(recipe), with_layers), joined(found, recipe))
+
     def tell(stage: str, fraction: float, look: tuple[int, int, np.ndarray] | None = None) -> None:
         if on_step and look:
             on_step(*look)
 
     draw = asked(DRAW, recipe, current_site(), current_settings().machine, with_layers)
     return drawings().put((deciding(recipe), with_layers), draw(tell, should_stop))
+
+
+def _told_of_all(on_step: OnStep, done: list[Drawing], parts: int, count: int) -> OnStep:
+    """on_step for one part of a recipe: with the images of the parts before it, and black ones for those to come."""
+
+    def told(step: int, steps: int, images: np.ndarray) -> None:
+        before = [drawing.images for drawing in done]
+        missing = count - sum(map(len, before)) - len(images)
+        rest = np.zeros((missing, *images.shape[1:]), images.dtype)
+        on_step(len(done) * steps + step, parts * steps, np.concatenate([*before, images, rest]))
+
+    return told
 
 
 def deciding(recipe: Recipe) -> str:

@@ -173,20 +173,38 @@ def test_a_changed_setting_is_generated_only_when_asked_and_the_images_say_so(
 def test_more_images_are_appended_with_the_next_seeds_and_the_link_keeps_them(
     unet: Run, open_page: OpenPage, monkeypatch: Any
 ) -> None:
-    asked: list[Recipe] = []
-    real = models.draw_recipe
-    monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: asked.append(recipe) or real(recipe, **kw))
+    shown: list[Recipe] = []
+    generated: list[Recipe] = []
+    draw_recipe, ask = models.draw_recipe, models.asked
+
+    def counting(question: Any, recipe: Recipe, *rest: Any) -> Any:
+        generated.append(recipe)
+        return ask(question, recipe, *rest)
+
+    monkeypatch.setattr(models, "draw_recipe", lambda recipe, **kw: shown.append(recipe) or draw_recipe(recipe, **kw))
+    monkeypatch.setattr(models, "asked", counting)
     app = open_page("generate", run=unet.id, seed="7", steps="2", classes="0,1")
-    app.button(key="more").click().run()
-    assert (asked[-1].labels, asked[-1].seeds, asked[-1].places) == ((0, 1) * 2, (7, 7, 8, 8), (0, 1) * 2)
-    first, both = (models.draw_recipe(recipe).images for recipe in (asked[0], asked[-1]))
-    np.testing.assert_array_equal(both[:2], first)
+    for _ in range(2):
+        app.button(key="more").click().run()
+    whole = max(shown, key=lambda recipe: len(recipe.labels))
+    assert (whole.labels, whole.seeds, whole.places) == ((0, 1) * 3, (7, 7, 8, 8, 9, 9), (0, 1) * 3)
+    assert [recipe.seeds for recipe in generated] == [(7, 7), (8, 8), (9, 9)]  # each once
+    step_by_step = models.kept_drawing(whole, with_layers=True)
+    models.drawings().clear()
+    at_once = draw_recipe(whole, with_layers=True)
+    assert step_by_step is not None and step_by_step.layers is not None and at_once.layers is not None
+    for name in ("noisy_images", "predicted_images"):
+        np.testing.assert_array_equal(getattr(at_once, name), getattr(step_by_step, name))
+    np.testing.assert_array_equal(at_once.layers.latents, step_by_step.layers.latents)
+    np.testing.assert_array_equal(at_once.images[:2], draw_recipe(generated[0]).images)
     link = {name: value[0] if isinstance(value, list) else value for name, value in app.query_params.items()}
+    shown.clear()
+    models.drawings().clear()
     open_page("generate", **link)
-    assert asked[-1].seeds == (7, 7, 8, 8)
+    assert shown[0].seeds == whole.seeds
     for wild in ("-1", "1e9", "99999", "x"):
         assert not open_page("generate", **{**link, "more": wild}).exception
-        assert len(asked[-1].labels) in (2, 4)
+        assert len(shown[-1].labels) in (2, 6)
 
 
 def test_cancel_brings_back_what_was_shown_before(unet: Run, open_page: OpenPage) -> None:

@@ -68,6 +68,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "a walk between seeds": {"to_seeds": (9, 9, 9), "noise_mix": (0.0, 0.3, 1.0)},
     "a walk between classes": {"to_labels": (4, 4, 4), "label_mix": (0.0, 0.3, 1.0)},
     "a branch": {"branch": BranchRecipe(at=1, labels=(2, 2, 2), sampler="euler", guidance_scale=2.0)},
+    "two at a time": {"batch": 2},
+    "a branch of two at a time": {"batch": 2, "branch": BranchRecipe(at=1, labels=(2, 2, 2), guidance_scale=2.0)},
     "an uploaded picture": {"start": StartRecipe(at=1, picture=encoded(PICTURE))},
     "held-out images": {"start": StartRecipe(at=1, places=(3, 4, 5))},
 }
@@ -86,13 +88,14 @@ def test_the_command_draws_a_recipe_bit_for_bit(
         named = recipe.start.model_copy(update={"fingerprint": image_set.fingerprint})
         recipe = recipe.model_copy(update={"start": named})
         start = start_of(named, model, image_set)
-    expected = record(model, recipe.request(), branch=recipe.branching(), start=start).images
+    drawn = [record(model, part.request(), branch=part.branching(), start=start) for part in recipe.parts()]
+    expected = np.concatenate([part.images for part in drawn])
     file, out = tmp_path / "drawing.png", tmp_path / "out"
     file.write_bytes(png_with_recipe(PICTURE, recipe))
     assert main(["sample", "--recipe", str(file), "--out", str(out)]) == 0
     with np.load(out / "samples.npz") as found:
         np.testing.assert_array_equal(found["images"], expected)
-        assert found["labels"].tolist() == ([2, 2, 2] if kind == "a branch" else [1, 7, 7])
+        assert found["labels"].tolist() == ([2, 2, 2] if "branch" in kind else [1, 7, 7])
     assert main(["sample", "--recipe", str(out / "recipe.json"), "--out", str(tmp_path / "again")]) == 0
     with np.load(tmp_path / "again" / "samples.npz") as again:
         np.testing.assert_array_equal(again["images"], expected)
