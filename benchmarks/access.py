@@ -32,7 +32,7 @@ FOCUS = """() => {
   const isInside = (place) => !!document.activeElement?.closest(place)
   const name = here?.ariaLabel || here?.labels?.[0]?.innerText || here?.innerText || here?.placeholder || here?.tagName
   const is_control = isInside('[data-testid="stMain"]') && !isInside(".st-key-lab-top")
-  return { is_skip: here?.id === "lab-skip", is_control, name: name.trim().slice(0, 60) }
+  return { is_skip: here?.id === "lab-skip", is_control, name: name.replace(/\s+/g, " ").trim().slice(0, 60) }
 }"""
 
 
