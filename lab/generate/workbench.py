@@ -215,6 +215,8 @@ def use_settings(recipe: Recipe) -> None:
 
 def with_more(recipe: Recipe, times: int) -> Recipe:
     """The recipe and as many images again, `times` over, with the next seeds; what was there stays as it is."""
+    if not times:
+        return recipe
     seeds = tuple(seed + more for more in range(times + 1) for seed in recipe.seeds)
     again = {name: getattr(recipe, name) * (times + 1) for name in ("labels", "places", "to_labels", "label_mix")}
     start = recipe.start
@@ -333,7 +335,7 @@ def _images(asked: Recipe, source: ModelSource, places: Places, *, opened: bool,
     if "shown-main" not in st.session_state:
         places = replace(places, images=st.empty())
     times = 0 if opened else _more_of(asked)
-    drawing = drawn(with_more(asked, times) if times else asked, places=places)
+    drawing = drawn(with_more(asked, times), places=places)
     if drawing is None:
         return
     if not opened:
