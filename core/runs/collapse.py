@@ -17,7 +17,8 @@ def collapsed_kl(run: Run, status: Status) -> float | None:
     """KL divergence in nats per image of a VAE run whose latents have collapsed onto the prior, else None.
 
     The KL divergence bounds what latents say about their image: with less than 3 nats a decoder can tell at most
-    exp(3), about 20, images apart. Runs in the first half of their training are not judged.
+    exp(3), about 20, images apart. Measured on digits: 3.8 nats give 27 % of the variance back, 0.0005 none. Runs in
+    the first half of their training are not judged.
     """
     if run.kind.vae != "own" or not status.steps_total or status.step < _JUDGED_FROM * status.steps_total:
         return None
