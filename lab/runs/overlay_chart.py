@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.widgets.chart import note
-from lab.widgets.curves import AXES, SMOOTHING, Axis, Curve, Range, axis_least, layout_of, lines_of, y_axis
+from lab.widgets.chart import Range, note
+from lab.widgets.curves import AXES, SMOOTHING, Axis, Curve, axis_least, layout_of, lines_of, y_axis
 
 LABEL_PX = 17
 CHARACTER_PX = 7
