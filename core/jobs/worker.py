@@ -68,6 +68,8 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
         if trainer is None:
             trainer = function_at(run.kind.worker)  # imported before, and so only once, for all processes
             _share_cores(run)
+        if not is_main_rank():
+            logging.getLogger().setLevel(logging.WARNING)  # what goes well, the first says for all
         site, _ = read_site()
         outcome = trainer(
             run,

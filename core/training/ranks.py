@@ -11,10 +11,12 @@ import ctypes
 import os
 import signal
 import socket
+from datetime import timedelta
 
 from torch.distributed import TCPStore, init_process_group  # type: ignore[attr-defined]
 
 _SET_PARENT_DEATH_SIGNAL = 1
+_PATIENCE = timedelta(days=30)  # the others wait while the first downloads a dataset; a dead peer is noticed at once
 
 
 def become_ranks(count: int) -> None:
@@ -47,7 +49,7 @@ def become_ranks(count: int) -> None:
     else:
         listener.close()
         store = TCPStore("127.0.0.1", port, count, False)
-    init_process_group("gloo", store=store, rank=rank, world_size=count)
+    init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
 
 
 def _die_with(first: int) -> None:

@@ -108,6 +108,7 @@ def test_two_processes_learn_what_one_learns(box: Box) -> None:
         box.wait(lambda run=two: says_released(run), f"{two.id} was never said to be released")
         told = [event["event"] for event in two.events()]
         assert len(told) == len(set(told)), "a second process wrote too"
+        assert two.log_path.read_text().count(f"run {two.id} finished") == 1
 
 
 def test_a_run_goes_on_along_the_same_curve_with_another_number_of_processes(box: Box) -> None:
