@@ -17,7 +17,7 @@ from core.commands.answer import add_json_option
 from core.commands.completion import answer_shell
 from core.commands.options import add_settings_options, folders_exported
 from core.errors import LabError, StorageFull, is_full_disk, is_full_gpu, quoted
-from core.home import PROGRAM
+from core.home import PROGRAM, fix_home
 from core.jobs.plain_lines import WITHOUT_BARS
 from core.version import VERSION
 
@@ -83,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a problem is one sentence on stderr, with --json also on stdout."""
     words = sys.argv[1:] if argv is None else argv
     told = _as_json if "--json" in words else _tell
+    fix_home()
     try:
         parser = build_parser()
         answer_shell(parser)

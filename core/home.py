@@ -46,6 +46,12 @@ def lab_home() -> Path:
     return (data if data.is_absolute() else Path.home() / ".local" / "share") / DATA_FOLDER
 
 
+def fix_home() -> None:
+    """Make a relative LAB_HOME absolute, for processes that start in other folders; any other home needs nothing."""
+    if os.environ.get(HOME_VARIABLE, "").strip():
+        os.environ[HOME_VARIABLE] = str(lab_home())
+
+
 def python_path(first: Path | None = None) -> str:
     """PYTHONPATH of a process that runs this code: `first` (default: `code_root`), then what is there already.
 

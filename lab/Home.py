@@ -54,11 +54,12 @@ if __name__ == "__main__":  # Streamlit draws a page
     main()
 else:  # the server starts
     from core.compute.questions import LOOK_AT_LATENTS
-    from core.home import python_path
+    from core.home import fix_home, python_path
     from lab.frame.door import browser_opened, door
     from lab.frame.plotly_script import plotly_route
     from lab.services.computing import warm
 
+    fix_home()
     os.environ["PYTHONPATH"] = python_path(ROOT)  # processes that a screen starts find core/ from any directory
     routes = [plotly_route(st.get_option("server.baseUrlPath"))]
     app = st.App(__file__, middleware=door(), lifespan=browser_opened, routes=routes)

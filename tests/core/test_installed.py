@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.server import free_port
+from core.__main__ import main
 from core.home import CONFIG, DATA_FOLDER, HOME_VARIABLE, code_root, config_file, lab_home, python_path
+from core.jobs.start_supervisor import supervisor_environment
 from core.runs.provenance import code_revision
 from core.version import VERSION
 
@@ -70,6 +72,14 @@ def test_a_checkout_is_its_own_home_wherever_it_is_called_from(tmp_path: Path, m
 def test_processes_find_what_their_parent_found(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["packages", "", str(code_root())]))
     assert python_path().split(os.pathsep) == [str(code_root()), str(installed / "packages")]
+
+
+def test_a_relative_home_is_made_absolute_for_processes_that_start_elsewhere(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, "other")
+    assert main(["paths"]) == 0
+    assert supervisor_environment()[HOME_VARIABLE] == str(installed / "other")
 
 
 def test_an_installed_lab_does_not_take_the_commit_of_what_lies_around_it(installed: Path) -> None:
