@@ -33,7 +33,7 @@ class Ending:
 
 def settled(status: Status, state: RunState, reason: str = "") -> Status:
     """The status of a run that no process works on: its state, and nothing of what only holds while it trains."""
-    return replace(status, state=state, reason=reason, stage="", eta_s=None, images_per_s=None, process=None)
+    return replace(status, state=state, reason=reason, stage="", share=0.0, eta_s=None, images_per_s=None, process=None)
 
 
 def in_words(status: Status) -> str:

@@ -7,10 +7,18 @@ from dataclasses import replace
 import pytest
 
 from core import atomic
-from core.jobs.exit_reason import MAX_FRUITLESS, again, asked_to_end, ending_of, never_started, without_its_vae
+from core.jobs.exit_reason import (
+    MAX_FRUITLESS,
+    again,
+    asked_to_end,
+    ending_of,
+    never_started,
+    settled,
+    without_its_vae,
+)
 from core.machine import attempts
 from core.machine.attempts import boot_id
-from core.runs.run import RunState
+from core.runs.run import RunState, Status
 from tests.core.jobs import standin_worker
 
 KEPT = "the last checkpoint is of step 5"
@@ -103,6 +111,11 @@ def test_a_run_returns_until_it_died_three_times_at_one_checkpoint(run):
     ending, _, _ = again(run, died, last_step=5, fruitless=MAX_FRUITLESS - 1)
     assert ending.state is RunState.INTERRUPTED
     assert ending.reason.endswith("it died 3 times at the same checkpoint")
+
+
+def test_a_run_that_waits_again_shows_no_share_of_an_earlier_attempt():
+    worked = Status(state=RunState.RUNNING, stage="generating", share=0.6, eta_s=3.0)
+    assert settled(worked, RunState.QUEUED) == Status(state=RunState.QUEUED)
 
 
 def test_a_run_that_shall_not_come_back_is_interrupted(box, run):
