@@ -123,6 +123,9 @@ def check_counts(num_pictures: int, num_points: int) -> None:
         raise UsageError(f"timestep-loss: {MIN_POINTS} to {MAX_POINTS} timesteps, got {num_points}")
 
 
+OF_TRAINING = ("timestep_distribution", "timestep_mean", "stratified_timesteps")  # decide no error of given weights
+
+
 def key_of(run: Run, step: int, *, weights: ErrorWeights, num_pictures: int, num_points: int) -> str:
     """Hash of what decides a measurement: weights, VAE and scaling, dataset, schedule, counts, and the seed.
 
@@ -143,7 +146,7 @@ def key_of(run: Run, step: int, *, weights: ErrorWeights, num_pictures: int, num
         "network": files,
         "latents": codec,
         "fingerprint": fingerprint,
-        "diffusion": run.settings.diffusion.model_dump(mode="json"),
+        "diffusion": run.settings.diffusion.model_dump(mode="json", exclude=set(OF_TRAINING)),
         "counts": [num_pictures, num_points],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

@@ -62,6 +62,9 @@ def work_of(run: Run) -> int:
     return run.train_settings.steps
 
 
+BEGINNING = ("zero_init",)  # settings of a network that decide its first weights and no time
+
+
 def signature_of(run: Run) -> str:
     """Runs of equal signature take about equally long a step: same kind, data, networks, batch and device setting.
 
@@ -69,9 +72,9 @@ def signature_of(run: Run) -> str:
     Raises ConfigError when the settings cannot be read.
     """
     settings = run.settings
-    network = settings.vae.model_dump(mode="json")
+    network = settings.vae.model_dump(mode="json", exclude=set(BEGINNING))
     if run.kind.vae != "own":
-        network |= settings.unet.model_dump(mode="json")
+        network |= settings.unet.model_dump(mode="json", exclude=set(BEGINNING))
     batch = [settings.sampling.batch_size]
     if run.kind.trains:
         batch = [run.train_settings.batch_size, run.train_settings.gradient_accumulation_steps]

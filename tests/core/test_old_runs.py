@@ -15,6 +15,7 @@ from core.comparison.comparison_results import list_comparisons, read_comparison
 from core.errors import CheckpointError
 from core.evaluation.report import list_reports
 from core.evaluation.timestep_loss_results import key_of, read_kept
+from core.jobs.job_row import signature_of
 from core.model_folders.sources import RunSource
 from core.runs.run import Run, RunState
 from tests.models import Lab, brief_judges
@@ -48,6 +49,13 @@ def test_old_runs_are_listed_with_what_they_said(old: Lab, capsys: pytest.Captur
         ("vae", "finished", "teammate", 24),
         ("vae", "stopped", "teammate", 21),
     ]
+
+
+def test_a_speed_that_an_older_lab_noted_is_still_that_of_such_runs(old: Lab) -> None:
+    assert signature_of(finished_unet(old)) == (
+        "unet|digits|16|16|2|cpu|1|1|no|True|attention_levels=[]|block_out_channels=[8, 8]|dropout=0.0|"
+        "latent_channels=4|layers_per_block=1|mid_block_add_attention=False|norm_num_groups=8"
+    )
 
 
 def test_an_old_run_is_shown_with_its_notes_settings_and_results(old: Lab, capsys: pytest.CaptureFixture[str]) -> None:
