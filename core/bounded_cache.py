@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -15,10 +15,12 @@ _MISSING: Any = object()
 
 
 def bytes_of(value: object) -> int:
-    """Memory of the arrays in a value, however deep in records and sequences; everything counts for something."""
+    """Memory of the arrays in a value, however deep in records, mappings and sequences; all else counts a little."""
     num_bytes = getattr(value, "nbytes", None)
     if isinstance(num_bytes, int):
         return num_bytes
+    if isinstance(value, Mapping):
+        return 100 + sum(map(bytes_of, value.values()))
     if isinstance(value, Sequence) and not isinstance(value, str):
         return sum(map(bytes_of, value))
     if is_dataclass(value) and not isinstance(value, type):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
-from core.bounded_cache import BoundedCache
+from core.bounded_cache import BoundedCache, bytes_of
 
 
 class Model:
@@ -125,3 +126,9 @@ def test_what_is_asked_for_counts_as_used_and_what_is_missing_is_none() -> None:
     assert cache.get("a") == "A"
     cache.put("c", "C")
     assert (cache.kept(), cache.get("b")) == (["a", "c"], None)
+
+
+def test_arrays_are_weighed_however_deep_they_lie() -> None:
+    array = np.zeros(5_000)
+    for value in (array, [array], {"a": array}, {1: (array, "words")}):
+        assert array.nbytes <= bytes_of(value) <= array.nbytes + 1000
