@@ -32,7 +32,7 @@ HEIGHTS = {"overview": 900, "train": 1010, "run": 1000, "generate": 860, "machin
 HEIGHT = 760
 COLORS = 200  # of a PNG's palette
 ANIMATION = "scrubber-and-film.webp"
-WIDE, HIGH = 820, 540  # of the animation: the images and the sliders
+WIDE, HIGH, MARGIN = 820, 540, 24  # of the animation: the images and the sliders
 FRAME_MS, LAST_MS = 160, 1400
 MOST_BYTES = 1_500_000
 DATA = "digits"
@@ -53,9 +53,9 @@ def photograph(page: Any, address: str, path: Path) -> None:
     page.set_viewport_size({"width": 1280, "height": HEIGHTS.get(path.stem, HEIGHT)})
     page.goto(address)
     stand_still(page)
-    Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(
-        path, optimize=True
-    )
+    taken = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    few = taken.quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # keeps the color of few words
+    few.save(path, optimize=True)
     print(f"{path} ({path.stat().st_size / 1000:.0f} kB)", flush=True)
 
 
@@ -104,9 +104,10 @@ def animate(page: Any, server: str, run: Run, path: Path) -> None:
     frames += training
     canvas = []
     for frame in frames:
-        scaled = frame.resize((WIDE, round(frame.height * WIDE / frame.width)), Image.Resampling.BOX)
+        inner = WIDE - 2 * MARGIN
+        scaled = frame.resize((inner, round(frame.height * inner / frame.width)), Image.Resampling.BOX)
         ground = Image.new("RGB", (WIDE, HIGH), "white")
-        ground.paste(scaled, (0, 0))
+        ground.paste(scaled.crop((0, 0, inner, HIGH - MARGIN)), (MARGIN, MARGIN))
         canvas.append(ground)
     canvas[0].save(path, save_all=True, append_images=canvas[1:], duration=turns, loop=0, quality=70, method=4)
     taken = path.stat().st_size
