@@ -19,6 +19,7 @@ from core.sampling.recipe import PER_IMAGE, AxisRecipe, Recipe
 
 GRID_SETTINGS = (*SETTINGS, "guidance_rescale", "label")
 MOST_AXES, MOST_CELLS, MOST_IMAGES = 3, 100, 2_048
+MOST_PIXELS = MOST_IMAGES * 128**2  # a picture of the grid holds them all, as does the server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,10 @@ def with_axes(recipe: Recipe, axes: Sequence[Axis]) -> Recipe:
     )
 
 
-def check_axes(recipe: Recipe, known: Mapping[str, Sequence[Value]]) -> None:
+def check_axes(recipe: Recipe, known: Mapping[str, Sequence[Value]], *, image_size: int) -> None:
     """Raises UsageError in one sentence for axes that no grid can have, whoever wrote them.
 
-    known: setting → all values that it can take, where they can be listed.
+    known: setting → all values that it can take, where they can be listed. image_size: height and width in pixels.
     """
     if not recipe.axes:
         raise UsageError("the grid has no axis", "choose a setting for X")
@@ -82,6 +83,11 @@ def check_axes(recipe: Recipe, known: Mapping[str, Sequence[Value]]) -> None:
     images = count * len(recipe_at(recipe, [axis.values[0] for axis in recipe.axes]).labels)
     if images > MOST_IMAGES:
         raise UsageError(f"the grid has {images:,} images, more than {MOST_IMAGES:,}", "give fewer values or classes")
+    if (most := MOST_PIXELS // image_size**2) < images:
+        raise UsageError(
+            f"the grid has {images:,} images of {image_size} × {image_size} pixels, more than {most:,}",
+            "give fewer values or classes",
+        )
 
 
 def cells_of(recipe: Recipe, diffusion: DiffusionSettings) -> tuple[GridCell, ...]:

@@ -78,7 +78,7 @@ def grid_form(recipe: Recipe, source: ModelSource) -> Recipe | None:
             return None
         try:
             found = with_axes(recipe, [axis_from(setting, text, known) for setting, text in texts.items()])
-            check_axes(found, known)
+            check_axes(found, known, image_size=source.image_size)
             if not all(_fits(guidance) for guidance in _guidances(found)):
                 raise UsageError(f"guidance_scale: this page takes {GUIDANCE[0]:g} to {GUIDANCE[1]:g}")
         except LabError as error:
@@ -211,7 +211,7 @@ def show_grid(recipe: Recipe, source: ModelSource, use: Callable[[Recipe], None]
 
     Raises a LabError for axes that this model cannot have.
     """
-    check_axes(recipe, known_of(source))
+    check_axes(recipe, known_of(source), image_size=source.image_size)
     cells = cells_of(recipe, source.settings.diffusion)
     key = grid_service.key_of(recipe)
     me = _wait_for(key)

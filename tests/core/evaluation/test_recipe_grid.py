@@ -30,7 +30,7 @@ BASE = Recipe(
 def grid(*axes: str, **changes: Any) -> Recipe:
     found = [axis_from(*text.split("=", 1), KNOWN) for text in axes]
     recipe = with_axes(BASE.model_copy(update=changes), found)
-    check_axes(recipe, KNOWN)
+    check_axes(recipe, KNOWN, image_size=32)
     return recipe
 
 
@@ -84,7 +84,11 @@ def test_too_many_images_and_a_branch_are_refused() -> None:
         grid("seed=0-49", labels=(0,) * 64, seeds=(5,) * 64, places=(), start=None)
     wild = BASE.model_copy(update={"axes": with_axes(BASE, [Axis(setting="step", values=(999,))]).axes})
     with pytest.raises(UsageError, match="step: this model has no 999"):
-        check_axes(wild, KNOWN)
+        check_axes(wild, KNOWN, image_size=32)
+    many = grid("seed=0-49", labels=(0,) * 4)
+    check_axes(many, KNOWN, image_size=256)
+    with pytest.raises(UsageError, match="200 images of 512 × 512 pixels, more than 128"):
+        check_axes(many, KNOWN, image_size=512)
 
 
 def test_a_grid_travels_in_its_recipe_and_is_no_single_drawing() -> None:
