@@ -37,13 +37,13 @@ def send(page: Any, file: Path, name: str) -> None:
 
 def test_a_zip_becomes_a_set_and_nonsense_one_sentence(page: Any, server: Server, tmp_path: Path) -> None:
     imports = tmp_path / "imports"
-    visit(page, server, "data")
+    visit(page, server, "data?add=1")
     nonsense = tmp_path / "nonsense.zip"
     nonsense.write_bytes(b"no archive at all")
     send(page, nonsense, "nonsense")
     expect(page.get_by_test_id("stAlert").filter(has_text="zip").first).to_be_visible()
     assert not imports.is_dir() or list(imports.iterdir()) == []
-    visit(page, server, "data")
+    visit(page, server, "data?add=1")
     send(page, picture_zip(tmp_path / "stones.zip"), "stones")
     wait_for((imports / "stones").is_dir, "the zip did not become a set")
     visit(page, server, "data?set=stones")

@@ -63,13 +63,13 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, started_serv
     expect(page.get_by_text(re.compile("step [0-9,]+ of 40"))).to_be_visible()
     vae = newest(server, "vae")
     wait_for(lambda: lines(vae) >= 1, "the VAE logged nothing")
-    expect(page.locator(".lab-chart .sketch svg")).to_be_visible()
+    expect(page.locator(".lab-chart .sketch svg").first).to_be_visible()
     shot(page, "3-vae-running")
 
     unet = newest(server, "unet")
     wait_for(lambda: lines(unet) >= 2, "the U-Net did not begin by itself")
     visit(page, server, f"runs?run={unet.id}")
-    expect(page.locator(".lab-chart .sketch svg")).to_be_visible()
+    expect(page.locator(".lab-chart .sketch svg").first).to_be_visible()
     drawn = "() => document.querySelector('.lab-chart path.js-line')?.getAttribute('d').split(',').length ?? 0"
     wait_for(lambda: page.evaluate(drawn) > 1, "no curve is drawn")
     before = page.evaluate(drawn)

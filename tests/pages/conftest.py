@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import json
 import shutil
 import threading
 import time
@@ -180,3 +181,9 @@ def open_page(store: RunStore) -> OpenPage:
         return app.run()
 
     return _open
+
+
+def table(app: AppTest) -> dict[str, Any]:
+    """What the browser draws as the table of runs; {} when there is none."""
+    found = [each.proto for each in app.get("bidi_component") if each.proto.component_name.endswith("lab_link_table")]
+    return dict(json.loads(found[0].json)) if found else {}

@@ -37,7 +37,7 @@ ACTIVE_MARKDOWN = (
     "<img",
     "[link](",
     r"$\href",
-    ":violet[",
+    ":violet[colour]",
     ":material/skull",
     ":streamlit",
     ":smile",

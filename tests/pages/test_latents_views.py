@@ -243,8 +243,9 @@ def test_the_decoder_says_what_it_survives_and_the_judge_is_asked_for(
     ]
     words = words_of(app)
     assert "dB" in words and "the judge still names right" not in words
+    explained = words + "".join(caption.proto.help for caption in app.caption)
     for source in ("2204.00227", "2502.14831", "2502.09509", "1711.08014"):
-        assert source in words
+        assert source in explained
     (judge,) = [button for button in app.button if button.label == "Judge the images too"]
     app = judge.click().run()
     assert not app.exception

@@ -14,7 +14,7 @@ from core.jobs.queue_schema import FORMAT, NewerQueue
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from tests.endings import nobody_serves
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import OpenPage, table
 from tests.pages.run_folders import make_run
 
 
@@ -38,7 +38,7 @@ def test_pages_show_what_they_can_read_of_it(waiting: Run, open_page: OpenPage, 
     app = open_page(page)
     assert not app.exception and not app.error
     if page == "runs":
-        assert list(app.dataframe[0].value["name"]) == ["Next"]
+        assert [row["title"] for row in table(app)["rows"]] == ["Next"]
 
 
 def test_the_command_line_lists_it_with_one_sentence_and_changes_nothing(

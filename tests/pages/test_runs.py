@@ -22,14 +22,8 @@ from lab.runs.bulk_actions import TICKED, as_csv
 from lab.runs.run_columns import Reader, figure_of
 from lab.runs.runs_table import PAGE_ROWS, Filter
 from lab.services.runs import view_of
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import OpenPage, table
 from tests.pages.run_folders import age, ended_badly, make_run, running, tiny_settings, write_checkpoint
-
-
-def table(app: AppTest) -> dict[str, Any]:
-    """What the browser draws as the table of runs; {} when there is none."""
-    found = [each.proto for each in app.get("bidi_component") if each.proto.component_name.endswith("lab_link_table")]
-    return dict(json.loads(found[0].json)) if found else {}
 
 
 def names(app: AppTest) -> list[str]:

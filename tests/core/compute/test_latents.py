@@ -167,5 +167,5 @@ def test_weights_that_are_no_numbers_are_one_sentence(site: SiteSettings, layer:
         lambda asked: latents.first_look(Listener(), asked, site),
         lambda asked: latents.measure(Listener(), asked, site, False),
     ):
-        with pytest.raises(CheckpointError, match="no numbers"):
+        with pytest.raises(CheckpointError, match="not finite numbers"):
             question(subject_of(site, "unet").asked(10))

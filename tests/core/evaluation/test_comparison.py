@@ -407,7 +407,7 @@ def test_a_hostile_request_file_is_one_sentence(flow: Trained, named: str, text:
 
 @pytest.mark.parametrize("name", ["../escape", "a/b", "", ".hidden", "x" * 200])
 def test_an_id_that_is_no_folder_name_is_refused(flow: Trained, name: str) -> None:
-    with pytest.raises(UsageError, match="is no id"):
+    with pytest.raises(UsageError, match="is not an id"):
         read_comparison(flow.run, name)
 
 

@@ -248,7 +248,7 @@ def test_history_is_read_back_and_thinned(tmp_path, monkeypatch):
     ("hours", "per_hour", "words"),
     [
         (2, 1e9, "too little history"),
-        (48, 1e9, "full in about 4 days at 24.0 GB a day"),
+        (48, 1e9, "full in about 4 days at 24.0 GB per day"),
         (48, 0, "not filling"),
         (48, -1e9, "not filling"),
         (48, 1e6, "lasts for years"),
