@@ -11,6 +11,7 @@ import os
 import pkgutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from benchmarks.server import Server
 
@@ -60,7 +61,12 @@ class ForkedServer(Server):
     def spawn(self) -> None:
         arguments = (str(self.script), self.port, str(self.folder), dict(self.environment or {}))
         self.process = FORKS.Process(target=serve, args=arguments)
-        self.process.start()
+        main = sys.modules["__main__"]  # a page, after a page test: the other process would run it, and may fail in it
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            self.process.start()
+        finally:
+            sys.modules["__main__"] = main
 
     def is_alive(self) -> bool:
         return self.process is not None and self.process.is_alive()
