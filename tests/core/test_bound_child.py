@@ -100,9 +100,15 @@ def test_what_a_child_left_behind_ends_with_it() -> None:
     gone(pid)
 
 
-DEAF = (  # to the kernel's word that its parent is gone, as a reader of a dead disk is to every signal
-    "import fcntl, os, time; fcntl.fcntl(0, fcntl.F_SETFL, 0); print(os.getpid(), flush=True); time.sleep(600)"
-)
+DEAF = """
+import fcntl, os, time
+
+while not fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ASYNC:  # its parent asks the kernel a moment after the start
+    time.sleep(0.001)
+fcntl.fcntl(0, fcntl.F_SETFL, 0)
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""  # to the kernel's word that its parent is gone, as a reader of a dead disk is to every signal
 
 
 def test_what_does_not_end_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
