@@ -107,7 +107,7 @@ def animate(page: Any, server: str, run: Run, path: Path) -> None:
         inner = WIDE - 2 * MARGIN
         scaled = frame.resize((inner, round(frame.height * inner / frame.width)), Image.Resampling.BOX)
         ground = Image.new("RGB", (WIDE, HIGH), "white")
-        ground.paste(scaled.crop((0, 0, inner, HIGH - MARGIN)), (MARGIN, MARGIN))
+        ground.paste(scaled.crop((0, 0, inner, min(scaled.height, HIGH - MARGIN))), (MARGIN, MARGIN))
         canvas.append(ground)
     canvas[0].save(path, save_all=True, append_images=canvas[1:], duration=turns, loop=0, quality=70, method=4)
     taken = path.stat().st_size
