@@ -168,11 +168,16 @@ def _number(number: int, what: str) -> str:
 def _generate() -> None:
     """The grid at hand is the one to show from now on; what failed or was cancelled is tried again."""
     work = background.find(st.session_state.get(WAITS, ""))
-    if work is not None and work.is_done and work.problem is not None:
+    if work is not None and work.is_done and (work.problem is not None or _failed(work.look or {})):
         background.forget(work)
     for name in (ASKED, CANCELLED):
         st.session_state.pop(name, None)
     st.query_params[SHOWN] = "1"
+
+
+def _failed(look: Look) -> tuple[int, ...]:
+    """The cells that were asked for and could not be generated."""
+    return tuple(place for place, cell in look.items() if cell.problem)
 
 
 def leave_grid() -> None:
@@ -248,7 +253,8 @@ def _part(
     look: Look = work.look or {}
     refused = {cell.index: cell.problem for cell in cells if cell.problem}
     line = st.container(key="grid-line", horizontal=True, vertical_alignment="center")
-    picked = image_grid(_packed(work.key, len(look), look, refused, names, size), key=f"image-{work.key}")
+    packed = _packed(work.key, len(look), _failed(look), look, refused, names, size)
+    picked = image_grid(packed, key=f"image-{work.key}")
     if work.is_done and not ended:
         page_again()
     with line:
@@ -281,6 +287,7 @@ def _told(work: Work, cell: GridCell | None, there: int, names: tuple[list[str],
 def _packed(
     key: str,
     there: int,
+    failed: tuple[int, ...],
     _look: Look,
     _refused: Mapping[int, str],
     _names: tuple[list[str], ...],
@@ -288,7 +295,7 @@ def _packed(
 ) -> bytes:
     """Packed once for as many cells as there are: a click packs nothing."""
     pictures = {place: cell_picture(cell.images) for place, cell in _look.items() if cell.images is not None}
-    problems = {**_refused, **{place: cell.problem for place, cell in _look.items() if cell.problem}}
+    problems = {**_refused, **{place: _look[place].problem for place in failed}}
     return pack_grid(pictures, problems, _names, size=_size)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from core.comparison.recipe_grid import cells_of
+from core.comparison.recipe_grid import CellImages, cells_of
 from core.runs.run import Run
 from core.sampling.recipe import Recipe, read_recipe
 from lab.generate import grid_service
@@ -17,6 +18,7 @@ from lab.services.models import source_of
 from tests.pages.conftest import OpenPage
 
 LINK = {"classes": "0,1", "x": "num_inference_steps", "num_inference_steps-values": "2, 3", "grid": "1"}
+IMAGE_GRID = "lab_image_grid"
 
 
 def finished(app: Any) -> Any:
@@ -91,3 +93,24 @@ def test_a_grid_saved_as_a_recipe_opens_again(unet: Run, open_page: OpenPage) ->
     entry = gallery_service.keep(data, title="steps", owner="ana", source_title="drawer", device="CPU")
     app = finished(open_page("generate", kept=entry))
     assert not app.exception and "2 cells" in words_on(app)
+
+
+def test_cells_that_failed_are_tried_again(unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(question: Any, recipes: tuple[Recipe, ...], *rest: Any) -> Any:
+        def answer(tell: Any, should_stop: Any) -> None:
+            for place in range(len(recipes)):
+                tell("drawing", 1.0, (place, CellImages(images=None, problem="the model was gone")))
+
+        return answer
+
+    def problems(app: Any) -> dict[str, str]:
+        (sent,) = [each.proto for each in app.get("bidi_component") if each.proto.component_name == IMAGE_GRID]
+        return dict(json.loads(sent.bytes[4 : 4 + int.from_bytes(sent.bytes[:4], "little")])["problems"])
+
+    with monkeypatch.context() as broken:
+        broken.setattr(grid_service, "asked", failing)
+        app = finished(open_page("generate", run=unet.id, **LINK))
+    assert len(problems(app)) == 2 and not app.get("download_button")
+    app.button(key="grid-now").click()
+    app = finished(app.run())
+    assert problems(app) == {} and len(app.get("download_button")) == 2
