@@ -5,24 +5,17 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
-import streamlit as st
 
 from core.mosaic import mosaic
+from lab.widgets.component import component
 from lab.widgets.pictures import png
 from lab.words import plain
 
 STRIP = 590  # pixels on the screen a row of pictures may take
 LABEL_LIMIT = 24
-_HERE = Path(__file__)
-_component = st.components.v2.component(
-    "lab_gallery",
-    html='<div class="gallery" data-testid="gallery"></div>',
-    css=_HERE.with_name("gallery.css").read_text(),
-    js=_HERE.with_name("gallery.js").read_text(),
-)
+_component = component(__file__, "lab_gallery", '<div class="gallery" data-testid="gallery"></div>')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,17 +14,12 @@ from lab.frame.live_fragment import live_part
 from lab.frame.state import PAGES, page_file
 from lab.services import datasets
 from lab.services.runs import list_views
+from lab.widgets.component import component
 from lab.words import plain
 
 KEY = "lab-find"
 _ASKED = "lab-find-asked"
-_HERE = Path(__file__)
-_component = st.components.v2.component(
-    "lab_find",
-    html=_HERE.with_name("find.html").read_text(),
-    css=_HERE.with_name("find.css").read_text(),
-    js=_HERE.with_name("find.js").read_text(),
-)
+_component = component(__file__, "lab_find", Path(__file__).with_suffix(".html").read_text())
 
 
 @dataclass(frozen=True, kw_only=True)

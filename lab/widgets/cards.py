@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import streamlit as st
 
+from lab.widgets.component import component
 from lab.words import plain
 
 LINE_LIMIT = 160
-_HERE = Path(__file__)
-_component = st.components.v2.component(
-    "lab_cards",
-    html='<fieldset class="cards"></fieldset>',
-    css=_HERE.with_name("cards.css").read_text(),
-    js=_HERE.with_name("cards.js").read_text(),
-)
+_component = component(__file__, "lab_cards", '<fieldset class="cards"></fieldset>')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,13 @@ import hashlib
 import html
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
 import streamlit as st
 
+from lab.widgets.component import component
 from lab.widgets.palette import Ink
 
 pio.templates.default = None  # the browser knows the theme; Streamlit's is for its own charts
@@ -27,12 +27,11 @@ _HTML = """
   <p class="failed" role="alert" hidden>This chart could not be shown. Reload the page.</p>
 </div>
 """
-_HERE = Path(__file__)
-_component = st.components.v2.component(
+_component = component(
+    __file__,
     "lab_chart",
-    html=_HTML,
-    css=_HERE.with_name("chart.css").read_text(),
-    js="".join(_HERE.with_name(name).read_text() for name in ("chart_sketch.js", "chart.js")),  # one module
+    _HTML,
+    scripts=("chart_sketch", "chart"),
     isolate_styles=False,  # Plotly writes its rules into the head of the page
 )
 LEGEND_ABOVE = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"}

@@ -1,12 +1,6 @@
-// The film of learning. data = bytes: u32 header length (little endian), header as JSON, then one sprite sheet a
-// panel, each with a cell for every training time and denoising step. Two sliders choose the cell; Python hears nothing.
+// The film of learning. data: header and one sprite sheet per panel, each with a cell for every training time and
+// denoising step. Two sliders choose the cell; Python hears nothing.
 const kept = new WeakMap()
-
-function parse(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data)
-  const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
-  return { header: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))), body: bytes.subarray(4 + length) }
-}
 
 const make = (tag, text = "") => {
   const element = document.createElement(tag)
@@ -16,7 +10,7 @@ const make = (tag, text = "") => {
 
 export default function ({ data, parentElement }) {
   const find = (selector) => parentElement.querySelector(selector)
-  const { header, body } = parse(data)
+  const { header, body } = unframed(data)
   const root = find(".film"), speed = find("select")
   const axes = ["time", "frame"].map((name) => ({
     name, bar: find(`.${name}`), range: find(`.${name} input`), play: find(`.${name} button`), out: find(`.${name} output`),

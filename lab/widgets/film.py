@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import streamlit as st
 
 from core.mosaic import mosaic
 from core.runs.film import INPUTS, Film
 from core.runs.film_export import CAPTIONS
+from lab.widgets.component import FRAMED, component
 from lab.widgets.sprites import MIME, Sheet, framed, sprite_sheet
 from lab.words import plain
 
@@ -30,13 +28,7 @@ _HTML = """
   </div>
 </div>
 """
-_HERE = Path(__file__)
-_component = st.components.v2.component(
-    "lab_film",
-    html=_HTML,
-    css=_HERE.with_name("film.css").read_text(),
-    js=_HERE.with_name("film.js").read_text(),
-)
+_component = component(__file__, "lab_film", _HTML, scripts=(FRAMED, "film"))
 
 
 def pack_films(films: Sequence[Film], titles: Sequence[str]) -> bytes:

@@ -1,12 +1,6 @@
-// A labeled grid of cells. data = bytes: u32 header length (little endian), header as JSON, one sprite sheet of the cells
-// that are there. A cell is a button; Python hears which one is chosen.
+// A labeled grid of cells. data: header and one sprite sheet of the cells that are there. A cell is a button; Python
+// hears which one is chosen.
 const kept = new WeakMap()
-
-function parse(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data)
-  const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
-  return { header: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))), image: bytes.subarray(4 + length) }
-}
 
 function element(name, className, text = "") {
   const found = document.createElement(name)
@@ -16,7 +10,7 @@ function element(name, className, text = "") {
 }
 
 export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".image-grid"), { header, image } = parse(data)
+  const root = parentElement.querySelector(".image-grid"), { header, body: image } = unframed(data)
   let state = kept.get(parentElement)
   if (!state) kept.set(parentElement, (state = { turn: 0, picked: -1, cells: [], shape: "" }))
   const [x, y, z] = header.words, shape = JSON.stringify(header.words)

@@ -6,21 +6,19 @@ import contextlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
-import streamlit as st
 from PIL import Image
 
+from lab.widgets.component import FRAMED, component
 from lab.widgets.sprites import MIME, cells_across_and_down, framed, sprite_sheet
 
 MOST_ZOOM = 4  # screen pixels per pixel
-_HERE = Path(__file__)
-_component = st.components.v2.component(
+_component = component(
+    __file__,
     "lab_image_grid",
-    html='<div class="image-grid" data-testid="image-grid" data-cells="0"></div>',
-    css=_HERE.with_name("image_grid.css").read_text(),
-    js=_HERE.with_name("image_grid.js").read_text(),
+    '<div class="image-grid" data-testid="image-grid" data-cells="0"></div>',
+    scripts=(FRAMED, "image_grid"),
 )
 
 

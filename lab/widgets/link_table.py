@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
 
-_HERE = Path(__file__)
-_component = st.components.v2.component(
-    "lab_link_table",
-    html='<div class="link-table"><table><thead><tr></tr></thead><tbody></tbody></table></div>',
-    css=_HERE.with_name("link_table.css").read_text(),
-    js=_HERE.with_name("link_table.js").read_text(),
+from lab.widgets.component import component
+
+_component = component(
+    __file__, "lab_link_table", '<div class="link-table"><table><thead><tr></tr></thead><tbody></tbody></table></div>'
 )
 Direction = Literal["ascending", "descending"]
 

@@ -1,17 +1,15 @@
-// Scatter of pictures on a canvas, flat or in space. data = bytes: u32 header length (little endian), header as JSON,
-// positions as float32 (N × 3), classes as uint8 (N), then one sprite sheet of the pictures. Hovering and turning happen
-// here; Python hears of a click only: the trigger "picked" with the number of the picture.
+// Scatter of pictures on a canvas, flat or in space. data: header, positions as float32 (N × 3), classes as uint8 (N),
+// then one sprite sheet of the pictures. Hovering and turning happen here; Python hears of a click only: the trigger
+// "picked" with the number of the picture.
 const kept = new WeakMap()
 const NEAR = 14, STILL = 4
 
 function parse(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data)
-  const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)))
-  let at = 4 + length
-  const take = (size) => bytes.slice(at, (at += size))
+  const { header, body } = unframed(data)
+  let at = 0
+  const take = (size) => body.slice(at, (at += size))
   const positions = new Float32Array(take(header.count * 12).buffer)
-  return { header, positions, classes: take(header.count), image: bytes.subarray(at) }
+  return { header, positions, classes: take(header.count), image: body.subarray(at) }
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
+from lab.widgets.component import FRAMED, component
 from lab.widgets.sprites import MIME, framed, sprite_sheet
 
 MOST_NAMED = 20  # classes whose name is written into the cloud
@@ -19,13 +19,7 @@ _HTML = """
   <div class="tip"><canvas></canvas><span></span></div>
 </div>
 """
-_HERE = Path(__file__)
-_component = st.components.v2.component(
-    "lab_scatter",
-    html=_HTML,
-    css=_HERE.with_name("scatter.css").read_text(),
-    js=_HERE.with_name("scatter.js").read_text(),
-)
+_component = component(__file__, "lab_scatter", _HTML, scripts=(FRAMED, "scatter"))
 
 
 def pack_cloud(

@@ -6,14 +6,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
 from core.evaluation.decision_step import commit_frame
 from core.mosaic import mosaic
+from lab.widgets.component import FRAMED, component
 from lab.widgets.latent_colors import DARK, LIGHT, symmetric_limit
 from lab.widgets.pictures import png
 from lab.widgets.sprites import MAX_SIDE, MIME, framed, sprite_sheet
@@ -54,8 +53,8 @@ _HTML = """
   <details class="more" open><summary>Curves</summary><div class="curves"></div></details>
 </div>
 """
-_HERE = Path(__file__)
 _PARTS = (
+    FRAMED,
     "scrubber_sheets",
     "scrubber_layers",
     "scrubber_large",
@@ -63,12 +62,7 @@ _PARTS = (
     "scrubber_curves",
     "scrubber",
 )  # one module, in order
-_component = st.components.v2.component(
-    "lab_scrubber",
-    html=_HTML,
-    css=_HERE.with_name("scrubber.css").read_text(),
-    js="".join(_HERE.with_name(f"{name}.js").read_text() for name in _PARTS),
-)
+_component = component(__file__, "lab_scrubber", _HTML, scripts=_PARTS)
 
 
 @dataclass(frozen=True, kw_only=True)

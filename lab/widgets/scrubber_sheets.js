@@ -1,11 +1,9 @@
-// What Python sent → pictures. data = bytes: u32 header length (little endian), header as JSON, then one sprite sheet a
-// layer, the numbers of the curves, the judge's odds and the nearest training pictures.
+// What Python sent → pictures. data: header, then one sprite sheet per layer, the numbers of the curves, the judge's
+// odds and the nearest training pictures.
 function parse(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data)
-  const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)))
-  let at = 4 + length
-  const take = (size) => bytes.slice(at, (at += size))
+  const { header, body } = unframed(data)
+  let at = 0
+  const take = (size) => body.slice(at, (at += size))
   const images = header.layers.map((layer) => take(layer.bytes))
   const numbers = new Float32Array(take(4 * header.numbers).buffer)
   return { header, images, numbers, odds: take(header.odds), nearest: take(header.nearest.bytes) }
