@@ -19,7 +19,7 @@ from core.machine.gpus import CONTEXT_BYTES, Gpu, read_gpus
 from core.machine.memory import Memory, read_memory
 from core.models.weight import weigh_drawing, weigh_judge, weigh_training
 from core.runs.kinds import Kind
-from core.words import size
+from core.words import counted, size
 
 PROCESS_BYTES = 450_000_000  # measured: anonymous memory of a worker after its imports
 GPU_PROCESS_BYTES = 1_500_000_000  # the same with CUDA
@@ -121,7 +121,7 @@ def need_of_drawing(settings: Settings, images: int, *, num_classes: int, on_gpu
         gpu=weight.device_bytes if on_gpu else 0,
         host=weight.host_bytes if on_gpu else weight.device_bytes,
         parameters=weight.parameters,
-        work=f"generating {images:,} image{'' if images == 1 else 's'} at once",
+        work=f"generating {counted(images, 'image')} at once",
         lower=LOWER_BATCH,
     )
 
@@ -145,10 +145,8 @@ def weigh_run(settings: Settings, kind: Kind) -> Weighed:
     gpus, memory = read_gpus(), read_memory()
     need = need_of(settings, kind, on_gpu=uses_gpu(settings.machine.device, gpus))
     machine = settings.machine
-    missing = (
-        missing_gpus(machine.device, machine.num_processes or 1, len(gpus)) if gpus else ""
-    )  # a driver may be silent
-    if missing:
+    missing = missing_gpus(machine.device, machine.num_processes or 1, len(gpus))
+    if missing and gpus:  # a driver may be silent
         lower = "lower machine.num_processes or change machine.device"
         return Weighed(need=replace(need, lower=lower), state="never", why=f"takes {missing}")
     if why := never_fits(need, gpus, memory):

@@ -41,6 +41,11 @@ def count(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
+def counted(number: int, thing: str) -> str:
+    """'1 image', '12,400 images'."""
+    return f"{count(number)} {thing}{'' if number == 1 else 's'}"
+
+
 def size(num_bytes: float) -> str:
     """'2.5 MB'."""
     value = float(num_bytes)

@@ -41,6 +41,17 @@ STATE_ICONS = {
     "interrupted": "power_off",
 }
 
+SETTING_NAMES = {  # what sampling settings are called on the screens
+    "sampler": "Sampler",
+    "num_inference_steps": "Steps",
+    "guidance_scale": "Guidance",
+    "guidance_rescale": "Guidance rescale",
+    "seed": "Seed",
+    "label": "Class",
+    "step": "Checkpoint",
+    "weights": "Weights",
+}
+
 
 def escaped(text: str, limit: int = 120) -> str:
     """Text that a person typed, safe inside Markdown: no links, pictures, HTML, colours, mathematics or icons."""

@@ -53,19 +53,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("torch", "torchvision", "diffusers", "accelerate", "torchmetrics")
 LIGHT = (  # with whatever they import at their top level
-    *(
-        "core.errors",
-        "core.atomic",
-        "core.mosaic",
-        "core.seeding",
-        "core.version",
-        "core.home",
-        "core.reading",
-        "core.rules",
-    ),
+    *FLOORS[0],
+    *FLOORS[1],
     *("core.config", "core.runs", "core.limited_child", "core.typed_paths", "core.bounded_cache", "core.leftovers"),
-    *("core.machine", "core.jobs", "core.commands", "core.__main__", "core.compute", "core.words", "core.values"),
-    "core.home",
+    *("core.machine", "core.jobs", "core.commands", "core.__main__", "core.compute"),
     *("core.data.importing", "core.model_folders.import_child"),
 )
 NOT_LIGHT = ("core.runs.checkpoints", "core.compute.answers")

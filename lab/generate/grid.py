@@ -26,7 +26,7 @@ from core.comparison.recipe_grid import (
 from core.errors import LabError, UsageError
 from core.model_folders.sources import ModelSource
 from core.sampling.recipe import Recipe, png_with_recipe
-from core.words import count, duration
+from core.words import count, counted, duration
 from lab.frame.live_fragment import live_part, page_again
 from lab.generate import grid_service
 from lab.generate.gallery import keep_form
@@ -36,20 +36,10 @@ from lab.services import background
 from lab.services.background import Work
 from lab.widgets.image_grid import image_grid, pack_grid
 from lab.widgets.url_selectbox import pick, pick_many
-from lab.words import escaped, plain, sentence
+from lab.words import SETTING_NAMES, escaped, plain, sentence
 
 AXES = {"x": "X: columns", "y": "Y: rows", "z": "Z: one grid per value"}
 NONE = ""
-WORDS = {
-    "sampler": "Sampler",
-    "num_inference_steps": "Steps",
-    "guidance_scale": "Guidance",
-    "guidance_rescale": "Guidance rescale",
-    "seed": "Seed",
-    "label": "Class",
-    "step": "Checkpoint",
-    "weights": "Weights",
-}
 TYPED = {"num_inference_steps": "5, 10, 20", "guidance_scale": "1, 1.5, 2", "guidance_rescale": "0, 0.5", "seed": "0-3"}
 GUIDANCE = (1.0, 5.0)  # lowest and highest of the slider
 SHOWN = "grid"  # the query parameter: whether the grid is shown instead of the images
@@ -86,7 +76,7 @@ def grid_form(recipe: Recipe, source: ModelSource) -> Recipe | None:
             return None
         cells = cells_of(found, source.settings.diffusion)
         st.caption(_cost(found, cells))
-        label = f"Generate {_number(len(cells), 'cell')}"
+        label = f"Generate {counted(len(cells), 'cell')}"
         st.button(label, key="grid-now", icon=":material/grid_on:", on_click=_generate, width="stretch")
         return found
 
@@ -104,8 +94,8 @@ def _axes(known: Mapping[str, Sequence[Value]], class_names: Sequence[str]) -> d
     """Setting → its values as text, X first. The next axis is offered once one is chosen."""
     texts: dict[str, str] = {}
     for name, label in AXES.items():
-        left = [each for each in WORDS if each not in texts and len(known.get(each, (0, 1))) > 1]
-        setting = pick(label, {NONE: "none", **{each: WORDS[each] for each in left}}, name)
+        left = [each for each in SETTING_NAMES if each not in texts and len(known.get(each, (0, 1))) > 1]
+        setting = pick(label, {NONE: "none", **{each: SETTING_NAMES[each] for each in left}}, name)
         if setting == NONE:
             break
         texts[setting] = _values(setting, known, class_names)
@@ -119,9 +109,9 @@ def _axes(known: Mapping[str, Sequence[Value]], class_names: Sequence[str]) -> d
 def _values(setting: str, known: Mapping[str, Sequence[Value]], class_names: Sequence[str]) -> str:
     if setting in known:
         names = {str(value): _short(setting, value, class_names) for value in known[setting]}
-        return ",".join(pick_many(f"{WORDS[setting]} values", names, _param(setting), list(names)[:3]))
+        return ",".join(pick_many(f"{SETTING_NAMES[setting]} values", names, _param(setting), list(names)[:3]))
     return st.text_input(
-        f"{WORDS[setting]} values",
+        f"{SETTING_NAMES[setting]} values",
         TYPED[setting],
         key=_param(setting),
         bind="query-params",
@@ -143,7 +133,7 @@ def _worded(error: LabError, settings: Mapping[str, str]) -> str:
     """The sentence, with the names that stand on this page."""
     message = error.message
     for setting in settings:
-        message = message.replace(f"{setting}:", f"{WORDS[setting]}:")
+        message = message.replace(f"{setting}:", f"{SETTING_NAMES[setting]}:")
     return sentence(LabError(message, error.hint))
 
 
@@ -152,17 +142,11 @@ def _cost(recipe: Recipe, cells: Sequence[GridCell]) -> str:
     drawn = [cell for cell in cells if not cell.problem]
     each = len(drawn[0].recipe.labels) if drawn else 0
     total = evaluations(cells)
-    words = (
-        f"{count(len(drawn))} cell{'' if len(drawn) == 1 else 's'} × {count(each)} images: {count(total)} evaluations"
-    )
+    words = f"{counted(len(drawn), 'cell')} × {count(each)} images: {count(total)} evaluations"
     seconds = seconds_for_evaluations(recipe.source, total)
     words += "" if seconds is None else f", about {duration(max(1.0, seconds))}"
     refused = len(cells) - len(drawn)
     return f"{words}." + (f" {count(refused)} not possible." if refused else "")
-
-
-def _number(number: int, what: str) -> str:
-    return f"{count(number)} {what}{'' if number == 1 else 's'}"
 
 
 def _generate() -> None:
@@ -229,7 +213,7 @@ def show_grid(recipe: Recipe, source: ModelSource, use: Callable[[Recipe], None]
     names = axis_words(recipe, source.class_names)
     with st.container(key="generate-head", horizontal=True, vertical_alignment="center"):
         noise = "" if any(axis.setting == "seed" for axis in recipe.axes) else f", seed {recipe.seeds[0]}"
-        st.markdown(f"**{_number(len(cells), 'cell')}**{noise}")
+        st.markdown(f"**{counted(len(cells), 'cell')}**{noise}")
         _save_menu(recipe, work, source)
         st.button("Back to images", key="grid-close", icon=":material/arrow_back:", on_click=leave_grid)
     side = source.settings.data.image_size
@@ -279,7 +263,7 @@ def _told(work: Work, cell: GridCell | None, there: int, names: tuple[list[str],
         places = (cell.index % len(x), cell.index // len(x) % len(y), cell.index // (len(x) * len(y)))
         return escaped(", ".join(filter(None, (each[place] for each, place in zip(names, places, strict=True)))), 200)
     if work.problem and work.is_cancelled:
-        return f"Cancelled after {_number(there, 'cell')}."
+        return f"Cancelled after {counted(there, 'cell')}."
     return sentence(work.problem) if work.problem else "Choose a cell to see its settings."
 
 

@@ -17,7 +17,7 @@ from core.home import PROGRAM
 from core.model_folders.sources import ModelSource
 from core.rules import NEWEST, PREFIX, rules_of
 from core.sampling.recipe import Recipe, read_recipe
-from core.words import count, duration
+from core.words import count, counted, duration
 from lab.frame.state import page_file
 from lab.generate import gallery_service
 from lab.generate.branch import branch_from
@@ -341,8 +341,7 @@ def _images(asked: Recipe, source: ModelSource, places: Places, *, opened: bool,
     if not opened:
         st.session_state[FINISHED] = asked
     with st.container(key="generate-head", horizontal=True, vertical_alignment="center"):
-        number = len(drawing.recipe.labels)
-        words = f"**{count(number)} image{'' if number == 1 else 's'}**, seed {drawing.recipe.seeds[0]}"
+        words = f"**{counted(len(drawing.recipe.labels), 'image')}**, seed {drawing.recipe.seeds[0]}"
         st.markdown(words + (f", from the recipe of {escaped(asked.source, 60)}" if opened else ""))
         if not opened and may_grow(asked, times + 1):
             label = f"{count(len(asked.labels))} more"

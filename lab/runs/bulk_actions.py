@@ -12,6 +12,7 @@ from core.csv_text import csv_text
 from core.errors import LabError
 from core.runs.notes import MAX_TAG_LENGTH
 from core.runs.rights import same_person
+from core.words import counted
 from lab.frame.confirm import confirm_for_good, confirm_if_not_mine
 from lab.frame.state import page_file, who
 from lab.runs.action_buttons import DELETED, Deleted
@@ -32,7 +33,7 @@ def action_bar(views: Sequence[RunView]) -> None:
     ticked = [by_id[run_id] for run_id in st.session_state.get(TICKED, []) if run_id in by_id]
     if not ticked:
         return
-    many = f"{len(ticked)} run{'' if len(ticked) == 1 else 's'}"
+    many = counted(len(ticked), "run")
     with st.container(key="runs-bar", horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{len(ticked)} ticked**", width="content")
         st.page_link(

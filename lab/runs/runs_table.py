@@ -17,7 +17,7 @@ from core.reading import Stamp, stamp_of
 from core.runs.kinds import KINDS
 from core.runs.notes import Notes
 from core.runs.run import Run
-from core.words import ago, count, duration, size
+from core.words import ago, count, counted, duration, size
 from lab.frame.live_fragment import live_until
 from lab.frame.state import select_run, who
 from lab.runs.bulk_actions import TICKED, action_bar
@@ -122,14 +122,10 @@ def _counted(rows: Sequence[Member], total: int) -> str:
     """How many runs are shown, and what works now."""
     if not rows:
         return f"None of the {count(total)} runs fits these filters."
-    few = f"{count(len(rows))} of {count(total)} runs" if len(rows) < total else _many(total)
+    few = f"{count(len(rows))} of {count(total)} runs" if len(rows) < total else counted(total, "run")
     states = [view.state for view, _ in rows]
     working = [f"{count(states.count(state))} {state}" for state in ("running", "queued") if state in states]
     return " · ".join([few, *working])
-
-
-def _many(number: int) -> str:
-    return f"{count(number)} run{'' if number == 1 else 's'}"
 
 
 def _read_later(later: Sequence[tuple[RunView, str]]) -> None:

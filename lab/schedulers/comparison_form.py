@@ -12,16 +12,8 @@ from lab.frame.start_button import press_token, start_label
 from lab.frame.state import who
 from lab.schedulers import comparison_service
 from lab.schedulers.comparison_service import Plan
-from lab.words import escaped, sentence
+from lab.words import SETTING_NAMES, escaped, sentence
 
-NAMES = {
-    "sampler": "Sampler",
-    "num_inference_steps": "Steps",
-    "guidance_scale": "Guidance",
-    "seed": "Seed",
-    "weights": "Weights",
-    "step": "Checkpoint",
-}
 SAMPLES = 100  # per cell: shows large differences in seconds
 LONG_S = 60.0  # from here on the form says how to make it cheaper
 PROPOSALS = {
@@ -90,7 +82,7 @@ def _axis(title: str, name: str, place: int) -> tuple[str, str]:
     """(setting, values as typed); another setting proposes its own values."""
     left, right = st.columns([1, 2])
     setting = str(
-        left.selectbox(title, SETTINGS, index=place, format_func=lambda key: NAMES[key], key=f"comparison-{name}")
+        left.selectbox(title, SETTINGS, index=place, format_func=SETTING_NAMES.__getitem__, key=f"comparison-{name}")
     )
     values = right.text_input(
         "Values", PROPOSALS[setting], key=f"comparison-{name}-{setting}", max_chars=2000, help=HELP[setting]

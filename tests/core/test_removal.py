@@ -24,7 +24,6 @@ from core.runs.store import RunStore
 from core.sampling import gallery
 from tests.models import tiny_settings
 
-OLD_S = 10 * leftovers.DAY_S
 COMPARISON, DRAWING = "20260101-000000-comparison-abcd", "20260101-000000-abcdef"
 
 

@@ -18,6 +18,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from core.data.overview import describe
+from core.machine.memory import RECORDING_VARIABLE
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.latents import overview_service
@@ -187,3 +188,10 @@ def table(app: AppTest) -> dict[str, Any]:
     """What the browser draws as the table of runs; {} when there is none."""
     found = [each.proto for each in app.get("bidi_component") if each.proto.component_name.endswith("lab_link_table")]
     return dict(json.loads(found[0].json)) if found else {}
+
+
+def memory(folder: Path, monkeypatch: pytest.MonkeyPatch, *, total: int, free: int) -> None:
+    """What the machine says of its memory from now on, bytes."""
+    path = folder / "memory.json"
+    path.write_text(json.dumps({"total": total, "free": free}))
+    monkeypatch.setenv(RECORDING_VARIABLE, str(path))

@@ -13,13 +13,12 @@ from streamlit.testing.v1 import AppTest
 from core.evaluation.ceiling_results import WEIGHTS, keep
 from core.evaluation.report import write_report
 from core.jobs.queue import Queue
-from core.machine.memory import RECORDING_VARIABLE
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from tests.core.evaluation.test_report import REPORT
 from tests.core.evaluation.test_vae_ceiling import CEILING
 from tests.endings import nobody_serves
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import OpenPage, memory
 from tests.pages.run_folders import make_run, write_checkpoint
 
 
@@ -130,9 +129,7 @@ def test_evaluate_says_what_it_takes_and_queues_one_however_often_it_is_pressed(
 def test_what_never_fits_is_said_before_the_button(
     saved: Run, open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded = tmp_path / "memory.json"
-    recorded.write_text(json.dumps({"total": 10**7, "free": 10**7}))
-    monkeypatch.setenv(RECORDING_VARIABLE, str(recorded))
+    memory(tmp_path, monkeypatch, total=10**7, free=10**7)
     app = press(open_page("runs", run=saved.id, tab="Evaluation"), f"tab-evaluate-{saved.id}")
     assert "this machine has 10.0 MB in all" in app.error[0].value.replace("\\", "")
     assert "evaluate-yes" not in {button.key for button in app.button}

@@ -25,7 +25,6 @@ from core.comparison.comparison_results import (
 )
 from core.comparison.grid import Axis, CellSettings, ComparisonRequest, cells_of
 from core.jobs.queue import Queue
-from core.machine.memory import RECORDING_VARIABLE
 from core.machine.processes import own_identity
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
@@ -33,7 +32,7 @@ from lab.frame.state import WHO_KEY
 from lab.schedulers import comparison_service
 from tests.endings import nobody_serves
 from tests.figures import figures_of
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import OpenPage, memory
 from tests.pages.run_folders import HOSTILE_NAMES, make_run, write_checkpoint
 from tests.pages.test_every_page import active_markdown
 
@@ -216,9 +215,7 @@ def test_values_that_cannot_be_are_one_sentence_and_no_button(
 def test_a_comparison_that_never_fits_is_said_before_the_button(
     unet: Run, open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded = tmp_path / "memory.json"
-    recorded.write_text(json.dumps({"total": 10**7, "free": 10**7}))
-    monkeypatch.setenv(RECORDING_VARIABLE, str(recorded))
+    memory(tmp_path, monkeypatch, total=10**7, free=10**7)
     app = open_view(open_page, run=unet.id)
     assert "this machine has 10.0 MB in all" in app.error[0].value.replace("\\", "")
     assert not [button for button in app.button if button.key == "start-comparison"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from core.config.site import SiteSettings
 from core.errors import DataUnavailable
 from core.jobs import queue_view, service
 from core.jobs.queue_view import NextPlace, QueueEntry
-from core.machine.memory import RECORDING_VARIABLE
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from lab.services import run_actions
 from lab.train import training_service
 from lab.widgets.config_form import HIDDEN
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import OpenPage, memory
 from tests.pages.run_folders import make_run
 
 KEYS = [name for name, _ in field_rows() if not name.startswith(HIDDEN)]
@@ -213,12 +211,6 @@ def test_the_cost_is_measured_on_demand_and_kept(open_page: OpenPage, monkeypatc
     assert list(app.table[0].value["parameters"]) == ["0.16 M", "0.64 M"]
     app.run()
     assert calls == ["vae", "unet"]
-
-
-def memory(folder: Path, monkeypatch: pytest.MonkeyPatch, *, total: int, free: int) -> None:
-    path = folder / "memory.json"
-    path.write_text(json.dumps({"total": total, "free": free}))
-    monkeypatch.setenv(RECORDING_VARIABLE, str(path))
 
 
 def test_networks_that_never_fit_are_refused_beside_the_button(
