@@ -6,7 +6,6 @@ import base64
 import math
 import urllib.parse
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from core.words import ago, count, counted, duration, size
 from lab.frame.live_fragment import live_until
 from lab.frame.state import select_run, who
 from lab.runs.bulk_actions import TICKED, action_bar
-from lab.runs.run_columns import MEASURES, USUAL, Reader, Value, figure_of, known_columns, lower_is_better
+from lab.runs.run_columns import MEASURES, USUAL, Reader, Value, figure_of, known_columns
+from lab.runs.run_order import ANY, NEWEST, Filter, Member, families, in_order
 from lab.services import background, run_actions, runs
 from lab.services.background import Tell
 from lab.services.notes import notes_of
@@ -38,7 +38,6 @@ PART = "part"
 PART_WIDTH = 320
 ORDER = "order"
 PATIENCE_S = 0.3  # for what columns do not know yet; the rest is read in the background
-NEWEST = "newest"
 SORTED_BY_NAME = ("name", "state")
 UNSORTED = ("images",)
 CURVE = (64, 24)  # pixels
@@ -49,39 +48,8 @@ HINTS = {
     "FD-judge": "Newest evaluation; lower is better",
     "size": "On the disk",
 }
-_ANY = "any"
 _KIND_COLORS = {"VAE": "var(--st-violet-text-color)", "U-Net": "var(--lab-unet)"}
 _LEFT = ("state", "kind", "data", "images", "loss", "owner")
-Member = tuple[RunView, Notes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which runs are wanted; 'any' and '' want all. favourites_of: only this person's favourites, '' = all runs."""
-
-    shown: str = "all"
-    search: str = ""
-    kind: str = _ANY
-    owner: str = _ANY
-    tag: str = _ANY
-    favourites_of: str = ""
-
-    def wants(self, view: RunView, notes: Notes, *, paused: bool = False) -> bool:
-        """Whether a run passes; the search looks at name, id, owner, data set, tags and notes, word by word."""
-        active = view.is_active or paused
-        early = view.state in ("failed", "stopped", "interrupted") and not paused
-        states = {"active": active, "finished": view.state == "finished", "ended early": early}
-        if not states.get(self.shown, True) or (self.favourites_of and self.favourites_of not in notes.favourite_of):
-            return False
-        if self.kind not in (_ANY, view.kind) or self.owner not in (_ANY, view.run.info.owner):
-            return False
-        if self.tag != _ANY and self.tag not in notes.tags:
-            return False
-        if not self.search.strip():
-            return True
-        parts = (view.title, view.id, view.run.info.owner, view.data_name, view.state, *notes.tags, notes.notes)
-        text = " ".join(parts).lower()
-        return all(word in text for word in self.search.lower().split())
 
 
 def runs_table() -> None:
@@ -161,7 +129,7 @@ def _filter(everything: Sequence[tuple[RunView, Notes]]) -> Filter:
     tags = sorted({tag for _, notes in everything for tag in notes.tags})
     me = who()
     marked = any(me in notes.favourite_of for _, notes in everything)
-    kind = owner = tag = _ANY
+    kind = owner = tag = ANY
     favourites = False
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         shown = st.segmented_control(
@@ -203,8 +171,8 @@ def _filter(everything: Sequence[tuple[RunView, Notes]]) -> Filter:
 def _choice(word: str, options: Sequence[str], width: int) -> str:
     return st.selectbox(
         word,
-        [_ANY, *options],
-        format_func=lambda option: f"any {word}" if option == _ANY else plain(option, 40),
+        [ANY, *options],
+        format_func=lambda option: f"any {word}" if option == ANY else plain(option, 40),
         key=f"filter-{word}",
         width=width,
         label_visibility="collapsed",
@@ -259,54 +227,6 @@ def _sort_by(column: str) -> None:
     else:
         st.query_params.pop(ORDER, None)
     _first_page()
-
-
-def in_order(rows: Sequence[Member], order: str, is_reverse: bool, reader: Reader) -> tuple[list[Member], Direction]:
-    """The rows in that order, the best or the first first, and which way that is; without a value at the end.
-
-    Rows that are alike stay as they came. is_reverse: the worst or the last first.
-    """
-    column = "started" if order == NEWEST else order
-    if column == "started" and not is_reverse:  # they come so
-        return list(rows), "descending"
-    known = [(found, row) for row in rows if (found := reader.value(row[0], column)) is not None]
-    is_number = all(isinstance(found, (int, float)) for found, _ in known)
-    falls = (is_number and not lower_is_better(column)) != is_reverse
-    known.sort(key=lambda pair: pair[0] if is_number else str(pair[0]).lower(), reverse=falls)
-    placed = {row[0].id for _, row in known}
-    unknown = [row for row in rows if row[0].id not in placed]
-    return [*(row for _, row in known), *unknown], "descending" if falls else "ascending"
-
-
-def families(rows: Sequence[Member]) -> list[tuple[RunView, Notes, bool]]:
-    """Each run with what was made from it right under it, True for those; families as their first member comes.
-
-    A run whose parent is not among the rows stands alone.
-    """
-    known = {view.id: (view, notes) for view, notes in rows}
-
-    def parent(view: RunView) -> str:
-        return next((each for each in view.run.info.parents if each in known and each != view.id), "")
-
-    made: dict[str, list[Member]] = {}
-    heads: dict[str, Member] = {}
-    for row in rows:
-        made.setdefault(parent(row[0]), []).append(row)
-        head, seen = row, set[str]()
-        while (above := parent(head[0])) and above not in seen:
-            seen.add(above)
-            head = known[above]
-        heads.setdefault(head[0].id, head)
-    found: list[tuple[RunView, Notes, bool]] = []
-    placed: set[str] = set()
-    waiting = [(row, False) for row in reversed(heads.values())]
-    while waiting:
-        row, is_child = waiting.pop()
-        if row[0].id not in placed:
-            placed.add(row[0].id)
-            found.append((*row, is_child))
-            waiting += [(child, True) for child in reversed(made.get(row[0].id, []))]
-    return found
 
 
 def _table(

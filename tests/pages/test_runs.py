@@ -20,7 +20,8 @@ from core.runs.store import RunStore
 from lab.frame.state import WHO_KEY
 from lab.runs.bulk_actions import TICKED, as_csv
 from lab.runs.run_columns import Reader, figure_of
-from lab.runs.runs_table import PAGE_ROWS, Filter
+from lab.runs.run_order import Filter
+from lab.runs.runs_table import PAGE_ROWS
 from lab.services.runs import view_of
 from tests.pages.conftest import OpenPage, table
 from tests.pages.run_folders import age, ended_badly, make_run, running, tiny_settings, write_checkpoint
