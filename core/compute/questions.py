@@ -64,7 +64,7 @@ SAMPLE_DENSITY: Question[[str, DiffusionSettings, int, int], SampleDensity] = Qu
     f"{_ANSWERS}.self_test", "sample_density"
 )
 
-CHECK_READY: Question[[Settings, str, Path, Path], None] = Question(f"{_ANSWERS}.training", "check_ready")
+CHECK_READY: Question[[Settings, Path, Path], None] = Question(f"{_ANSWERS}.training", "check_ready")
 MEASURE_COST: Question[[Settings, str], Probe] = Question(f"{_ANSWERS}.training", "measure_cost")
 
 # A model's id; the judge is that of its dataset.

@@ -16,6 +16,7 @@ from core.diffusion.sampler_table import SamplerName
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Channels = Annotated[int, Field(ge=4, le=2048)]
+ATTENTION_WIDTH = 8  # channels of a head of diffusers' U-Net: a narrower level has none
 
 
 class Section(BaseModel):
@@ -374,6 +375,13 @@ class Settings(Section):
                 problems.append(
                     f"unet.attention_levels: level {level} does not exist, the U-Net has levels 0 to "
                     f"{len(self.unet.block_out_channels) - 1}"
+                )
+        last = len(self.unet.block_out_channels) - 1  # the middle attends where any level does
+        for level in sorted({*self.unet.attention_levels, last} if self.unet.attention_levels else ()):
+            if 0 <= level <= last and self.unet.block_out_channels[level] < ATTENTION_WIDTH:
+                problems.append(
+                    f"unet.block_out_channels: level {level} carries attention and needs a width of at least "
+                    f"{ATTENTION_WIDTH}, got {self.unet.block_out_channels[level]}"
                 )
         low, high = self.sampling.guidance_interval
         if low > high:

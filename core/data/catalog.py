@@ -11,7 +11,7 @@ from typing import Any
 from core.config.schema import DataSettings
 from core.data.imports import Imported, ImportedLoader, imported_names, imports_dir, read_imported
 from core.data.limits import OWN_LIMITS, ReadLimits
-from core.data.loaders import DigitsLoader, NpzLoader, TorchvisionLoader
+from core.data.loaders import DigitsLoader, IdxLoader, NpzLoader, TorchvisionLoader
 from core.data.picture_files import ImageFolderLoader
 from core.data.raw import Loader
 from core.errors import ConfigError, quoted
@@ -141,7 +141,7 @@ _ENTRIES = {
             download_bytes=11_594_722,
             licence="CC BY-SA 3.0",
             source="http://yann.lecun.com/exdb/mnist/",
-            loader=TorchvisionLoader(
+            loader=IdxLoader(
                 open=lambda datasets, root, train, download: datasets.MNIST(root, train=train, download=download),
                 paths=tuple(f"MNIST/raw/{name}" for name in _IDX),
                 class_names=DIGITS,
@@ -158,7 +158,7 @@ _ENTRIES = {
             download_bytes=30_878_645,
             licence="MIT",
             source="https://github.com/zalandoresearch/fashion-mnist",
-            loader=TorchvisionLoader(
+            loader=IdxLoader(
                 open=lambda datasets, root, train, download: datasets.FashionMNIST(
                     root, train=train, download=download
                 ),
@@ -188,7 +188,7 @@ _ENTRIES = {
             download_bytes=21_240_888,
             licence="CC BY-SA 4.0",
             source="http://codh.rois.ac.jp/kmnist/",
-            loader=TorchvisionLoader(
+            loader=IdxLoader(
                 open=lambda datasets, root, train, download: datasets.KMNIST(root, train=train, download=download),
                 paths=tuple(f"KMNIST/raw/{name}" for name in _IDX),
                 class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),

@@ -20,7 +20,7 @@ def fit_pictures(pictures: np.ndarray, *, image_size: int, fit: str, channels: i
         return pictures
     if fit == "pad" and SLIGHTLY_SMALLER * image_size <= max(height, width) <= image_size:
         return _pad(pictures, image_size)
-    return np.stack([_resize(picture, image_size) for picture in pictures])
+    return _resize(pictures, image_size)
 
 
 def convert_channels(pictures: np.ndarray, channels: int) -> np.ndarray:
@@ -41,13 +41,30 @@ def _pad(pictures: np.ndarray, image_size: int) -> np.ndarray:
     return padded
 
 
-def _resize(picture: np.ndarray, image_size: int) -> np.ndarray:
-    height, width, channels = picture.shape
+def _resize(pictures: np.ndarray, image_size: int) -> np.ndarray:
+    height, width, channels = pictures.shape[1:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = picture[top : top + side, left : left + side]
-    image = Image.fromarray(np.ascontiguousarray(square[..., 0] if channels == 1 else square))
+    squares = pictures[:, top : top + side, left : left + side]
     # Pillow's filters widen with the reduction, so nothing aliases; very large pictures are first averaged in blocks
-    gap = 3.0 if side > 4 * image_size else None
-    resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC, reducing_gap=gap)
-    return np.asarray(resized).reshape(image_size, image_size, channels)
+    if side > 4 * image_size:
+        images = [
+            Image.fromarray(each[..., 0] if channels == 1 else each) for each in map(np.ascontiguousarray, squares)
+        ]
+        size, filter_ = (image_size, image_size), Image.Resampling.BICUBIC
+        return np.stack(
+            [np.asarray(image.resize(size, filter_, reducing_gap=3.0)).reshape(*size, channels) for image in images]
+        )
+    return _stretch_rows(_stretch_rows(squares, image_size).swapaxes(1, 2), image_size).swapaxes(1, 2)
+
+
+def _stretch_rows(pictures: np.ndarray, width: int) -> np.ndarray:
+    """(n, h, w, c) → (n, h, width, c): all rows of all pictures in one call of Pillow.
+
+    Pillow, too, resizes rows first and columns of the rounded result then, so both together give its very pixels.
+    """
+    count, height, before, channels = pictures.shape
+    rows = np.ascontiguousarray(pictures).reshape(count * height, before, channels)
+    image = Image.fromarray(rows[..., 0] if channels == 1 else rows)
+    stretched = image.resize((width, count * height), Image.Resampling.BICUBIC)
+    return np.asarray(stretched).reshape(count, height, width, channels)

@@ -90,11 +90,14 @@ class TorchvisionLoader:
             names = self.class_names or tuple(str(name) for name in parts[0].classes)
             train, heldout = (self._split(part) for part in parts)
         except Exception as error:  # a damaged file raises whatever its parser meets
-            raise DataUnavailable(
-                f"data.name: '{settings.name}' in {data_dir} cannot be read ({_in_words(error)})",
-                "remove its files there and fetch it again",
-            ) from None
+            raise self._unreadable(settings, data_dir, error) from None
         return RawSet(train=train, heldout=heldout, class_names=names)
+
+    def _unreadable(self, settings: DataSettings, data_dir: Path, error: Exception) -> DataUnavailable:
+        return DataUnavailable(
+            f"data.name: '{settings.name}' in {data_dir} cannot be read ({_in_words(error)})",
+            "remove its files there and fetch it again",
+        )
 
     def _split(self, part: Any) -> RawSplit:
         images = np.asarray(part.data)
@@ -117,6 +120,30 @@ class TorchvisionLoader:
                 self.open(torchvision_datasets(), str(folder), train, True)
         finally:
             socket.setdefaulttimeout(before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdxLoader(TorchvisionLoader):
+    """A set whose `paths` are the four idx files of MNIST, read without torchvision, which would import PyTorch."""
+
+    def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
+        """Both splits."""
+        try:
+            arrays = [_read_idx(data_dir / path) for path in self.paths]
+            train, heldout = (array_split(images, labels) for images, labels in (arrays[:2], arrays[2:]))
+        except Exception as error:
+            raise self._unreadable(settings, data_dir, error) from None
+        assert self.class_names is not None
+        return RawSet(train=train, heldout=heldout, class_names=self.class_names)
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """An array of bytes in MNIST's format: 0, 0, 8, dimensions, and each size in four bytes. Raises ValueError."""
+    data = np.fromfile(path, dtype=np.uint8)
+    if data[:3].tolist() != [0, 0, 8] or len(data) < 4 + 4 * data[3]:
+        raise ValueError(f"{path.name} is not an idx file of bytes")
+    start = 4 + 4 * int(data[3])
+    return data[start:].reshape(data[4:start].view(">u4"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ def start_training(
 
     explicit: dotted names of settings the person chose; a U-Net takes the other `data` and `vae` settings from its VAE
     run. token: names one press of a button; whoever comes with it again gets the runs that the first one made. check:
-    the last look before anything is created, core.training.start.check_ready by default.
+    the last look before anything is created, core.training.ready.check_ready by default.
     Raises UsageError, RunNotFound, DataUnavailable, ...; then nothing was created.
     """
     check_name(name)
@@ -74,7 +74,7 @@ def start_training(
         for part in parts:  # before a dataset is fetched
             weigh_run(chosen, part).refuse()
         site, _ = read_site()
-        (check or check_ready)(chosen, kind, data_dir=site.data, cache_dir=site.cache)
+        (check or check_ready)(chosen, data_dir=site.data, cache_dir=site.cache)
         facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset}
         for part in parts:
             title = f"{name} ({part.title})" if name and part is not parts[-1] else name
@@ -161,14 +161,11 @@ def inherited_values(vae_run: Run) -> dict[str, Any]:
     return {f"{section}.{key}": value for section in INHERITED_SECTIONS for key, value in values[section].items()}
 
 
-def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Path) -> None:
-    """Refuse what cannot work before anything is created; unknown datasets are refused without loading PyTorch."""
-    from core.data import catalog
+def check_ready(settings: Settings, *, data_dir: Path, cache_dir: Path) -> None:
+    """`core.training.ready.check_ready`, imported when it is needed."""
+    from core.training import ready
 
-    catalog.entry(settings.data.name)
-    from core.training import start
-
-    start.check_ready(settings, kind, data_dir=data_dir, cache_dir=cache_dir)
+    ready.check_ready(settings, data_dir=data_dir, cache_dir=cache_dir)
 
 
 def request_stop(store: RunStore, run_id: str, *, by: str = "", engine: Engine | None = None) -> Run:

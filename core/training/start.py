@@ -1,4 +1,4 @@
-"""How a training starts: checks before a run exists, the device, the dataset, and what status.json says."""
+"""How a training starts: the device, the dataset, and what status.json says."""
 
 from __future__ import annotations
 
@@ -16,25 +16,13 @@ from accelerate.state import AcceleratorState
 from core import atomic
 from core.config.schema import Settings
 from core.data.arrays import ImageSet, prepare
-from core.device import check_device, device_label, mixed_precision, resolve_device, set_threads
+from core.device import device_label, mixed_precision, resolve_device, set_threads
 from core.errors import DataUnavailable
-from core.models.summary import summarize
 from core.rules import NEWEST, Rules
 from core.runs.facts import fingerprint_of
-from core.runs.kinds import trained_by
 from core.runs.run import Run, RunState
-from core.training.trackers import check_trackers
 
 STATUS_EVERY_S = 1.0
-
-
-def check_ready(settings: Settings, kind: str, *, data_dir: Path, cache_dir: Path) -> None:
-    """Everything that can be known to be wrong before a run folder exists. Raises a LabError with one sentence."""
-    check_device(settings.machine.device)
-    check_trackers(settings.logging.trackers)
-    images = prepare(settings.data, data_dir=data_dir, cache_dir=cache_dir)
-    for part in trained_by(kind):
-        summarize(settings, part.name, channels=images.channels, num_classes=images.num_classes)
 
 
 def open_accelerator(settings: Settings, trackers_dir: Path | None = None, *, rules: Rules = NEWEST) -> Accelerator:

@@ -8,16 +8,16 @@ from pathlib import Path
 from core.compute.answers.models import free_gpu
 from core.compute.question import Tell
 from core.config.schema import Settings
-from core.training import start
+from core.training import ready
 from core.training.cost import Probe
 from core.training.probe import probe
 
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def check_ready(tell: Tell, settings: Settings, kind: str, data_dir: Path, cache_dir: Path) -> None:
+def check_ready(tell: Tell, settings: Settings, data_dir: Path, cache_dir: Path) -> None:
     """Raises a LabError for what can be known to be wrong before a run folder exists."""
-    start.check_ready(settings, kind, data_dir=data_dir, cache_dir=cache_dir)
+    ready.check_ready(settings, data_dir=data_dir, cache_dir=cache_dir)
 
 
 def measure_cost(tell: Tell, settings: Settings, part: str) -> Probe:

@@ -27,11 +27,9 @@ class Listener:
 @pytest.mark.slow
 def test_what_cannot_begin_is_refused_before_a_run_exists(tmp_path: Path) -> None:
     folders = {"data_dir": tmp_path / "data", "cache_dir": tmp_path / "cache"}
-    training.check_ready(Listener(), tiny_settings(), "all", **folders)
+    training.check_ready(Listener(), tiny_settings(), **folders)
     with pytest.raises(LabError, match="mnist"):
-        training.check_ready(
-            Listener(), tiny_settings(**{"data.name": "mnist", "data.download": False}), "all", **folders
-        )
+        training.check_ready(Listener(), tiny_settings(**{"data.name": "mnist", "data.download": False}), **folders)
 
 
 def test_costs_are_measured_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

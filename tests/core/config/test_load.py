@@ -60,6 +60,13 @@ def test_a_wrong_setting_is_one_sentence(empty: Path, override: str, sentence: s
     assert "\n" not in str(caught.value)
 
 
+def test_attention_needs_a_width_that_one_head_fills(empty: Path) -> None:
+    narrow = ["unet.block_out_channels=[16, 4]", "unet.norm_num_groups=4"]
+    load_config(empty, overrides=narrow)
+    with pytest.raises(ConfigError, match="level 1 carries attention and needs a width of at least 8, got 4"):
+        load_config(empty, overrides=[*narrow, "unet.attention_levels=[0]"])  # and so does the middle
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

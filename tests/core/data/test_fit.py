@@ -55,10 +55,17 @@ def test_a_wide_picture_is_cropped_to_its_middle() -> None:
     assert fit_pictures(wide, image_size=32, fit="pad", channels=1).min() == 200
 
 
-def test_resizing_28_to_32_agrees_with_pillow() -> None:
-    picture = noise(1, 28, 28, 1)
-    expected = np.asarray(Image.fromarray(picture[0, ..., 0]).resize((32, 32), Image.Resampling.BICUBIC))
-    assert np.array_equal(fit_pictures(picture, image_size=32, fit="resize", channels=1)[0, ..., 0], expected)
+@pytest.mark.parametrize(("before", "after"), [(28, 32), (16, 32), (96, 32), (100, 64), (33, 8)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_many_at_once_get_the_pixels_that_pillow_gives_each(before: int, after: int, channels: int) -> None:
+    pictures = noise(4, before, before, channels)
+    images = [Image.fromarray(picture[..., 0] if channels == 1 else picture) for picture in pictures]
+    gap = 3.0 if before > 4 * after else None
+    expected = [
+        np.asarray(image.resize((after, after), Image.Resampling.BICUBIC, reducing_gap=gap)) for image in images
+    ]
+    fitted = fit_pictures(pictures, image_size=after, fit="resize", channels=channels)
+    assert np.array_equal(fitted, np.stack(expected).reshape(4, after, after, channels))
 
 
 def test_grey_is_the_luma_that_pillow_computes() -> None:

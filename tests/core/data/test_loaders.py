@@ -103,8 +103,8 @@ def test_cifar_takes_the_names_in_its_files(load: Callable[..., RawSet]) -> None
 
 def test_a_damaged_published_file_is_one_sentence(load: Callable[..., RawSet]) -> None:
     with pytest.raises(DataUnavailable) as caught:
-        load("mnist", StandIn())
-    assert "data.name: 'mnist' in" in str(caught.value) and "cannot be read (AttributeError" in str(caught.value)
+        load("usps", StandIn())
+    assert "data.name: 'usps' in" in str(caught.value) and "cannot be read (AttributeError" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -310,7 +310,7 @@ def idx(path: Path, array: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("name", "first_label"), [("mnist", 0), ("fashion_mnist", 0), ("kmnist", 0), ("emnist_letters", 1)]
 )
-def test_torchvision_itself_reads_files_of_a_read_only_folder(
+def test_files_of_a_read_only_folder_are_read_as_torchvision_does(
     build: Build, tmp_path: Path, name: str, first_label: int
 ) -> None:
     loader = entry(name).loader
@@ -326,6 +326,21 @@ def test_torchvision_itself_reads_files_of_a_read_only_folder(
     found = build(name=name, download=True)
     expected = images.swapaxes(1, 2) if loader.transposed else images
     assert np.array_equal(found.train.images[:, 2:30, 2:30, 0], expected)
+    theirs = loader.open(loaders.torchvision_datasets(), str(tmp_path / "data"), True, False)
+    assert np.array_equal(np.asarray(theirs.data), images) and theirs.targets.tolist() == labels.tolist()
     assert found.heldout.labels.tolist() == (labels - first_label).tolist()
     assert sorted(tmp_path.rglob("data/**/*")) == before
     (tmp_path / "data").chmod(0o755)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"\1" + data[1:], lambda data: data[:9]])
+def test_a_damaged_idx_file_is_one_sentence(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    loader = entry("kmnist").loader
+    assert isinstance(loader, TorchvisionLoader)
+    for path in loader.paths:
+        idx(tmp_path / path, np.zeros((3, 28, 28) if "images" in path else 3, np.uint8))
+    damaged = tmp_path / loader.paths[2]
+    damaged.write_bytes(damage(damaged.read_bytes()))
+    with pytest.raises(DataUnavailable) as caught:
+        loader.load(DataSettings(name="kmnist"), tmp_path)
+    assert "data.name: 'kmnist' in" in str(caught.value) and "cannot be read (ValueError" in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from core.config.load import load_config, preset_names
 from core.config.schema import Settings
+from core.errors import LabError
 from core.models.summary import latent_shape, summarize
 from core.models.unet import build_unet
 from core.models.vae import build_vae
@@ -102,6 +104,32 @@ def test_parameters_are_counted_exactly(preset: str, changes: dict[str, Any], pa
     assert sum(layers.parameters for layers in counted(settings, part)) == network.parameters
     weight = weigh_training(settings, part, channels=CHANNELS, num_classes=CLASSES, on_gpu=False, bf16=False)
     assert weight.parameters == network.parameters
+
+
+def test_whatever_the_schema_accepts_can_be_built() -> None:
+    """A start looks no further before a run exists. One seed that meets each refusal of widths, sides and groups."""
+    chance, built, refused = random.Random(3), 0, 0
+    while built < 6:
+        levels = chance.randint(1, 3)
+        try:
+            settings = load_config(
+                overrides={
+                    "data.image_size": chance.choice([8, 16, 28, 32]),
+                    "vae.block_out_channels": [chance.choice([4, 6, 8, 24]) for _ in range(chance.randint(1, 3))],
+                    "vae.norm_num_groups": chance.choice([2, 3, 4]),
+                    "vae.mid_block_add_attention": chance.random() < 0.5,
+                    "unet.block_out_channels": [chance.choice([4, 8, 12, 24]) for _ in range(levels)],
+                    "unet.norm_num_groups": chance.choice([2, 3, 4]),
+                    "unet.attention_levels": [level for level in range(levels) if chance.random() < 0.5],
+                }
+            )
+        except LabError:
+            refused += 1
+            continue
+        for part in ("vae", "unet"):
+            summarize(settings, part)
+        built += 1
+    assert refused > 6
 
 
 @pytest.mark.parametrize("precision", ["float32", "cpu_bf16"])

@@ -42,7 +42,7 @@ def test_a_record_holds_together(kind: Kind) -> None:
     ("changes", "fault"),
     [
         ({"worker": "core.training.train_unet.trian"}, "function"),
-        ({"worker": "core.training.start.check_ready"}, "worker"),
+        ({"worker": "core.training.start.start_run"}, "worker"),
         ({"section": "train_gan"}, "section"),
         ({"parent": "comparison"}, "parent"),
     ],
