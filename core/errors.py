@@ -88,6 +88,10 @@ class NonFiniteError(LabError):
     """The loss or the gradient was NaN or infinite for too many steps in a row."""
 
 
+class RankLost(Exception):
+    """Another process of the same training has ended before its time; that one knows why, or nobody does."""
+
+
 class StorageFull(LabError):
     """The disk or the quota is full."""
 

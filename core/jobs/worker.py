@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from core.config.load import read_site
 from core.device import resolve_device
-from core.errors import LabError, RunBusy, StorageFull, is_full_disk, is_full_gpu
+from core.errors import LabError, RankLost, RunBusy, StorageFull, is_full_disk, is_full_gpu
 from core.jobs.exit_reason import FULL_DISK, Ending, asked_to_end, write_ending
 from core.jobs.worker_stop import StopRequests
 from core.machine.attempts import TOKEN_VARIABLE
@@ -141,7 +141,11 @@ def is_lost_peer(error: BaseException) -> bool:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return False
     lost = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "broken pipe", "socket")
-    is_distributed = type(error).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
+    is_distributed = isinstance(error, RankLost) or type(error).__name__ in (
+        "DistBackendError",
+        "DistNetworkError",
+        "DistStoreError",
+    )
     return is_distributed or (isinstance(error, RuntimeError) and any(word in str(error).lower() for word in lost))
 
 

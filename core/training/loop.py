@@ -7,7 +7,7 @@ then cut into processes and micro-batches, so one process equals two and one mic
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,7 @@ from core.training.muon import Muon
 MAX_NONFINITE_IN_A_ROW = 5
 
 Draw = Callable[[int], dict[str, torch.Tensor]]
+Mean = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,12 @@ def train_steps(
     ema: EMAModel,
     settings: TrainSettings,
     first_step: int,
+    mean: Mean | None = None,
 ) -> Iterator[StepResult]:
     """Train from `first_step` steps done to `settings.steps`.
 
     draw(step): the global batch of that step, as keyword arguments of the objective with a leading batch dimension.
+    mean: of a vector over all processes, where the wrapped objective does not average the gradients itself.
     A step whose loss or gradient is not finite changes neither weights nor optimizer nor EMA. Raises NonFiniteError
     after MAX_NONFINITE_IN_A_ROW of them in a row.
     """
@@ -73,9 +76,13 @@ def train_steps(
                 accelerator.backward(losses["loss"] / len(parts))
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() / len(parts)
+        losses_of_step = torch.stack(list(totals.values()))
+        if mean:
+            losses_of_step = average(parameters, losses_of_step, mean)
         norm = accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
-        figures = torch.stack([*totals.values(), torch.as_tensor(norm, device=accelerator.device)])
-        *values, grad_norm = accelerator.reduce(figures, reduction="mean").tolist()  # the step's one device sync
+        figures = torch.cat([losses_of_step, torch.as_tensor(norm, device=accelerator.device).view(1)])
+        figures = figures if mean else accelerator.reduce(figures, reduction="mean")
+        *values, grad_norm = figures.tolist()  # the step's one device sync
         is_finite = all(map(math.isfinite, [*values, grad_norm]))
         if is_finite:
             optimizer.step()
@@ -95,6 +102,15 @@ def train_steps(
                 f"{step + 1}",
                 "lower the learning rate, or set machine.mixed_precision to no; the last good checkpoint stands",
             )
+
+
+def average(parameters: Sequence[nn.Parameter], figures: torch.Tensor, mean: Mean) -> torch.Tensor:
+    """Replace the gradients by their mean over all processes; returns that of `figures` (n,). All go in one message."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    averaged = mean(torch.cat([figures, *(gradient.flatten() for gradient in gradients)]))
+    figures, *parts = averaged.split([len(figures), *(gradient.numel() for gradient in gradients)])
+    torch._foreach_copy_(gradients, [part.view_as(each) for part, each in zip(parts, gradients, strict=True)])
+    return figures
 
 
 def micro_batches(

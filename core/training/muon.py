@@ -71,16 +71,16 @@ class Muon(torch.optim.Optimizer):
         )
 
     def _step_muon(self, parameters: Sequence[nn.Parameter], rate: float, decay: float) -> None:
-        wanted = []
+        gradients = [parameter.grad for parameter in parameters]
         for parameter in parameters:
-            gradient, state = parameter.grad, self.state[parameter]
-            assert gradient is not None
-            if not state:
-                state["momentum"] = torch.zeros_like(gradient)
-            state["momentum"].lerp_(gradient, 1.0 - MOMENTUM)
-            wanted.append(gradient.lerp(state["momentum"], MOMENTUM).flatten(1))  # Nesterov: one step ahead
-        for parameter, update in zip(parameters, orthogonal(wanted), strict=True):
-            parameter.mul_(1.0 - rate * decay)
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1.0 - MOMENTUM)  # type: ignore[arg-type]
+        wanted = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # type: ignore[arg-type]  # Nesterov: one step ahead
+        if decay:
+            torch._foreach_mul_(list(parameters), 1.0 - rate * decay)
+        for parameter, update in zip(parameters, orthogonal([each.flatten(1) for each in wanted]), strict=True):
             parameter.add_(update.view_as(parameter), alpha=-rate * SCALE * max(update.shape) ** 0.5)
 
 
@@ -96,18 +96,20 @@ def orthogonal(matrices: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     and multiplies X once at its end. Matrices of one smaller side share each multiplication.
     """
     wide = [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T for matrix in matrices]
-    wide = [matrix / matrix.norm().clamp(min=1e-12) for matrix in wide]
     a, b, c = COEFFICIENTS
     found: list[torch.Tensor] = list(wide)
     for side in sorted({len(matrix) for matrix in wide}):
         places = [index for index, matrix in enumerate(wide) if len(matrix) == side]
         gram = torch.stack([wide[index] @ wide[index].T for index in places])
-        eye = torch.eye(side, device=gram.device, dtype=gram.dtype).expand_as(gram)
-        left = eye
-        for _ in range(ITERATIONS):
-            factor = a * eye + b * gram + c * (gram @ gram)
-            left, gram = factor @ left, factor @ gram @ factor
-        for index, rotation in zip(places, left, strict=True):
+        squares = gram.diagonal(dim1=1, dim2=2).sum(1).clamp(min=1e-24)[:, None, None]  # of the matrices' norms
+        gram, eye = gram / squares, torch.eye(side, device=gram.device, dtype=gram.dtype)
+        left = eye.expand_as(gram)
+        for iteration in range(ITERATIONS):
+            factor = torch.baddbmm(b * gram, gram, gram, alpha=c) + a * eye
+            left = factor @ left if iteration else factor
+            if iteration < ITERATIONS - 1:
+                gram = factor @ gram @ factor
+        for index, rotation in zip(places, left * squares.rsqrt(), strict=True):
             found[index] = rotation @ wide[index]
     return [
         each if matrix.shape[0] <= matrix.shape[1] else each.T for matrix, each in zip(matrices, found, strict=True)

@@ -27,6 +27,7 @@ from core.runs.run import Run, RunState
 from core.seeding import derive
 from core.training.cuda_graphs import GraphedObjective, can_graph
 from core.training.loop import Draw, StepResult, build_ema, build_optimizer, train_steps
+from core.training.ranks import shared_mean
 from core.training.start import StatusKeeper
 from core.training.trackers import Trackers
 
@@ -110,6 +111,7 @@ def run_training(
             ema=session.ema,
             settings=train,
             first_step=first_step,
+            mean=session.mean,
         ):
             step = result.step
             interval.add(result)
@@ -117,7 +119,7 @@ def run_training(
                 is_diverging = True
                 session.tell_divergence(step)
             last = step == train.steps
-            stopping = not last and _any_process(accelerator, should_stop())
+            stopping = not last and session.any_process(should_stop())
             saves = last or stopping or step % settings.logging.save_every_steps == 0
             validates = last or step % settings.logging.validate_every_steps == 0
             validation = session.validate() if validates else {}
@@ -181,6 +183,7 @@ class _Session:
         self.ema: EMAModel = build_ema(self.network, train)
         self.optimizer = build_optimizer(self.network, train, rule=run.rules.optimizer)
         self.objective: nn.Module = recipe.objective
+        self.mean = shared_mean()
         self.elapsed_before_s = 0.0
 
     def resume(self) -> Checkpoint | None:
@@ -198,7 +201,9 @@ class _Session:
             self._restore(checkpoint)
             logger.info("resumed from step %s", f"{checkpoint.step:,}")
         # Accelerate wraps what is already on the device and restored; its own state is never saved
-        self.objective, self.optimizer = self.accelerator.prepare(self.objective, self.optimizer)
+        # ranks that share memory need none of its averaging: evaluation_mode leaves that away, and sets no mode
+        self.objective = self.accelerator.prepare_model(self.objective, evaluation_mode=self.mean is not None)
+        self.optimizer = self.accelerator.prepare_optimizer(self.optimizer)
         self.objective.train()
         if can_graph(self.accelerator, self.run.settings.machine, self.run.train_settings):
             self.objective = GraphedObjective(self.objective)
@@ -263,6 +268,13 @@ class _Session:
                 "diverging", step=step, reason=f"the loss or its gradient was not finite at step {step:,}"
             )
 
+    def any_process(self, flag: bool) -> bool:
+        """True when any process saw the stop request: all of them must leave at the same step."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        flags = torch.tensor([float(flag)], device=self.accelerator.device)
+        return bool((self.mean(flags) if self.mean else self.accelerator.reduce(flags)).item() > 0)
+
     def join(self) -> None:
         """Wait for the other ranks before the process ends: a rank that leaves early fails those that still talk."""
         if self.accelerator.num_processes > 1:
@@ -316,13 +328,6 @@ class _Interval:
         self.results = []
         self.started_s = elapsed_s
         return line
-
-
-def _any_process(accelerator: Accelerator, flag: bool) -> bool:
-    """True when any process saw the stop request: all of them must leave at the same step."""
-    if accelerator.num_processes == 1:
-        return flag
-    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum").item() > 0)
 
 
 def _last_checkpoint_in_words(run: Run) -> str:
