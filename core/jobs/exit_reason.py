@@ -6,6 +6,7 @@ supervisor has not judged yet, and whoever takes a waiting run out.
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import dataclass, replace
 
@@ -126,10 +127,9 @@ def ending_of(run: Run, attempt: int | None = None) -> Ending:
             return Ending(state=RunState.FAILED, reason=reason)
         reason = f"its process was killed from outside the lab ({_signal_name(-code)}){at}; {kept}"
         return Ending(state=RunState.INTERRUPTED, reason=reason, may_return=-code != signal.SIGTERM)
-    num_processes = _num_processes(run)
+    num_processes = _num_processes(run, status)
     if code and num_processes != 1:
-        which = f"{num_processes} processes" if num_processes else "processes"
-        return _died(f"one of its {which} died{at}; the log has the details; {kept}")
+        return _died(f"one of its {num_processes} processes died{at}; the log has the details; {kept}")
     reason = f"its process ended{at} (exit code {code}) without saying why; the log has the details; {kept}"
     return Ending(state=RunState.FAILED, reason=reason)
 
@@ -171,11 +171,14 @@ def _cut_off(run: Run, request: StopRequest, was_killed: bool) -> str:
     return f"stopped by {request.by}; it ended before it could save"
 
 
-def _num_processes(run: Run) -> int:
+def _num_processes(run: Run, status: Status) -> int:
+    """How many processes shared its training; where the setting is 0, automatic, the run's device says it."""
     try:
-        return run.settings.machine.num_processes
+        asked = run.settings.machine.num_processes
     except LabError:
         return 1
+    found = re.search(r"(\d+) processes", status.device)
+    return asked or (int(found[1]) if found else 1)
 
 
 def _returns(run: Run) -> bool:

@@ -61,6 +61,23 @@ def test_a_process_that_died_unasked(run, facts, state, may_return, reason):
 
 
 @pytest.mark.parametrize(
+    ("asked", "device", "state", "reason"),
+    [
+        (0, "CPU, 1 thread", "failed", "its process ended at step 7 (exit code 1) without saying why"),
+        (0, "CPU, 2 processes", "interrupted", "one of its 2 processes died at step 7"),
+        (2, "NVIDIA H200 (cuda:0)", "interrupted", "one of its 2 processes died at step 7"),
+    ],
+)
+def test_processes_are_told_as_many_as_there_were(box, asked, device, state, reason):
+    run = box.create(num_processes=asked)
+    run.write_status(replace(run.status(), state=RunState.RUNNING, step=7, device=device))
+    ends(run, exit_code=1)
+    ending = ending_of(run, 1)
+    assert ending.state == state
+    assert ending.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
     ("request_", "facts", "reason"),
     [
         ({"level": 1}, {}, f"stopped by bo; it ended before it could save; {KEPT}"),
