@@ -39,6 +39,7 @@ METRIC_NAMES = {
 
 SITE_SECTIONS = ("machine", "paths", "logging")
 MOST_CHECKPOINTS = 8
+LOG_PX = 360
 
 
 def run_metrics(view: RunView) -> None:
@@ -123,7 +124,8 @@ def run_log(view: RunView) -> None:
     if not text:
         st.caption("Nothing printed yet.")
         return
-    st.code(text, language=None, height=360)
+    with st.container(key="run-log", height=LOG_PX, border=True, autoscroll=True):
+        st.text(text)  # st.code loads 1.6 MB of script to color nothing
     _log_download(view, "log-tab")
 
 

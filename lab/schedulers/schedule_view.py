@@ -15,7 +15,7 @@ from core.words import count
 from lab.schedulers import schedule_service
 from lab.schedulers.dissolving import dissolving
 from lab.schedulers.dissolving_service import pictures_for
-from lab.schedulers.schedule_chart import Line, schedule_figure, visited_figure
+from lab.schedulers.schedule_chart import MOST_NAMED, Line, schedule_figure, visited_figure
 from lab.schedulers.schedule_service import Spec
 from lab.services.computing import warm
 from lab.services.runs import RunView
@@ -180,6 +180,7 @@ def _curves(specs: Sequence[Spec], tables: dict[str, dict[str, np.ndarray]]) -> 
             theme=theme,
         ),
         key="schedule-curves",
+        sketched=len(lines) <= MOST_NAMED,
     )
     st.caption(quantity.meaning)
     missing = [spec.label for spec in specs if not np.isfinite(tables[spec.label][key]).any()]

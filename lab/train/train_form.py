@@ -136,18 +136,18 @@ def cost(settings: Settings, kind: str, weights: list[Weighed]) -> Callable[[], 
     parts = [part.name for part in trained_by(kind)]
     rows = costs.get(key) or [Cost.planned(settings, part) for part in parts]
     known = rows[0].seconds is not None
-    frame = pd.DataFrame(
-        {
-            "network": [row.network for row in rows],
-            "steps": [count(row.steps) for row in rows],
-            "images seen": [count(row.pictures) for row in rows],
-            "parameters": [f"{each.need.parameters / 1e6:,.2f} M" for each in weights],
-            "memory": [f"{size(each.need.gpu or each.need.host)}, {FITS[each.state]}" for each in weights],
-            **({"images/s": [count(row.images_per_s) for row in rows]} if known else {}),
-            **({"time here": [duration(row.seconds) for row in rows]} if known else {}),
-        }
-    )
-    st.table(frame, border="horizontal", hide_index=True)
+    columns = {
+        "network": [row.network for row in rows],
+        "steps": [count(row.steps) for row in rows],
+        "images seen": [count(row.pictures) for row in rows],
+        "parameters": [f"{each.need.parameters / 1e6:,.2f} M" for each in weights],
+        "memory": [f"{size(each.need.gpu or each.need.host)}, {FITS[each.state]}" for each in weights],
+        **({"images/s": [count(row.images_per_s) for row in rows]} if known else {}),
+        **({"time here": [duration(row.seconds) for row in rows]} if known else {}),
+    }
+    lines = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
+    with st.container(key="train-cost"):
+        st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))  # st.table loads 0.6 MB of script
     if known:
         total = sum(row.seconds or 0 for row in rows)
         st.session_state["cost-words"] = f"About {duration(total)} on {rows[0].device}"

@@ -35,6 +35,11 @@ def test_a_digit_dissolves_under_the_slider_and_a_link_shows_the_same(page: Any,
     link = page.url.split("/", 3)[3]
     visit(page, server, link)
     expect(page.get_by_text("sigmoid: ").first).to_be_visible()
+    page.get_by_text("Log scale", exact=True).click()
+    ticks = page.get_by_test_id("chart").locator("svg text").filter(has_text="10⁻")
+    expect(ticks.first).to_be_visible()
+    assert 2 <= ticks.count() < 12  # nine powers of ten, and no digits between
+    assert not page.evaluate("Boolean(window.Plotly)")
     shot(page, "schedules")
     assert complaints == []
 
