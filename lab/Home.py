@@ -25,6 +25,7 @@ def main() -> None:
     from lab.frame.state import PAGES, forget_endless_numbers
     from lab.frame.tab_title import tab_title
     from lab.frame.theme import follow_theme
+    from lab.generate.ahead import generate_ahead
 
     st.set_page_config(page_icon=str(ROOT / "lab" / "icon.png"), layout="wide")
     pages = [
@@ -37,6 +38,7 @@ def main() -> None:
         st.navigation(pages, position="hidden")
         return
     begin_page()
+    generate_ahead()
     chosen = st.navigation(pages, position="hidden")
     forget_endless_numbers()
     here = chosen.url_path or "overview"

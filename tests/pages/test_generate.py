@@ -22,7 +22,9 @@ from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe, png_with_recipe
 from lab.frame.state import WHO_KEY
 from lab.generate import model_import_service
+from lab.generate.ahead import first_recipe
 from lab.generate.model_import_service import imported_models
+from lab.generate.workbench import ASKED
 from lab.services import models
 from lab.services.models import model_sources, source_of
 from lab.services.settings import current_site
@@ -135,6 +137,7 @@ def test_the_page_draws_at_once_and_offers_both_downloads(unet: Run, open_page: 
         "Animation (WebP)",
         "Recipe (JSON)",
     ]
+    assert app.session_state[ASKED] == first_recipe(source_of(unet.id))  # which is generated ahead
 
 
 def test_the_link_decides_seed_steps_sampler_and_guidance(unet: Run, open_page: OpenPage, monkeypatch: Any) -> None:
