@@ -140,7 +140,7 @@ def start_comparison(
 def title_of(request: ComparisonRequest, unet_run: Run) -> str:
     """'samplers × steps on First light'."""
     words = f"{AXIS_WORDS[request.rows.setting]} × {AXIS_WORDS[request.columns.setting]}"
-    return f"{words} on {unet_run.info.name or unet_run.id}"[:MAX_NAME_LENGTH]
+    return f"{words} on {unet_run.title}"[:MAX_NAME_LENGTH]
 
 
 def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, should_stop: Callable[[], bool]) -> Outcome:

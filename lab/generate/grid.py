@@ -75,7 +75,7 @@ def grid_form(recipe: Recipe, source: ModelSource) -> Recipe | None:
             st.error(_worded(error, texts))
             return None
         cells = cells_of(found, source.settings.diffusion)
-        st.caption(_cost(found, cells))
+        st.caption(cost_of_cells(found, cells))
         label = f"Generate {counted(len(cells), 'cell')}"
         st.button(label, key="grid-now", icon=":material/grid_on:", on_click=_generate, width="stretch")
         return found
@@ -137,7 +137,7 @@ def _worded(error: LabError, settings: Mapping[str, str]) -> str:
     return sentence(LabError(message, error.hint))
 
 
-def _cost(recipe: Recipe, cells: Sequence[GridCell]) -> str:
+def cost_of_cells(recipe: Recipe, cells: Sequence[GridCell]) -> str:
     """'12 cells × 10 images: 4,200 evaluations, about 3 s. 2 not possible.'"""
     drawn = [cell for cell in cells if not cell.problem]
     each = len(drawn[0].recipe.labels) if drawn else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.comparison.recipe_grid import cells_of, check_axes, evaluations
 from core.compute.questions import DRAW
 from core.config.compatibility import pair_warning
 from core.config.schema import SamplingSettings
@@ -19,13 +20,22 @@ from core.rules import NEWEST, PREFIX, rules_of
 from core.sampling.recipe import Recipe, read_recipe
 from core.words import count, counted, duration
 from lab.frame.state import page_file
-from lab.generate import gallery_service
+from lab.generate import gallery_service, generation_service
 from lab.generate.branch import branch_from
 from lab.generate.gallery import OPENED
 from lab.generate.generation_mode import WHY_NOT, along, choose_mode
 from lab.generate.generation_progress import Places, ask_again, drawn, seconds_for, was_cancelled
 from lab.generate.generation_view import save_menu, show_drawing
-from lab.generate.grid import GUIDANCE, grid_form, grid_to_show, leave_grid, show_grid
+from lab.generate.grid import (
+    AT_ONCE,
+    GUIDANCE,
+    cost_of_cells,
+    grid_form,
+    grid_to_show,
+    known_of,
+    leave_grid,
+    show_grid,
+)
 from lab.generate.model_import import add_a_model
 from lab.generate.model_line import model_line
 from lab.services.computing import warm
@@ -38,6 +48,7 @@ from lab.words import escaped
 STYLE = Path(__file__).with_name("generate.css")
 ASKED, FINISHED = "generate-asked", "generate-finished"  # recipes of this session: to show, and shown last
 FILES = "generate-files"  # how many recipes were opened from a file and left
+BEGUN = "generate-begun"  # the large opened recipe that this session began
 MORE = "more"  # the query parameter: how many times more
 
 
@@ -102,6 +113,10 @@ def controls(source: ModelSource) -> tuple[Recipe, bool]:
     poor = pair_warning(schedule=facts.settings.diffusion.schedule, sampler=sampler, num_inference_steps=steps)
     if poor:
         sampler_cell.caption(f":material/info: {escaped(poor, 300)}")
+    if source.origin == "run":
+        query = {"view": "Samplers", "run": source.id}
+        words = "Find the best sampler"
+        sampler_cell.page_link(page_file("schedulers"), label=words, icon=":material/compare:", query_params=query)
     labels = tuple(label for _ in range(each) for label in chosen)[:MAX_PICTURES]
     # place: as in `sample --per-label`, whose images of a class stand together
     places = tuple(chosen.index(label) * each + index // len(chosen) for index, label in enumerate(labels))
@@ -184,6 +199,27 @@ def opened_recipe() -> Recipe | None:
             key=f"recipe-{st.session_state.get(FILES, 0)}",
         )
     return None if file is None else read_recipe(file.getvalue(), where=escaped(file.name, 60))
+
+
+def _agreed(recipe: Recipe, stage: DeltaGenerator) -> bool:
+    """False, with the cost and a button in place of the images, for an opened recipe that is too large to begin by
+    itself and that this person has not begun. Raises a LabError."""
+    source = source_of(recipe.source)
+    if recipe.axes:
+        check_axes(recipe, known_of(source), image_size=source.image_size)
+    cells = cells_of(recipe, source.settings.diffusion)
+    name = generation_service.key_of(recipe)
+    if evaluations(cells) <= AT_ONCE or st.session_state.get(BEGUN) == name:
+        return True
+    with stage, st.container(key="generate-images"):
+        st.markdown(f"This recipe is large: {cost_of_cells(recipe, cells)}")
+        button, label = st.empty(), f"Generate {counted(len(cells), 'cell')}" if recipe.axes else "Generate its images"
+        button.button(label, key="begin-opened", type="primary", on_click=_begin_opened, args=(name,))
+    return False
+
+
+def _begin_opened(name: str) -> None:
+    st.session_state[BEGUN] = name
 
 
 def _leave_kept() -> None:
@@ -316,6 +352,9 @@ def show() -> None:
             st.error(escaped(str(error), 300))
             opened = None
         add_a_model()
+    if opened is not None and not _agreed(opened, stage):
+        note.caption(_note(recipe, stale=False, any_class=any_class))
+        return
     shown = opened if opened is not None and opened.axes else None
     if opened is None:
         shown = grid_to_show(grid, source, arrived=arrived)

@@ -8,6 +8,7 @@ from core.errors import LabError
 from core.evaluation.report import list_reports
 from core.words import count
 from lab.frame.confirm import confirm_if_not_mine, may_act_on
+from lab.frame.live_fragment import live_part
 from lab.frame.state import page_file, who
 from lab.runs.action_buttons import act
 from lab.runs.evaluation_form import evaluate_button
@@ -16,6 +17,8 @@ from lab.services import evaluations, runs
 from lab.services import run_actions as acting
 from lab.services.runs import RunView
 from lab.words import escaped
+
+TICK_S = 3.0  # while its U-Net waits or trains
 
 
 def run_next(view: RunView, *, paused: bool, leaving: bool) -> None:
@@ -31,7 +34,8 @@ def _next(view: RunView, *, paused: bool, leaving: bool) -> None:
         if view.run.kind.evaluates:
             _open_measured(view)
     elif view.run.kind.vae == "own":
-        _after_vae(view)
+        waits = not view.is_active and any(child.is_active for child in runs.children(view.id))
+        live_part(every_s=TICK_S if waits else None)(_after_vae)(view)
     elif view.run.kind.generates:
         _after_unet(view)
     elif view.run.kind.evaluates:
@@ -97,8 +101,10 @@ def _after_unet(view: RunView) -> None:
     if not saved:
         st.caption("Images can be generated from its first checkpoint on.")
         return
-    st.page_link(page_file("generate"), label="Generate", icon=":material/brush:", query_params={"run": view.id})
-    st.caption(f"From the checkpoint of step {count(saved[-1].step)}")
+    label = f"Generate from step {count(saved[-1].step)}"
+    st.page_link(page_file("generate"), label=label, icon=":material/brush:", query_params={"run": view.id})
+    query = {"view": "Samplers", "run": view.id}
+    st.page_link(page_file("schedulers"), label="Find its best sampler", icon=":material/compare:", query_params=query)
     evaluation = evaluations.active_of(view.id)
     if evaluation is not None:
         words = "Its evaluation is waiting" if evaluation.state == "queued" else "Its evaluation is running"

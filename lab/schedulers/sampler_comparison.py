@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.comparison.comparison_results import Comparison, finding
+from core.comparison.comparison_results import Comparison, best_of, cheapest_as_good, finding
+from core.comparison.grid import CellSettings
 from core.errors import LabError, RunNotFound
-from core.words import ago
 from lab.frame.confirm import confirm_if_not_mine
 from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
@@ -19,7 +19,7 @@ from lab.services import run_actions
 from lab.services.runs import RunView, trained_unets
 from lab.widgets.run_card import headline, progress
 from lab.widgets.url_selectbox import pick, pick_model
-from lab.words import escaped, plain, sentence
+from lab.words import escaped, exactly, plain, sentence
 
 CHOSEN = "comparison"
 TICK_S = 2.0
@@ -48,7 +48,8 @@ def sampler_comparison() -> None:
     if chosen is not None:
         with problems_shown():
             _shown(view, chosen)
-    with st.expander("New comparison", icon=":material/add:", expanded=chosen is None, key="new-comparison"):
+    box = f"new-comparison-{chosen.id if chosen else ''}"  # closed again once it has started
+    with st.expander("New comparison", icon=":material/add:", expanded=chosen is None, key=box):
         started = comparison_form(view.run)
     if started:
         st.query_params[CHOSEN] = started
@@ -71,8 +72,7 @@ def _name(listed: Listed) -> str:
     if listed.job is None:
         return plain(f"{listed.id} · its job was deleted, its results remain")
     job = listed.job
-    state = f"{job.state} {job.progress:.0%}" if job.is_active else job.state
-    return plain(f"{job.title} · {state} · {job.run.info.owner} · {ago(job.run.info.created_at)}")
+    return plain(f"{job.title} · {job.run.info.owner} · {exactly(job.run.info.created_at)}")  # the same at each look
 
 
 def _shown(view: RunView, chosen: Listed) -> None:
@@ -99,17 +99,37 @@ def _live(view: RunView, comparison_id: str, known_state: str) -> None:
             if not chosen.is_active:
                 st.markdown("It ended before it generated an image.")
             return
-        _result(found)
+        _result(view, found)
 
 
-def _result(found: Comparison) -> None:
+def link_to_generate(run_id: str, settings: CellSettings) -> dict[str, str]:
+    """The query of the page Generate with the settings of a cell."""
+    return {
+        "view": "Create",
+        "run": run_id,
+        "checkpoint": str(settings.step),
+        "weights": settings.weights,
+        "sampler": settings.sampler,
+        "steps": str(settings.num_inference_steps),
+        "guidance": f"{settings.guidance_scale:g}",
+        "seed": str(settings.seed),
+    }
+
+
+def _result(view: RunView, found: Comparison) -> None:
     words = finding(found)
     if words:
         st.markdown(f"##### {escaped(words, 500)}")
+    best = cheapest_as_good(found) or best_of(found)
+    if best is not None:
+        label = f"Generate with {escaped(found.words(best), 80)}"
+        page, query = page_file("generate"), link_to_generate(view.id, best.settings)
+        st.page_link(page, label=label, icon=":material/brush:", query_params=query)
     for problem in found.problems:
         st.caption(escaped(problem))
     if not found.drawn and found.reference is None:
-        st.caption("The reference comes first and takes longest. Then the cells appear one by one.")
+        first = "The reference comes first and takes longest. Then the" if found.request.with_reference else "The"
+        st.caption(f"{first} cells appear one by one.")
     comparison_matrix(found)
 
 

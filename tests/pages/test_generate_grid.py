@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.comparison.recipe_grid import CellImages, cells_of
+from core.comparison.grid import Axis
+from core.comparison.recipe_grid import CellImages, cells_of, with_axes
 from core.runs.run import Run
-from core.sampling.recipe import Recipe, read_recipe
-from lab.generate import grid_service
+from core.sampling.recipe import Recipe, png_with_recipe, read_recipe
+from lab.generate import grid_service, workbench
+from lab.generate.ahead import first_recipe
 from lab.generate.grid import ASKED, WAITS
 from lab.services import background, models
 from lab.services.models import source_of
@@ -93,6 +95,25 @@ def test_a_grid_saved_as_a_recipe_opens_again(unet: Run, open_page: OpenPage) ->
     entry = gallery_service.keep(data, title="steps", owner="ana", source_title="drawer", device="CPU")
     app = finished(open_page("generate", kept=entry))
     assert not app.exception and "2 cells" in words_on(app)
+
+
+@pytest.mark.parametrize("opened", ["grid", "images"])
+def test_a_large_recipe_that_is_opened_waits_for_its_button(
+    unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, opened: str
+) -> None:
+    from lab.generate import gallery_service
+
+    recipe = first_recipe(source_of(unet.id)).model_copy(update={"num_inference_steps": 2})
+    if opened == "grid":
+        recipe = with_axes(recipe, [Axis(setting="num_inference_steps", values=(1, 2))])
+    picture = png_with_recipe(np.zeros((8, 8, 1), np.uint8), recipe)
+    entry = gallery_service.keep(picture, title="large", owner="ana", source_title="drawer", device="CPU")
+    monkeypatch.setattr(workbench, "AT_ONCE", 10)
+    app = open_page("generate", kept=entry)
+    assert not app.error and "This recipe is large" in words_on(app) and not app.get("download_button")
+    app.button(key="begin-opened").click().run()
+    app = finished(app) if opened == "grid" else app
+    assert "This recipe is large" not in words_on(app) and app.get("download_button")
 
 
 def test_cells_that_failed_are_tried_again(unet: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,6 +238,9 @@ def test_the_result_is_a_finding_a_chart_and_a_matrix(unet: Run, store: RunStore
     assert "≈ as good as the reference" in table
     assert table.count("on flow matching is never better") == 1  # the whole row, for one reason
     assert app.get("download_button")
+    (link,) = [element.proto for element in app.get("page_link") if element.proto.label.startswith("Generate with")]
+    query = f"view=Create&run={unet.id}&checkpoint=100&weights=ema&sampler=unipc&steps=10&guidance=1.5&seed=0"
+    assert (link.label, link.query_string) == ("Generate with unipc with 10 steps", query)
 
 
 def test_cells_that_are_missing_say_so_while_it_runs(unet: Run, store: RunStore, open_page: OpenPage) -> None:
