@@ -8,9 +8,10 @@ import streamlit as st
 
 from core.config.load import read_site
 from core.runs.provenance import current_user
-from core.words import size
+from core.words import counted, size
 from lab.frame.find import find
 from lab.frame.live_fragment import live_part
+from lab.frame.notices import failed_runs
 from lab.frame.page_guard import back_to_right_page
 from lab.frame.problems import problems_shown
 from lab.frame.state import (
@@ -71,10 +72,11 @@ def _page_link(name: str, here: str) -> None:
 
 @live_part(every_s=5)
 def top_line() -> None:
-    """Devices busy or free, runs that wait, free disk: each leads to the machine page. The name people see."""
+    """Devices busy or free, runs that wait, free disk, runs that failed meanwhile; and the name people see."""
     back_to_right_page()
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap=None):
         with problems_shown():
+            _failed()
             _glyphs(glance())
         with st.popover(_label(), icon=":material/person:", type="tertiary"):
             _who()
@@ -93,25 +95,25 @@ def open_to_all() -> None:
         )
 
 
+def _failed() -> None:
+    """A link to what failed while this person was here, until they open it: a toast would lie over the page."""
+    told = failed_runs()
+    if told:
+        words = escaped(told[-1].title, 24) if len(told) == 1 else counted(len(told), "failed run")
+        query = {"run": told[0].run_id} if len(told) == 1 else {"show": "ended early"}
+        page = page_file("runs")
+        st.page_link(page, label=f":red[{words}]", icon=":material/error:", query_params=query, width="content")
+
+
 def _glyphs(seen: MachineGlance) -> None:
-    page = page_file("machine")
-    devices = f":{'green' if seen.room.free else 'blue'}[{seen.room.in_short}]"
-    st.page_link(page, label=devices, icon=":material/memory:", help=escaped(seen.device_words, 400), width="content")
-    st.page_link(
-        page,
-        label=f"{seen.room.waiting} waiting",
-        icon=":material/low_priority:",
-        help="Runs in the queue",
-        width="content",
-    )
-    disk = f"{size(seen.disk_free)} free"
-    st.page_link(
-        page,
-        label=f":red[{disk}]" if seen.disk_is_short else disk,
-        icon=":material/hard_drive_2:",
-        help="Disk space for runs",
-        width="content",
-    )
+    devices = f":{'green' if seen.room.free else 'blue'}[:material/memory: {seen.room.in_short}]"
+    disk = f":material/hard_drive_2: {size(seen.disk_free)} free"
+    words = [
+        devices,
+        f":material/low_priority: {seen.room.waiting} waiting",
+        f":red[{disk}]" if seen.disk_is_short else disk,
+    ]
+    st.caption("&ensp;".join(words), help=escaped(seen.device_words, 400), width="content")
 
 
 def _label() -> str:

@@ -19,7 +19,7 @@ from lab.words import escaped
 TICK_S = 3.0
 COOKIE = "lab-seen"
 KEPT_S = 30.0
-_SEEN, _SINCE, _TOLD = "notices-seen", "notices-since", "notices-told"
+_SEEN, _SINCE, _TOLD, _FAILED = "notices-seen", "notices-since", "notices-told", "notices-failed"
 
 # The browser's part: remembers the visit, and shows what the server tells while nobody looks at the page. A tag is
 # shown once, whichever tab shows it.
@@ -100,7 +100,8 @@ def notices() -> None:
         told = []
     for notice in told:
         icon = ":material/error:" if notice.bad else ":material/notifications:"
-        st.toast(escaped(notice.words, 240), icon=icon, duration="infinite" if notice.bad else "long")
+        st.toast(escaped(notice.words, 240), icon=icon, duration="long")
+    st.session_state[_FAILED] = [*failed_runs(), *(notice for notice in told if notice.bad)]
     kept: list[tuple[float, Notice]] = st.session_state.get(_TOLD, [])
     kept = [(at, notice) for at, notice in kept if now_s - at < KEPT_S] + [(now_s, notice) for notice in told]
     st.session_state[_TOLD] = kept
@@ -116,6 +117,13 @@ def notices() -> None:
         key="lab-notices",
         height=0,
     )
+
+
+def failed_runs() -> list[Notice]:
+    """What failed or diverged while this person was here, oldest first, without the runs that they opened since."""
+    told: list[Notice] = st.session_state.get(_FAILED, [])
+    st.session_state[_FAILED] = told = [notice for notice in told if notice.run_id != selected_run()]
+    return told
 
 
 def since_here(now_s: float | None = None) -> float:

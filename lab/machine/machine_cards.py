@@ -32,7 +32,7 @@ from lab.words import escaped, exactly, plain
 
 BADGES = {
     "free": ":green-badge[:material/check: free]",
-    "partly free": ":green-badge[:material/check: room for one more]",
+    "partly free": ":green-badge[:material/check: room for a run]",
     "ours": ":blue-badge[:material/play_arrow: in use]",
     "taken": ":orange-badge[:material/block: taken by others]",
     "unreadable": ":red-badge[:material/error: cannot be read]",
@@ -103,7 +103,8 @@ def device_cards() -> None:
 
 
 def _card(card: DeviceCard) -> None:
-    st.markdown(f"**{card.name}** {BADGES[card.verdict]}  \n:gray[:small[{escaped(card.model, 60)}]]")
+    badge = BADGES["partly free" if card.is_free and card.name == machine.CPU_NAME else card.verdict]
+    st.markdown(f"**{card.name}** {badge}  \n:gray[:small[{escaped(card.model, 60)}]]")
     inks = palette(st.context.theme.type)
     total = max(1, card.memory_total_bytes)
     other = max(0, card.memory_used_bytes - card.ours_bytes - card.foreign_bytes)

@@ -35,19 +35,23 @@ class Room:
 
     @property
     def in_short(self) -> str:
-        """'CPU free', 'CPU busy', '1 of 2 GPUs free'."""
+        """'Room for a run', 'CPU busy', '1 of 2 GPUs free'. Others may compute on a CPU that takes a run."""
         kind = self.devices[0].split()[0]
+        if self.free == self.devices == (machine.CPU_NAME,):
+            return "Room for a run"
         if len(self.devices) == 1:
             return f"{kind} {'free' if self.free else 'busy'}"
         return f"{len(self.free)} of {len(self.devices)} {kind}s free"
 
     @property
     def sentence(self) -> str:
-        """'There is room: the CPU is free.', 'No room now; the next place opens in about 2 min.', and who waits."""
+        """'There is room: GPU 0 is free.', 'No room now; the next place opens in about 2 min.', and who waits."""
         if self.free:
             *rest, last = self.free
             names = f"{', '.join(rest)} and {last}" if rest else last
-            first = f"There is room: {'the ' if names == 'CPU' else ''}{names} {'are' if rest else 'is'} free."
+            first = f"There is room: {names} {'are' if rest else 'is'} free."
+            if self.free == (machine.CPU_NAME,):
+                first = "There is room: a run can start on the CPU."
         elif self.taken:
             first = "No room: others fill every device."
         else:

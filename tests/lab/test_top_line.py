@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from lab.frame import header
+from lab.frame.notifications import Notice
 from lab.frame.state import WHO_KEY
 from lab.services.room import MachineGlance, Room
 
@@ -93,21 +95,32 @@ def test_somebody_is_named_by_login_or_word(typed: str, user: dict[str, Any], na
     assert run(WHO, typed=typed, user=user).text[1].value == named
 
 
-def test_three_glyphs_lead_to_the_machine_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[str, str]] = []
-    monkeypatch.setattr(header.st, "page_link", lambda page, *, label, **_: seen.append((page, label)))
-    run(LINE)
-    assert [label for _, label in seen] == [":green[1 of 2 GPUs free]", "3 waiting", "120.0 GB free"]
-    assert {page for page, _ in seen} == {"../pages/machine.py"}
+def test_three_glyphs_tell_of_the_machine() -> None:
+    (words,) = [caption.value for caption in run(LINE).caption][:1]
+    assert re.findall(r":material/\w+: ([\w. ]+)", words) == ["1 of 2 GPUs free", "3 waiting", "120.0 GB free"]
+    assert words.startswith(":green[")
 
 
 def test_a_full_disk_and_a_busy_machine_look_different(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = replace(GLANCE, room=Room(free=(), devices=("CPU",)), disk_free=900_000_000, disk_is_short=True)
     monkeypatch.setattr(header, "glance", lambda: busy)
-    seen: list[str] = []
-    monkeypatch.setattr(header.st, "page_link", lambda page, *, label, **_: seen.append(label))
-    run(LINE)
-    assert seen == [":blue[CPU busy]", "0 waiting", ":red[900.0 MB free]"]
+    words = run(LINE).caption[0].value
+    assert words.startswith(":blue[:material/memory: CPU busy]")
+    assert words.endswith(":red[:material/hard_drive_2: 900.0 MB free]")
+
+
+def test_what_failed_stays_above_the_page_until_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [Notice(tag="t", run_id=run_id, title=run_id, words="", bad=True) for run_id in ("a", "b")]
+    links: list[tuple[str, dict[str, str]]] = []
+    add = lambda page, *, label, query_params, **_: links.append((label, query_params))  # noqa: E731
+    monkeypatch.setattr(header.st, "page_link", add)
+    app = AppTest.from_string(LINE)
+    app.session_state["notices-failed"] = told
+    app.run()
+    app.query_params["run"] = "a"
+    app.session_state["notices-failed"] = told
+    app.run()
+    assert links == [(":red[2 failed runs]", {"show": "ended early"}), (":red[b]", {"run": "b"})]
 
 
 @pytest.fixture
@@ -124,7 +137,7 @@ def test_who_signed_in_is_not_asked_for_a_name(no_links: None, members: Path) ->
     app = run(LINE, user={"is_logged_in": True, "email": "bea@example.com"})
     assert not app.text_input
     assert [button.label for button in app.button] == ["Sign out"]
-    assert [line.value for line in app.caption] == ["Your runs belong to **bea**. You act on your own runs."]
+    assert [line.value for line in app.caption][1:] == ["Your runs belong to **bea**. You act on your own runs."]
 
 
 def test_a_proxy_user_has_no_button_to_sign_out(no_links: None) -> None:

@@ -141,7 +141,7 @@ def choose(app: AppTest, run: Run, choice: str) -> AppTest:
 
 def test_a_machine_without_a_gpu_shows_its_cpu(queued: Any, open_page: OpenPage) -> None:
     text = words(open_page("machine"))
-    assert "the CPU is free" in text
+    assert "There is room: a run can start on the CPU." in text
     assert "**CPU**" in text
     assert "no GPU seen here" in text
 
@@ -559,7 +559,7 @@ def test_the_glance_counts_free_devices_and_what_waits(store: RunStore, has_gpus
 
 
 def test_the_glance_of_a_machine_without_a_gpu_is_about_its_cpu(queued: Any) -> None:
-    assert glance().room.in_short == "CPU free"
+    assert glance().room.in_short == "Room for a run"
 
 
 def test_a_gpu_whose_driver_cannot_be_read_is_told(store: RunStore, has_gpus: Any, queued: Any) -> None:
