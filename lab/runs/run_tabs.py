@@ -27,7 +27,7 @@ from lab.widgets.choice import choose
 from lab.widgets.run_card import whole_reason
 from lab.words import escaped
 
-TICK_S = 3.0
+TICK_S, SAMPLES_TICK_S = 3.0, 5.0
 MOST_RELATIVES = 4
 Part = Callable[[RunView], None]
 
@@ -39,15 +39,24 @@ def run_tabs(view: RunView) -> None:
     with st.container(key="run-tabs"):
         chosen = choose("Part of the run", list(parts), key=TAB, label_shown=False)
     draw = parts.get(chosen) or next(iter(parts.values()))
+    if draw is _overview:
+        with problems_shown():
+            _overview(view)
+        return
+    ticks = view.is_active and chosen not in STILL
+    if chosen == "Evaluation" and view.run.kind.generates:
+        ticks = evaluations.active_of(view.id) is not None
+    _live(draw, view, TICK_S if ticks else None)
+
+
+def _live(draw: Part, view: RunView, every_s: float | None) -> None:
+    """A part of the page that asks for the run again every so many seconds, or only when something in it is used."""
 
     def part(run_id: str) -> None:
         with problems_shown():
             draw(runs.view_of(run_id))
 
-    ticks = view.is_active and chosen not in STILL
-    if chosen == "Evaluation" and view.run.kind.generates:
-        ticks = evaluations.active_of(view.id) is not None
-    live_part(every_s=TICK_S if ticks else None)(part)(view.id)
+    live_part(every_s=every_s)(part)(view.id)
 
 
 STILL = ("Settings", "Evaluation", "Export")  # what a training does not change, or a form in which one types
@@ -84,11 +93,10 @@ def _overview(view: RunView) -> None:
         with st.container(width=760):
             st.text(notes)
     left, right = st.columns([3, 2], gap="medium")
-    with left:
-        loss_curve(view)
-    with right:
-        newest_samples(view)
-    how_samples_came(view)
+    for place, draw, every_s in ((left, loss_curve, TICK_S), (right, newest_samples, SAMPLES_TICK_S)):
+        with place:
+            _live(draw, view, every_s if view.is_active else None)
+    _live(how_samples_came, view, SAMPLES_TICK_S if view.is_active else None)
 
 
 def _metrics(view: RunView) -> None:
