@@ -123,7 +123,8 @@ class DiffusionSettings(Section):
     )
     timestep_distribution: Literal["uniform", "logit_normal"] = Field(
         "uniform",
-        description="Which timesteps training samples: all alike, or more of the middle ones (arXiv 2403.03206, 3.1).",
+        description="Which timesteps training samples: all alike, or more of the middle ones (arXiv 2403.03206, 3.1). "
+        "Validation losses of different distributions do not compare.",
     )
     timestep_mean: float = Field(
         0.0,
@@ -294,12 +295,12 @@ class MachineSettings(Section):
         description="On a GPU, replay forward and backward pass as CUDA graphs: the same numbers, several times faster "
         "for small networks. Not with micro-batches or several processes.",
     )
-    num_threads: int | None = Field(
-        None,
+    num_threads: int = Field(
+        1,
         ge=0,
         le=256,
-        description="CPU threads of PyTorch. Empty = automatic: one per process of a training; other work takes the "
-        "cores that are free when it starts, at most 8. 0 = automatic, but a training takes one per core, at most 8.",
+        description="CPU threads of PyTorch; 0 = one per core, at most 8. Small networks gain little from a second "
+        "thread, and lose much when the machine is busy.",
     )
     num_processes: int = Field(
         1,

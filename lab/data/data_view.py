@@ -107,11 +107,12 @@ def balance_and_values(found: Overview, left: DeltaGenerator, right: DeltaGenera
             balance_figure(found.class_names, found.counts_train, found.counts_heldout, theme=theme), key="balance"
         )
         smallest, largest = int(found.counts_train.min()), int(found.counts_train.max())
+        each = f"{largest:,}" if smallest == largest else f"From {smallest:,} to {largest:,}"
         more = (
             f" The first {MOST_BARS} of {len(found.class_names)} classes." if len(found.class_names) > MOST_BARS else ""
         )
         st.caption(
-            f"From {smallest:,} to {largest:,} images per class. Classes with far fewer images generate badly; classes "
+            f"{each} images per class. Classes with far fewer images generate badly; classes "
             f"without held-out images cannot be evaluated.{more}"
         )
     with right:

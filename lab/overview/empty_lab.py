@@ -83,10 +83,10 @@ def _demo() -> None:
     per_class = _grid(source) if source else None
     if source is None or per_class is None:
         return
-    title, link = st.columns([5, 1], vertical_alignment="bottom")
-    title.subheader("What the demo model generates")
-    with link:
-        st.page_link(page_file("generate"), label="Generate with it", query_params={"run": source.id})
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+        st.subheader("What the demo model generates", width="content")
+        query = {"run": source.id}
+        st.page_link(page_file("generate"), label="Generate with it", query_params=query, width="content")
     sampling = source.settings.sampling
     st.caption(
         f"{escaped(source.title)} comes with the lab: sampler {sampling.sampler}, "

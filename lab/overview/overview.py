@@ -71,10 +71,10 @@ def results(ended: list[RunView]) -> None:
     sampled = next((view for view in ended if view.run.kind.generates and view.state == "finished"), None)
     preview = newest_preview(sampled.run) if sampled else None
     if sampled is not None and preview is not None:
-        title, link = st.columns([5, 1], vertical_alignment="bottom")
-        title.subheader("Latest samples")
-        with link:
-            st.page_link(page_file("generate"), label="Generate with it", query_params={"run": sampled.id})
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+            st.subheader("Latest samples", width="content")
+            query = {"run": sampled.id}
+            st.page_link(page_file("generate"), label="Generate with it", query_params=query, width="content")
         show_pictures(preview.images[:20], columns=min(10, len(preview.images)), width=660)
         st.caption(f"{escaped(sampled.title)}, step {count(preview.step)}, {ago(sampled.status.heartbeat_at)}")
     ended = sorted(ended, key=lambda view: view.status.heartbeat_at, reverse=True)

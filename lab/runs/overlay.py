@@ -87,6 +87,8 @@ def _drawn(run_ids: list[str], was_live: bool) -> None:
             smoothing=look.smoothing,
         )
         zoomable_chart(figure, look, "overlay")
+        if metric == "val_loss" and any("timestep_" in name for name, _ in settings_that_differ(views)):
+            st.caption("These validation losses do not compare: the runs sample timesteps differently.")
         _list(views, columns, metric, colors)
 
 

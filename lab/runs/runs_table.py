@@ -40,13 +40,16 @@ ORDER = "order"
 PATIENCE_S = 0.3  # for what columns do not know yet; the rest is read in the background
 SORTED_BY_NAME = ("name", "state")
 UNSORTED = ("images",)
+SPARE = ("data", "learning rate", "duration", "owner")  # of the usual columns, those that a narrow window leaves out
 CURVE = (64, 24)  # pixels
+VAL_LOSS = "Compares only between runs of the same timestep_distribution"
 HINTS = {
     "images": "The newest samples",
     "loss": "Training loss over the whole run, and its newest value",
     "accuracy": "Class accuracy in the newest evaluation",
     "FD-judge": "Newest evaluation; lower is better",
     "size": "On the disk",
+    **dict.fromkeys(("last val_loss", "best val_loss"), VAL_LOSS),
 }
 _KIND_COLORS = {"VAE": "var(--st-violet-text-color)", "U-Net": "var(--lab-unet)"}
 _LEFT = ("state", "kind", "data", "images", "loss", "owner")
@@ -252,8 +255,15 @@ def _table(
             cells=[_state(view, state), *(_cell(view, name, reader) for name in shown)],
         )
 
+    spare = [name for name in SPARE if tuple(shown) == USUAL and name != order[0]]
     heads = [
-        Column(key="" if name in UNSORTED else name, title=name, help=HINTS.get(name, ""), right=name not in _LEFT)
+        Column(
+            key="" if name in UNSORTED else name,
+            title=name,
+            help=HINTS.get(name, ""),
+            right=name not in _LEFT,
+            spare=name in spare,
+        )
         for name in ("state", *shown)
     ]
     return link_table(

@@ -210,6 +210,7 @@ def _marks(marks: Sequence[Mark], shown: Range) -> tuple[list[dict[str, Any]], l
             late = mark.x > shown[1] - WORDS_APART * (shown[1] - shown[0])
             side = "right" if late else "left"
             at: dict[str, Any] = {"xref": "x", "xanchor": side, "yref": "y domain", "yanchor": "top"}
+            at["xshift"] = -4 if late else 4
             words.append(note(mark.text, mark.x, 1, mark.ink.text, size=11, **at))
     return shapes, words
 

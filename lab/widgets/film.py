@@ -15,6 +15,7 @@ from lab.words import plain
 
 ALONE, TOGETHER = (10, 1000), (5, 480)  # pictures side by side, and pixels for them
 QUALITY = 82
+LARGEST = 200  # pixels of the screen that an image may take: two layers and their sliders are seen at once
 _HTML = """
 <div class="film" data-testid="film" data-ready="0" tabindex="0">
   <div class="films"></div>
@@ -95,7 +96,7 @@ def _panel(film: Film, layer: str, columns: int, wide: int) -> tuple[Sheet, dict
         "height": sheet.height,
         "times": times,
         "frames": frames,
-        "zoom": max(1, round(wide / (columns * (width + 1)))),
+        "zoom": max(1, round(min(wide / columns, LARGEST) / (width + 1))),
         "bytes": len(sheet.image),
         "heads": [_name(film, labels[0]) for labels in in_columns] if named else [],
     }

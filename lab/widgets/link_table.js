@@ -103,8 +103,8 @@ function drawHead(table, data) {
   const all = make("th", "tick"), box = Object.assign(make("input"), { type: "checkbox" })
   box.setAttribute("aria-label", "Tick all rows shown")
   all.append(box)
-  const head = ([key, title, help, right]) => {
-    const th = make("th", right ? "right" : "")
+  const head = ([key, title, help, name]) => {
+    const th = make("th", name)
     th.scope = "col"
     th.title = help
     if (!key) th.textContent = title
@@ -119,14 +119,14 @@ function drawHead(table, data) {
     }
     return th
   }
-  table.head.replaceChildren(all, ...[["name", "name", "", false], ...data.columns].map(head))
+  table.head.replaceChildren(all, ...[["name", "name", "", ""], ...data.columns].map(head))
   table.heads = heads
   if (focused) [...table.head.querySelectorAll("button")].find((each) => each.dataset.key === focused)?.focus()
 }
 
 function drawRow(table, row, data) {
   let known = table.rows.get(row.key)
-  const columns = data.columns.map(([key]) => key).join("\n")
+  const columns = JSON.stringify(data.columns)
   if (!known || known.columns !== columns) {
     const tr = known?.tr ?? make("tr"), tick = make("td", "tick"), label = make("label")
     const box = Object.assign(make("input"), { type: "checkbox" }), name = make("th", "name")
@@ -134,7 +134,7 @@ function drawRow(table, row, data) {
     name.scope = "row"
     label.append(box)
     tick.append(label)
-    tr.replaceChildren(tick, name, ...data.columns.map(([, , , right]) => make("td", right ? "right" : "")))
+    tr.replaceChildren(tick, name, ...data.columns.map(([, , , name]) => make("td", name)))
     known = { tr, box, name, columns, cells: [], facts: "" }
     table.rows.set(row.key, known)
   }

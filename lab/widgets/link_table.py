@@ -21,12 +21,14 @@ Direction = Literal["ascending", "descending"]
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column after the name. key: what a click on its head sorts by, '' where nothing can be sorted."""
+    """A column after the name. key: what a click on its head sorts by, '' where nothing can be sorted. spare: a
+    window of less than 1,000 pixels leaves it out."""
 
     key: str
     title: str
     help: str = ""
     right: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,7 @@ def link_table(
 
     data = {
         "label": label,
-        "columns": [[each.key, each.title, each.help, each.right] for each in columns],
+        "columns": [[each.key, each.title, each.help, _classes(each)] for each in columns],
         "rows": [_short(row) for row in rows],
         "order": list(order),
         "ticked": list(ticked),
@@ -117,6 +119,10 @@ def link_table(
 def _state(key: str) -> Mapping[str, Any]:
     found = st.session_state.get(key)
     return found if isinstance(found, Mapping) else {}
+
+
+def _classes(column: Column) -> str:
+    return " ".join([*(["right"] if column.right else []), *(["spare"] if column.spare else [])])
 
 
 def _short(row: Row) -> dict[str, Any]:
