@@ -18,13 +18,24 @@ from lab.generate.model_import_service import WHAT, begin_model_import, imported
 from lab.services import background
 from lab.words import escaped, exactly
 
+OPEN = "add-model"  # the query parameter: whether the form is open
+
 
 def add_a_model() -> None:
     """The form, how one's own import is getting on, how the last one ended, and what was imported so far."""
     mine = background.own_key(WHAT, who())
     is_busy = background.find(mine) is not None
-    with st.expander("Imported models", icon=":material/deployed_code:", expanded=is_busy):
+    with st.expander(
+        "Imported models",
+        icon=":material/deployed_code:",
+        expanded=is_busy,
+        key=OPEN,
+        on_change="rerun",
+        bind="query-params",
+    ) as box:
         _show(result_once(mine, "Importing"))
+        if not box.open:
+            return
         st.markdown(
             f"Import a folder or zip made by `{PROGRAM} export`, or a diffusers `DiTPipeline`. Safetensors only.",
             help="The pipeline must use a `UNet2DModel`. No code of the folder is run.",

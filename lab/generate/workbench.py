@@ -191,12 +191,15 @@ def opened_recipe() -> Recipe | None:
     if kept:
         st.button("Close the gallery entry", key="leave-kept", icon=":material/close:", on_click=_leave_kept)
         return gallery_service.entry_of(kept).recipe()
-    with st.expander("Open a recipe"):
+    key = f"recipe-{st.session_state.get(FILES, 0)}"
+    with st.expander("Open a recipe", key="open-recipe", on_change="rerun") as box:
+        if not box.open and not st.session_state.get(key):
+            return None
         file = st.file_uploader(
             "A PNG, WebP, npz or JSON file saved by this lab",
             type=["png", "webp", "npz", "json"],
             max_upload_size=64,
-            key=f"recipe-{st.session_state.get(FILES, 0)}",
+            key=key,
         )
     return None if file is None else read_recipe(file.getvalue(), where=escaped(file.name, 60))
 
@@ -214,11 +217,11 @@ def _agreed(recipe: Recipe, stage: DeltaGenerator) -> bool:
     with stage, st.container(key="generate-images"):
         st.markdown(f"This recipe is large: {cost_of_cells(recipe, cells)}")
         button, label = st.empty(), f"Generate {counted(len(cells), 'cell')}" if recipe.axes else "Generate its images"
-        button.button(label, key="begin-opened", type="primary", on_click=_begin_opened, args=(name,))
+        button.button(label, key="begin-opened", type="primary", on_click=_agree, args=(name,))
     return False
 
 
-def _begin_opened(name: str) -> None:
+def _agree(name: str) -> None:
     st.session_state[BEGUN] = name
 
 

@@ -34,7 +34,12 @@ MORE: tuple[tuple[str, dict[str, str], str, str], ...] = (
         "Import your own images",
         "A folder with one subfolder per class, a zip, or an .npz file.",
     ),
-    ("generate", {}, "Import a model", "One exported by this lab, or a diffusers pipeline in safetensors."),
+    (
+        "generate",
+        {"add-model": "true"},
+        "Import a model",
+        "One exported by this lab, or a diffusers pipeline in safetensors.",
+    ),
     ("schedulers", {}, "Look at the noise first", "How noise enters an image, and how each sampler removes it."),
 )
 

@@ -23,6 +23,7 @@ from core.sampling.recipe import Recipe, png_with_recipe
 from lab.frame.state import WHO_KEY
 from lab.generate import model_import_service
 from lab.generate.ahead import first_recipe
+from lab.generate.model_import import OPEN
 from lab.generate.model_import_service import imported_models
 from lab.generate.workbench import ASKED
 from lab.services import models
@@ -522,7 +523,7 @@ def import_on_the_page(app: Any, path: Path, name: str) -> Any:
 
 @pytest.mark.slow
 def test_an_imported_model_draws_at_once(store: RunStore, open_page: OpenPage) -> None:
-    app = import_on_the_page(open_page("generate"), code_root() / DEMO, "given")
+    app = import_on_the_page(open_page("generate", **{OPEN: "true"}), code_root() / DEMO, "given")
     assert not app.exception and not app.error
     assert app.query_params["run"] == "model:given"
     assert any("An imported model" in text.value for text in app.caption)
@@ -550,7 +551,7 @@ def test_a_second_importer_is_told_and_is_not_led_to_the_model_of_the_first(
     work = model_import_service.begin_model_import(
         source=code_root() / DEMO, name="hers", data_set="", imported_by="Ana", upload=None
     )
-    app = import_on_the_page(open_page("generate"), code_root() / DEMO, "mine")
+    app = import_on_the_page(open_page("generate", **{OPEN: "true"}), code_root() / DEMO, "mine")
     assert [error.value for error in app.error] == ["Another model is being imported by Ana; wait until it is done"]
     goes_on.set()
     assert work.wait(600) and work.problem is None
@@ -564,7 +565,7 @@ def test_a_hostile_model_is_one_sentence_and_the_page_goes_on(
 ) -> None:
     folder = Path(shutil.copytree(code_root() / DEMO, tmp_path / "evil"))
     (folder / "transformer" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    app = import_on_the_page(open_page("generate"), folder, "<b>evil</b>")
+    app = import_on_the_page(open_page("generate", **{OPEN: "true"}), folder, "<b>evil</b>")
     assert "is not made of letters" in app.error[0].value
     app = import_on_the_page(app, folder, "evil")
     assert not app.exception and len(app.error) == 1 and "can run code" in app.error[0].value
