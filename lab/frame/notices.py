@@ -16,7 +16,7 @@ from lab.services.notes import notes_of
 from lab.services.runs import RunView, list_views
 from lab.words import escaped
 
-TICK_S = 3.0
+TICK_S = 5.0
 COOKIE = "lab-seen"
 KEPT_S = 30.0
 _SEEN, _SINCE, _TOLD, _FAILED = "notices-seen", "notices-since", "notices-told", "notices-failed"

@@ -26,7 +26,7 @@ from lab.services.runs import RunView
 from lab.widgets.run_card import headline
 from lab.words import escaped, plain
 
-HEAD_TICK_S = 1.5
+HEAD_TICK_S, CALM_TICK_S = 1.5, 2.5  # while its state is about to change, and while it trains
 
 
 def run_detail(run_id: str) -> None:
@@ -45,7 +45,8 @@ def run_detail(run_id: str) -> None:
             run_actions(view, paused=known.paused, leaving=known.leaving)
         head, then = st.columns([4, 1], gap="medium")
         with head:
-            live_part(every_s=HEAD_TICK_S if ticks else None)(_head)(view.id, known)
+            pace = CALM_TICK_S if view.state == "running" else HEAD_TICK_S
+            live_part(every_s=pace if ticks else None)(_head)(view.id, known)
         with then:
             run_next(view, paused=known.paused, leaving=known.leaving)
         run_tabs(view)

@@ -27,7 +27,7 @@ from lab.widgets.choice import choose
 from lab.widgets.run_card import whole_reason
 from lab.words import escaped
 
-TICK_S, SAMPLES_TICK_S = 3.0, 5.0
+TICK_S, SAMPLES_TICK_S, PATH_TICK_S = 3.0, 5.0, 15.0
 MOST_RELATIVES = 4
 Part = Callable[[RunView], None]
 
@@ -96,7 +96,7 @@ def _overview(view: RunView) -> None:
     for place, draw, every_s in ((left, loss_curve, TICK_S), (right, newest_samples, SAMPLES_TICK_S)):
         with place:
             _live(draw, view, every_s if view.is_active else None)
-    _live(how_samples_came, view, SAMPLES_TICK_S if view.is_active else None)
+    _live(how_samples_came, view, PATH_TICK_S if view.is_active else None)
 
 
 def _metrics(view: RunView) -> None:
