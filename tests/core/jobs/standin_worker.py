@@ -2,7 +2,7 @@
 
 Driven by the environment: STANDIN_STEP_S seconds a step, STANDIN_SAVE_EVERY steps, STANDIN_IGNORE_TERM,
 STANDIN_CHILDREN data workers, STANDIN_DIE=exit3|segv|raise|silent at step 2, STANDIN_LOG a file to which starts and
-ends are appended.
+ends are appended, STANDIN_HURRY a file: once it is there, the next step is the last.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from core.runs.run import RunState
 
 STEP_S = float(os.environ.get("STANDIN_STEP_S", "0.02"))
 SAVE_EVERY = int(os.environ.get("STANDIN_SAVE_EVERY", "5"))
+HURRY = Path(os.environ.get("STANDIN_HURRY", "/nowhere"))
 
 
 def note(word, run):
@@ -69,7 +70,7 @@ def train(run, *, data_dir, cache_dir, store_root, should_stop):
     run.write_status(replace(run.status(), state=RunState.RUNNING, step=step, stage="training"))
     while step < total:
         time.sleep(STEP_S)
-        step += 1
+        step = total if HURRY.exists() else step + 1
         if step == 2 and (how := os.environ.get("STANDIN_DIE")):
             if how == "raise":
                 raise RuntimeError("something unexpected")

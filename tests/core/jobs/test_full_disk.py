@@ -188,7 +188,7 @@ def test_nothing_starts_while_the_disk_is_full(small_box: Box, disk: Path) -> No
 @pytest.mark.parametrize("step", [0, 6])
 def test_a_disk_that_fills_up_while_it_trains(small_box: Box, disk: Path, leave_bytes: int, step: int) -> None:
     """Words while it is full, the same ones on disk once there is room, and then it resumes."""
-    run = small_box.create(steps=400)
+    run = small_box.create(steps=5000)
     small_box.submit(run)
     small_box.wait(lambda: run.status().state is RunState.RUNNING if not step else run.status().step >= step)
     fill(disk, leave_bytes=leave_bytes)
@@ -198,6 +198,7 @@ def test_a_disk_that_fills_up_while_it_trains(small_box: Box, disk: Path, leave_
     (status,) = small_box.wait_until_judged(run)
     assert status.state is RunState.FAILED and "full" in status.reason
     assert len([event for event in run.events() if event["event"] == "failed"]) == 1
+    small_box.hurry()
     service.resume_run(small_box.store, run.id, engine=small_box.engine)
     small_box.wait_until_judged(run)
     assert run.status().state is RunState.FINISHED

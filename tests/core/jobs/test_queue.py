@@ -89,7 +89,7 @@ def double_starter(store, run_id, start, results):
 
 def test_of_eight_who_start_the_same_run_at_once_one_gets_through(real_box):
     real_box.supervise()
-    for _ in range(5):
+    for _ in range(2):
         run = real_box.create(steps=1)
         outcomes = Counter(in_processes(8, double_starter, real_box.store, run.id))
         assert outcomes == {"through": 1, "refused": 7}
@@ -203,9 +203,8 @@ def test_a_damaged_queue_is_built_again_from_the_run_folders(real_box):
     assert Counter(mark["run"] for mark in real_box.marks("start")) == Counter({run.id: 1 for run in runs})
 
 
-def test_a_queue_that_was_deleted_while_a_run_trains_takes_it_in_again(real_box, monkeypatch):
-    monkeypatch.setenv("STANDIN_STEP_S", "0.1")
-    run = real_box.create(steps=150)
+def test_a_queue_that_was_deleted_while_a_run_trains_takes_it_in_again(real_box):
+    run = real_box.create(steps=5000)
     real_box.submit(run)
     real_box.wait_for_step(run, 2)
     real_box.kill_supervisor()
@@ -213,6 +212,8 @@ def test_a_queue_that_was_deleted_while_a_run_trains_takes_it_in_again(real_box,
     for path in real_box.queue.folder.glob("queue.db*"):
         path.unlink()
     real_box.supervise()
+    real_box.wait(lambda: (job := real_box.queue.job(run.id)) is not None and job.state is JobState.LIVE)
+    real_box.hurry()
     real_box.wait_until_judged(run)
     assert run.status().state == "finished"
     assert len(real_box.marks("start")) == 1
