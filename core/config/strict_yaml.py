@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Hashable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +69,21 @@ _StrictLoader.yaml_implicit_resolvers = {
 _StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))  # type: ignore[no-untyped-call]
 
 
+@lru_cache(maxsize=64)
+def _loaded(text: str) -> Any:
+    """The document, once: config.yaml takes 10 ms, and a page reads the same text several times."""
+    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader with stricter rules
+
+
 def parse_yaml(text: str, source: str = "configuration") -> Any:
-    """Parse one YAML document under the limits above.
+    """Parse one YAML document under the limits above; the values are the caller's own.
 
     Raises ConfigError naming `source` and the line for anything else than plain mappings, lists and scalars.
     """
     if len(text.encode()) > MAX_YAML_BYTES:
         raise ConfigError(f"{source}: larger than {MAX_YAML_BYTES // 1024} KiB")
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader with stricter rules
+        return copy.deepcopy(_loaded(text))
     except ConfigError as error:
         raise ConfigError(f"{source}, {error.message}", error.hint) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -94,6 +94,11 @@ def test_numbers_in_exponent_notation_are_numbers(text: str, value: object) -> N
     assert parse_yaml(f"a: {text}") == {"a": value}
 
 
+def test_what_was_read_may_be_changed_and_the_same_text_is_read_as_it_stands() -> None:
+    parse_yaml("a: {b: [1]}")["a"]["b"].append(2)
+    assert parse_yaml("a: {b: [1]}") == {"a": {"b": [1]}}
+
+
 def test_config_yaml_holds_every_setting_with_its_default() -> None:
     values = parse_yaml((code_root() / "config.yaml").read_text())
     assert load_config() == Settings()
