@@ -1,9 +1,10 @@
 """Python processes in a few milliseconds instead of the seconds that PyTorch takes to import: forked from one server
 per session that has imported it and has computed nothing.
 
-`run(words, …)` stands in for `subprocess.run([sys.executable, *words], …)`. `command(words)` is a command line for
-whoever starts a program itself: a light client that passes its arguments, environment, directory, streams and signals
-to a process of the server, and ends as that one ends. Starting by exec stays the subject of some tests.
+`run(words, …)` stands in for `subprocess.run([sys.executable, *words], …)`, `Process(words, …)` for `subprocess.Popen`.
+`command(words)` is a command line for whoever starts a program itself: a light client that passes its arguments,
+environment, directory, streams and signals to a process of the server, and ends as that one ends. Starting by exec
+stays the subject of some tests.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import json
 import os
 import runpy
+import select
 import selectors
 import signal
 import socket
@@ -55,9 +57,7 @@ def run(
 
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, open(os.devnull, "rb") as nothing:
         streams = [file.fileno() for file in (nothing, output, errors)]
-        with _asked(words, dict(os.environ if env is None else env), cwd, streams) as line:
-            line.settimeout(timeout_s)
-            _, code = _started(line), _ended(line)
+        code = Process(*words, env=os.environ if env is None else env, cwd=cwd, streams=streams).wait(timeout_s)
         texts = []
         for file in (output, errors):
             file.seek(0)
@@ -65,9 +65,42 @@ def run(
     return subprocess.CompletedProcess(list(words), code, *texts)
 
 
+class Process:
+    """A forked `python *words`; it is killed when nobody here knows of it any more.
+
+    streams: descriptors of its input, output and errors. imports: modules that the server imports first, unless it has.
+    """
+
+    def __init__(
+        self, *words: str, env: Mapping[str, str], cwd: Path, streams: Sequence[int], imports: Sequence[str] = ()
+    ) -> None:
+        self.line = _asked(words, env, cwd, streams, imports)
+        self.pid = _started(self.line)
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, or minus the signal, once it has ended."""
+        has_ended = self.returncode is None and bool(select.select([self.line], [], [], 0)[0])
+        return self.wait() if has_ended else self.returncode
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The same, when it has ended. Raises TimeoutError."""
+        if self.returncode is None:
+            self.line.settimeout(timeout_s)
+            self.returncode = _ended(self.line)
+            self.line.close()
+        return self.returncode
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[None]:
-    """The server of this session's folder runs as long as one of its workers is in here."""
+def serving(folder: Path, preloaded: Sequence[str] = PRELOADED) -> Iterator[None]:
+    """The server of this session's folder runs as long as one of its workers is in here; whoever comes first says
+    what it imports."""
     import fcntl
 
     path = folder / "fork.sock"
@@ -78,7 +111,7 @@ def serving(folder: Path) -> Iterator[None]:
             line.connect(str(path))
         except OSError:
             path.unlink(missing_ok=True)
-            _start_server(path)
+            _start_server(path, preloaded)
             line.connect(str(path))
         line.send(b"hold")
         assert line.recv(8) == b"held"
@@ -88,13 +121,14 @@ def serving(folder: Path) -> Iterator[None]:
     del os.environ[SOCKET]
 
 
-def _start_server(path: Path) -> None:
+def _start_server(path: Path, preloaded: Sequence[str]) -> None:
     """Returns once it listens; it logs beside its socket."""
     ready, theirs = os.pipe()
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    threads["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
     with path.with_suffix(".log").open("w") as log, open(ready, "rb") as answer:
         subprocess.Popen(
-            [sys.executable, "-m", "tests.forked", "--serve", str(path), str(theirs)],
+            [sys.executable, "-m", "tests.forked", "--serve", str(path), str(theirs), *preloaded],
             cwd=ROOT,
             env={**os.environ, **threads, "LAB_TESTS_ROOM": "x" * ROOM},
             stdin=subprocess.DEVNULL,
@@ -107,11 +141,17 @@ def _start_server(path: Path) -> None:
         assert answer.read(5) == b"ready", path.with_suffix(".log").read_text()
 
 
-def _asked(words: Sequence[str], env: Mapping[str, str], cwd: Path | str, streams: Sequence[int]) -> socket.socket:
+def _asked(
+    words: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path | str,
+    streams: Sequence[int],
+    imports: Sequence[str] = (),
+) -> socket.socket:
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
     line.connect(os.environ[SOCKET])
-    request = {"words": list(words), "env": dict(env), "cwd": str(cwd)}
+    request = {"words": list(words), "env": dict(env), "cwd": str(cwd), "imports": list(imports)}
     socket.send_fds(line, [json.dumps(request).encode()], list(streams))
     return line
 
@@ -205,6 +245,7 @@ class Server:
                 line.close()
         elif line not in self.children:
             request = json.loads(message)
+            import_all(request["imports"])
             pid = os.fork()
             if pid == 0:
                 self.become(request, streams, line)
@@ -254,19 +295,26 @@ class Server:
         line.close()
 
 
-def main(path: str, ready: str) -> None:
+def main(path: str, ready: str, *preloaded: str) -> None:
     """The server; a process that is forked from it runs its program here."""
+    import_all(preloaded)
+    words = Server(path, int(ready)).serve()
+    if words is not None:
+        end_as(lambda: begin(words))
+
+
+def import_all(names: Sequence[str]) -> None:
+    """What the processes forked from now on need not import."""
     import gc
     import importlib
 
-    for name in PRELOADED:
+    if all(name in sys.modules for name in names):
+        return
+    for name in names:
         importlib.import_module(name)
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a process with threads must not be forked"
     gc.collect()
     gc.freeze()
-    words = Server(path, int(ready)).serve()
-    if words is not None:
-        end_as(lambda: begin(words))
 
 
 def end_as(program: Callable[[], None]) -> NoReturn:

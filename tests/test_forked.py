@@ -41,6 +41,13 @@ def sleeper(tmp_path: Path):
             client.kill()
 
 
+def the_only_one() -> int:
+    """The process that carries the token; for a moment its client does, too."""
+    wait(lambda: len(attempts.living_pids(TOKEN)) == 1)
+    (pid,) = attempts.living_pids(TOKEN)
+    return pid
+
+
 def test_it_runs_as_it_was_asked_to(tmp_path: Path) -> None:
     done = forked.run("-c", TELL, "one", cwd=tmp_path, env={"A": "b"})
     assert (done.returncode, done.stdout, done.stderr) == (3, f"{tmp_path} b ['one']\n", "!")
@@ -62,7 +69,7 @@ def test_two_processes_do_not_draw_the_same_numbers() -> None:
 
 
 def test_it_is_found_by_its_token_and_its_client_is_not(sleeper: subprocess.Popen[bytes]) -> None:
-    (pid,) = attempts.living_pids(TOKEN)
+    pid = the_only_one()
     assert pid != sleeper.pid
 
 
@@ -75,7 +82,7 @@ def test_a_signal_to_the_client_ends_both(sleeper: subprocess.Popen[bytes], numb
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_death_of_the_process_is_that_of_the_client(sleeper: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    (pid,) = attempts.living_pids(TOKEN)
+    pid = the_only_one()
     os.kill(pid, number)
     assert sleeper.wait(120) == -number
 
@@ -83,10 +90,27 @@ def test_a_death_of_the_process_is_that_of_the_client(sleeper: subprocess.Popen[
 def test_the_server_leaves_with_the_last_who_holds_it(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from tests import forked\n"
-        "with forked.serving(pathlib.Path(sys.argv[1])):\n"
+        "with forked.serving(pathlib.Path(sys.argv[1]), preloaded=()):\n"
         "    print(forked.run('-c', 'import os; print(os.getppid())').stdout)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], cwd=forked.ROOT, capture_output=True, text=True
     )
     wait(lambda: not Path(f"/proc/{int(done.stdout)}").exists())
+
+
+def test_the_server_imports_what_it_is_told_to_and_keeps_it(tmp_path: Path) -> None:
+    def codes(*imports: str) -> int:
+        words = ("-c", "import sys; sys.exit('sched' in sys.modules)")
+        return forked.Process(*words, env=os.environ, cwd=tmp_path, streams=[0, 1, 2], imports=imports).wait(120)
+
+    assert [codes(), codes("sched"), codes()] == [0, 1, 1]
+
+
+def test_a_process_of_ones_own_is_looked_at_killed_and_waited_for(tmp_path: Path) -> None:
+    process = forked.Process("-c", SLEEP, env=os.environ, cwd=tmp_path, streams=[0, 1, 2])
+    assert process.poll() is None
+    with pytest.raises(TimeoutError):
+        process.wait(0.01)
+    process.kill()
+    assert process.wait(120) == process.poll() == -signal.SIGKILL

@@ -17,12 +17,13 @@ from urllib.parse import urljoin
 
 import pytest
 
-from benchmarks.server import Server, free_port
+from benchmarks.server import free_port
 from core.errors import NotAllowed
 from core.jobs import service
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from tests.browser.conftest import from_menu, in_chromium, new_page, settle, stand_still, wait_for
+from tests.browser.forked_server import ForkedServer
 from tests.pages.run_folders import make_run
 
 pytestmark = in_chromium
@@ -43,7 +44,7 @@ def hers(lab_folders: Path) -> Run:
     return make_run(RunStore(lab_folders / "runs"), state=RunState.FAILED, name="first", owner="ana")
 
 
-def configured(folder: Path, site: str, streamlit: str = "", secrets: str = "") -> Server:
+def configured(folder: Path, site: str, streamlit: str = "", secrets: str = "") -> ForkedServer:
     """A server of a lab whose config.yaml is `site`, on a port that is known before it starts."""
     for path, text in (
         (folder / "project" / "config.yaml", site),
@@ -53,11 +54,13 @@ def configured(folder: Path, site: str, streamlit: str = "", secrets: str = "") 
         if text:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-    return Server(folder, {**os.environ, "LAB_PROJECT": str(folder / "project"), "NO_PROXY": "127.0.0.1,localhost"})
+    return ForkedServer(
+        folder, {**os.environ, "LAB_PROJECT": str(folder / "project"), "NO_PROXY": "127.0.0.1,localhost"}
+    )
 
 
 @pytest.fixture
-def through_oidc(lab_folders: Path, browser: Any) -> Iterator[Enter]:
+def through_oidc(lab_folders: Path, browser: Any, forks: None) -> Iterator[Enter]:
     """Signed in at a provider, by its own form, from the button of the lab."""
     provider = pytest.importorskip("oidc_provider_mock", reason="needs oidc-provider-mock (requirements-dev.txt)")
     if importlib.util.find_spec("authlib") is None:
@@ -94,7 +97,7 @@ server_metadata_url = "http://localhost:{running.server_port}/.well-known/openid
 
 
 @pytest.fixture
-def through_nginx(lab_folders: Path, browser: Any) -> Iterator[Enter]:
+def through_nginx(lab_folders: Path, browser: Any, forks: None) -> Iterator[Enter]:
     """Signed in by nginx, which speaks TLS, serves the lab below /lab, and adds login and secret."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if nginx is None or shutil.which("openssl") is None:
@@ -125,7 +128,7 @@ def through_nginx(lab_folders: Path, browser: Any) -> Iterator[Enter]:
         server.kill()
 
 
-def proxied(nginx: str, folder: Path, port: int, server: Server) -> subprocess.Popen[bytes]:
+def proxied(nginx: str, folder: Path, port: int, server: ForkedServer) -> subprocess.Popen[bytes]:
     """nginx with a made certificate, as docs/deployment.md describes it."""
     folder.mkdir()
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout key.pem -out cert.pem"

@@ -6,12 +6,10 @@ LAB_KILLS sets how many times each run is killed with SIGKILL (20 in the release
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -20,6 +18,7 @@ from core.runs.branch import create_branch
 from core.runs.checkpoints import load_newest
 from core.runs.metrics import read_metrics
 from core.runs.run import Run, RunState
+from tests import forked
 from tests.models import Lab
 
 pytestmark = pytest.mark.slow
@@ -35,6 +34,13 @@ SHORT_RECIPE = {
     "train_unet.optimizer": "muon",
     "train_unet.lr_schedule": "linear",
 }
+ATTEMPT = """
+import pathlib, sys
+from core.runs.run import Run
+from tests.models import Lab
+folder, root = map(pathlib.Path, sys.argv[1:])
+Lab(root).train(Run(folder))
+"""  # in a process that may be killed at any moment
 KILLS = int(os.environ.get("LAB_KILLS", "2"))
 
 
@@ -53,38 +59,23 @@ def logged(run: Run) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if k not in ("elapsed_s", "images_per_s")} for line in lines]
 
 
-def attempt(folder: str, root: str) -> None:
-    """One attempt at a run, in a process that may be killed at any moment."""
-    import torch
-
-    torch.set_num_threads(1)
-    Lab(Path(root)).train(Run(Path(folder)))
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[multiprocessing.context.BaseContext]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["core.training.train_vae", "core.training.train_unet"])
-    yield context
-
-
-def finish_with_kills(run: Run, lab: Lab, context: multiprocessing.context.BaseContext, kills: int) -> int:
+def finish_with_kills(run: Run, lab: Lab, kills: int) -> int:
     """Train `run` to its end, killed with SIGKILL at random moments. Returns how many kills hit it while it ran."""
     chance = random.Random(run.info.kind)
     hits = 0
     for _ in range(kills):
         before = load_newest(run.checkpoints_dir)
-        process = context.Process(target=attempt, args=(str(run.folder), str(lab.root)))  # type: ignore[attr-defined]
-        process.start()
-        deadline = time.monotonic() + 60
         started = logged_safely(run)
-        while process.is_alive() and time.monotonic() < deadline and logged_safely(run) == started:
+        words = ("-c", ATTEMPT, str(run.folder), str(lab.root))
+        process = forked.Process(*words, env=os.environ, cwd=forked.ROOT, streams=[0, 1, 2], imports=["tests.models"])
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline and logged_safely(run) == started:
             time.sleep(0.01)
         time.sleep(chance.uniform(0.0, 0.25))
-        if process.is_alive():
+        if process.poll() is None:
             hits += 1
         process.kill()
-        process.join()
+        process.wait()
         after = load_newest(run.checkpoints_dir)
         assert (after.step if after else 0) >= (before.step if before else 0)
         repeated = logged(run)[-1]["step"] - (after.step if after else 0) if logged_safely(run) else 0
@@ -99,20 +90,20 @@ def logged_safely(run: Run) -> list[str]:
 
 
 def test_killed_at_random_moments_and_resumed_the_end_is_bit_equal(
-    lab: Lab, tiny: Callable[..., Settings], processes: multiprocessing.context.BaseContext
+    lab: Lab, tiny: Callable[..., Settings], forks: None
 ) -> None:
     settings = tiny(**{"train_vae.steps": 40 + 20 * KILLS, "train_unet.steps": 40 + 20 * KILLS})
     quiet_vae = lab.create("vae", settings)
     lab.train(quiet_vae)
     killed_vae = lab.create("vae", settings)
-    hits = finish_with_kills(killed_vae, lab, processes, KILLS)
+    hits = finish_with_kills(killed_vae, lab, KILLS)
     assert final_files(killed_vae) == final_files(quiet_vae)
     assert logged(killed_vae) == logged(quiet_vae)
 
     quiet = lab.create("unet", settings, quiet_vae)
     lab.train(quiet)
     killed = lab.create("unet", settings, killed_vae)
-    hits += finish_with_kills(killed, lab, processes, KILLS)
+    hits += finish_with_kills(killed, lab, KILLS)
     assert final_files(killed) == final_files(quiet)
     assert logged(killed) == logged(quiet)
     steps = read_metrics(killed.metrics_path)["step"]
