@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
+import itertools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.runs.lock import try_lock
 from tests import forked, models
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +29,28 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def dealt(long: list[Any], others: list[Any], workers: int) -> list[Any]:
+    """Both in one list, of which xdist gives each worker a share in turn: WINDOWS shares begin with their part of
+    `long`, so that nobody waits for a window later, and nothing long is left for the end."""
+    found: list[Any] = []
+    rest, hands = list(others), min(WINDOWS, workers)
+    for number in range(workers):
+        share = (len(long) + len(others) - len(found)) // (workers - number)
+        own = long[number::hands] if number < hands else []
+        few = max(0, share - len(own))
+        found += own + rest[:few]
+        del rest[:few]
+    return found + rest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests take longest: they come first."""
+    long = [item for item in items if item.get_closest_marker("browser")]
+    others = [item for item in items if not item.get_closest_marker("browser")]
+    items[:] = dealt(long, others, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
 @pytest.fixture(scope="session")
 def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One temporary folder for the whole run, the same for all its workers."""
@@ -39,10 +64,11 @@ def _a_window_at_a_time(request: pytest.FixtureRequest, session_folder: Path) ->
     if request.node.get_closest_marker("browser") is None:
         yield
         return
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    with (session_folder / f"window-{worker % WINDOWS}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    names = itertools.cycle(f"window-{number}.lock" for number in range(WINDOWS))
+    while (lock := try_lock(session_folder / next(names))) is None:
+        time.sleep(0.05)
+    yield
+    lock.release()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import dealt
+
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_SLEEP_S = 0.2
 
@@ -30,6 +32,18 @@ def test_continuous_integration_and_test_all_run_what_the_markers_leave_out(
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["addopts"]
     assert options[options.index("-m") + 1] == "not browser and not slow"
     assert ('-m ""' in recipe(goal, CI=ci)) == everything
+
+
+@pytest.mark.parametrize(("long", "others", "workers"), [(5, 8, 1), (5, 8, 3), (4, 2, 3), (3, 9, 2), (0, 5, 4)])
+def test_browser_tests_are_what_two_workers_begin_with(long: int, others: int, workers: int) -> None:
+    browser = [f"browser {number}" for number in range(long)]
+    rest = list(range(others))
+    found = dealt(browser, rest, workers)
+    assert sorted(map(str, found)) == sorted(map(str, browser + rest))
+    second = found[len(found) // workers :]
+    if workers > 1 and long and others > long:
+        assert "browser" in str(found[0]) and "browser" in str(second[0])
+    assert [each for each in found if each in rest] == rest, "those of one module stay together"
 
 
 def faults(source: str) -> Iterator[tuple[int, str]]:
