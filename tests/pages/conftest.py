@@ -26,13 +26,19 @@ from lab.services import computing
 from lab.services.datasets import data_settings
 from tests import forked
 from tests.models import Lab, brief_judges, made_once
-from tests.pages.run_folders import tiny_settings
+from tests.pages.run_folders import LABS, everything, tiny_settings
 from tests.test_architecture import sources, ways_to_heavy, with_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("core.", "lab.", "__main__")  # pages are run as __main__
 SERVER_THREADS = ("ScriptRunner", "background ")
 OpenPage = Callable[..., AppTest]
+MakeLab = Callable[[RunStore], list[Run]]
+SAMPLED = ("empty", "finished")  # states that the default suite looks at alone, too
+STATES = [
+    pytest.param(everything, id="all at once"),
+    *(pytest.param(make, id=name, marks=[] if name in SAMPLED else pytest.mark.slow) for name, make in LABS.items()),
+]
 
 TINY = {
     "vae.block_out_channels": [8, 8],

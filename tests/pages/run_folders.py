@@ -240,3 +240,8 @@ LABS = {
     "broken": broken,
     "hostile": hostile,
 }
+
+
+def everything(store: RunStore) -> list[Run]:
+    """All of these runs in one lab."""
+    return [run for make in LABS.values() for run in make(store)]

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.runs.store import RunStore
-from tests.pages.conftest import OpenPage
+from tests.pages.conftest import STATES, MakeLab, OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, LABS, make_run
 
 PAGES = ("overview", "train", "runs", "machine", "data", "schedulers", "latents", "generate")
@@ -58,12 +58,12 @@ def active_markdown(app: AppTest) -> list[str]:
 
 
 @pytest.mark.usefixtures("known_digits")
-@pytest.mark.parametrize("lab", LABS)
+@pytest.mark.parametrize("make_lab", STATES)
 @pytest.mark.parametrize("page", PAGES)
 def test_page_opens_in_every_state_of_the_lab_and_no_name_is_markdown(
-    page: str, lab: str, store: RunStore, open_page: OpenPage
+    page: str, make_lab: MakeLab, store: RunStore, open_page: OpenPage
 ) -> None:
-    LABS[lab](store)
+    make_lab(store)
     app = open_page(page)
     assert not app.exception
     assert app.title

@@ -27,8 +27,8 @@ from lab.machine.machine_cards import history_lines
 from lab.services import machine
 from lab.services.room import glance, room_of
 from tests.figures import figures_of
-from tests.pages.conftest import OpenPage
-from tests.pages.run_folders import HOSTILE_NAMES, LABS, make_run
+from tests.pages.conftest import STATES, MakeLab, OpenPage
+from tests.pages.run_folders import HOSTILE_NAMES, make_run
 from tests.pages.test_every_page import active_markdown
 
 GB = 10**9
@@ -387,9 +387,9 @@ def _size(run: Run, total: int) -> disk.RunSize:
     )
 
 
-@pytest.mark.parametrize("lab", LABS)
-def test_every_clean_up_can_be_looked_at_in_every_lab(lab: str, store: RunStore, open_page: OpenPage) -> None:
-    LABS[lab](store)
+@pytest.mark.parametrize("make_lab", STATES)
+def test_every_clean_up_can_be_looked_at_in_every_lab(make_lab: MakeLab, store: RunStore, open_page: OpenPage) -> None:
+    make_lab(store)
     app = open_page("machine")
     app.session_state["cleanup-days"] = 0.0
     for choice in ("old checkpoints", "failed runs", "unused caches", "trash"):

@@ -288,7 +288,7 @@ def whole(flow: Trained) -> dict[int, Any]:
     return {each.index: without_times(each) for each in flow.compare(flow.request(), WHOLE)}
 
 
-@pytest.mark.parametrize("looks", [1, 40, 52, 70, 80])
+@pytest.mark.parametrize("looks", [1, 52, 80])
 def test_a_stopped_comparison_goes_on_to_the_same_figures_and_draws_nothing_twice(
     flow: Trained, whole: dict[int, Any], named: str, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,7 +179,7 @@ def test_two_processes_stop_at_one_step_and_leave_none_behind(real_box: Box) -> 
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_rank_takes_the_others_along_and_the_run_goes_on(box: Box, victim: int) -> None:
-    run = box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 150, "logging.save_every_steps": 10})
+    run = box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 90, "logging.save_every_steps": 10})
     box.submit(run)
     box.wait(lambda: run.status().step > 20, f"never trained: {run.status()}")
     main = run.status().process
