@@ -1,5 +1,6 @@
 # make lab: start the app · make cpu: the same environment with PyTorch for the CPU only · make check: lint and types · make bench: measure
 # make test: the default suite, everything where CI is set · make test-all: real browsers, whole processes and kills too
+# make tools: install what checks and tests need · make suite: the tests alone
 # make demo: train, measure and export the bundled model again, into DEMO · make pictures: photograph the app
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,10 @@ WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, 1 + len(os.sched_getaff
 EVERYTHING := -m ""
 CHOICE := $(if $(CI),$(EVERYTHING))
 
-.PHONY: lab cpu test test-all check bench demo pictures clean
+# hundreds of processes start: none shall compile the lab again
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: lab cpu tools test suite test-all check bench demo pictures clean
 .DEFAULT_GOAL := lab
 
 $(BIN)/python:
@@ -20,7 +24,8 @@ $(BIN)/python:
 
 $(BIN)/.run: requirements.txt | $(BIN)/python
 	@echo "Installing packages; PyTorch is large, so this takes a few minutes."
-	$(BIN)/python -m pip install --progress-bar on -r requirements.txt
+	$(BIN)/python -m pip install --progress-bar on --no-compile -r requirements.txt
+	$(BIN)/python -m compileall -q -j 0 .venv/lib || true  # pip itself would compile with one core
 	touch $@
 
 # PyTorch from its own index first: without it, pip takes the build with gigabytes of CUDA
@@ -40,7 +45,12 @@ check: $(BIN)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: check
+tools: $(BIN)/.dev
+
+test: check suite
+
+suite: $(BIN)/.dev
+	$(BIN)/python -m compileall -q core lab pages benchmarks
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(CHOICE)
 
 test-all: CHOICE := $(EVERYTHING)
