@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Sequence
 
+from core.jobs.fork_server import ForkServer
 from core.jobs.queue import Queue
 from core.jobs.serving import LOCK_NAME
 from core.jobs.supervisor import Supervisor
@@ -20,13 +21,13 @@ logger = logging.getLogger(__name__)
 class SupervisorThread:
     """Ticks until it is closed. worker: the command line of trainings."""
 
-    def __init__(self, store: RunStore, worker: Sequence[str]) -> None:
+    def __init__(self, store: RunStore, worker: Sequence[str], forks: ForkServer | None = None) -> None:
         folder = Queue(store.root).folder
         folder.mkdir(parents=True, exist_ok=True)
         lock = try_lock(folder / LOCK_NAME)
         assert lock is not None, "a supervisor lives"
         self.lock = lock
-        self.supervisor = Supervisor(store, lock, worker=worker)
+        self.supervisor = Supervisor(store, lock, worker=worker, forks=forks)
         self.supervisor.upgrade_at = float("inf")  # this process never goes on as newer code
         self.supervisor.write_facts()
         self.is_over = threading.Event()
@@ -39,8 +40,7 @@ class SupervisorThread:
                 self.supervisor.tick()
             except Exception:
                 logger.exception("a tick failed")
-        self.supervisor.housekeeping.close()
-        self.supervisor.queue.close()
+        self.supervisor.close()
 
     def close(self) -> list[subprocess.Popen[bytes]]:
         """The shims that it started, to be waited for once they are ended."""

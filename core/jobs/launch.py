@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.home import code_root, python_path
 from core.jobs.exit_reason import grace_s
+from core.jobs.fork_server import ForkServer
 from core.jobs.plain_lines import WITHOUT_BARS
 from core.jobs.queue import Job
 from core.jobs.slots import CPU, Device
@@ -41,18 +42,25 @@ def worker_environment(run: Run, job: Job, devices: Sequence[Device], code: Path
     """The training's surroundings: the submitter's folders, the frozen code, and its GPUs and no others."""
     on_cpu = all(device.name == CPU for device in devices)
     return {
+        **surroundings(code, on_cpu=on_cpu, more=job.environment),
+        "LAB_DEVICE": "cpu" if on_cpu else "cuda",
+        "CUDA_VISIBLE_DEVICES": "" if on_cpu else ",".join(device.visible for device in devices),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{grace_s(run):.0f}",
+    }
+
+
+def surroundings(code: Path, *, on_cpu: bool, more: Mapping[str, str]) -> dict[str, str]:
+    """What all workers have in common that import this code; `more`: of the job."""
+    return {
         **(KEEPS_MEMORY if on_cpu else {}),
         **os.environ,
-        **job.environment,
+        **more,
         "LAB_PROJECT": str(code_root()),
         "PYTHONPATH": python_path(code),
         "PYTHONUNBUFFERED": "1",
         **WITHOUT_BARS,
         "PYTHONDONTWRITEBYTECODE": "1",  # what a full disk cuts short would break every later import of the frozen code
-        "LAB_DEVICE": "cpu" if on_cpu else "cuda",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": "" if on_cpu else ",".join(device.visible for device in devices),
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{grace_s(run):.0f}",
     }
 
 
@@ -65,23 +73,28 @@ def start_shim(
     environment: Mapping[str, str],
     folder: Path,
     log_path: Path,
+    forks: ForkServer | None = None,
 ) -> subprocess.Popen[bytes] | None:
-    """A shim that starts the command, or without one adopts what lives; None when it does not start.
+    """A shim that starts the command, or without one adopts what lives; None when it is not this process's child.
 
-    lock: the run's, never free in between. folder: where its code is imported from.
+    lock: the run's, never free in between. folder: where its code is imported from. forks: what may fork both instead.
     """
     shim = [sys.executable, "-m", "core.jobs.shim", "--run", str(run.folder.resolve()), "--attempt", str(attempt)]
-    shim += ["--lock", str(lock.descriptor), "--grace", f"{grace_s(run):g}"]
-    shim += ["--adopt"] if command is None else ["--", *command]
+    shim += ["--grace", f"{grace_s(run):g}"]
+    if command is not None and forks is not None:
+        token, log = attempts.token_of(run.folder.name, attempt), run.log_path.resolve()
+        if forks.start(shim, command, token=token, environment=environment, folder=folder, log=log, lock=lock):
+            return None
+    shim += ["--lock", str(lock.descriptor), *(["--adopt"] if command is None else ["--", *command])]
     try:
-        with log_path.open("ab") as log:
+        with log_path.open("ab") as own:
             return subprocess.Popen(
                 shim,
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=own,
+                stderr=own,
                 start_new_session=True,
                 pass_fds=[lock.descriptor],
             )

@@ -1,7 +1,8 @@
 """The small process between supervisor and training: one an attempt. It holds the run's lock, outlives supervisor and
 server, passes stop requests on, leaves no process behind, and writes down how the attempt ended.
 
-`python -m core.jobs.shim --run FOLDER --attempt N --lock FD --grace S [--adopt] -- COMMAND…`. Standard library only.
+`python -m core.jobs.shim --run FOLDER --attempt N --lock FD --grace S [--child PID | --adopt] -- COMMAND…`. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -33,14 +34,17 @@ _SET_CHILD_SUBREAPER = 36
 class Shim:
     """Watches the processes of one attempt until none is left.
 
-    adopt: the processes live already and their first shim is gone; they are found by their token. Its moments are
+    child: pid of the training, where this process has forked it already. adopt: the processes live already and their
+    first shim is gone; they are found by their token. Its moments are
     monotonic: a clock that is set must not end the grace before the training has saved.
     """
 
-    def __init__(self, folder: Path, attempt: int, *, grace_s: float, adopt: bool = False) -> None:
+    def __init__(
+        self, folder: Path, attempt: int, *, grace_s: float, child: int | None = None, adopt: bool = False
+    ) -> None:
         self.folder, self.attempt, self.grace_s, self.adopt = folder, attempt, grace_s, adopt
         self.token = attempts.token_of(folder.name, attempt)
-        self.child: subprocess.Popen[bytes] | None = None
+        self.child = child
         self.exit_code: int | None = None
         self.level = 0
         self.asked_at: float | None = None
@@ -57,7 +61,9 @@ class Shim:
         oom_before = _oom_kills()
         with contextlib.suppress(OSError):
             attempts.reserve_exit(self.folder)
-        problem = "" if self.adopt else self._start(command)
+        problem = "" if self.adopt or self.child is not None else self._start(command)
+        if self.child is not None:
+            self._tell_pid(self.child)
         if not problem:
             while self._is_watching():
                 time.sleep(TICK_S)
@@ -88,7 +94,7 @@ class Shim:
         environment = {**os.environ, attempts.TOKEN_VARIABLE: self.token}
         try:
             with open(self.folder / "log.txt", "ab", buffering=0, opener=_without_waiting) as log:
-                self.child = subprocess.Popen(
+                child = subprocess.Popen(
                     command,
                     env=environment,
                     stdin=subprocess.DEVNULL,
@@ -99,10 +105,14 @@ class Shim:
         except OSError as error:
             words = "the disk or the quota is full" if errors.is_full_disk(error) else error.strerror or error
             return f"its process did not start: {words}"
+        self.child = child.pid
+        child.returncode = 0  # `_reap` collects it: nothing is left to do for Popen
+        return ""
+
+    def _tell_pid(self, pid: int) -> None:
         with contextlib.suppress(OSError):
             facts = reading.read_object(self.folder / attempts.ATTEMPT_FILE)
-            atomic.write_json(self.folder / attempts.ATTEMPT_FILE, {**facts, "worker_pid": self.child.pid})
-        return ""
+            atomic.write_json(self.folder / attempts.ATTEMPT_FILE, {**facts, "worker_pid": pid})
 
     def _is_watching(self) -> bool:
         """One look: reap, pass requests on, end what is left. False once nothing of the attempt lives."""
@@ -136,9 +146,8 @@ class Shim:
                 return
             if pid == 0:
                 return
-            if self.child is not None and pid == self.child.pid:
+            if pid == self.child:
                 self.exit_code = os.waitstatus_to_exitcode(status)
-                self.child.returncode = self.exit_code
 
     def _look_for_requests(self) -> None:
         request = attempts.stop_of(self.folder, self.attempt)
@@ -158,14 +167,14 @@ class Shim:
         self.was_killed = True
         if self.child is not None and self.exit_code is None:
             with contextlib.suppress(OSError):
-                os.killpg(self.child.pid, signal.SIGKILL)
+                os.killpg(self.child, signal.SIGKILL)
         attempts.signal_all(self.token, signal.SIGKILL)
 
     def _terminate(self) -> None:
         """SIGTERM to the training; torchrun passes it on to its ranks."""
         if self.child is not None and self.exit_code is None:
             with contextlib.suppress(OSError):
-                os.kill(self.child.pid, signal.SIGTERM)
+                os.kill(self.child, signal.SIGTERM)
         elif self.adopt:
             attempts.signal_all(self.token, signal.SIGTERM)
 
@@ -203,12 +212,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--lock", type=int, required=True, help="descriptor of the run's lock, taken by the supervisor")
     parser.add_argument("--grace", type=float, required=True, help="seconds between SIGTERM and SIGKILL")
+    parser.add_argument("--child", type=int, default=None, help="pid of the training, forked by this process")
     parser.add_argument("--adopt", action="store_true", help="the processes live already")
     parser.add_argument("command", nargs="*")
     arguments: Any = parser.parse_args(argv)
     logging.basicConfig(format="%(asctime)s shim: %(message)s", stream=sys.stderr)
     os.set_inheritable(arguments.lock, False)
-    Shim(arguments.run, arguments.attempt, grace_s=arguments.grace, adopt=arguments.adopt).run(arguments.command)
+    shim = Shim(arguments.run, arguments.attempt, grace_s=arguments.grace, child=arguments.child, adopt=arguments.adopt)
+    shim.run(arguments.command)
     return 0
 
 

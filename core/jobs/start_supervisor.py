@@ -8,18 +8,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core import atomic, reading
 from core.config.site import FOLDERS
+from core.errors import LabError
 from core.home import code_root, python_path
 from core.jobs.serving import FOLDER, is_served
 from core.machine.attempts import boot_id
 from core.runs.lock import FileLock, try_lock
 from core.runs.store import RunStore, storage_error
 
-START_NAME, LOG_NAME, ACTIVITY_NAME = "starting.lock", "supervisor.log", "knock"
+START_NAME, LOG_NAME, ACTIVITY_NAME, SOON_NAME = "starting.lock", "supervisor.log", "knock", "soon"
+ANNOUNCED_S = 60.0
 STARTING_S = 60.0  # a start that takes longer hangs, or somebody else holds its lock
 TELLING_S = 0.5  # between taking the lock and writing down when
 _BEGAN_BYTES = 128
@@ -47,6 +49,29 @@ def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> No
             starting.release()  # the new process holds it until it serves
     except OSError as error:
         raise storage_error(error, folder) from None
+
+
+@contextlib.contextmanager
+def announced(store: RunStore) -> Iterator[None]:
+    """A run is being prepared in here: a supervisor starts and loads PyTorch meanwhile. What is wrong, others say."""
+    path = store.root / FOLDER / SOON_NAME
+    with contextlib.suppress(LabError, OSError):
+        atomic.private_folder(path.parent)
+        path.touch()
+        start_supervisor(store)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def is_run_announced(folder: Path) -> bool:
+    """Whether somebody prepares a run for this queue's folder, who has not died over it."""
+    try:
+        return abs(time.time() - (folder / SOON_NAME).stat().st_mtime) < ANNOUNCED_S
+    except OSError:
+        return False
 
 
 def take_start(folder: Path, *, patience_s: float = 0.0) -> FileLock | None:

@@ -25,8 +25,9 @@ from core.errors import LabError, is_full_disk
 from core.home import code_root
 from core.jobs import frozen_code
 from core.jobs.exit_reason import Ending, again, ending_of, never_started, settled, without_its_vae, write_ending
+from core.jobs.fork_server import ForkServer
 from core.jobs.housekeeping import Housekeeping
-from core.jobs.launch import start_shim, worker_command, worker_environment
+from core.jobs.launch import start_shim, surroundings, worker_command, worker_environment
 from core.jobs.memory_needs import less_what_comes, needs_of
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_schema import FORMAT as QUEUE_FORMAT
@@ -34,7 +35,14 @@ from core.jobs.queue_schema import NewerQueue
 from core.jobs.recovery import set_aside_if_damaged, take_in_unqueued
 from core.jobs.serving import BEAT_EVERY_S, LOCK_NAME, beat, say_who_serves, take_lock
 from core.jobs.slots import CPU, Device, choose, device_of, find_devices
-from core.jobs.start_supervisor import ACTIVITY_NAME, LOG_NAME, START_NAME, command_line, take_start
+from core.jobs.start_supervisor import (
+    ACTIVITY_NAME,
+    LOG_NAME,
+    START_NAME,
+    command_line,
+    is_run_announced,
+    take_start,
+)
 from core.machine import attempts
 from core.runs.lock import FileLock, adopt_lock, try_lock
 from core.runs.run import Run, RunState, now_iso
@@ -47,16 +55,29 @@ UNQUEUED_EVERY_S = 5.0
 UPGRADE_EVERY_S = 15.0
 IDLE_EXIT_S = 3600.0
 START_PATIENCE_S = 30.0
+LINGER_S = 30.0  # that PyTorch stays loaded after the last run began
 
 
 class Supervisor:
-    """The loop. worker: the training's command line, `--runs FOLDER RUN` is appended; None: the real one."""
+    """The loop. worker: the training's command line, `--runs FOLDER RUN` is appended; None: the real one.
 
-    def __init__(self, store: RunStore, lock: FileLock, *, worker: Sequence[str] | None = None) -> None:
+    forks: what forks workers on a CPU; None: the real one for the real worker, else every worker is started anew.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        lock: FileLock,
+        *,
+        worker: Sequence[str] | None = None,
+        forks: ForkServer | None = None,
+    ) -> None:
         self.store, self.lock = store, lock
         self.worker = list(worker) if worker else None
         self.queue = Queue(store.root)
         self.children: list[subprocess.Popen[bytes]] = []
+        self.forks = forks or (None if worker else ForkServer(self.queue.folder / LOG_NAME))
+        self.forks_wanted_at = float("-inf")
         self.site, self.problem = read_site()[0], ""
         self.unqueued_at = self.upgrade_at = self.beat_at = float("-inf")
         self.busy_at, self.knock = time.monotonic(), 0
@@ -93,8 +114,15 @@ class Supervisor:
                 self.unqueued_at = float("-inf")
                 time.sleep(2.0)
             time.sleep(TICK_S)
-        self.housekeeping.close()
+        self.close()
         return 0
+
+    def close(self) -> None:
+        """Let go of what else holds memory, threads or files; runs live on."""
+        if self.forks:
+            self.forks.close()
+        self.housekeeping.close()
+        self.queue.close()
 
     def tick(self) -> None:
         """One look at everything; each part is safe to repeat and to be cut off anywhere."""
@@ -114,6 +142,7 @@ class Supervisor:
             if job.state is JobState.LIVE:
                 with _logged(job):
                     self._look_after(job)
+        self._load_ahead(now)
         self._start_waiting()
         self.housekeeping.tick(self.site, jobs)
         self._follow_upgrades(now)
@@ -165,6 +194,25 @@ class Supervisor:
             self.housekeeping.attempt_ended(run, job, ending, self.site)
 
     # -- waiting jobs
+
+    def _load_ahead(self, now: float) -> None:
+        """Have PyTorch loaded for whoever waits for a CPU, or is about to; it goes some time after the last one."""
+        if self.forks is None:
+            return
+        if not self.devices:
+            self._look_at_devices()
+        has_gpu = any(device.name != CPU for device in self.devices)
+        waiting = [job for job in self.queue.jobs(JobState.QUEUED) if job.device == CPU or not has_gpu]
+        is_announced = not has_gpu and is_run_announced(self.queue.folder)
+        if waiting or is_announced:
+            self.forks_wanted_at = now
+            if self.forks.kind is None or waiting:
+                name = waiting[0].code if waiting else frozen_code.freeze(self.queue.folder)
+                code = frozen_code.frozen_root(self.queue.folder, name)
+                more = waiting[0].environment if waiting else {}
+                self.forks.keep(surroundings(code, on_cpu=True, more=more), code)
+        elif now - self.forks_wanted_at > LINGER_S:
+            self.forks.close()
 
     def _start_waiting(self) -> None:
         """Give free slots away in the order of the queue; nobody overtakes somebody for whom a run's end makes room."""
@@ -230,6 +278,10 @@ class Supervisor:
     def _start(self, job: Job, slots: Sequence[str]) -> bool:
         """Claim the slots and start a shim that inherits the run's lock: it is never free in between."""
         run = Run(self.store.root / job.run_id)
+        on_cpu = all(device_of(slot) == CPU for slot in slots)
+        if on_cpu and self.forks and self.forks.is_loading():
+            self.queue.say_why(job.run_id, "PyTorch, which is being loaded")
+            return False
         lock = try_lock(lock_path(run), patience_s=0.3)
         if lock is None:
             self.queue.say_why(job.run_id, "another process that works on it")
@@ -263,7 +315,7 @@ class Supervisor:
             gpus = sum(device.name != CPU for device in devices)
             command = worker_command(run, max(1, gpus), self.worker)
             environment = worker_environment(run, job, devices, code)
-            self._spawn(run, attempt, lock, command, environment=environment, folder=code)
+            self._spawn(run, attempt, lock, command, environment=environment, folder=code, may_fork=on_cpu)
             logger.info("%s attempt %d started on %s", job.run_id, attempt, ", ".join(slots))
             return True
         finally:
@@ -278,9 +330,18 @@ class Supervisor:
         *,
         environment: Mapping[str, str],
         folder: Path,
+        may_fork: bool = False,
     ) -> None:
-        log_path = self.queue.folder / LOG_NAME
-        child = start_shim(run, attempt, lock, command, environment=environment, folder=folder, log_path=log_path)
+        child = start_shim(
+            run,
+            attempt,
+            lock,
+            command,
+            environment=environment,
+            folder=folder,
+            log_path=self.queue.folder / LOG_NAME,
+            forks=self.forks if may_fork else None,
+        )
         if child is not None:
             self.children.append(child)
 
@@ -340,8 +401,7 @@ class Supervisor:
             logger.error("the code was changed and does not load; continuing with the old code: %s", words)
             return
         logger.info("the code was changed: continuing with it")
-        self.housekeeping.close()
-        self.queue.close()
+        self.close()
         os.set_inheritable(self.lock.descriptor, True)
         os.execv(sys.executable, command_line(self.store, self.worker, lock=self.lock.descriptor))  # noqa: S606
 

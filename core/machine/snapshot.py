@@ -89,7 +89,7 @@ def _others(total_memory: int) -> list[HeavyProcess]:
                     continue
                 if run_of(process.pid):
                     continue
-                words = " ".join(kept.cmdline()) or kept.name()
+                words = " ".join(kept.cmdline()).strip() or kept.name()
                 user = kept.username()
         except (psutil.Error, OSError):
             continue

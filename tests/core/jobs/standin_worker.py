@@ -89,5 +89,9 @@ def train(run, *, data_dir, cache_dir, store_root, should_stop):
     return SimpleNamespace(state=RunState.FINISHED, step=step, reason="")
 
 
+def main(argv=None):
+    return worker.main(argv, trainers={"vae": train, "unet": train})
+
+
 if __name__ == "__main__":
-    sys.exit(worker.main(trainers={"vae": train, "unet": train}))
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""Imported, it never returns: for tests of whoever waits for it."""
+
+import signal
+
+signal.pause()
