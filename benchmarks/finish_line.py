@@ -4,52 +4,53 @@
 Presets take turns within a seed. An entry `PRESET@FOLDER` trains with another checkout of the lab; the judge is always
 this one's. `--npz FILE` judges samples of any origin, `--judge-only RUN` a run or model that exists. Rows are added to
 benchmarks/results/finish-line-<dataset>-<date><label>.json, so that seeds can be measured one by one.
+`--gpu` trains on CUDA, times 50,000 images, and adds what benchmarks/matrix_peak.py measures. `--reference SECONDS`
+trains the settings of the reference project for that long, and says what its whole recipe would take.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import json
-import os
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 
+from benchmarks.matrix_peak import LARGE, measured
 from benchmarks.report import RESULTS, machine
-from benchmarks.server import ROOT, end_supervisor
+from benchmarks.timed_training import trained
+from benchmarks.where_time_goes import phases_of_training
 from core.config.load import load_config, parse_override, read_site, settings_from, with_overrides
 from core.data.arrays import ImageSet, prepare
 from core.data.fit import fit_pictures
 from core.data.npz_file import arrays_in, npz_problem
-from core.device import device_label
+from core.device import check_device, device_label, take_free_cores
 from core.errors import LabError, UsageError
 from core.evaluation.folder_judge import judge_of_model_folder
-from core.evaluation.judge import Judge, load_or_train
+from core.evaluation.judge import Judge, load_or_train, split_features
 from core.evaluation.measures import choose_rows, measure
 from core.evaluation.metrics import FrechetReference
 from core.home import code_root
 from core.model_folders.model_facts import model_folder_info
 from core.model_folders.sources import ModelSource, RunSource, find_source
-from core.runs.run import Run
 from core.runs.store import RunStore
 from core.sampling.request import batches_of, request_of
 from core.sampling.steps import sample
+from core.training.probe import probe
 
 SAMPLES = 5000
+MANY = 50_000  # images whose generation is timed on a GPU
+REFERENCE = "reference"
+REFERENCE_SAMPLING = {"sampling.sampler": "unipc", "sampling.num_inference_steps": 20}  # its own 1,000 steps take hours
 SEED = 0  # of the noise of the generated images, and of every choice of the judge
 BUNDLED = "mnist-demo"
 BUNDLED_SHA256 = "b2381faff0dcc6562378f75e5c2cbd707c7dc6cdb26a7a73574d2b68aac30323"
@@ -63,7 +64,6 @@ FIGURES = (  # key, heading, digits, which end is worse
     ("recall", "recall", 3, min),
     ("copy_ratio", "copy ratio", 3, min),
 )
-PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +113,6 @@ class Court:
     def sample_bias(self, count: int, draws: int = 5) -> float:
         """FD-judge of `count` real training images, classes balanced, against all of them: what the sample size alone
         makes; the mean of some draws."""
-        from core.evaluation.judge import split_features
-
         features, labels = split_features(self.judge, self.image_set, "train"), self.image_set.train.labels
         reference, classes = FrechetReference(features), self.image_set.num_classes
         found = []
@@ -168,6 +166,7 @@ def judged_model(court: Court, source: ModelSource, count: int, changes: Sequenc
         raise UsageError(f"--set {other[0]}: only settings of the section sampling change how a model is judged")
     sampling = settings_from(with_overrides(source.settings.model_dump(mode="json"), chosen)).sampling
     model = source.load(device="auto")
+    take_free_cores(None)  # a training has gone by since the last look
     labels = np.arange(count) % model.num_classes
     request = request_of(sampling, labels, seed=SEED)
     generating_s = 0.0
@@ -208,88 +207,6 @@ def judged_npz(court: Court, path: Path) -> dict[str, Any]:
     images, labels = arrays["images"], arrays["labels"].astype(np.int64)
     images = images[..., None] if images.ndim == 3 else images
     return court.figures((images[first : first + 500] for first in range(0, len(images), 500)), labels)
-
-
-def trained(entry: str, seed: int, dataset: str, changes: Sequence[str], work: Path) -> tuple[Run, dict[str, Any]]:
-    """Run `train all` in a lab whose folders are new, as anyone would, and time it from outside.
-
-    work: an empty folder for its runs and its cache. cpu_s: of the command and every process it started, to the end of
-    the last one; other_cpu_s: what everything else on the machine used meanwhile. Raises LabError when it fails.
-    """
-    preset, _, checkout = entry.partition("@")
-    root, site = Path(checkout).resolve() if checkout else ROOT, read_site()[0]
-    folders = {
-        "LAB_RUNS": work / "runs",
-        "LAB_CACHE": work / "cache",
-        "LAB_DATA": site.data,
-        "LAB_IMPORTS": site.imports,
-    }
-    others = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LAB_PROJECT")}
-    options = [f"seed={seed}", f"data.name={dataset}", *changes]
-    command = [sys.executable, "-m", "core", "train", "all", "--preset", preset]
-    command += [text for option in options for text in ("--set", option)]
-    load, busy, began_at, began = os.getloadavg(), _busy_s(), time.time(), time.monotonic()
-    with own_children() as cpu_s, (work / "errors.txt").open("w+") as errors:
-        done = subprocess.run(
-            command,
-            cwd=root,
-            env={**others, **{name: str(folder) for name, folder in folders.items()}},
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-        wall_s, busy_s = time.monotonic() - began, _busy_s() - busy
-        end_supervisor(work / "runs")
-    if done.returncode:
-        last = ((work / "errors.txt").read_text().strip().splitlines() or ["no words"])[-1]
-        raise LabError(f"{entry}, seed {seed}: train ended with {done.returncode}: {last}")
-    run = RunStore(work / "runs").get(done.stdout.split()[-1])
-    used = cpu_s()
-    return run, {
-        "entry": entry,
-        "seed": seed,
-        "changes": list(changes),
-        "began_at": datetime.fromtimestamp(began_at, UTC).isoformat(timespec="milliseconds"),
-        "wall_s": round(wall_s, 2),
-        "cpu_s": round(used, 2),
-        "other_cpu_s": round(max(0.0, busy_s - used), 2),
-        "load_before": load,
-        "load_after": os.getloadavg(),
-        "device": run.status().device,
-        "revision": run.info.revision,
-        "versions": run.info.versions,
-        "settings": run.settings.model_dump(mode="json"),
-    }
-
-
-@contextlib.contextmanager
-def own_children() -> Iterator[Callable[[], float]]:
-    """Within the block, processes whose parents end become children of this one; gives what tells, after the block, the
-    CPU-seconds of all that were started in it and have ended."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    before, used = {child.pid for child in psutil.Process().children()}, _children_cpu_s()
-    found: list[float] = []
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    try:
-        yield lambda: found[0]
-        while new := [child.pid for child in psutil.Process().children() if child.pid not in before]:
-            for pid in new:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
-        found.append(_children_cpu_s() - used)
-    finally:
-        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-
-
-def _children_cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _busy_s() -> float:
-    """CPU-seconds that all cores of the machine have been busy since it started."""
-    times = psutil.cpu_times()
-    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 # -- results
@@ -352,17 +269,24 @@ def main() -> None:
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--npz", type=Path, nargs="+", default=[], metavar="FILE", help="judge these samples")
     parser.add_argument("--judge-only", nargs="+", default=[], metavar="RUN", help="judge these runs or models")
+    parser.add_argument("--gpu", action="store_true", help=f"train on CUDA, and time {MANY:,} images and a large U-Net")
+    parser.add_argument(
+        "--reference", type=float, metavar="SECONDS", help="train the reference project's settings so long"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep runs there (default: remove them)")
     parser.add_argument("--label", default="", help="added to the name of the result file")
     parser.add_argument("--out", type=Path, metavar="FILE", help="another result file")
     options = parser.parse_args()
-    if not (options.presets or options.npz or options.judge_only):
-        parser.error("give --presets, --npz or --judge-only")
+    if not (options.presets or options.npz or options.judge_only or options.reference):
+        parser.error("give --presets, --npz, --judge-only or --reference")
     name = f"finish-line-{options.dataset}-{datetime.now(UTC):%Y-%m-%d}{options.label and '-' + options.label}.json"
     path = options.out or RESULTS / name
     site = read_site()[0]
-    torch.set_num_threads(1)  # of judging; two threads lose where anything else runs
+    take_free_cores(None)
     try:
+        if options.gpu:
+            check_device("cuda")
+            options.changes.append("machine.device=cuda")
         data_changes = [text for text in options.changes if text.startswith(("data.", "evaluation."))]
         court = open_court(options.dataset, data_changes, site.cache)
         print(f"judge {court.judge.hash[:12]}, right on {court.judge.accuracy:.2%} of {court.judge.heldout_count:,}")
@@ -384,16 +308,55 @@ def rows_of(options: argparse.Namespace, court: Court) -> Iterator[dict[str, Any
     for text in options.judge_only:
         source = find_source(text, lambda: RunStore(site.runs), site.models)
         yield {"entry": source.id, **judged_model(court, source, options.samples, options.changes)}
+    if options.reference:
+        changes, share = reference_changes(options.reference)
+        with workplace(options, REFERENCE, 0) as work:
+            run, timed = trained(REFERENCE, 0, options.dataset, [*options.changes, *changes], work)
+            figures = judged_model(court, RunSource(run), options.samples)
+            phases = phases_of_training(run, timed)
+        steps_s = sum(each.seconds for each in phases if each.name == "steps")
+        yield {**timed, "entry": f"{REFERENCE}, {share:.3%}", "whole_recipe_s": steps_s / share, **figures}
+        print(
+            f"the steps took {steps_s:.0f} s; the whole recipe would take {steps_s / share / 3600:.1f} h (extrapolated)"
+        )
     for seed in options.seeds:
         for entry in options.presets:
-            with contextlib.ExitStack() as stack:
-                if options.keep:
-                    work = options.keep / f"{entry.replace('/', '_')}-{seed}"
-                    work.mkdir(parents=True)
-                else:
-                    work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="finish-line-")))
+            with workplace(options, entry, seed) as work:
                 run, timed = trained(entry, seed, options.dataset, options.changes, work)
-                yield {**timed, **judged_model(court, RunSource(run), options.samples)}
+                row = {**timed, **judged_model(court, RunSource(run), options.samples)}
+                if "@" not in entry:  # another version's log says other things
+                    row["phases"] = [asdict(each) for each in phases_of_training(run, timed)]
+                if options.gpu:
+                    many = judged_model(court, RunSource(run), MANY)
+                    row["many"] = {key: many[key] for key in ("num_samples", "generating_s", "fd_judge")}
+                    large = load_config(preset=entry.partition("@")[0], overrides={**LARGE, "machine.device": "cuda"})
+                    row["large_unet"] = measured(large, side=8192, steps=20)
+                yield row
+
+
+@contextlib.contextmanager
+def workplace(options: argparse.Namespace, entry: str, seed: int) -> Iterator[Path]:
+    """An empty folder for one training, removed after it unless --keep names a place."""
+    if options.keep:
+        work = options.keep / f"{entry.replace('/', '_')}-{seed}"
+        work.mkdir(parents=True)
+        yield work
+    else:
+        with tempfile.TemporaryDirectory(prefix="finish-line-") as folder:
+            yield Path(folder)
+
+
+def reference_changes(seconds: float) -> tuple[list[str], float]:
+    """(what to set so that both networks of the preset train that long, together; their share of its whole recipe).
+
+    The same share of each network's steps, from the measured cost of some; the learning rates stay those of the whole.
+    """
+    settings = load_config(preset=REFERENCE)
+    whole_s = sum(probe(settings, kind, steps=3, warmup=1).estimated_s for kind in ("vae", "unet"))
+    share = min(1.0, seconds / whole_s)
+    steps = {"train_vae": settings.train_vae.steps, "train_unet": settings.train_unet.steps}
+    changes = [f"{section}.steps={max(1, round(share * count))}" for section, count in steps.items()]
+    return [*changes, *(f"{name}={value}" for name, value in REFERENCE_SAMPLING.items())], share
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ once (https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs). What is c
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import torch
@@ -58,8 +59,10 @@ class GraphedObjective(nn.Module):
         before = torch.cuda.get_rng_state(device)
         torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # captured on a stream of its own
         self.is_captured = True
+        began = time.monotonic()
         try:
             torch.cuda.make_graphed_callables(self.in_order, values, allow_unused_input=True)
+            logger.info("captured the CUDA graph in %.2f s", time.monotonic() - began)
         except RuntimeError as error:
             logger.warning("no CUDA graph, training without: %s", str(error).splitlines()[0])
         torch.cuda.set_rng_state(before, device)

@@ -17,17 +17,25 @@ from core.models.vae import build_vae
 from core.runs.kinds import KINDS
 from core.training.cost import Probe
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
-from core.training.loop import build_ema, build_optimizer, train_steps
+from core.training.loop import Draw, build_ema, build_optimizer, train_steps
 from core.training.start import open_accelerator
 from core.training.vae_objective import VaeObjective
 from core.weighing import need_of, ranks_of, refuse_what_is_not_free
 
 
 def probe(
-    settings: Settings, kind: str, *, channels: int = 1, num_classes: int = 10, steps: int = 6, warmup: int = 2
+    settings: Settings,
+    kind: str,
+    *,
+    channels: int = 1,
+    num_classes: int = 10,
+    steps: int = 6,
+    warmup: int = 2,
+    draw: Draw | None = None,
 ) -> Probe:
     """Measure `kind` ('vae' or 'unet') with these settings; takes a second or two on a CPU.
 
+    draw: the batch of each step, for one process (default: one of noise, the same for all).
     The estimate leaves out the dataset's preparation, encoding, validation and previews. Of several processes on a CPU
     it measures one with its share of the batch. The caller's random state
     and thread count are left as they were. Raises UsageError, before anything is built, where memory has no room.
@@ -72,7 +80,7 @@ def probe(
         marks = [time.perf_counter()]
         for _ in train_steps(
             prepared,
-            draw=lambda step: batch,
+            draw=draw or (lambda step: batch),
             accelerator=accelerator,
             optimizer=prepared_optimizer,
             ema=ema,

@@ -28,6 +28,7 @@ from core.seeding import derive
 from core.training.cuda_graphs import GraphedObjective, can_graph
 from core.training.loop import Draw, StepResult, build_ema, build_optimizer, train_steps
 from core.training.ranks import shared_mean
+from core.training.spent import Spent
 from core.training.start import StatusKeeper
 from core.training.trackers import Trackers
 
@@ -80,13 +81,16 @@ def run_training(
     checkpoint = session.resume()
     first_step = checkpoint.step if checkpoint else 0
     status.begin(session.elapsed_before_s)
+    logger.info("training begins at step %s", f"{first_step:,}")
+    spent = Spent()
     writer = MetricsWriter(run.metrics_path)
     if accelerator.is_main_process:
         writer.truncate_after(first_step)
     trackers = Trackers(accelerator, settings, run.id)
     previews = set(preview_steps(train.steps, settings.logging.num_previews))
     if first_step == 0 and 0 in previews:
-        session.write_preview(0)
+        with spent.on("previews"):
+            session.write_preview(0)
     interval = _Interval(train.batch_size)
 
     def draw(step: int) -> dict[str, torch.Tensor]:
@@ -122,15 +126,18 @@ def run_training(
             stopping = not last and session.any_process(should_stop())
             saves = last or stopping or step % settings.logging.save_every_steps == 0
             validates = last or step % settings.logging.validate_every_steps == 0
-            validation = session.validate() if validates else {}
+            with spent.on("validation"):
+                validation = session.validate() if validates else {}
             if saves or validates or step % settings.logging.log_every_steps == 0:
                 log_line(result, validation)
             if step in previews:
-                session.write_preview(step)
+                with spent.on("previews"):
+                    session.write_preview(step)
             if stopping:
                 status.write(RunState.STOPPING, step, stage="saving a checkpoint", force=True)
             if saves:
-                session.save(step, status.elapsed_s)
+                with spent.on("checkpoints"):
+                    session.save(step, status.elapsed_s)
             status.write(RunState.RUNNING, step, stage="training", force=last)
             if on_step:
                 on_step(result)
@@ -152,6 +159,7 @@ def run_training(
     finally:
         trackers.close()
     session.join()
+    logger.info(spent.in_words())
     return Outcome(state=RunState.FINISHED, step=train.steps)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -23,6 +24,8 @@ from core.runs.facts import fingerprint_of
 from core.runs.run import Run, RunState
 
 STATUS_EVERY_S = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 def open_accelerator(settings: Settings, trackers_dir: Path | None = None, *, rules: Rules = NEWEST) -> Accelerator:
@@ -142,6 +145,7 @@ def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
     with accelerator.main_process_first():  # one rank prepares, the others find it in the cache
         images = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, rules=run.rules, progress=progress)
         _note_data_set(run, images)
+    logger.info("the dataset is open: %s, %s training images", images.name, f"{len(images.train.labels):,}")
     return Start(accelerator=accelerator, status=status, images=images, step=step, progress=progress)
 
 

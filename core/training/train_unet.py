@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,8 @@ from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 from core.training.session import OnStep, Outcome, Recipe, ShouldStop, run_training
 from core.training.start import start_run
 
+logger = logging.getLogger(__name__)
+
 
 def train(
     run: Run,
@@ -54,6 +57,7 @@ def train(
         return Outcome(
             state=RunState.STOPPED, step=start.step, reason="stopped while encoding latents; nothing to save yet"
         )
+    logger.info("latents are ready: %s", " × ".join(f"{side:,}" for side in latents.moments.shape))
 
     shape = (settings.vae.latent_channels, *latents.moments.shape[2:])
     torch.manual_seed(derive(settings.seed, "weights", 1))
@@ -63,7 +67,7 @@ def train(
     objective = DiffusionObjective(unet)
     schedule = build_schedule(settings.diffusion)
     batches = Batches(images.train, batch_size=settings.train_unet.batch_size, seed=settings.seed)
-    gather = _MomentsGather(latents, images.train.labels, device)
+    gather = MomentsGather(latents, images.train.labels, device)
     drawing = DiffusionDraw(
         schedule=schedule.to(device),
         unconditional_label=images.num_classes,
@@ -117,7 +121,7 @@ def train(
     )
 
 
-class _MomentsGather:
+class MomentsGather:
     """Clean, normalised latents of chosen pictures: a posterior sample each, drawn from the given generator."""
 
     def __init__(self, latents: LatentSet, labels: np.ndarray, device: torch.device) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.finish_line import BUNDLED, BUNDLED_SHA256, Court, add_row, judged_npz, own_children, table, trained
+from benchmarks.finish_line import BUNDLED, BUNDLED_SHA256, Court, add_row, judged_npz, table
+from benchmarks.timed_training import own_children, trained
+from benchmarks.where_time_goes import phases_of_training
 from core.errors import LabError
 from core.evaluation.judge import Judge, JudgeNetwork
 from core.evaluation.judge_facts import judge_in_folder
@@ -123,3 +125,7 @@ def test_a_training_in_an_empty_lab_is_timed_from_the_command_to_its_end(tmp_pat
     assert run.status().state is RunState.FINISHED and run.settings.seed == 3
     assert (tmp_path / "cache" / "latents").is_dir()
     assert row["cpu_s"] > 0 < row["wall_s"] and row["other_cpu_s"] >= 0
+    phases = phases_of_training(run, row)
+    assert sum(phase.seconds for phase in phases) == pytest.approx(row["wall_s"], abs=0.2)
+    parts = {phase.name for phase in phases if phase.run == "unet"}
+    assert {"encoding", "networks", "steps", "validation", "previews", "checkpoints"} <= parts
