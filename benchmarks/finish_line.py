@@ -33,7 +33,7 @@ from core.config.load import load_config, parse_override, read_site, settings_fr
 from core.data.arrays import ImageSet, prepare
 from core.data.fit import fit_pictures
 from core.data.npz_file import arrays_in, npz_problem
-from core.device import check_device, device_label, take_free_cores
+from core.device import check_device, device_label
 from core.errors import LabError, UsageError
 from core.evaluation.folder_judge import judge_of_model_folder
 from core.evaluation.judge import Judge, load_or_train, split_features
@@ -166,7 +166,6 @@ def judged_model(court: Court, source: ModelSource, count: int, changes: Sequenc
         raise UsageError(f"--set {other[0]}: only settings of the section sampling change how a model is judged")
     sampling = settings_from(with_overrides(source.settings.model_dump(mode="json"), chosen)).sampling
     model = source.load(device="auto")
-    take_free_cores(None)  # a training has gone by since the last look
     labels = np.arange(count) % model.num_classes
     request = request_of(sampling, labels, seed=SEED)
     generating_s = 0.0
@@ -282,7 +281,7 @@ def main() -> None:
     name = f"finish-line-{options.dataset}-{datetime.now(UTC):%Y-%m-%d}{options.label and '-' + options.label}.json"
     path = options.out or RESULTS / name
     site = read_site()[0]
-    take_free_cores(None)
+    torch.set_num_threads(1)  # of judging: a second one loses where anything else runs
     try:
         if options.gpu:
             check_device("cuda")
