@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from core.jobs.engines.choose import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from tests.browser.conftest import Server, expect, from_menu, in_chromium, person, settle, shot, visit, wait_for
 from tests.browser.test_first_light import choose, fill
+from tests.core.jobs.conftest import STANDIN
+from tests.endings import end_lab
+from tests.supervisor_thread import SupervisorThread
 
 pytestmark = in_chromium
+
+
+@pytest.fixture
+def standins(server: Server) -> Iterator[None]:
+    """Trainings count steps and learn nothing: what they cost is nothing to two people."""
+    store = RunStore(server.folder / "runs")
+    thread = SupervisorThread(store, STANDIN)
+    yield
+    shims = thread.close()
+    end_lab(store)
+    for shim in shims:
+        shim.wait()
 
 
 def train(opened: Any, server: Server, name: str, steps: int) -> Run:
@@ -40,7 +58,7 @@ def events(run: Run, word: str) -> list[str]:
     return [str(event.get("by")) for event in run.events() if event.get("event") == word]
 
 
-def test_two_people_share_one_box(page: Any, server: Server) -> None:
+def test_two_people_share_one_box(page: Any, server: Server, standins: None) -> None:
     ana, ben = person(page, server, "Ana"), person(page, server, "Ben")
     first = train(ana, server, "Ana's VAE", 20_000)
     wait_for(lambda: observed_status(first).state is RunState.RUNNING and first.status().step > 5, "it never trained")
