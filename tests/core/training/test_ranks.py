@@ -164,6 +164,32 @@ def test_two_processes_encode_what_one_encodes_to_the_bit(tmp_path: Path, forks:
     assert done.stdout.strip() == "equal 50", done.stderr[-2000:]
 
 
+AVERAGING = """
+import os, torch
+from core.errors import RankLost
+from core.training.ranks import become_ranks, shared_mean
+become_ranks(3)
+mean, rank = shared_mean(), int(os.environ["RANK"])
+for round, length in enumerate((3, 3, 5000, 1, 7000, 7000, 2, 7000) * 25):
+    seeds = (torch.Generator().manual_seed(3 * round + k) for k in range(3))
+    of_all = torch.stack([torch.randn(length, generator=seed) for seed in seeds])
+    assert torch.equal(mean(of_all[rank]), of_all.mean(0)), (rank, round)
+if rank == 2:
+    os._exit(0)
+try:
+    mean(torch.ones(3))
+except RankLost as error:
+    print("rank", rank, "misses", str(error).split(", ")[1], flush=True)
+os._exit(0)
+"""
+
+
+def test_all_ranks_get_the_same_bits_and_the_first_one_notices_who_is_gone(forks: None) -> None:
+    """Rank 1 cannot know: it waits until the first rank ends, and the kernel ends it with that one."""
+    done = forked.run("-c", AVERAGING)
+    assert done.stdout.strip() == "rank 0 misses another rank of this training", done.stderr[-2000:]
+
+
 def test_two_processes_stop_at_one_step_and_leave_none_behind(real_box: Box) -> None:
     run = real_box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 100_000, "machine.stop_grace_s": 30})
     real_box.submit(run)
