@@ -15,7 +15,6 @@ from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import in_words
 from core.jobs.queue_order import wait_until_taken
 from core.jobs.service import inherited_values, start_training
-from core.jobs.start_supervisor import announced
 from core.runs.kinds import trained_by
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
@@ -44,17 +43,16 @@ def run(arguments: argparse.Namespace) -> int:
         vae_run = store.get(arguments.vae)
         inherited = inherited_values(vae_run) if vae_run.kind.vae == "own" else None
     settings = read_settings(arguments, inherited)
-    with announced(store):
-        runs = start_training(
-            arguments.kind,
-            settings,
-            store=store,
-            vae_run=arguments.vae,
-            name=arguments.name,
-            preset=arguments.preset or "",
-            explicit=chosen_settings(arguments),
-            priority=arguments.priority,
-        )
+    runs = start_training(
+        arguments.kind,
+        settings,
+        store=store,
+        vae_run=arguments.vae,
+        name=arguments.name,
+        preset=arguments.preset or "",
+        explicit=chosen_settings(arguments),
+        priority=arguments.priority,
+    )
     code = finish_launch(arguments, store, runs, detach=arguments.detach)
     answer(arguments, ends_of(runs))
     return code

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from pydantic import BaseModel
 
 from core.config.load import get_value, read_site, settings_from, with_overrides
 from core.config.schema import Settings
+from core.data import catalog
 from core.errors import LabError, RunBusy, UsageError
 from core.home import PROGRAM
 from core.jobs.engines.choose import engine_for, observed_status
 from core.jobs.engines.protocol import Engine
 from core.jobs.exit_reason import grace_s
 from core.jobs.start_once import start_once
+from core.jobs.start_supervisor import announced
 from core.jobs.stop_report import stop_stages
 from core.runs.kinds import trained_by
 from core.runs.notes import Notes, change_notes
@@ -74,7 +77,9 @@ def start_training(
         for part in parts:  # before a dataset is fetched
             weigh_run(chosen, part).refuse()
         site, _ = read_site()
-        (check or check_ready)(chosen, data_dir=site.data, cache_dir=site.cache)
+        is_there = engine is None and catalog.is_present(chosen.data.name, site.data, path=chosen.data.path)
+        with announced(store) if is_there else nullcontext():
+            (check or check_ready)(chosen, data_dir=site.data, cache_dir=site.cache)
         facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset}
         for part in parts:
             title = f"{name} ({part.title})" if name and part is not parts[-1] else name

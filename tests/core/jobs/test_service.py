@@ -61,6 +61,13 @@ def test_what_the_check_refuses_creates_nothing(begin, store):
     assert store.list() == []
 
 
+def test_a_run_that_cannot_begin_starts_no_supervisor(box):
+    settings = settings_from({"data": {"name": "kmnist", "download": False}})
+    with pytest.raises(DataUnavailable, match="'kmnist' is not in"):
+        start_training("vae", settings, store=box.store)
+    assert not Queue(box.store.root).folder.exists()
+
+
 def test_a_unet_without_a_vae_is_refused_and_told_which_there_are(begin, vae):
     with pytest.raises(UsageError, match=f"use --vae with one of {vae.id}"):
         begin("unet")
