@@ -22,6 +22,9 @@ from core.runs.kinds import Kind
 from core.words import counted, size
 
 PROCESS_BYTES = 450_000_000  # measured: anonymous memory of a worker after its imports
+RANK_BYTES = (
+    150_000_000  # measured: what a rank holds beside its work that is forked from another, whose pages it shares
+)
 GPU_PROCESS_BYTES = 1_500_000_000  # the same with CUDA
 MOST_CLASSES = 1000  # where a dataset was not read yet
 FEWEST_IMAGES = 16  # of a micro-batch and process: with fewer a step is mostly overhead
@@ -102,7 +105,7 @@ def need_of(settings: Settings, kind: Kind, *, on_gpu: bool) -> Need:
     if on_gpu:
         gpu, host = weight.device_bytes + CONTEXT_BYTES, processes * GPU_PROCESS_BYTES + weight.host_bytes
     else:
-        gpu, host = 0, processes * (weight.device_bytes + PROCESS_BYTES)
+        gpu, host = 0, processes * weight.device_bytes + PROCESS_BYTES + (processes - 1) * RANK_BYTES
     return Need(gpu=gpu, host=host, parameters=weight.parameters, work=work, lower=lower)
 
 
