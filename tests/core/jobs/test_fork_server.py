@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.jobs import fork_server, service, supervisor
@@ -157,6 +158,15 @@ def test_the_order_of_the_queue_holds_while_a_unet_waits_for_its_vae(box, serve,
     box.wait_until_judged(vae, unet, urgent)
     assert [mark["run"] for mark in box.marks("start")] == [vae.id, urgent.id, unet.id]
     assert box.queue.job(unet.id).state is JobState.ENDED
+
+
+def test_processor_time_of_a_forked_run_counts_for_whoever_started_it(box, serve):
+    run = box.create(steps=3)
+    forks = serve()
+    box.submit(run)
+    box.wait_until_judged(run)
+    server = psutil.Process(forks.pid)
+    box.wait(lambda: server.cpu_times().children_user + server.cpu_times().children_system > 0)
 
 
 def test_a_server_that_waits_for_work_ends_with_its_supervisor(tmp_path):
