@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from core.sampling.load import LoadedModel
 from core.sampling.request import Branch, SampleRequest, Start
 from core.sampling.steps import SamplerStep, sample_steps
 
-OnStep = Callable[[int, int, np.ndarray], None]
+OnStep = Callable[[int, int, Callable[[], np.ndarray]], None]
 MOST_LOG_SNR = 20.0  # log-SNR of clean pictures is infinite; curves end here
 
 
@@ -60,34 +60,42 @@ def record(
 ) -> Trajectory:
     """Sample all of `request.labels` at once and keep every step, or `most_frames` of them with both ends.
 
-    on_step(steps done, steps with the finished picture, predicted clean pictures (N, H, W, C)) after each step that is
-    kept. Raises SamplingCancelled when should_stop said so, UsageError as `sample_steps`.
+    on_step(steps done, steps with the finished picture, look) after each step that is kept; look() decodes the
+    predicted clean pictures (N, H, W, C), in the end the finished ones. The frames are decoded after that: nobody waits
+    for them to see the pictures. Raises SamplingCancelled when should_stop said so, UsageError as `sample_steps`.
     """
+    decode = model.codec.decode_to_uint8
     count = len(request.labels)
-    noisy: list[np.ndarray] = []
-    predicted: list[np.ndarray] = []
     steps: list[SamplerStep] = []
-    changes: list[np.ndarray | None] = []
     final = torch.empty(0)
     total = 0
-    for step in sample_steps(model, request, branch=branch, start=start):
+
+    def go_on() -> None:
         if should_stop():
             raise SamplingCancelled("generating: cancelled")
+
+    for step in sample_steps(model, request, branch=branch, start=start):
+        go_on()
         final, total = step.next_latents, step.num_evaluations
         if step.index not in _kept_frames(total, most_frames):
             continue
+        steps.append(step)
+        if on_step:
+            on_step(step.index + 1, total + 1, partial(decode, step.pred_original_sample))
+    images = decode(final)
+    if on_step:
+        on_step(total + 1, total + 1, lambda: images)
+    noisy: list[np.ndarray] = []
+    predicted: list[np.ndarray] = []
+    changes: list[np.ndarray | None] = []
+    for step in steps:
+        go_on()
         unguided = step.unguided_original if with_layers else None
         parts = [step.noisy_latents, step.pred_original_sample, *([] if unguided is None else [unguided])]
-        pictures = model.codec.decode_to_uint8(torch.cat(parts))
+        pictures = decode(torch.cat(parts))
         noisy.append(pictures[:count])
         predicted.append(pictures[count : 2 * count])
         changes.append(None if unguided is None else predicted[-1].astype(np.int16) - pictures[2 * count :])
-        steps.append(step)
-        if on_step:
-            on_step(step.index + 1, step.num_evaluations + 1, predicted[-1])
-    images = model.codec.decode_to_uint8(final)
-    if on_step:
-        on_step(total + 1, total + 1, images)
     return Trajectory(
         labels=branch.labels if branch and branch.labels else request.labels,
         steps=np.array([*(step.index for step in steps), total]),

@@ -43,8 +43,8 @@ def draw(tell: Tell, recipe: Recipe, site: SiteSettings, machine: MachineSetting
     Raises a LabError in one sentence, SamplingCancelled when nobody listens any more.
     """
 
-    def on_step(done: int, total: int, images: np.ndarray) -> None:
-        tell("drawing", done / total, (done, total, images))
+    def on_step(done: int, total: int, look: Callable[[], np.ndarray]) -> None:
+        tell("drawing", done / total, (done, total, look()))
 
     def on(device: str, *notes: str) -> Drawing:
         return _draw(recipe, site, machine, device, with_layers, at_most(on_step), tell.is_cancelled, notes)
@@ -177,11 +177,11 @@ def at_most(on_step: OnStep, per_second: float = PREVIEWS_PER_SECOND) -> OnStep:
     """The first and the last step always, those between at most so often."""
     told = -np.inf
 
-    def sometimes(done: int, total: int, pictures: np.ndarray) -> None:
+    def sometimes(done: int, total: int, look: Callable[[], np.ndarray]) -> None:
         nonlocal told
         now = time.monotonic()
         if done == total or now - told >= 1.0 / per_second:
-            on_step(done, total, pictures)
+            on_step(done, total, look)
             told = time.monotonic()
 
     return sometimes

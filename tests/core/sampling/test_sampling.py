@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from core.diffusion import samplers
 from core.errors import CheckpointError, UsageError
-from core.latent.codec import to_uint8
+from core.latent.codec import LatentCodec, to_uint8
 from core.runs.run import Run
 from core.sampling.load import LoadedModel, load_model
 from core.sampling.request import Branch, SampleRequest
@@ -119,6 +120,26 @@ def test_the_trajectory_ends_in_the_sample(model: LoadedModel) -> None:
     assert np.abs(path.images.astype(int) - sample(model, request()).astype(int)).max() <= 1
     assert path.timesteps[-1] == 0 and (np.diff(path.timesteps) < 0).all()
     assert path.noise_scale[0] > 0.99 and path.noise_scale[-1] == 0
+
+
+def test_finished_pictures_are_seen_before_the_frames_of_their_path_are_decoded(model: LoadedModel) -> None:
+    decoded: list[int] = []
+
+    class Counting(LatentCodec):
+        def decode_to_uint8(self, latents: torch.Tensor) -> np.ndarray:
+            decoded.append(len(latents))
+            return super().decode_to_uint8(latents)
+
+    def look_at_the_end(done: int, total: int, look: Callable[[], np.ndarray]) -> None:
+        if done == total:
+            seen.append((look(), list(decoded)))
+
+    seen: list[tuple[np.ndarray, list[int]]] = []
+    counting = replace(model, codec=Counting(vae=model.codec.vae, scaling=model.codec.scaling))
+    path = record(counting, request(), look_at_the_end)
+    ((pictures, before),) = seen
+    assert np.array_equal(pictures, path.images) and before == [6]
+    assert decoded == [6, 12, 12, 12, 12]
 
 
 def test_pictures_are_never_stretched() -> None:
