@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.errors import UsageError
@@ -10,6 +12,9 @@ from core.rules import NEWEST, check
 
 if TYPE_CHECKING:
     import torch
+
+MOST_THREADS = 8
+LOOKS, LOOK_EVERY_S = 5, 0.002
 
 
 def check_device(name: str) -> None:
@@ -69,18 +74,83 @@ def mixed_precision(setting: str, device: torch.device) -> str:
     return setting
 
 
-def set_threads(count: int, *, rule: int = NEWEST.threads) -> int:
-    """Use `count` CPU threads (0: one a core this process may use, at most 8). Returns the number in use.
+def set_threads(count: int | None, *, rule: int = NEWEST.threads) -> int:
+    """Train with `count` CPU threads (None: 1; 0: one a core this process may use, at most 8). Returns the number.
 
-    rule: version of what 0 means, see core.rules; this is version 1.
+    Never by what else runs now: a training that is repeated has the same numbers. rule: version of what 0 means, see
+    core.rules; this is version 1.
     """
     check("threads", rule)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)  # rule 1
-    wanted = count or min(available, 8, int(os.environ.get("OMP_NUM_THREADS") or 8))
+    wanted = 1 if count is None else count or min(available, MOST_THREADS, _openmp_limit())
     import torch
 
     torch.set_num_threads(wanted)
     return wanted
+
+
+def take_free_cores(
+    count: int | None,
+    *,
+    share: int = 1,
+    cores: int | None = None,
+    running: Callable[[], int] | None = None,
+    probe: Callable[[int], float] | None = None,
+) -> int:
+    """Compute what is no training with `count` CPU threads, or, where it is None or 0, with as many as pay now.
+
+    Those are at most MOST_THREADS, OMP_NUM_THREADS, and this process's `cores` divided by `share`, the slots of the
+    queue that may all be in use. They leave out what others keep busy, and are no more than `probe` finds faster: a
+    second thread halves the speed where its core is taken (docs/log.md). Their number changes float rounding only.
+    Returns it.
+
+    running: tasks that run now, see `running_elsewhere`. probe: threads → seconds, see `seconds_with`.
+    """
+    import torch
+
+    if not count:
+        cores = cores or available_cores()
+        most = min(cores // share, MOST_THREADS, _openmp_limit())
+        if most > 1:  # nobody looks for what may not be taken
+            most = min(most, max(cores, os.cpu_count() or 1) - (running or running_elsewhere)())
+        candidates = [threads for threads in (1, 2, 4) if threads < most] + [most]
+        count = min(candidates, key=probe or seconds_with) if most > 1 else 1
+    torch.set_num_threads(count)
+    return count
+
+
+def running_elsewhere() -> int:
+    """Tasks beside this thread that want a core now, the mean of a few looks; 0 where the kernel does not say."""
+    looks = []
+    try:
+        for _ in range(LOOKS):
+            time.sleep(LOOK_EVERY_S)
+            with open("/proc/loadavg") as file:
+                looks.append(int(file.read().split()[3].partition("/")[0]) - 1)  # the reader runs as well
+    except (OSError, ValueError, IndexError):
+        return 0
+    return round(sum(looks) / len(looks))
+
+
+def seconds_with(threads: int) -> float:
+    """Seconds that a few convolutions as small as those of the lab's networks take with so many threads; the caller's
+    random state stays as it is."""
+    import torch
+
+    torch.set_num_threads(threads)
+    images, weight = torch.ones(20, 32, 8, 8), torch.ones(32, 32, 3, 3)
+    found = []
+    with torch.no_grad():
+        for _ in range(4):  # the first starts the threads
+            begun = time.perf_counter()
+            for _ in range(4):
+                torch.nn.functional.conv2d(images, weight, padding=1)
+            found.append(time.perf_counter() - begun)
+    return sorted(found)[1]
+
+
+def _openmp_limit() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS") or MOST_THREADS)
 
 
 def available_cores() -> int:

@@ -73,7 +73,7 @@ def ranks_of(settings: Settings, kind: Kind, *, on_gpu: bool) -> int:
         return machine.num_processes or 1
     train = kind.training_in(settings)
     images = train.batch_size // train.gradient_accumulation_steps
-    cores = available_cores() // max(1, read_site()[0].cpu_slots) // max(1, machine.num_threads)
+    cores = available_cores() // max(1, read_site()[0].cpu_slots) // (machine.num_threads or 1)
     return fair_ranks(images, cores)
 
 

@@ -39,10 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of_run(arguments, source, ("evaluation", "machine"))
 
     from core.data.arrays import prepare
-    from core.device import resolve_device
+    from core.device import resolve_device, take_free_cores
     from core.evaluation.vae_ceiling import vae_ceiling
 
     site = site_of(arguments)
+    take_free_cores(settings.machine.num_threads)
     with progress_bar("reading the dataset") as show:
         image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
         found = vae_ceiling(

@@ -54,12 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
         return code
 
     from core.data.arrays import prepare
+    from core.device import take_free_cores
     from core.evaluation.evaluate import evaluate
     from core.sampling.room import check_room
 
     trained, site = source.settings, site_of(arguments)
     with progress_bar("loading the model") as show:
         model = source.load(device=settings.machine.device)
+        take_free_cores(settings.machine.num_threads)
         check_room(model, min(settings.evaluation.num_samples, settings.sampling.batch_size))
         show("reading the dataset", 0.0)
         image_set = prepare(trained.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)

@@ -55,7 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     subject = about(MOST)
     found = read_overview(subject, site.cache)
     if found is None:
+        from core.device import take_free_cores
+
         device = settings.machine.device
+        take_free_cores(settings.machine.num_threads)
         if arguments.progress:
             few = about(FEW)
             if few.key != subject.key and read_overview(few, site.cache) is None:

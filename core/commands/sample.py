@@ -121,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     check_folder(out, overwrite=arguments.overwrite)
 
+    from core.device import take_free_cores
     from core.sampling.request import SampleRequest
     from core.sampling.room import check_room
     from core.sampling.steps import sample
@@ -145,6 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
     with progress_bar("loading the model") as show:
         model = source.load(device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
         check_room(model, min(len(request.labels), request.batch_size))
+        threads = take_free_cores(settings.machine.num_threads)
         started = time.monotonic()
         images = sample(model, request, on_step=lambda share: show(f"{len(request.labels):,} images", share))
     facts = {
@@ -163,6 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
         "seed": request.seed,
         "batch_size": request.batch_size,
         "device": str(model.device),
+        "num_threads": threads,
         "elapsed_s": round(time.monotonic() - started, 3),
         "created_at": now_iso(),
         "versions": package_versions(),

@@ -56,8 +56,12 @@ def draw_recipe(
     check_folder(out, overwrite=arguments.overwrite)
     step = recipe.step if source.run is not None else None
     weights = recipe.weights if source.run is not None else "ema"
+    from core.device import take_free_cores
+
+    machine = source.settings.machine
     with progress_bar("loading the model"):
-        model = source.load(device=source.settings.machine.device, weights=weights, step=step)
+        model = source.load(device=machine.device, weights=weights, step=step)
+        threads = take_free_cores(machine.num_threads)
     if recipe.weights_sha256 not in ("", model.weights_sha256):
         print(
             "note: these are not the weights that the recipe was written with: the images may differ", file=sys.stderr
@@ -72,6 +76,7 @@ def draw_recipe(
         "recipe": written.model_dump(mode="json", exclude_defaults=True),
         "class_names": list(model.class_names),
         "device": str(model.device),
+        "num_threads": threads,
         "elapsed_s": round(time.monotonic() - began, 3),
         "created_at": now_iso(),
         "versions": package_versions(),

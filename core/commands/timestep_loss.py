@@ -34,12 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of_run(arguments, source, ("machine",))
 
     from core.data.arrays import prepare
+    from core.device import take_free_cores
     from core.evaluation.timestep_loss import timestep_loss
     from core.sampling.load import load_model
 
     site = site_of(arguments)
     with progress_bar("loading the model") as show:
         model = load_model(source, device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
+        take_free_cores(settings.machine.num_threads)
         show("reading the dataset", 0.0)
         image_set = prepare(source.settings.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
         found = timestep_loss(

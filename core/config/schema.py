@@ -295,12 +295,12 @@ class MachineSettings(Section):
         description="On a GPU, replay forward and backward pass as CUDA graphs: the same numbers, several times faster "
         "for small networks. Not with micro-batches or several processes.",
     )
-    num_threads: int = Field(
-        1,
+    num_threads: int | None = Field(
+        None,
         ge=0,
         le=256,
-        description="CPU threads of PyTorch; 0 = one per core, at most 8. Small networks gain little from a second "
-        "thread, and lose much when the machine is busy.",
+        description="CPU threads of PyTorch. Empty = automatic: one per process of a training; other work takes the "
+        "cores that are free when it starts, at most 8. 0 = automatic, but a training takes one per core, at most 8.",
     )
     num_processes: int = Field(
         1,

@@ -84,7 +84,7 @@ def signature_of(run: Run) -> str:
         settings.data.image_size,
         *batch,
         settings.machine.device,
-        settings.machine.num_threads,
+        1 if settings.machine.num_threads is None else settings.machine.num_threads,
         settings.machine.num_processes,
         settings.machine.mixed_precision,
         settings.machine.cuda_graphs,

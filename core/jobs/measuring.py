@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.config.load import settings_from
+from core.config.load import read_site, settings_from
 from core.config.schema import Settings
 from core.jobs.engines.protocol import Engine
 from core.jobs.job_status import JobStatus
@@ -80,15 +80,15 @@ def settings_for(kind: str, settings: Settings) -> Settings:
 def open_images(
     run: Run, measured: Run, *, data_dir: Path, cache_dir: Path, should_stop: Callable[[], bool]
 ) -> tuple[JobStatus, ImageSet]:
-    """The status of a measuring run's attempt, and the images that `measured` learned from; sets threads.
+    """The status of a measuring run's attempt, and the images that `measured` learned from; takes its cores.
 
     Raises Stopped when should_stop() says so meanwhile, LabError when the images are not there.
     """
     from core.data.arrays import prepare
-    from core.device import device_label, resolve_device, set_threads
+    from core.device import device_label, resolve_device, take_free_cores
 
     machine = run.settings.machine
-    set_threads(machine.num_threads, rule=run.rules.threads)
+    take_free_cores(machine.num_threads, share=read_site()[0].cpu_slots)
     status = JobStatus(run, device_label(resolve_device(machine.device)))
 
     def prepared(stage: str, fraction: float) -> None:

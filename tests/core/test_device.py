@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -63,3 +66,59 @@ def test_auto_precision_follows_the_device(
 ) -> None:
     monkeypatch.setattr(device, "supports_bf16", lambda where: native)
     assert device.mixed_precision(setting, torch.device("cpu")) == expected
+
+
+@pytest.fixture
+def any_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("cores", "share", "running", "fastest", "taken"),
+    [
+        (4, 1, 0, 4, 4),
+        (4, 1, 1, 4, 3),
+        (4, 2, 0, 4, 2),
+        (4, 1, 9, 4, 1),
+        (1, 1, 0, 4, 1),
+        (32, 1, 0, 32, 8),
+        (4, 1, 0, 1, 1),
+        (4, 1, 0, 2, 2),
+    ],
+)
+@pytest.mark.usefixtures("any_threads")
+def test_computing_takes_the_cores_that_are_free_and_pay(
+    cores: int, share: int, running: int, fastest: int, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+
+    def probe(threads: int) -> float:
+        return abs(threads - fastest)
+
+    for count in (None, 0):
+        found = device.take_free_cores(count, share=share, cores=cores, running=lambda: running, probe=probe)
+        assert found == torch.get_num_threads() == taken
+
+
+@pytest.mark.usefixtures("any_threads")
+def test_a_number_of_threads_that_was_set_is_taken_whatever_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device.take_free_cores(3, cores=2, running=lambda: pytest.fail("nobody has to look")) == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert device.take_free_cores(None, cores=4, running=lambda: pytest.fail("nobody has to look")) == 1
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.usefixtures("any_threads")
+def test_the_readers_of_load_and_speed_answer_on_this_machine() -> None:
+    assert device.running_elsewhere() >= 0
+    state = torch.get_rng_state()
+    assert device.seconds_with(1) > 0 and torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.usefixtures("any_threads")
+@pytest.mark.parametrize(("count", "threads"), [(None, 1), (2, 2)])
+def test_a_training_never_looks_at_the_load(count: int | None, threads: int) -> None:
+    assert device.set_threads(count) == torch.get_num_threads() == threads

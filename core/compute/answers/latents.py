@@ -12,6 +12,7 @@ from core.bounded_cache import BoundedCache
 from core.compute.answers.models import free_gpu
 from core.compute.question import Tell
 from core.config.site import SiteSettings
+from core.device import take_free_cores
 from core.errors import CheckpointError, LabError, UsageError
 from core.latent.inspection.opened_vae import LatentStudy, open_subject
 from core.latent.inspection.overview import LatentOverview
@@ -29,8 +30,9 @@ studies: BoundedCache[tuple[str, str, str], LatentStudy] = BoundedCache(max_coun
 def first_look(tell: Tell, asked: AskedVae, site: SiteSettings) -> LatentOverview:
     """What the VAE does to these few pictures; nothing is kept. Raises a LabError."""
     subject = _subject(asked, site)
-    device = subject.run.settings.machine.device
-    return look_at(subject, open_subject(subject, device=device, cache_dir=None, progress=tell), progress=tell)
+    machine = subject.run.settings.machine
+    take_free_cores(machine.num_threads)
+    return look_at(subject, open_subject(subject, device=machine.device, cache_dir=None, progress=tell), progress=tell)
 
 
 def measure(tell: Tell, asked: AskedVae, site: SiteSettings, polite: bool) -> None:
@@ -83,7 +85,9 @@ def decode(tell: Tell, asked: AskedVae, latents: np.ndarray, site: SiteSettings)
 
 def _opened(subject: LatentSubject, site: SiteSettings, progress: Callable[[str, float], None]) -> LatentStudy:
     progress("loading the VAE", 0.0)
-    return open_subject(subject, device=subject.run.settings.machine.device, cache_dir=site.cache, progress=progress)
+    machine = subject.run.settings.machine
+    take_free_cores(machine.num_threads)
+    return open_subject(subject, device=machine.device, cache_dir=site.cache, progress=progress)
 
 
 def _subject(asked: AskedVae, site: SiteSettings) -> LatentSubject:
