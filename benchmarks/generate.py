@@ -1,10 +1,10 @@
 """From a click to the first picture, ten digits, 20 steps, guidance, on the CPU: `python -m benchmarks.generate SOURCE`
 
-Once in the service (until the first predicted picture, and until all is drawn and packed for the browser), once in real
-Chromium: the button of the next seed is clicked on the page Generate, and the time runs until a display frame has a
-picture of the new drawing, be it the preview or the finished one, and until the scrubber holds the new drawing. Warm:
-the model is loaded and the page was drawn before. Then from a fresh and from a warmed server. With --checkouts OLD NEW
-the browser's figures are of both, in turn. Results: benchmarks/results/generate-<date>.json.
+Once in the service: until the first predicted picture, the finished pictures, the whole path, and its payload for the
+browser. Once in real Chromium: the button of the next seed is clicked on the page Generate, and the time runs until a
+display frame has a picture of the new drawing, be it the preview or the finished one, and until the scrubber holds the
+new drawing. Warm: the model is loaded and the page was drawn before. Then from a fresh and from a warmed server. With
+--checkouts OLD NEW the browser's figures are of both, in turn. Results: benchmarks/results/generate-<date>.json.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def newest_step_of(source: str) -> int:
 
 
 def in_service(source: str, repeats: int) -> dict[str, Any]:
-    """Milliseconds until the first picture, until the drawing is there, and until it is packed."""
+    """Milliseconds until the first picture, the finished ones, the drawing with its path, and until it is packed."""
     settings = source_of(source).settings
     step = newest_step_of(source)
-    times: dict[str, list[float]] = {"first": [], "drawn": [], "packed": []}
+    times: dict[str, list[float]] = {"first": [], "finished": [], "drawn": [], "packed": []}
     for repeat in range(repeats + 1):
         first: list[float] = []
         recipe = Recipe(
@@ -80,7 +80,7 @@ def in_service(source: str, repeats: int) -> dict[str, Any]:
         pack_drawing(drawing, branch=True)
         packed = time.perf_counter() - begun
         if repeat:  # the first one loads the model
-            for name, value in (("first", first[0]), ("drawn", drawn), ("packed", packed)):
+            for name, value in (("first", first[0]), ("finished", first[-1]), ("drawn", drawn), ("packed", packed)):
                 times[name].append(1000 * value)
     return {name: summary(values) for name, values in times.items()}
 

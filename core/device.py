@@ -100,9 +100,8 @@ def take_free_cores(
     """Compute what is no training with `count` CPU threads, or, where it is None or 0, with as many as pay now.
 
     Those are at most MOST_THREADS, OMP_NUM_THREADS, and this process's `cores` divided by `share`, the slots of the
-    queue that may all be in use. They leave out what others keep busy, and are no more than `probe` finds faster: a
-    second thread halves the speed where its core is taken (docs/log.md). Their number changes float rounding only.
-    Returns it.
+    queue that may all be in use. They leave out what others keep busy, and are no more than `probe` finds faster. For
+    large batches: a few images gain little (docs/log.md). Their number changes float rounding only. Returns it.
 
     running: tasks that run now, see `running_elsewhere`. probe: threads → seconds, see `seconds_with`.
     """
@@ -133,20 +132,19 @@ def running_elsewhere() -> int:
 
 
 def seconds_with(threads: int) -> float:
-    """Seconds that a few convolutions as small as those of the lab's networks take with so many threads; the caller's
-    random state stays as it is."""
+    """Seconds that a few convolutions like those of the lab's networks, of a large batch, take with so many threads;
+    draws nothing random."""
     import torch
 
     torch.set_num_threads(threads)
-    images, weight = torch.ones(20, 32, 8, 8), torch.ones(32, 32, 3, 3)
+    images, weight = torch.ones(256, 32, 8, 8), torch.ones(32, 32, 3, 3)
     found = []
     with torch.no_grad():
-        for _ in range(4):  # the first starts the threads
+        for _ in range(5):  # the first starts the threads
             begun = time.perf_counter()
-            for _ in range(4):
-                torch.nn.functional.conv2d(images, weight, padding=1)
+            torch.nn.functional.conv2d(images, weight, padding=1)
             found.append(time.perf_counter() - begun)
-    return sorted(found)[1]
+    return sorted(found)[2]
 
 
 def _openmp_limit() -> int:

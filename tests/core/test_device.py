@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -122,3 +124,12 @@ def test_the_readers_of_load_and_speed_answer_on_this_machine() -> None:
 @pytest.mark.parametrize(("count", "threads"), [(None, 1), (2, 2)])
 def test_a_training_never_looks_at_the_load(count: int | None, threads: int) -> None:
     assert device.set_threads(count) == torch.get_num_threads() == threads
+
+
+def test_threads_of_every_process_sleep_while_they_wait_unless_somebody_decided_otherwise() -> None:
+    program = "import core, os; print(os.environ['OMP_WAIT_POLICY'])"
+    for wanted in ("", "ACTIVE"):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        environment |= {"OMP_WAIT_POLICY": wanted} if wanted else {}
+        found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+        assert found.stdout.strip() == (wanted or "PASSIVE")

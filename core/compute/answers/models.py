@@ -11,7 +11,7 @@ import torch
 from core.bounded_cache import BoundedCache
 from core.config.schema import MachineSettings
 from core.config.site import SiteSettings
-from core.device import take_free_cores
+from core.device import set_threads
 from core.model_folders.sources import Weights, source_named
 from core.runs.store import RunStore
 from core.sampling.load import LoadedModel
@@ -44,7 +44,7 @@ def borrowed(
     """
     source = source_named(name, RunStore(site.runs), site.models)
     machine = source.run.settings.machine if source.run else machine
-    take_free_cores(machine.num_threads)
+    set_threads(machine.num_threads)  # a few images gain little from a second, and lose much where a core is taken
     target = device or machine.device
     key = (str(source.folder), step, weights, target, source.stamp)
     with loaded.lease(key, lambda: source.load(device=target, weights=weights, step=step)) as model:

@@ -6,6 +6,7 @@ from core.compute.answers.images import images_here
 from core.compute.answers.models import borrowed
 from core.compute.question import Tell
 from core.config.site import SiteSettings
+from core.device import take_free_cores
 from core.evaluation.timestep_loss import timestep_loss
 from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss
 from core.runs.store import RunStore
@@ -18,6 +19,7 @@ def measure_timestep_loss(
     run = RunStore(site.runs).get(run_id)
     image_set = images_here(run.settings.data, site, run.rules, tell)
     with borrowed(run.id, step, site, run.settings.machine, weights) as model:
+        take_free_cores(run.settings.machine.num_threads)
         return timestep_loss(
             run, model, image_set, weights=weights, num_pictures=num_images, num_points=num_points, progress=tell
         )
