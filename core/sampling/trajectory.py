@@ -67,6 +67,7 @@ def record(
     decode = model.codec.decode_to_uint8
     count = len(request.labels)
     steps: list[SamplerStep] = []
+    looks: list[Callable[[], np.ndarray]] = []
     final = torch.empty(0)
     total = 0
 
@@ -80,19 +81,24 @@ def record(
         if step.index not in _kept_frames(total, most_frames):
             continue
         steps.append(step)
+        looks.append(lru_cache(partial(decode, step.pred_original_sample)))
         if on_step:
-            on_step(step.index + 1, total + 1, partial(decode, step.pred_original_sample))
+            on_step(step.index + 1, total + 1, looks[-1])
     images = decode(final)
     if on_step:
         on_step(total + 1, total + 1, lambda: images)
     noisy: list[np.ndarray] = []
     predicted: list[np.ndarray] = []
     changes: list[np.ndarray | None] = []
-    for step in steps:
+    for step, look in zip(steps, looks, strict=True):
         go_on()
         unguided = step.unguided_original if with_layers else None
-        parts = [step.noisy_latents, step.pred_original_sample, *([] if unguided is None else [unguided])]
-        pictures = decode(torch.cat(parts))
+        others = [] if unguided is None else [unguided]
+        if on_step is None:  # nobody looked: all at once
+            pictures = decode(torch.cat([step.noisy_latents, step.pred_original_sample, *others]))
+        else:
+            beside = decode(torch.cat([step.noisy_latents, *others]))
+            pictures = np.concatenate([beside[:count], look(), beside[count:]])
         noisy.append(pictures[:count])
         predicted.append(pictures[count : 2 * count])
         changes.append(None if unguided is None else predicted[-1].astype(np.int16) - pictures[2 * count :])
