@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import forked
-
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs to the longest name that fits
     (
@@ -233,12 +231,13 @@ def test_a_heavy_import_inside_a_function_is_allowed_in_a_light_room() -> None:
     assert heavy_imports({"core.jobs.service": "def f():\n    import torch"}) == []
 
 
-def test_core_is_imported_without_streamlit(forks: None) -> None:
+def test_core_is_imported_without_streamlit() -> None:
+    """In a process of its own: what is forked for tests may have Streamlit."""
     program = (
         "import sys, core.sampling.trajectory, core.training.train_unet, core.evaluation.evaluate, core.jobs.worker\n"
         "assert not {'streamlit', 'lab', 'pages'} & {name.partition('.')[0] for name in sys.modules}\n"
     )
-    done = forked.run("-c", program)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

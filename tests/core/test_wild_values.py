@@ -255,6 +255,7 @@ READERS = {  # who may call what believes a file; everybody else asks them
         *("core/reading.py", "core/config/compatibility.py", "core/machine/gpus.py"),  # files of the code and of tests
         *("core/jobs/supervisor.py", "core/model_folders/import_child.py", "core/data/importing/import_child.py"),
         *("core/data/own_data_child.py", "core/limited_child.py"),  # what one process of the lab tells another
+        "core/jobs/fork_server.py",
     },
     "np.load": {"core/data/array_files.py", "core/data/overview.py", "core/latent/inspection/projection_child.py"},
     "Image.open": {"core/data/decoding.py"},
