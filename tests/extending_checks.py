@@ -185,3 +185,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    sys.stdout.flush()
+    os._exit(0)  # threads that serve pages may be at work: an end that takes modules away from them has aborted once
