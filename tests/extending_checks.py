@@ -133,6 +133,7 @@ def an_engine() -> None:
     run = started(1_000_000)
     wait_for(lambda: run.status().state == "running")
     assert stop_run(store, run.id, by="ana").state == "stopped", run.status()
+    assert not (store.root / ".queue" / "supervisor.lock").exists(), "a supervisor would end what this engine runs"
 
 
 def wait_for(is_true: Callable[[], bool]) -> None:

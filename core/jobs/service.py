@@ -19,6 +19,7 @@ from core.data import catalog
 from core.errors import LabError, RunBusy, UsageError
 from core.home import PROGRAM
 from core.jobs.engines.choose import engine_for, observed_status
+from core.jobs.engines.local import LocalEngine
 from core.jobs.engines.protocol import Engine
 from core.jobs.exit_reason import grace_s
 from core.jobs.start_once import start_once
@@ -77,8 +78,10 @@ def start_training(
         for part in parts:  # before a dataset is fetched
             weigh_run(chosen, part).refuse()
         site, _ = read_site()
-        is_there = engine is None and catalog.is_present(chosen.data.name, site.data, path=chosen.data.path)
-        with announced(store) if is_there else nullcontext():
+        is_there = catalog.is_present(chosen.data.name, site.data, path=chosen.data.path)
+        # another engine has no supervisor: one would end the runs that it finds unqueued
+        has_supervisor = engine is None and isinstance(engine_for(store), LocalEngine)
+        with announced(store) if is_there and has_supervisor else nullcontext():
             (check or check_ready)(chosen, data_dir=site.data, cache_dir=site.cache)
         facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset}
         for part in parts:
