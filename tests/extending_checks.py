@@ -187,4 +187,4 @@ def main() -> None:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # threads that serve pages may be at work: an end that takes modules away from them has aborted once
+    os._exit(0)  # a check that failed may have left a training in a thread; taking modules from it would abort

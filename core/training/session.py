@@ -208,8 +208,8 @@ class _Session:
                     self.run.add_event("checkpoint damaged", reason=message)
             self._restore(checkpoint)
             logger.info("resumed from step %s", f"{checkpoint.step:,}")
-        # Accelerate wraps what is already on the device and restored; its own state is never saved
-        # ranks that share memory need none of its averaging: evaluation_mode leaves that away, and sets no mode
+        # Accelerate wraps what is already on the device and restored; its own state is never saved. Ranks that share
+        # memory need none of its averaging: evaluation_mode leaves that away, and sets no mode
         self.objective = self.accelerator.prepare_model(self.objective, evaluation_mode=self.mean is not None)
         self.optimizer = self.accelerator.prepare_optimizer(self.optimizer)
         self.objective.train()
