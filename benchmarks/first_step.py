@@ -9,10 +9,7 @@ Results: benchmarks/results/first-step-<date>.json.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -21,6 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.report import keep
+from benchmarks.server import end_supervisor
 
 TINY = {
     "data.name": "digits",
@@ -69,11 +67,7 @@ def measure(checkout: Path) -> dict[str, float]:
                     child.kill()
                 time.sleep(0.02)
         ended = time.monotonic()
-        facts = json.loads((folder / "runs/.queue/supervisor.json").read_text())
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(facts["pid"], signal.SIGTERM)
-            while Path(f"/proc/{facts['pid']}").exists() and time.monotonic() < ended + 10:
-                time.sleep(0.05)
+        end_supervisor(folder / "runs")
     if child.returncode or len(seen) < len(marks):
         raise RuntimeError(f"{checkout}: the command ended with {child.returncode} after {sorted(seen)}")
     return {

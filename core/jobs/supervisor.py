@@ -308,6 +308,7 @@ class Supervisor:
                 "environment": job.environment,
                 "memory_used_bytes": self.housekeeping.memory_used([device.name for device in devices]),
             }
+            (run.folder / attempts.EXIT_FILE).unlink(missing_ok=True)  # how the last one ended says nothing of this one
             starting = settled(run.status(), RunState.STARTING)
             run.write_status(replace(starting, stage="starting its process", device=titles))
             atomic.write_json(run.folder / attempts.ATTEMPT_FILE, facts)

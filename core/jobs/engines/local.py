@@ -20,7 +20,7 @@ from core.jobs.start_supervisor import start_supervisor
 from core.machine import attempts
 from core.machine.processes import is_alive
 from core.runs.lock import is_locked, try_lock
-from core.runs.run import Run, RunState
+from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, lock_path, storage_error
 from core.weighing import weigh_run
 
@@ -118,8 +118,9 @@ class LocalEngine:
         """
         status = run.status()
         if status.state.is_active and status.state is not RunState.QUEUED:
-            if is_locked(lock_path(run)) or (is_alive(status.process) and not attempts.is_copy(run.folder)):
-                asked = attempts.stop_of(run.folder, attempts.current_attempt(run.folder))
+            attempt = attempts.current_attempt(run.folder)
+            if _is_worked_on(run, status, attempt):
+                asked = attempts.stop_of(run.folder, attempt)
                 status = replace(status, state=RunState.STOPPING) if asked else status
                 return Observation(status=status, is_held=lambda: True)
             status = run.status()  # it may have ended between the two looks
@@ -155,6 +156,13 @@ class LocalEngine:
             settings = run.settings
             if run.kind.worker:
                 weigh_run(settings, run.kind).refuse()
+
+
+def _is_worked_on(run: Run, status: Status, attempt: int) -> bool:
+    """Whether a process of the run lives. The lock alone does not say so: who judges an ended attempt holds it too."""
+    if is_alive(status.process) and not attempts.is_copy(run.folder):
+        return True
+    return is_locked(lock_path(run)) and attempts.read_file(run.folder, attempts.EXIT_FILE, attempt) is None
 
 
 @contextlib.contextmanager

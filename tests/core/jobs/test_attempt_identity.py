@@ -244,6 +244,7 @@ def test_a_stop_goes_to_the_attempt_that_the_folder_knows(box: Box) -> None:
     assert box.queue.claim(run.id, ["cpu/0"])
     newer = attempts.number_after(2 * attempts.COUNT_UNIT)
     put_down(run, RunState.RUNNING, attempt=newer, stops=False)
+    (run.folder / attempts.EXIT_FILE).unlink()  # it lives
     lock = try_lock(lock_path(run))
     assert lock is not None
     with nobody_serves(box.store):

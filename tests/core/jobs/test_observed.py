@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from core import atomic
 from core.jobs.engines.choose import observed_status
 from core.machine import attempts
 from core.machine.processes import own_identity
@@ -46,3 +47,30 @@ def test_an_active_state_is_believed_while_the_lock_is_held_and_no_longer(run, s
         "stopped by bo; it ended before it could save; no checkpoint was saved",
     )
     assert json.loads(run.status_path.read_text())["state"] == state, "looking changes nothing"
+
+
+@pytest.mark.parametrize("process", [None, {"boot_id": own_identity().boot_id, "pid": 2**22 + 1, "start_ticks": 1}])
+def test_a_lock_says_nothing_once_the_attempt_has_ended(run, process):
+    """Whoever judges an ended attempt holds the lock for a moment, on a full disk again and again."""
+    claim(run, "running", process)
+    atomic.write_json(run.folder / attempts.ATTEMPT_FILE, {"attempt": 7})
+    lock = try_lock(lock_path(run))
+    attempts.write_exit(run.folder, {"attempt": 6, "exit_code": 1})
+    assert observed_status(run).state is RunState.RUNNING, "an earlier attempt's end is not believed"
+    attempts.write_exit(run.folder, {"attempt": 7, "exit_code": 1, "disk_full": True})
+    judged = observed_status(run)
+    lock.release()
+    assert judged == observed_status(run)
+    assert judged.state is RunState.FAILED
+
+
+def test_a_new_attempt_takes_away_how_the_last_one_ended(box, run):
+    """So that its start is believed before attempt.json names it."""
+    box.submit(run)
+    box.wait_for_step(run, 1)
+    box.engine.ask_to_stop(run, by="ana")
+    box.wait_until_judged(run)
+    assert (run.folder / attempts.EXIT_FILE).exists()
+    box.submit(run)
+    box.wait_for(run, RunState.RUNNING)
+    assert not (run.folder / attempts.EXIT_FILE).exists()
