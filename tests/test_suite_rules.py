@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -14,6 +15,16 @@ from tests.conftest import dealt
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_SLEEP_S = 0.2
+LOOKS = {"all_inner_texts", "all_text_contents", "bounding_box", "count", "evaluate", "evaluate_all", "get_attribute"}
+LOOKS |= {"inner_html", "inner_text", "input_value", "is_checked", "is_disabled", "is_editable", "is_enabled"}
+LOOKS |= {"is_hidden", "is_visible", "query_selector", "text_content", "title"}
+MISSING = re.compile(
+    r"(?:\b(?:querySelector|closest)\((?:[^()]|\([^()]*\))*\)"
+    r"|\b(?:activeElement|parentElement|shadowRoot|(?:first|last)ElementChild|(?:next|previous)ElementSibling)\b)\."
+)
+# for what is planted below
+BROWSER = "from tests.browser.conftest import wait_for\n"
+SELECTS, ABOVE = "querySelector", "parentElement"
 
 
 def recipe(*goals: str, **variables: str) -> str:
@@ -48,8 +59,15 @@ def test_browser_tests_are_what_two_workers_begin_with(long: int, others: int, w
 
 def faults(source: str) -> Iterator[tuple[int, str]]:
     """(line, rule) of what a test may not do: patch a private name or a dotted string, wait for a fixed time, run
-    again when it fails, choose itself by a variable."""
+    again when it fails, choose itself by a variable, look at a page once."""
+    looks_at_pages = "tests.browser.conftest" in source
     for node in ast.walk(ast.parse(source)):
+        if looks_at_pages and isinstance(node, ast.Assert):
+            named = {part.attr for part in ast.walk(node.test) if isinstance(part, ast.Attribute)}
+            if named & (LOOKS | {"url"}):
+                yield node.lineno, "looks at a page once"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and MISSING.search(node.value):
+            yield node.lineno, "reads an element that may be missing"
         if isinstance(node, ast.Attribute) and node.attr == "flaky":
             yield node.lineno, "runs again"
         elif isinstance(node, ast.Call):
@@ -67,7 +85,7 @@ def faults(source: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, "waits for a fixed time"
 
 
-def test_no_test_patches_what_is_private_or_waits_for_a_fixed_time() -> None:
+def test_no_test_breaks_these_rules() -> None:
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
@@ -86,6 +104,11 @@ def test_no_test_patches_what_is_private_or_waits_for_a_fixed_time() -> None:
         ("import time\ntime.sleep(1.0)", "waits for a fixed time"),
         ("@pytest.mark.flaky(reruns=1)\ndef test_x(): ...", "runs again"),
         ("os.environ.get('LAB_SLOW')", "is chosen by something else than a marker"),
+        (f"{BROWSER}assert page.locator('p').count() == 1", "looks at a page once"),
+        (f"{BROWSER}assert canvas.evaluate(PICTURE) != before", "looks at a page once"),
+        (f"{BROWSER}assert page.url == link", "looks at a page once"),
+        (f"page.evaluate('document.{SELECTS}(\"p:not(.a)\").innerText')", "reads an element that may be missing"),
+        (f"svg.evaluate('(svg) => svg.{ABOVE}.clientWidth')", "reads an element that may be missing"),
     ],
 )
 def test_a_planted_fault_is_caught(planted: str, rule: str) -> None:
@@ -95,3 +118,8 @@ def test_a_planted_fault_is_caught(planted: str, rule: str) -> None:
 def test_public_names_and_short_looks_are_allowed() -> None:
     allowed = "monkeypatch.setattr(module, 'MOST', 3)\nmonkeypatch.setattr(Class, '__init__', f)\ntime.sleep(0.02)"
     assert list(faults(allowed)) == []
+
+
+def test_a_page_may_be_looked_at_until_it_shows_something() -> None:
+    allowed = "wait_for(lambda: page.evaluate('document.querySelector(\"p\")?.innerText') == 'a', 'no a')"
+    assert list(faults(f"{BROWSER}{allowed}\nexpect(page.locator('p')).to_have_count(1)")) == []

@@ -82,8 +82,9 @@ const draw = async (root, chart, anyhow = false) => {
       const Plotly = await window.labPlotly().catch((error) => { chart.known = null; throw error })
       const first = !chart.plot.data
       const layout = { ...figure.layout, template, uirevision: data.view, autosize: true }
-      await Plotly.react(chart.plot, figure.data, layout, { ...data.config, modeBarButtonsToAdd: [chart.button] })
-      if (first) chart.plot.on("plotly_relayout", (change) => zoomed(change, chart))
+      const drawn = Plotly.react(chart.plot, figure.data, layout, { ...data.config, modeBarButtonsToAdd: [chart.button] })
+      if (first) chart.plot.on("plotly_relayout", (change) => zoomed(change, chart)) // it can be zoomed before it is done
+      await drawn
       chart.sketch.replaceChildren()
     }
     root.querySelector(".failed").hidden = true

@@ -30,6 +30,7 @@ in_chromium = [
     pytest.mark.skipif(not HAS_BROWSER, reason="needs Chromium (Debian: apt-get install chromium) and playwright"),
 ]
 ARTIFACTS = ROOT / "test-artifacts"
+PICTURE = "(canvas) => canvas.toDataURL()"
 FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 STANDS = """async (idle) => {
   for (let frame = 0, still = 0; frame < 1800 && still < 30; frame++) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from core.runs.store import RunStore
@@ -22,7 +23,7 @@ def test_typing_finds_and_enter_opens_while_fields_keep_their_keys(page: Any, se
     page.get_by_role("textbox", name="Run name").focus()
     page.keyboard.press("Control+k")
     expect(window).to_be_hidden()
-    page.evaluate("document.activeElement.blur()")
+    page.locator(":focus").blur()
 
     page.keyboard.press("Control+k")
     expect(field).to_be_focused()
@@ -42,4 +43,4 @@ def test_typing_finds_and_enter_opens_while_fields_keep_their_keys(page: Any, se
     page.keyboard.press("Enter")
     expect(window).to_be_hidden()
     expect(page.locator("h1")).to_have_text(second.title)
-    assert f"run={second.id}" in page.url
+    expect(page).to_have_url(re.compile(f"run={second.id}"))

@@ -15,7 +15,7 @@ import psutil
 from core.jobs.engines.choose import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from tests.browser.conftest import IDLE, Server, expect, in_chromium, settle, shot, visit, wait_for
+from tests.browser.conftest import IDLE, PICTURE, Server, expect, in_chromium, settle, shot, visit, wait_for
 
 pytestmark = in_chromium
 
@@ -73,7 +73,7 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, started_serv
     wait_for(lambda: lines(unet) >= 2, "the U-Net did not begin by itself")
     visit(page, server, f"runs?run={unet.id}")
     expect(page.locator(".lab-chart .sketch svg").first).to_be_visible()
-    drawn = "() => document.querySelector('.lab-chart path.js-line')?.getAttribute('d').split(',').length ?? 0"
+    drawn = "() => document.querySelector('.lab-chart path.js-line')?.getAttribute('d')?.split(',').length ?? 0"
     wait_for(lambda: page.evaluate(drawn) > 1, "no curve is drawn")
     before = page.evaluate(drawn)
     wait_for(lambda: page.evaluate(drawn) > before, "the curve does not grow in the open page")
@@ -102,25 +102,25 @@ def test_from_an_empty_lab_to_a_digit_under_the_scrubber(page: Any, started_serv
     page.get_by_test_id("stMain").get_by_role("link", name="Generate").first.click()
     scrubber = page.get_by_test_id("scrubber")
     expect(scrubber).to_have_attribute("data-ready", "1")
-    last = int(scrubber.get_attribute("data-frame"))
-    assert last == unet.settings.sampling.num_inference_steps
-    shadow = scrubber.locator("canvas.noisy")
-    clean = shadow.evaluate("(canvas) => canvas.toDataURL()")
+    last = unet.settings.sampling.num_inference_steps
+    expect(scrubber).to_have_attribute("data-frame", str(last))
+    canvas = scrubber.locator("canvas.noisy")
     settle(page)
+    clean = canvas.evaluate(PICTURE)
     scrubber.focus()
     page.keyboard.press("ArrowLeft")
     expect(scrubber).to_have_attribute("data-frame", str(last - 1))
-    assert shadow.evaluate("(canvas) => canvas.toDataURL()") != clean, "one step changes nothing"
+    wait_for(lambda: canvas.evaluate(PICTURE) != clean, "one step changes nothing")
     page.keyboard.press("ArrowRight")
     expect(scrubber).to_have_attribute("data-frame", str(last))
-    assert shadow.evaluate("(canvas) => canvas.toDataURL()") == clean
+    wait_for(lambda: canvas.evaluate(PICTURE) == clean, "a step on does not show the digit again")
     page.keyboard.press("Home")
     expect(scrubber).to_have_attribute("data-frame", "0")
-    assert shadow.evaluate("(canvas) => canvas.toDataURL()") != clean, "noise and picture look the same"
+    wait_for(lambda: canvas.evaluate(PICTURE) != clean, "noise and picture look the same")
     shot(page, "7-generate-noise")
     page.get_by_role("button", name="Play", exact=True).click()
     expect(scrubber).to_have_attribute("data-frame", str(last))
-    assert shadow.evaluate("(canvas) => canvas.toDataURL()") == clean
+    wait_for(lambda: canvas.evaluate(PICTURE) == clean, "playing does not end with the digit")
     shot(page, "8-generate")
     times = scrubber.evaluate(MOVES)
     print(f"scrubber: {statistics.median(times):.1f} ms a move, worst of {len(times)}: {max(times):.1f} ms")

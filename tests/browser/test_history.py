@@ -23,15 +23,19 @@ def go(page: Any, name: str) -> None:
     page.locator("h1").first.wait_for()
 
 
+def stands_high(page: Any) -> bool:
+    box = page.locator("h1").first.bounding_box()
+    return box is not None and box["y"] <= HIGHEST_TITLE_PX
+
+
 def test_back_leaves_a_page_in_one_press_and_titles_stand_high(page: Any, server: Server) -> None:
     visit(page, server)
     for name in PAGES:
         go(page, name)
         if name == "Schedulers":  # its defaults are written into the address
             wait_for(lambda: "schedules=" in page.url, "the default schedules in the address")
-        top = page.locator("h1").first.bounding_box()["y"]
-        assert top <= HIGHEST_TITLE_PX, f"the title of {name} begins at {top} px"
-        assert page.locator("h1").count() == 1
+        expect(page.locator("h1")).to_have_count(1)
+        wait_for(lambda: stands_high(page), f"the title of {name} begins below {HIGHEST_TITLE_PX} px")
         page.go_back()
         wait_for(lambda: page.title() == "Overview · Lab", "Overview again after Back")
 
@@ -45,7 +49,7 @@ def test_back_takes_a_choice_back(page: Any, server: Server) -> None:
     page.go_back()
     wait_for(lambda: address(page, server) == before, lambda: f"{before} again, not {page.url}")
     chosen = page.get_by_role("radio", name="Schedules", exact=True)
-    wait_for(lambda: chosen.get_attribute("aria-checked") == "true", "the view Schedules again")
+    expect(chosen).to_have_attribute("aria-checked", "true")
 
 
 def test_a_link_within_a_page_changes_the_address_and_back_returns(page: Any, server: Server) -> None:

@@ -26,6 +26,10 @@ def opened(page: Any, server: Server) -> Any:
     return form
 
 
+def lines_of(alert: Any) -> list[str]:
+    return [line for line in alert.inner_text().splitlines() if line not in ("", "error")]  # the icon's name
+
+
 def send(form: Any, path: Path) -> None:
     """Upload a zip and press Import."""
     form.locator("input[type=file]").set_input_files(path)
@@ -41,8 +45,7 @@ def test_hostile_models_are_refused_and_a_good_one_draws(page: Any, server: Serv
         send(opened(page, server), Path(shutil.make_archive(str(folder), "zip", folder)))
         alert = page.get_by_test_id("stAlert").filter(has_text=sentence)
         expect(alert.first).to_be_visible()
-        said = [line for line in alert.first.inner_text().splitlines() if line not in ("", "error")]  # the icon's name
-        assert len(said) == 1
+        wait_for(lambda alert=alert: len(lines_of(alert.first)) == 1, "the alert has more than one sentence")
         assert not shelf.exists() or list(shelf.iterdir()) == []
         assert server.is_alive()
     shot(page, "model-refused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_ticks_stay_with_their_runs_when_a_new_one_comes_and_the_link_compares_t
     before = places(page, names)
     box.click()
     expect(page.get_by_text("1 ticked")).to_be_visible()
-    assert places(page, names) == before, "the bar of the ticked moved a row"
+    wait_for(lambda: places(page, names) == before, "the bar of the ticked moved a row")
     make_run(store, name="newest", owner="ana")
     page.mouse.move(600, 100)
     expect(row(page, "newest")).to_be_visible()
@@ -51,7 +52,7 @@ def test_ticks_stay_with_their_runs_when_a_new_one_comes_and_the_link_compares_t
     expect(page.get_by_text("2 ticked")).to_be_visible()
     page.get_by_role("link", name="Compare 2").click()
     page.wait_for_url("**/runs?compare=*")
-    assert page.url.endswith(f"compare={runs[3].id}%2C{runs[1].id}")
+    expect(page).to_have_url(re.compile(f"compare={runs[3].id}%2C{runs[1].id}$"))
 
 
 def test_names_are_links_heads_sort_and_the_keyboard_reaches_both(page: Any, server: Server) -> None:
@@ -59,19 +60,19 @@ def test_names_are_links_heads_sort_and_the_keyboard_reaches_both(page: Any, ser
     runs = {name: make_run(store, name=name, owner="ana") for name in ("bravo", "alpha", "charlie")}
     visit(page, server, "runs")
     link = page.get_by_role("link", name="alpha", exact=True)
-    assert link.evaluate("link => link.href") == f"{server.address}/runs?run={runs['alpha'].id}"
+    expect(link).to_have_js_property("href", f"{server.address}/runs?run={runs['alpha'].id}")
     with page.context.expect_page() as opened:
         link.click(button="middle")
     expect(opened.value.get_by_role("heading", name="alpha")).to_be_visible()
     opened.value.close()
-    assert page.url == f"{server.address}/runs"
+    expect(page).to_have_url(f"{server.address}/runs")
     head = page.get_by_role("columnheader", name="name")
     head.get_by_role("button").focus()
     page.keyboard.press("Enter")
     expect(head).to_have_attribute("aria-sort", "ascending")
     settle(page)
-    assert page.get_by_role("table", name="Runs").get_by_role("link").all_inner_texts() == ["alpha", "bravo", "charlie"]
-    assert page.url == f"{server.address}/runs?order=name"
+    expect(page.get_by_role("table", name="Runs").get_by_role("link")).to_have_text(["alpha", "bravo", "charlie"])
+    expect(page).to_have_url(f"{server.address}/runs?order=name")
     page.get_by_role("checkbox", name="Tick alpha", exact=True).focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Space")
@@ -92,7 +93,7 @@ def test_the_browser_tells_when_a_run_ends_once_it_was_asked_to(page: Any, serve
     page.get_by_role("button", name="Notify me").click()
     expect(page.get_by_role("button", name="You will be notified")).to_be_visible()
     drawn_again(page)
-    assert page.evaluate("window.told") == []
+    wait_for(lambda: page.evaluate("window.told") == [], "something is told that did not happen")
     run.write_status(replace(run.status(), state=RunState.FAILED, reason="disk full", process=None))
     wait_for(lambda: page.evaluate("window.told.length") == 1, "nothing was told")
     title, body, tag = page.evaluate("window.told[0]")
@@ -100,7 +101,7 @@ def test_the_browser_tells_when_a_run_ends_once_it_was_asked_to(page: Any, serve
     assert tag.startswith(run.id)
     expect(page.get_by_test_id("stToast")).to_contain_text("First failed: disk full")
     drawn_again(page)
-    assert page.evaluate("window.told.length") == 1
+    wait_for(lambda: page.evaluate("window.told.length") == 1, "it was told again")
 
 
 def test_a_late_question_of_the_page_that_was_left_does_not_empty_the_new_one(page: Any, server: Server) -> None:

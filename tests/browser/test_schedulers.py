@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.browser.conftest import Server, expect, in_chromium, press, shot, visit, wait_for
+from tests.browser.conftest import PICTURE, Server, expect, in_chromium, press, shot, visit, wait_for
 
 pytestmark = in_chromium
-PICTURE = "(canvas) => canvas.toDataURL()"
 
 
 def errors(page: Any) -> list[str]:
@@ -38,8 +37,8 @@ def test_a_digit_dissolves_under_the_slider_and_a_link_shows_the_same(page: Any,
     page.get_by_text("Log scale", exact=True).click()
     ticks = page.get_by_test_id("chart").locator("svg text").filter(has_text="10⁻")
     expect(ticks.first).to_be_visible()
-    assert 2 <= ticks.count() < 12  # nine powers of ten, and no digits between
-    assert not page.evaluate("Boolean(window.Plotly)")
+    wait_for(lambda: 2 <= ticks.count() < 12, "nine powers of ten, and no digits between")
+    wait_for(lambda: not page.evaluate("Boolean(window.Plotly)"), "the sketch has loaded Plotly")
     shot(page, "schedules")
     assert complaints == []
 

@@ -38,8 +38,9 @@ def test_no_name_makes_the_browser_ask_another_machine(page: Any, server: Server
     ):
         visit(page, server, path)
         page.wait_for_load_state("networkidle")
-        assert page.locator("a[href*='198.51.100.7'], a[href*='javascript:'], img[src*='198.51.100.7']").count() == 0
-        assert page.locator("h1 .katex, h1 strong, h1 code, h1 img").count() == 0
+        led_away = "a[href*='198.51.100.7'], a[href*='javascript:'], img[src*='198.51.100.7']"
+        expect(page.locator(led_away)).to_have_count(0)
+        expect(page.locator("h1 .katex, h1 strong, h1 code, h1 img")).to_have_count(0)
         if path == "runs":
             shot(page, "hostile-runs")
     assert asked == []
@@ -67,8 +68,8 @@ def test_a_zoom_survives_new_steps_and_can_be_undone(page: Any, server: Server) 
     for step in range(401, 500):
         writer.append({"step": step, "loss": 0.05, "learning_rate": 1e-3, "grad_norm": 0.5})
     drawn_again(page)
-    assert page.evaluate(RANGE) == chosen
-    assert page.evaluate(POINTS) == points
+    wait_for(lambda: page.evaluate(RANGE) == chosen, "new steps lost the zoom")
+    wait_for(lambda: page.evaluate(POINTS) == points, "new steps changed what is zoomed to")
     shot(page, "zoomed")
     page.get_by_role("button", name="Whole run").click()
     wait_for(lambda: page.evaluate(POINTS) == 499, "the whole run is not shown again")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.browser.conftest import Server, expect, in_chromium, press, settle, shot, visit, wait_for
+from tests.browser.conftest import PICTURE, Server, expect, in_chromium, press, settle, shot, visit, wait_for
 
 pytestmark = in_chromium
-PICTURE = "(canvas) => canvas.toDataURL()"
 READY = '[data-testid="scrubber"][data-ready="1"]'
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from core.runs.store import RunStore
-from tests.browser.conftest import Server, in_chromium, shot, visit, wait_for
+from tests.browser.conftest import Server, expect, in_chromium, shot, visit, wait_for
 from tests.pages.run_folders import broken, ended_badly, finished, hostile, running
 
 pytestmark = in_chromium
 LOOKS = [("light", 1280), ("dark", 900)]  # what a page looks like depends on theme and width one by one
 TOO_WIDE = """() => {
   const main = document.querySelector('[data-testid="stMain"]')
-  return [document.documentElement, main].map((box) => box.scrollWidth - box.clientWidth)
+  return [document.documentElement, main].map((box) => box ? box.scrollWidth - box.clientWidth : Infinity)
 }"""
 # words that stick out of their own box to the right of the page
 CUT_OFF = """() => [...document.querySelectorAll('[data-testid="stMain"] :is(h1, h2, p, button, label, canvas, img)')]
@@ -76,8 +76,8 @@ def test_nothing_is_cut_off_in_any_state(page: Any, server: Server) -> None:
                 page.set_viewport_size({"width": width, "height": 900})
                 look = f"{name}-{theme}-{width}"
                 # charts follow the window a moment later
-                wait_for(lambda: faults(page) == [], lambda look=look: f"{look}: {faults(page)}", 60)
-                assert page.get_by_test_id("stException").count() == 0, name
+                wait_for(lambda: faults(page) == [], lambda look=look: f"{look}: {faults(page)}")
+                expect(page.get_by_test_id("stException")).to_have_count(0)
                 shot(page, f"states/{look}")
 
 
@@ -97,4 +97,4 @@ def test_curves_change_their_colours_with_the_theme_of_the_browser(page: Any, se
 )
 def test_what_sticks_out_is_caught(html: str, page: Any) -> None:
     page.set_content(f"<div data-testid='stMain'>{html}</div>")
-    assert page.evaluate(CUT_OFF)
+    wait_for(lambda: page.evaluate(CUT_OFF), "it is not caught")

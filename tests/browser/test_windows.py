@@ -39,7 +39,7 @@ def test_a_question_stays_open_across_ticks_and_the_end_of_the_run(page: Any, se
     question = page.get_by_test_id("stDialog")
     expect(question).to_contain_text("Stop a run of bo?")
     drawn_again(page, 3)
-    assert page.title() == "Run First · 40 % · Lab"
+    expect(page).to_have_title("Run First · 40 % · Lab")
     run.write_status(replace(run.status(), state=RunState.FINISHED, step=100, process=None))
     expect(page.get_by_test_id("stToast")).to_be_visible()  # it must not take the window's place
     drawn_again(page, 3)
@@ -47,7 +47,7 @@ def test_a_question_stays_open_across_ticks_and_the_end_of_the_run(page: Any, se
     page.get_by_role("button", name="Cancel").click()
     expect(question).to_have_count(0)
     expect(page.get_by_text("finished").first).to_be_visible()
-    assert page.title() == "Run First · Lab"
+    expect(page).to_have_title("Run First · Lab")
 
 
 def test_an_evaluation_started_in_its_window_is_followed_in_its_tab(page: Any, server: Server) -> None:
