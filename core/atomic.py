@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -56,12 +57,73 @@ def private_folder(folder: Path) -> None:
 
 def open_private(path: Path, flags: int = 0) -> int:
     """A descriptor to read and write the file, see `private_mode`; created when missing, and an older one of this
-    account loses what is too wide. flags: beside O_RDWR, O_CREAT and O_CLOEXEC. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
+    account loses what is too wide. A link is refused. flags: beside O_RDWR, O_CREAT and O_CLOEXEC. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     try:
         mode, found = private_mode(path.parent), os.fstat(descriptor)
         if found.st_uid == os.geteuid() and found.st_mode & 0o777 != mode and stat.S_ISREG(found.st_mode):
             os.fchmod(descriptor, mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def follow(descriptor: int, folder: Path) -> None:
+    """Give what this account made in `folder` the group's permissions of that folder, whatever the umask, when the
+    folder hands its group down (setgid). What several accounts share stays shared; elsewhere nothing changes.
+
+    descriptor: of a file or a folder. A file system that refuses modes keeps its own. Raises OSError when `folder` is
+    gone.
+    """
+    above = folder.stat().st_mode
+    if not above & stat.S_ISGID:
+        return
+    found = os.fstat(descriptor)
+    wider = above & 0o070 | stat.S_ISGID if stat.S_ISDIR(found.st_mode) else above & 0o060
+    if above & stat.S_ISVTX:  # many write beside one another, none into what another made
+        wider &= ~0o020
+    if found.st_uid == os.geteuid() and wider & ~found.st_mode:
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode) | wider)
+
+
+def follow_path(path: Path) -> None:
+    """`follow` for what lies there; a link, and what this account cannot open, is left alone."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            follow(descriptor, path.parent)
+        finally:
+            os.close(descriptor)
+
+
+def follow_tree(folder: Path) -> None:
+    """`follow_path` for a folder and all that lies in it."""
+    follow_path(folder)
+    if folder.stat().st_mode & stat.S_ISGID:
+        for path in folder.rglob("*"):  # a folder comes before what lies in it
+            follow_path(path)
+
+
+def make_folder(path: Path, *, parents: bool = True) -> None:
+    """A folder, and with `parents` those above it that are missing, each as open to the group as the one above, see
+    `follow`. One that is there already is left as it is. Raises OSError, FileExistsError for a file of that name.
+    """
+    if not path.is_dir():
+        if parents:
+            make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        follow_path(path)
+
+
+def open_followed(path: Path, flags: int) -> int:
+    """A descriptor of a file that others may write too, created when missing, see `follow`. A link is refused: who may
+    write into the folder must not choose another file. flags: beside O_CREAT, O_CLOEXEC and O_NOFOLLOW. Raises OSError.
+    """
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    try:
+        follow(descriptor, path.parent)
     except BaseException:
         os.close(descriptor)
         raise
@@ -78,6 +140,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with open(temporary, "wb") as file:
+            follow(file.fileno(), path.parent)
             file.write(data)
             if durable:
                 file.flush()
@@ -112,13 +175,14 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     """
     temporary = target.with_name(f".tmp-{target.name}-{uuid.uuid4().hex[:8]}")
     try:
-        temporary.mkdir()
+        make_folder(temporary, parents=False)
         folders = {temporary}
         for name, data in files.items():
             path = temporary / name
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             folders.add(path.parent)
             with open(path, "wb") as file:
+                follow(file.fileno(), path.parent)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -136,7 +200,7 @@ def append_line(path: Path, line: str) -> None:
 
     After a line that a full disk had torn, a new one is begun.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = open_followed(path, os.O_RDWR | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
         is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

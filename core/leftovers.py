@@ -24,12 +24,14 @@ PATTERNS = (".tmp-*", ".trash-*", ".removed-*", ".damaged-*", ".*.tmp")  # the l
 @contextlib.contextmanager
 def built_beside(target: Path) -> Iterator[Path]:
     """A new folder beside `target` that is gone at the end unless it was renamed; sweeps what dead builders left."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(target.parent)
     sweep(target.parent)
     temporary = _hidden(target, "tmp")
-    temporary.mkdir()
+    atomic.make_folder(temporary)
     try:
         yield temporary
+        if target.is_dir() and not temporary.is_dir():  # whoever made its files, its group may write them too
+            atomic.follow_tree(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -160,7 +160,7 @@ class ComparisonFolder:
     def open(self, request: ComparisonRequest) -> None:
         """Make the folder, or find it again. Raises LabError when it holds another comparison."""
         for part in (self.folder / "cells", self.folder / "parts"):
-            part.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder(part)
         path = self.folder / "request.json"
         if not path.exists():
             REQUESTS.write(path, request)

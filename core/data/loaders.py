@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from core import atomic
 from core.config.schema import DataSettings
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.npz_file import npz_class_names, npz_problem, opened_npz
@@ -56,7 +57,7 @@ class TorchvisionLoader:
         temporary = data_dir / f".download-{Path(self.paths[0]).name}"
         lock = None
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder(data_dir)
             lock = try_lock(temporary.with_suffix(".lock"), patience_s=DOWNLOAD_PATIENCE_S)
             if lock is None:
                 raise DataUnavailable(f"another process has been downloading into {data_dir} for too long")
@@ -67,8 +68,9 @@ class TorchvisionLoader:
             self.download(temporary)
             for path in [path for path in temporary.rglob("*") if path.suffix not in ARCHIVES and path.is_file()]:
                 target = data_dir / path.relative_to(temporary)
-                target.parent.mkdir(parents=True, exist_ok=True)
+                atomic.make_folder(target.parent)
                 os.replace(path, target)
+                atomic.follow_path(target)
         except DataUnavailable:
             raise
         except Exception as error:  # network, archive and disk raise whatever they like

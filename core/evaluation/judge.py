@@ -376,7 +376,7 @@ def _training_lock(folder: Path, progress: OnProgress | None) -> Iterator[None]:
     path = folder.with_name(f".{folder.name}.lock")
     lock = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(folder.parent)
         lock = try_lock(path)
         while lock is None:
             if progress:

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from core import atomic
 from core.jobs.worker import end_with
 from core.machine import attempts
 from core.runs.lock import FileLock
@@ -212,7 +213,7 @@ def _become_shim(request: Request, lock: int, shim_log: int) -> None:
     _stream_to(shim_log)
     child: list[str] = []
     with contextlib.suppress(OSError):
-        log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        log = atomic.open_followed(Path(request.log), os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
         pid = os.fork()
         if pid == 0:
             os.close(lock)

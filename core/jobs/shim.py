@@ -202,7 +202,7 @@ def _oom_kills() -> int:
 
 def _without_waiting(path: str, flags: int) -> int:
     """A pipe in the place of the log is an error, not a wait for somebody who reads it."""
-    return os.open(path, flags | os.O_NONBLOCK, 0o666)
+    return atomic.open_followed(Path(path), flags | os.O_NONBLOCK)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -122,7 +122,7 @@ def reserve_exit(folder: Path) -> None:
 
     Raises OSError.
     """
-    descriptor = os.open(folder / _RESERVED, os.O_WRONLY | os.O_CREAT, 0o644)
+    descriptor = atomic.open_followed(folder / _RESERVED, os.O_WRONLY)
     try:
         os.pwrite(descriptor, b" " * _RESERVED_BYTES, 0)
         os.fsync(descriptor)

@@ -154,7 +154,7 @@ def write_export(files: Mapping[str, bytes], target: Path) -> Path:
     """The folder, whole or not at all. Raises UsageError when it is not empty, LabError on a full disk."""
     check_target(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(target.parent)
         atomic.write_folder(target, files)
     except OSError as error:
         raise storage_error(error, target) from None

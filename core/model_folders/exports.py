@@ -84,7 +84,7 @@ def keep_export(
     if not (run.folder / "run.json").is_file():
         raise RunNotFound(f"{run.id}: was deleted meanwhile, and nothing was exported", "restore it from the trash")
     try:
-        run.exports_dir.mkdir(exist_ok=True)
+        atomic.make_folder(run.exports_dir, parents=False)
         leftovers.sweep(run.exports_dir)
         atomic.write_folder(target, files)
     except OSError as error:

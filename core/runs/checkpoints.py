@@ -54,7 +54,7 @@ def save_checkpoint(root: Path, step: int, files: Mapping[str, bytes], *, keep: 
     An existing folder of that step is replaced when it is damaged and kept when it verifies. Raises OSError (for
     example ENOSPC); then no trace of the new checkpoint is left and the old ones stand.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(root)
     target = root / f"step-{step:08d}"
     if target.exists():
         if _problem(target) is None:

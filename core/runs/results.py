@@ -41,7 +41,7 @@ class ResultKind(Generic[Record]):
 
     def write(self, path: Path, found: Record) -> None:
         """Keep it durably, in a folder that may not exist yet. Raises OSError, ValueError for a figure that is none."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(path.parent)
         atomic.write_json(path, self.as_json(found))
 
     def keep(self, path: Path, found: Record) -> Path | None:

@@ -200,7 +200,7 @@ class RunStore:
 
     def _write_new(self, run_id: str, files: dict[str, bytes]) -> None:
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder(self.root)
             atomic.write_folder(self.root / run_id, files)
         except OSError as error:
             raise storage_error(error, self.root) from None

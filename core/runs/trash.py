@@ -47,7 +47,7 @@ def put_into_trash(root: Path, run: Run, by: str) -> None:
     """Move a run folder to the trash; the caller holds its lock and has checked that nobody needs it."""
     info = run.info
     trash = root / FOLDER
-    trash.mkdir(exist_ok=True)
+    atomic.make_folder(trash, parents=False)
     if trash.is_symlink():
         raise LabError(f"{trash}: is a link, and nothing is removed behind a link", "make it a folder")
     target = trash / run.id

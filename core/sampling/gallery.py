@@ -77,7 +77,7 @@ def keep(folder: Path, picture: bytes, *, title: str, owner: str, source_title: 
     )
     facts = {"format": FORMAT} | {name: value for name, value in asdict(entry).items() if name not in ("id", "folder")}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(folder)
         lock = try_lock(folder / LOCK, patience_s=LOCK_PATIENCE_S)
         if lock is None:
             raise LabError("gallery: another person is adding an entry now", "try again")

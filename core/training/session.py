@@ -304,7 +304,7 @@ class _Session:
         arrays = self.recipe.preview(self._average())
         buffer = io.BytesIO()
         np.savez_compressed(buffer, step=np.int64(step), **arrays)  # type: ignore[arg-type]
-        self.run.previews_dir.mkdir(exist_ok=True)
+        atomic.make_folder(self.run.previews_dir, parents=False)
         atomic.write_bytes(self.run.previews_dir / f"step-{step:08d}.npz", buffer.getvalue())
 
 

@@ -176,9 +176,10 @@ def kept_embedding(
         return found
     points = (compute or embed)(latents, dimensions, perplexity=perplexity)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         with temporary.open("wb") as file:
+            atomic.follow(file.fileno(), path.parent)
             np.save(file, points, allow_pickle=False)
         os.replace(temporary, path)
         atomic.fsync_dir(path.parent)
