@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.errors import UsageError
+from core.home import PROGRAM
 from core.rules import NEWEST, check
 
 if TYPE_CHECKING:
@@ -17,13 +18,18 @@ MOST_THREADS = 8
 LOOKS, LOOK_EVERY_S = 5, 0.002
 
 
-def check_device(name: str) -> None:
-    """Raises UsageError when the named device does not exist. Starts nothing on a GPU: a screen may call it."""
+def check_device(name: str, *, given: bool = False) -> None:
+    """Raises UsageError when the named device does not exist. Starts nothing on a GPU: a screen may call it.
+
+    given: the queue gave it, which need not be what machine.device asks for.
+    """
     if name in ("auto", "cpu"):
         return
     import torch
 
     if not torch.cuda.is_available():
+        if given:
+            raise UsageError("the queue gave this run a GPU, but PyTorch sees none", f"run: {PROGRAM} doctor")
         raise UsageError(f"machine.device: '{name}' was asked for, but PyTorch sees no GPU", "use cpu or auto")
     count = torch.cuda.device_count()
     if int(name.partition(":")[2] or 0) >= count:
@@ -36,8 +42,9 @@ def resolve_device(name: str = "auto") -> torch.device:
     LAB_DEVICE wins: the queue sets it, and shows the process only the GPUs it was given. Raises UsageError when the
     named GPU does not exist.
     """
-    name = os.environ.get("LAB_DEVICE") or name
-    check_device(name)
+    given = os.environ.get("LAB_DEVICE")
+    name = given or name
+    check_device(name, given=bool(given))
     import torch
 
     if name == "cpu" or not torch.cuda.is_available():

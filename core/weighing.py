@@ -15,8 +15,9 @@ from core.config.schema import Settings
 from core.data import catalog
 from core.device import available_cores, cpu_supports_bf16
 from core.errors import LabError, NoRoomOnGpu, UsageError
-from core.machine.gpus import CONTEXT_BYTES, Gpu, read_gpus
+from core.machine.gpus import CONTEXT_BYTES, Gpu
 from core.machine.memory import Memory, read_memory
+from core.machine.torch_gpus import usable_gpus
 from core.models.weight import weigh_drawing, weigh_judge, weigh_training
 from core.runs.kinds import Kind
 from core.words import counted, size
@@ -145,7 +146,7 @@ class Weighed:
 
 def weigh_run(settings: Settings, kind: Kind) -> Weighed:
     """What a run of this kind would be here and now."""
-    gpus, memory = read_gpus(), read_memory()
+    (gpus, _), memory = usable_gpus(), read_memory()
     need = need_of(settings, kind, on_gpu=uses_gpu(settings.machine.device, gpus))
     machine = settings.machine
     missing = missing_gpus(machine.device, machine.num_processes or 1, len(gpus))

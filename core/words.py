@@ -54,3 +54,8 @@ def size(num_bytes: float) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def used_of(used: int, total: int) -> str:
+    """'1.0 GB of 2.0 GB', of memory in bytes; 'unknown' where nobody tells how much there is."""
+    return f"{size(used)} of {size(total)}" if total else "unknown"

@@ -22,6 +22,7 @@ from core.config.frozen import without_webhook
 from core.config.site import SiteSettings
 from core.errors import ConfigError, LabError, RunBusy
 from core.jobs.engines.choose import observed_status
+from core.machine.torch_gpus import seen_gpus
 from core.runs.lock import try_lock
 from core.runs.run import Run
 from core.runs.store import RunStore, lock_path
@@ -142,7 +143,10 @@ def _devices() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("cpu", True, f"{cores} cores, bf16 {'native' if supports_bf16(cpu) else 'not native'}")
     if not torch.cuda.is_available():
-        yield Finding("gpu", None, "PyTorch sees none: training runs on the CPU")
+        known, blind, problem = seen_gpus()
+        there = len(known) + len(blind)
+        words = f"the driver has {there}, and PyTorch cannot use them: {problem}" if problem else "PyTorch sees none"
+        yield Finding("gpu", False if problem else None, f"{words}: training runs on the CPU")
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         device = torch.device("cuda", index)
         free, total = torch.cuda.mem_get_info(device)

@@ -19,7 +19,7 @@ from core.jobs.telemetry import disk_forecast, read_history
 from core.machine import gpus
 from core.machine.snapshot import Machine, read_machine
 from core.runs.store import RunStore
-from core.words import size
+from core.words import size, used_of
 
 
 def add_parser(commands: Any) -> None:
@@ -65,17 +65,20 @@ def in_full(now: Machine, store: RunStore, limit: float) -> str:
                 f"GPU {gpu.index}",
                 plain(gpu.name),
                 gpu.problem or ("-" if gpu.utilization is None else f"{gpu.utilization:.0%}"),
-                f"{size(gpu.memory_used_bytes)} of {size(gpu.memory_total_bytes)}",
+                used_of(gpu.memory_used_bytes, gpu.memory_total_bytes),
                 "-" if gpu.temperature_c is None else f"{gpu.temperature_c:.0f} °C",
                 ", ".join([*runs, *draws]) or "-",
-                plain(others),
-                "yes" if gpus.is_free_for_us(gpu, limit) and not runs else "no",
+                plain(others) if gpu.processes_told else "unknown",
+                "yes" if not now.gpus_problem and gpus.is_free_for_us(gpu, limit) and not runs else "no",
             ]
         )
     if rows:
         lines.append(table(["device", "model", "busy", "memory", "heat", "our runs", "others", "free for us"], rows))
-    else:
+    elif not now.blind_gpus:
         lines.append("No GPU found; runs train on the CPU.")
+    lines += [f"GPU {name}: its driver cannot be read" for name in now.blind_gpus]
+    if now.gpus_problem:
+        lines.append(f"PyTorch cannot use the GPUs: {plain(now.gpus_problem)}. Runs train on the CPU.")
     lines += [f"On the CPU: {run_id}" for run_id in runs_on.get("cpu", [])]
     cores = f"{now.cpu_count} core{'s' if now.cpu_count > 1 else ''}"
     lines.append(f"CPU: {now.cpu_load:.0%} of {cores} busy")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from core.config.site import SiteSettings
 from core.machine import gpus
 from core.machine.memory import read_memory
+from core.machine.torch_gpus import usable_gpus
 from core.weighing import Need, is_short, missing_gpus
 
 CPU = "cpu"
@@ -52,10 +53,10 @@ class Choice:
 def find_devices(site: SiteSettings) -> list[Device]:
     """The GPUs of this machine, in order, and the CPU. A GPU that others fill has a problem."""
     found = []
-    known = gpus.read_gpus()
+    known, blind = usable_gpus()
     for gpu in known:
-        problem = ""
-        if not gpus.is_free_for_us(gpu, site.foreign_memory_mb):
+        problem = f"GPU {gpu.index}: {gpu.problem}" if gpu.problem else ""
+        if not problem and not gpus.is_free_for_us(gpu, site.foreign_memory_mb):
             strangers = sorted({process.user for process in gpu.processes if not process.is_ours})
             who = " and ".join(strangers[:3]) or "another person"
             held = gpus.foreign_memory_bytes(gpu) / 1e9
@@ -66,7 +67,7 @@ def find_devices(site: SiteSettings) -> list[Device]:
             Device(
                 name=gpu.uuid,
                 title=f"GPU {gpu.index}",
-                visible=gpu.uuid,
+                visible=gpu.visible,
                 capacity=site.slots_per_gpu,
                 problem=problem,
                 free_bytes=free,
@@ -75,11 +76,9 @@ def find_devices(site: SiteSettings) -> list[Device]:
                 draws=any(process.computes_for_screens for process in gpu.processes),
             )
         )
-    if not known:  # a driver that NVML cannot talk to
-        found = [
-            Device(name=f"GPU-{name}", title=f"GPU {name}", visible=name, capacity=site.slots_per_gpu)
-            for name in gpus.visible_gpus()
-        ]
+    found += [  # of a driver that NVML cannot talk to
+        Device(name=f"GPU-{name}", title=f"GPU {name}", visible=name, capacity=site.slots_per_gpu) for name in blind
+    ]
     free = read_memory().free
     cpu = Device(name=CPU, title="the CPU", visible="", capacity=site.cpu_slots, free_bytes=free, reach_bytes=free)
     return [*found, cpu]

@@ -242,12 +242,46 @@ def signal_all(token: str, number: signal.Signals, *, leave_out: frozenset[int] 
 
 def run_of(pid: int) -> str:
     """The run whose attempt this process belongs to; '' for anybody else's."""
-    return _variable_of(pid, TOKEN_VARIABLE).rpartition(".")[0]
+    return (_variable_of(pid, TOKEN_VARIABLE) or "").rpartition(".")[0]
 
 
 def computes_for_screens(pid: int) -> bool:
     """Whether this is a process of the lab that computes what its screens show, as `core.compute.process` starts it."""
     return bool(_variable_of(pid, COMPUTE_VARIABLE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnProcess:
+    """A living process that the lab started and that may be on a GPU. run_id: '' for the one that computes for screens.
+
+    visible: the GPUs that it was given, as CUDA_VISIBLE_DEVICES names them; None for any.
+    """
+
+    pid: int
+    run_id: str
+    visible: tuple[str, ...] | None
+
+
+def own_processes() -> list[OwnProcess]:
+    """Processes of runs that were given GPUs, and what computes for screens where it has opened one."""
+    found = []
+    for name in (path.name for path in _PROC.iterdir() if path.name.isdecimal()):
+        pid = int(name)
+        run_id, visible = run_of(pid), _variable_of(pid, "CUDA_VISIBLE_DEVICES")
+        if run_id and visible and living_stat(pid) is not None:
+            entries = tuple(map(str.strip, visible.split(",")))
+            found.append(OwnProcess(pid=pid, run_id=run_id, visible=entries))
+        elif not run_id and computes_for_screens(pid) and _has_opened(pid, "/dev/nvidia"):
+            found.append(OwnProcess(pid=pid, run_id="", visible=None))
+    return found
+
+
+def _has_opened(pid: int, beginning: str) -> bool:
+    """Whether a process holds a file whose path begins so; False where one may not look."""
+    try:
+        return any(str(link.readlink()).startswith(beginning) for link in (_PROC / str(pid) / "fd").iterdir())
+    except OSError:
+        return False
 
 
 def living_stat(pid: int) -> list[str] | None:
@@ -262,12 +296,12 @@ def living_stat(pid: int) -> list[str] | None:
     return fields if fields and fields[0] not in _DEAD_STATES else None
 
 
-def _variable_of(pid: int, name: str) -> str:
-    """Of a process's environment; '' where it has none of that name, or may not be looked at."""
+def _variable_of(pid: int, name: str) -> str | None:
+    """Of a process's environment; None where it has none of that name, or may not be looked at."""
     try:
         entries = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
-        return ""
+        return None
     start = f"{name}=".encode()
-    found = next((entry for entry in entries if entry.startswith(start)), b"")
-    return found[len(start) :].decode(errors="replace")
+    found = next((entry for entry in entries if entry.startswith(start)), None)
+    return None if found is None else found[len(start) :].decode(errors="replace")

@@ -10,8 +10,9 @@ import psutil
 
 from core.machine.attempts import run_of
 from core.machine.cpu_load import cpu_load
-from core.machine.gpus import Gpu, read_gpus, shortened
+from core.machine.gpus import Gpu, shortened
 from core.machine.memory import read_memory
+from core.machine.torch_gpus import seen_gpus
 
 MOST_OTHERS = 5
 HEAVY_CPU_SHARE = 0.1
@@ -43,7 +44,8 @@ class HeavyProcess:
 class Machine:
     """cpu_load: share of all cores that is busy, 0 to 1, see `cpu_load`. others: who else works it hard.
 
-    memory: the machine's, or its cgroup's where that has less.
+    memory: the machine's, or its cgroup's where that has less. gpus_problem: why PyTorch cannot use the GPUs, or ''.
+    blind_gpus: names of GPUs whose driver cannot be read.
     """
 
     gpus: tuple[Gpu, ...]
@@ -53,6 +55,8 @@ class Machine:
     memory_total_bytes: int
     disk: Disk
     others: tuple[HeavyProcess, ...]
+    blind_gpus: tuple[str, ...] = ()
+    gpus_problem: str = ""
 
 
 def read_machine(store_root: Path) -> Machine:
@@ -60,8 +64,11 @@ def read_machine(store_root: Path) -> Machine:
     memory = read_memory()
     folder = next(path for path in (store_root, *store_root.absolute().parents) if path.exists())
     usage = shutil.disk_usage(folder)
+    known, blind, problem = seen_gpus()
     return Machine(
-        gpus=tuple(read_gpus()),
+        gpus=tuple(known),
+        blind_gpus=blind,
+        gpus_problem=problem,
         cpu_count=psutil.cpu_count() or 1,
         cpu_load=cpu_load.now(),
         memory_used_bytes=memory.total - memory.free,

@@ -16,7 +16,7 @@ import streamlit as st
 from core.machine.gpus import GpuProcess
 from core.machine.snapshot import Machine
 from core.runs.run import Run, Status
-from core.words import duration, size
+from core.words import duration, size, used_of
 from lab.frame.live_fragment import live_part
 from lab.frame.problems import problems_shown
 from lab.frame.state import page_file
@@ -36,6 +36,7 @@ BADGES = {
     "ours": ":blue-badge[:material/play_arrow: in use]",
     "taken": ":orange-badge[:material/block: taken by others]",
     "unreadable": ":red-badge[:material/error: cannot be read]",
+    "no device": ":red-badge[:material/error: not used]",
 }
 CARD_WIDTH = 350
 TICK_S = 2.0  # cards and load together, so that they show the same look at the machine
@@ -124,7 +125,7 @@ def _card(card: DeviceCard) -> None:
                     (card.foreign_bytes / total, inks.held_out.line),
                     (other / total, inks.event.line),
                 ),
-                value=_of(card.memory_used_bytes, card.memory_total_bytes),
+                value=used_of(card.memory_used_bytes, card.memory_total_bytes),
                 hint=f"our runs {size(card.ours_bytes)}, others {size(card.foreign_bytes)}, the rest {size(other)}",
             ),
         ]
@@ -150,16 +151,12 @@ def _card(card: DeviceCard) -> None:
             f":orange[:material/person_alert:] **{escaped(process.user or 'unknown user', 40)}** · {_held(process)}  \n"
             f":gray[:small[{escaped(process.command or 'command unknown', 80)}, pid {process.pid}]]"
         )
-    if card.verdict in ("taken", "unreadable"):
+    if card.verdict in ("taken", "unreadable", "no device"):
         st.caption(f"Not free for us: {escaped(card.why, 200)}.")
 
 
 def _held(process: GpuProcess) -> str:
     return size(process.memory_bytes) if process.memory_bytes is not None else "memory unknown"
-
-
-def _of(used: int, total: int) -> str:
-    return f"{size(used)} of {size(total)}" if total else "unknown"
 
 
 @live_part(every_s=TICK_S)

@@ -4,7 +4,7 @@ shared by all sessions, so that ten open tabs cost as much as one. Never imports
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,7 @@ from lab.words import plain
 
 CleanupChoice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
 Move = Literal["first", "up", "down", "last"]
-Verdict = Literal["free", "partly free", "ours", "taken", "unreadable"]
+Verdict = Literal["free", "partly free", "ours", "taken", "unreadable", "no device"]
 CPU_NAME = "CPU"
 
 
@@ -39,7 +39,7 @@ class DeviceCard:
     """One device: what it is, how full, who is on it, and whether a run of ours may start there.
 
     verdict: 'free', 'partly free' (room beside a run), 'ours' (no place left), 'taken' (others fill it),
-    'unreadable'.
+    'unreadable', 'no device' (PyTorch cannot use it).
     drawings: the lab's own processes that compute for screens.
     why: the same in words. memory_total_bytes: 0 when nobody knows. What is neither ours nor foreign is the driver's.
     """
@@ -88,10 +88,12 @@ def cards() -> list[DeviceCard]:
     now, site = machine_now(), current_site()
     live = [entry for entry in queue() if entry.slots]
     found = [gpu_card(gpu, live, site.foreign_memory_mb, site.slots_per_gpu) for gpu in now.gpus]
-    if not found:
-        found = [blind_card(name, live, site.slots_per_gpu) for name in gpus.visible_gpus()]
+    found += [blind_card(name, live, site.slots_per_gpu) for name in now.blind_gpus]
+    useless = now.gpus_problem
+    if useless:
+        found = [replace(card, verdict="no device", why=f"PyTorch cannot use it: {useless}") for card in found]
     cpu = cpu_card(now, live, site.cpu_slots, alone=not found)
-    return found + ([cpu] if cpu.tenants or not found else [])
+    return found + ([cpu] if cpu.tenants or useless or not found else [])
 
 
 def gpu_card(gpu: Gpu, live: list[QueueEntry], foreign_memory_mb: float, places: int) -> DeviceCard:

@@ -63,8 +63,9 @@ class Room:
 
 
 def room_of(cards: Sequence[DeviceCard], waiting: int) -> Room:
-    """What these devices have; the CPU counts where there is no GPU."""
-    shown = [card for card in cards if card.name != machine.CPU_NAME] or list(cards)
+    """What these devices have; the CPU counts where there is no GPU that runs can use."""
+    usable = [card for card in cards if card.verdict != "no device"]
+    shown = [card for card in usable if card.name != machine.CPU_NAME] or usable
     ends = [entry.expected_end_s for card in shown for entry in card.tenants if entry.expected_end_s is not None]
     return Room(
         free=tuple(card.name for card in shown if card.is_free),

@@ -15,7 +15,6 @@ from core.errors import RunBusy
 from core.jobs import disk, queue_order, queue_view, service, telemetry
 from core.jobs.disk import CleanupPlan, Item
 from core.jobs.queue_view import QueueEntry, SupervisorState
-from core.machine import gpus
 from core.machine import snapshot as core_machine
 from core.machine.gpus import Gpu, GpuProcess
 from core.runs import trash
@@ -85,9 +84,9 @@ def _no_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
 def has_gpus(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> Callable[..., None]:
     """has_gpus(gpu(0), gpu(1)): the machine as the page sees it; none at all is a machine without a GPU."""
 
-    def _has(*gpus: Gpu) -> None:
+    def _has(*gpus: Gpu, **facts: Any) -> None:
         store.root.mkdir(parents=True, exist_ok=True)
-        seen = replace(core_machine.read_machine(store.root), gpus=gpus)
+        seen = replace(core_machine.read_machine(store.root), gpus=gpus, **facts)
         monkeypatch.setattr(core_machine, "read_machine", lambda root: seen)
 
     _has()
@@ -570,11 +569,20 @@ def test_a_gpu_whose_driver_cannot_be_read_is_told(store: RunStore, has_gpus: An
 
 
 def test_gpus_that_nvml_does_not_know_are_places_all_the_same(
-    store: RunStore, queued: Any, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+    store: RunStore, has_gpus: Any, queued: Any, open_page: OpenPage
 ) -> None:
-    monkeypatch.setattr(gpus, "visible_gpus", lambda: ("0", "1"))
+    has_gpus(blind_gpus=("0", "1"))
     queued(live(make_run(store, name="Blind"), "GPU-1/0"))
     text = words(open_page("machine"))
     assert "GPU 0 is free" in text
     assert "its driver cannot be read" in text
     assert "**GPU 1** :blue-badge" in text
+
+
+def test_gpus_that_pytorch_cannot_use_say_why_beside_the_cpu_that_runs_get(
+    has_gpus: Any, queued: Any, open_page: OpenPage
+) -> None:
+    has_gpus(gpu(0), gpus_problem="it is built without CUDA")
+    text = words(open_page("machine"))
+    assert "PyTorch cannot use it" in text and "it is built without CUDA" in text
+    assert "a run can start on the CPU" in text

@@ -148,7 +148,7 @@ def recorded_gpus(tmp_path, monkeypatch):
     """Two pretended GPUs; call it again with processes to change what NVML says."""
     path = tmp_path / "nvml.json"
 
-    def write(count=2, **changes):
+    def write(count=2, *, pids="own", pytorch="", **changes):
         gpus = [
             {
                 "uuid": f"GPU-{index}{'0' * 7}-aaaa",
@@ -165,7 +165,7 @@ def recorded_gpus(tmp_path, monkeypatch):
             for index in range(count)
         ]
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"gpus": gpus}))
+        temporary.write_text(json.dumps({"gpus": gpus, "pids": pids, "pytorch": pytorch}))
         temporary.replace(path)
         return gpus
 
