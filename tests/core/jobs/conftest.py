@@ -19,6 +19,7 @@ from tests.supervisor_thread import SupervisorThread
 STANDIN = forked.command(str(Path(__file__).with_name("standin_worker.py")))
 
 PATIENCE_S = 180.0  # for what happens within a second on a quiet machine
+ENDLESS = 100_000  # steps of a run that must not end before the test has acted, however slow the machine: half an hour
 
 
 class Box:

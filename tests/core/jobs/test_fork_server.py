@@ -19,6 +19,7 @@ from core.machine.attempts import living_stat
 from core.runs.lock import is_locked
 from core.runs.run import RunState
 from core.runs.store import lock_path
+from tests.core.jobs.conftest import ENDLESS, PATIENCE_S
 from tests.supervisor_thread import SupervisorThread
 
 pytestmark = pytest.mark.slow
@@ -48,8 +49,10 @@ def parent_of(pid):
 
 @pytest.fixture
 def serve(box, tmp_path, monkeypatch):
-    """Start a supervisor thread whose workers are forked."""
+    """Start a supervisor thread whose workers are forked, however long that takes."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for module, name in ((supervisor, "LINGER_S"), (fork_server, "LOADING_S"), (fork_server, "ANSWER_S")):
+        monkeypatch.setattr(module, name, PATIENCE_S)
 
     def start(forks=None):
         forks = forks or Forks(tmp_path)
@@ -61,7 +64,7 @@ def serve(box, tmp_path, monkeypatch):
 
 def test_a_forked_run_has_a_shim_a_token_a_log_and_a_lock_like_any_other(box, serve, monkeypatch):
     monkeypatch.setenv("STANDIN_STEP_S", "0.05")
-    run = box.create(steps=2000)
+    run = box.create(steps=ENDLESS)
     forks = serve()
     box.submit(run)
     box.wait_for_step(run, 2)
@@ -107,9 +110,9 @@ def test_how_a_forked_worker_dies_is_known_by_its_shim(box, serve, monkeypatch, 
 
 @pytest.mark.parametrize("modules", [("no.such.module",), ("tests.core.jobs.deaf_module",)])
 def test_a_run_starts_without_a_server_that_does_not_come_up(box, serve, tmp_path, monkeypatch, modules):
-    monkeypatch.setattr(fork_server, "LOADING_S", 0.5)
     run = box.create(steps=3)
     serve(Forks(tmp_path, modules))
+    monkeypatch.setattr(fork_server, "LOADING_S", 0.5)
     box.submit(run)
     box.wait_until_judged(run)
     assert run.status().state is RunState.FINISHED
@@ -133,11 +136,11 @@ def test_code_of_another_version_is_never_forked(tmp_path, box):
 
 
 def test_the_server_goes_when_nothing_waits_any_more(box, serve, monkeypatch):
-    monkeypatch.setattr(supervisor, "LINGER_S", 0.0)
     monkeypatch.setenv("STANDIN_STEP_S", "0.05")
-    vae = box.create(steps=2000)
+    vae = box.create(steps=ENDLESS)
     unet = box.create("unet", parents=(vae.id,), steps=3)
     forks = serve()
+    monkeypatch.setattr(supervisor, "LINGER_S", 0.0)
     box.submit(vae, unet)
     box.wait_for_step(vae, 2)
     assert not is_gone(forks.pid)
@@ -147,14 +150,14 @@ def test_the_server_goes_when_nothing_waits_any_more(box, serve, monkeypatch):
     box.wait(lambda: forks.pid is None)
 
 
-def test_the_order_of_the_queue_holds_while_a_unet_waits_for_its_vae(box, serve, monkeypatch):
-    monkeypatch.setenv("STANDIN_STEP_S", "0.02")
-    vae = box.create(steps=30)
+def test_the_order_of_the_queue_holds_while_a_unet_waits_for_its_vae(box, serve):
+    vae = box.create(steps=ENDLESS)
     unet, urgent = box.create("unet", parents=(vae.id,), steps=3), box.create(steps=3)
     serve()
     box.submit(vae, unet)
     box.wait_for_step(vae, 1)
     box.submit(urgent, priority=5)
+    box.hurry()
     box.wait_until_judged(vae, unet, urgent)
     assert [mark["run"] for mark in box.marks("start")] == [vae.id, urgent.id, unet.id]
     assert box.queue.job(unet.id).state is JobState.ENDED

@@ -9,6 +9,7 @@ from core.machine.processes import own_identity
 from core.runs.lock import try_lock
 from core.runs.run import RunState
 from core.runs.store import lock_path
+from tests.core.jobs.conftest import ENDLESS
 
 ODD_PIDS = [None, "x", [], {}, 1.5, -1, 2**70, True]
 
@@ -64,8 +65,9 @@ def test_a_lock_says_nothing_once_the_attempt_has_ended(run, process):
     assert judged.state is RunState.FAILED
 
 
-def test_a_new_attempt_takes_away_how_the_last_one_ended(box, run):
+def test_a_new_attempt_takes_away_how_the_last_one_ended(box):
     """So that its start is believed before attempt.json names it."""
+    run = box.create(steps=ENDLESS)
     box.submit(run)
     box.wait_for_step(run, 1)
     box.engine.ask_to_stop(run, by="ana")

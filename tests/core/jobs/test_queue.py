@@ -16,7 +16,7 @@ from core.jobs import service
 from core.jobs.queue import Job, JobState, Queue
 from core.machine.attempts import living_pids
 from core.runs.lock import is_locked
-from tests.core.jobs.conftest import STANDIN
+from tests.core.jobs.conftest import ENDLESS, STANDIN
 
 pytestmark = pytest.mark.slow
 
@@ -204,7 +204,7 @@ def test_a_damaged_queue_is_built_again_from_the_run_folders(real_box):
 
 
 def test_a_queue_that_was_deleted_while_a_run_trains_takes_it_in_again(real_box):
-    run = real_box.create(steps=5000)
+    run = real_box.create(steps=ENDLESS)
     real_box.submit(run)
     real_box.wait_for_step(run, 2)
     real_box.kill_supervisor()

@@ -21,12 +21,14 @@ import pytest
 from core import atomic
 from core.errors import LabError, RunBusy
 from core.jobs import service
+from core.jobs.engines import local
 from core.jobs.exit_reason import MAX_FRUITLESS
 from core.jobs.queue import JobState
 from core.jobs.queue_view import queue_view
 from core.jobs.stop_report import stop_stages
 from core.machine import attempts
 from core.runs.run import RunState
+from tests.core.jobs.conftest import ENDLESS, PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +104,7 @@ class TestOrder:
     @pytest.mark.parametrize(("die", "state", "words"), [("raise", "failed", "failed"), ("", "stopped", "was stopped")])
     def test_a_unet_ends_with_the_reason_when_its_vae_does_not_finish(self, box, monkeypatch, die, state, words):
         monkeypatch.setenv("STANDIN_DIE", die)
-        vae = box.create(steps=500)
+        vae = box.create(steps=ENDLESS)
         unet = box.create("unet", parents=(vae.id,), steps=3)
         box.submit(vae, unet)
         if not die:
@@ -123,7 +125,7 @@ class TestStops:
         return status
 
     def test_a_stop_saves_and_each_stage_is_told_when_it_was_seen(self, box):
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         box.wait_for_step(run, 3)
         status = self.stop_and_check(box, run)
@@ -140,7 +142,7 @@ class TestStops:
     def test_what_ignores_the_request_is_killed_after_the_grace_with_all_it_started(self, box, monkeypatch, workers):
         monkeypatch.setenv("STANDIN_IGNORE_TERM", "1")
         monkeypatch.setenv("STANDIN_CHILDREN", str(workers))
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         box.wait_for_step(run, 6)
         box.wait(lambda: len(box.pids(run)) == 1 + workers)
@@ -159,7 +161,7 @@ class TestStops:
 
     def test_a_second_request_kills_at_once(self, box, monkeypatch):
         monkeypatch.setenv("STANDIN_IGNORE_TERM", "1")
-        run = box.create(steps=5000, stop_grace_s=600)
+        run = box.create(steps=ENDLESS, stop_grace_s=600)
         box.submit(run)
         box.wait_for_step(run, 2)
         service.request_stop(box.store, run.id, by="ben", engine=box.engine)
@@ -170,7 +172,7 @@ class TestStops:
 
     @pytest.mark.parametrize("moment", ["queued", "claimed", "spawned", "started", "running"])
     def test_a_stop_while_it_starts_ends_in_one_state(self, box, moment):
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         has_come = {
             "queued": lambda: True,
@@ -186,7 +188,7 @@ class TestStops:
         assert run.status() == status
 
     def test_a_stop_reaches_a_run_while_no_supervisor_lives(self, real_box):
-        run = real_box.create(steps=5000)
+        run = real_box.create(steps=ENDLESS)
         real_box.submit(run)
         real_box.wait_for_step(run, 2)
         real_box.kill_supervisor()
@@ -196,7 +198,7 @@ class TestStops:
         real_box.wait_until_judged(run)
 
     def test_a_run_that_waits_is_stopped_without_ever_starting(self, box):
-        first, second = box.create(steps=5000), box.create(steps=5)
+        first, second = box.create(steps=ENDLESS), box.create(steps=5)
         box.submit(first, second)
         box.wait_for_step(first, 1)
         service.request_stop(box.store, second.id, by="ben", engine=box.engine)
@@ -208,7 +210,7 @@ class TestStops:
             service.request_stop(box.store, second.id, engine=box.engine)
 
     def test_a_signal_from_outside_is_no_request_and_is_not_undone(self, box):
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         box.wait_for_step(run, 3)
         kill(run.status().process.pid, signal.SIGTERM)
@@ -219,7 +221,7 @@ class TestStops:
 
 class TestPause:
     def test_a_paused_run_frees_its_place_and_goes_on_where_it_was(self, box):
-        first, second = box.create(steps=5000), box.create(steps=3)
+        first, second = box.create(steps=ENDLESS), box.create(steps=3)
         box.submit(first, second)
         box.wait_for_step(first, 4)
         status = service.pause_run(box.store, first.id, by="ana", wait=True, engine=box.engine)
@@ -234,7 +236,7 @@ class TestPause:
         assert events.count("resumed") == 1
 
     def test_a_paused_run_keeps_its_place_before_later_ones(self, box):
-        first, second, third = (box.create(steps=5000) for _ in range(3))
+        first, second, third = (box.create(steps=ENDLESS) for _ in range(3))
         box.submit(first, second, third)
         box.wait_for_step(first, 1)
         service.pause_run(box.store, second.id, engine=box.engine)
@@ -243,7 +245,7 @@ class TestPause:
         assert [job.run_id for job in box.queue.jobs(JobState.QUEUED)] == [second.id, third.id]
 
     def test_a_run_that_is_active_cannot_be_resumed(self, box):
-        run = box.create(steps=500)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         box.wait_for_step(run, 1)
         with pytest.raises(RunBusy):
@@ -273,7 +275,7 @@ class TestDeaths:
         assert status.reason.startswith(words)
 
     def test_a_killed_training_goes_on_by_itself_from_its_checkpoint(self, box):
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         box.wait_for_step(run, 12)
         kill(run.status().process.pid)
@@ -288,7 +290,7 @@ class TestDeaths:
         assert told[0].endswith("queued again")
 
     def test_it_does_not_when_the_run_was_told_not_to(self, box):
-        run = box.create(steps=60, auto_resume=False)
+        run = box.create(steps=ENDLESS, auto_resume=False)
         box.submit(run)
         box.wait_for_step(run, 7)
         kill(run.status().process.pid)
@@ -299,7 +301,7 @@ class TestDeaths:
 
     def test_a_run_that_always_dies_at_the_same_place_is_given_up(self, box, monkeypatch):
         monkeypatch.setenv("STANDIN_SAVE_EVERY", "1000")
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         for number in range(1, 10):
             box.wait(
@@ -315,16 +317,20 @@ class TestDeaths:
         assert len(box.marks("start")) == MAX_FRUITLESS + 1
 
     def test_after_a_restart_of_the_machine_runs_come_back_as_asked(self, real_box):
-        comes_back, stays = real_box.create(steps=40, device="cpu"), real_box.create(steps=40, auto_resume=False)
+        comes_back, stays = (real_box.create(steps=ENDLESS, auto_resume=returns) for returns in (True, False))
         real_box.submit(comes_back)
         real_box.wait_for_step(comes_back, 6)
         real_box.kill_supervisor()
         for pid in [*real_box.shim_pids(comes_back), *real_box.pids(comes_back)]:
             kill(pid)
         started_before_this_boot(comes_back)
+        real_box.hurry()
+        real_box.supervise()
+        real_box.wait_until_judged(comes_back)
+        assert comes_back.status().state is RunState.FINISHED
+        real_box.hurried.unlink()
         real_box.submit(stays)
         real_box.wait_for_step(stays, 1)
-        assert comes_back.status().state is RunState.FINISHED
         words = [event["reason"] for event in comes_back.events() if event["event"] == "queued"]
         assert words[0].startswith("the machine was restarted at step")
         real_box.kill_supervisor()
@@ -337,7 +343,7 @@ class TestDeaths:
         assert "the machine was restarted" in status.reason
 
     def test_a_training_whose_shim_is_killed_is_adopted_and_runs_once(self, box):
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         box.wait_for_step(run, 3)
         (shim,) = box.shim_pids(run)
@@ -351,7 +357,7 @@ class TestDeaths:
         assert len(box.marks("start")) == 1
 
     def test_an_adopted_training_can_be_stopped(self, box):
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         box.wait_for_step(run, 3)
         kill(box.shim_pids(run)[0])
@@ -363,7 +369,7 @@ class TestDeaths:
         "victims", ["shim trainer", "supervisor shim", "supervisor trainer", "supervisor shim trainer"]
     )
     def test_any_pair_may_be_killed_and_the_run_still_finishes(self, real_box, victims):
-        run = real_box.create(steps=5000)
+        run = real_box.create(steps=ENDLESS)
         real_box.submit(run)
         real_box.wait_for_step(run, 8)
         trainer = run.status().process.pid
@@ -413,7 +419,7 @@ class TestDeaths:
         assert real_box.queue.job(run.id).attempt > first
 
     def test_a_run_deleted_by_hand_while_it_waits_leaves_the_queue(self, box):
-        first, second = box.create(steps=5000), box.create(steps=5)
+        first, second = box.create(steps=ENDLESS), box.create(steps=5)
         box.submit(first, second)
         box.wait_for_step(first, 1)
         import shutil
@@ -424,16 +430,21 @@ class TestDeaths:
         box.wait(lambda: box.queue.job(second.id).state is JobState.ENDED)
 
     def test_a_run_that_just_failed_is_resumed_while_its_children_still_end(self, box, monkeypatch):
-        """Its data worker ignores SIGTERM, so the attempt takes five seconds to end."""
+        """Its data worker ignores SIGTERM, so the attempt ends when it is killed."""
         monkeypatch.setenv("STANDIN_DIE", "raise")
         monkeypatch.setenv("STANDIN_CHILDREN", "1")
-        run = box.create(steps=4)
+        monkeypatch.setattr(local, "RELEASE_PATIENCE_S", PATIENCE_S)
+        run = box.create(steps=4, stop_grace_s=600)
         box.submit(run)
         box.wait_for(run, RunState.FAILED)
         assert box.queue.job(run.id).state is JobState.LIVE
         monkeypatch.delenv("STANDIN_DIE")
         monkeypatch.delenv("STANDIN_CHILDREN")
-        service.resume_run(box.store, run.id, engine=box.engine)
+        resumes = threading.Thread(target=service.resume_run, args=(box.store, run.id))
+        resumes.start()
+        for pid in box.pids(run):
+            kill(pid)
+        resumes.join()
         box.wait_until_judged(run)
         assert run.status().state is RunState.FINISHED
 
@@ -448,7 +459,7 @@ class TestProcesses:
             assert other.id not in run.log_path.read_text()
 
     def test_a_closed_terminal_does_not_stop_a_training(self, box):
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         box.wait_for_step(run, 2)
         kill(run.status().process.pid, signal.SIGHUP)
@@ -459,7 +470,7 @@ class TestProcesses:
         assert run.status().state is RunState.FINISHED
 
     def test_a_request_is_found_in_its_file_alone(self, box):
-        run = box.create(steps=5000)
+        run = box.create(steps=ENDLESS)
         box.submit(run)
         box.wait_for_step(run, 2)
         attempts.ask_to_stop(run.folder, attempts.current_attempt(run.folder), level=1, by="another machine")
@@ -483,7 +494,7 @@ class TestProcesses:
         assert "Traceback" in run.log_path.read_text()
 
     def test_resuming_a_unet_whose_vae_was_stopped_takes_the_vae_along(self, box):
-        vae = box.create(steps=5000)
+        vae = box.create(steps=ENDLESS)
         unet = box.create("unet", parents=(vae.id,), steps=3)
         box.submit(vae, unet)
         box.wait_for_step(vae, 2)
@@ -497,7 +508,7 @@ class TestProcesses:
             service.resume_run(box.store, unet.id, engine=box.engine)
 
     def test_a_unet_stopped_alone_can_wait_again_while_its_vae_trains(self, box):
-        vae = box.create(steps=5000)
+        vae = box.create(steps=ENDLESS)
         unet = box.create("unet", parents=(vae.id,), steps=3)
         box.submit(vae, unet)
         box.wait_for_step(vae, 2)
@@ -551,7 +562,7 @@ class TestAround:
             box.queue.add_notice(message(run, "failed", "disk full at step 2"))
             sender = webhook.WebhookSender(box.queue)
             sender.deliver_due(url)
-            sender.thread.join(10)
+            sender.thread.join()
             assert heard[-1]["text"] == f"{run.id}: failed (disk full at step 2)"
             assert heard[-1]["owner"] == "ana"
             assert box.queue.due_notices(time.time() + 1e9) == []
@@ -564,7 +575,7 @@ class TestAround:
         box.queue.add_notice({"text": "x"})
         sender = webhook.WebhookSender(box.queue)
         sender.deliver_due("http://127.0.0.1:9/nobody")
-        sender.thread.join(10)
+        sender.thread.join()
         assert box.queue.due_notices(time.time()) == []
         ((_, body, tries),) = box.queue.due_notices(time.time() + 3600)
         assert (body, tries) == ({"text": "x"}, 1)
@@ -595,7 +606,7 @@ class TestAround:
         box.submit(done)
         box.wait_until_judged(done)
         monkeypatch.setenv("STANDIN_STEP_S", "0.2")
-        live, waits, waits_too = (box.create(steps=400) for _ in range(3))
+        live, waits, waits_too = (box.create(steps=ENDLESS) for _ in range(3))
         box.submit(live, waits, waits_too)
         box.wait_for_step(live, 2)
         entries = queue_view(box.store)
