@@ -62,11 +62,16 @@ export default function ({ data, parentElement, setTriggerValue }) {
     chipsOf(find(".chips"), header, wished, showLayers)
     const shown = header.layers.map((layer, index) => ({ layer, index })).filter(({ layer }) => wished.has(layer.name))
     const made = shown.map((each, place) => panelOf(header, each, place, (index) => pick(index, each.layer.name)))
-    state.views = made
-    panels.replaceChildren(...made.map((view) => view.figure))
-    fit()
+    const show = () => {
+      state.views = made
+      panels.replaceChildren(...made.map((view) => view.figure))
+      fit()
+    }
+    state.made = made
+    if (root.dataset.ready !== "1") show() // what stands there is of other pictures; else it stays until these are drawn
     for (const view of made) view.sheet = await sheetOf(parsed, view.index)
-    if (state.id !== header.id || state.views !== made) return
+    if (state.id !== header.id || state.made !== made) return
+    if (state.views !== made) show()
     root.dataset.ready = "1"
     root.dataset.drawing = header.id
     draw(state.frame)
