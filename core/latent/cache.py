@@ -39,25 +39,28 @@ def cached_latents(
     progress: Callable[[str, float], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     ranks: int = 1,
+    dtype: torch.dtype = torch.float32,
 ) -> LatentSet | None:
     """The posterior moments of `images` (N, H, W, C) uint8, from the cache or encoded now.
 
     key: must name both the pictures and the VAE's weights. ranks: how many processes of a group on CPUs call this
-    together and share the work; the first writes the cache. Returns None when `should_stop` said so meanwhile; nothing
+    together and share the work; the first writes the cache. dtype: what convolutions compute in; an entry of another
+    than float32 is one of its own. Returns None when `should_stop` said so meanwhile; nothing
     is kept then. A cache entry appears whole or not at all. Raises CheckpointError for a VAE that gives values that are
     no numbers, StorageFull.
     """
-    folder = cache_dir / "latents" / key
+    exact = dtype == torch.float32
+    folder = cache_dir / "latents" / (key if exact else f"{key}-{str(dtype).removeprefix('torch.')}")
     if ranks > 1 and dist.get_rank() > 0:
         if _first_says():
-            _help(vae, images, batch_size=batch_size, ranks=ranks)
+            _help(vae, images, batch_size=batch_size, ranks=ranks, dtype=dtype)
         _first_says()  # the entry is there
         return _open(folder, len(images))
     found = _open(folder, len(images))
     if ranks > 1:
         _say(found is None)
     if found is None:
-        found = _encode_into(folder, vae, images, batch_size, progress, should_stop, ranks)
+        found = _encode_into(folder, vae, images, batch_size, progress, should_stop, ranks, dtype)
     if ranks > 1 and found is not None:  # stopped, this process ends and the others with it
         _say(True)
     return found
@@ -71,11 +74,13 @@ def _encode_into(
     progress: Callable[[str, float], None] | None,
     should_stop: Callable[[], bool],
     ranks: int,
+    dtype: torch.dtype,
 ) -> LatentSet | None:
+    parts = encoded(vae, images, batch_size=batch_size, progress=progress, ranks=ranks, dtype=dtype)
     with leftovers.built_beside(folder) as temporary:
         path = temporary / "moments.npy"
         with path.open("wb") as file:  # written, not memory-mapped: a full disk raises instead of ending in SIGBUS
-            for place, part in enumerate(encoded(vae, images, batch_size=batch_size, progress=progress, ranks=ranks)):
+            for place, part in enumerate(parts):
                 if should_stop():
                     return None
                 if place == 0:
@@ -125,6 +130,7 @@ def encoded(
     batch_size: int,
     progress: Callable[[str, float], None] | None = None,
     ranks: int = 1,
+    dtype: torch.dtype = torch.float32,
 ) -> Iterator[np.ndarray]:
     """The posterior moments (B, 2c, h, w) float32 of one batch of `images` (N, H, W, C) uint8 after the other.
 
@@ -135,7 +141,7 @@ def encoded(
     shape: tuple[int, ...] = ()
     for index, start in enumerate(range(0, len(images), batch_size)):
         if index % ranks == 0:
-            part = _encode(vae, images[start : start + batch_size], device)
+            part = _encode(vae, images[start : start + batch_size], device, dtype)
             shape = part.shape[1:]
         else:
             received = torch.empty(min(batch_size, len(images) - start), *shape)
@@ -151,11 +157,11 @@ def encoded(
             progress("encoding latents", min(1.0, (start + batch_size) / len(images)))
 
 
-def _help(vae: AutoencoderKL, images: np.ndarray, *, batch_size: int, ranks: int) -> None:
+def _help(vae: AutoencoderKL, images: np.ndarray, *, batch_size: int, ranks: int, dtype: torch.dtype) -> None:
     """Encode this rank's batches of `encoded`, and send each to the first."""
     device = next(vae.parameters()).device
     for start in range(dist.get_rank() * batch_size, len(images), ranks * batch_size):
-        dist.send(torch.from_numpy(_encode(vae, images[start : start + batch_size], device)), dst=0)
+        dist.send(torch.from_numpy(_encode(vae, images[start : start + batch_size], device, dtype)), dst=0)
 
 
 def _say(flag: bool) -> None:
@@ -170,9 +176,10 @@ def _first_says() -> bool:
 
 
 @torch.no_grad()
-def _encode(vae: AutoencoderKL, images: np.ndarray, device: torch.device) -> np.ndarray:
+def _encode(vae: AutoencoderKL, images: np.ndarray, device: torch.device, dtype: torch.dtype) -> np.ndarray:
     batch = images_to_model(torch.from_numpy(np.array(images)).to(device))
-    return vae.encode(batch).latent_dist.parameters.float().cpu().numpy()
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        return vae.encode(batch).latent_dist.parameters.float().cpu().numpy()
 
 
 def _hash(path: Path) -> str:

@@ -20,6 +20,7 @@ from core.errors import NonFiniteError
 from core.rules import NEWEST, check
 from core.training.learning_rate import learning_rate_at
 from core.training.muon import Muon
+from core.training.ranks import SharedMean
 
 MAX_NONFINITE_IN_A_ROW = 5
 
@@ -123,15 +124,15 @@ def micro_batches(
 
 
 def build_optimizer(
-    network: nn.Module, settings: TrainSettings, *, rule: int = NEWEST.optimizer
+    network: nn.Module, settings: TrainSettings, *, rule: int = NEWEST.optimizer, shared: SharedMean | None = None
 ) -> torch.optim.Optimizer:
     """AdamW (arXiv 1711.05101), or Muon beside it; the learning rate is set before every step.
 
-    rule: version 1, see core.rules.
+    rule: version 1, see core.rules. shared: ranks that take the same steps, as `Muon` uses them.
     """
     check("optimizer", rule)
     if settings.optimizer == "muon":
-        return Muon(network, settings)
+        return Muon(network, settings, shared)
     return torch.optim.AdamW(
         network.parameters(),
         lr=settings.learning_rate,

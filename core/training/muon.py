@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim.adamw import adamw
 
 from core.config.schema import TrainSettings
+from core.training.ranks import SharedMean
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of x → a·x + b·x³ + c·x⁵, which pulls singular values towards 1
 ITERATIONS = 5
@@ -27,9 +28,10 @@ class Muon(torch.optim.Optimizer):
 
     Of a network with an encoder, only what is outside it goes to Muon: on a VAE's encoder it spreads the latents over
     more directions, and the U-Net has more to learn. Each group's rate is `learning_rate` times its `rate_factor`.
+    shared: ranks with the same gradients, each of which makes its share of the updates orthogonal for all.
     """
 
-    def __init__(self, network: nn.Module, settings: TrainSettings) -> None:
+    def __init__(self, network: nn.Module, settings: TrainSettings, shared: SharedMean | None = None) -> None:
         named = list(network.named_parameters())
         matrices = [parameter for name, parameter in named if _is_for_muon(name, parameter)]
         others = [parameter for name, parameter in named if not _is_for_muon(name, parameter)]
@@ -40,6 +42,7 @@ class Muon(torch.optim.Optimizer):
         ]
         super().__init__(groups, {"lr": settings.learning_rate, "weight_decay": settings.weight_decay})
         self.betas = settings.adam_beta1, settings.adam_beta2
+        self.shared = shared
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -80,7 +83,9 @@ class Muon(torch.optim.Optimizer):
         wanted = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # type: ignore[arg-type]  # Nesterov: one step ahead
         if decay:
             torch._foreach_mul_(list(parameters), 1.0 - rate * decay)
-        for parameter, update in zip(parameters, orthogonal([each.flatten(1) for each in wanted]), strict=True):
+        matrices = [each.flatten(1) for each in wanted]
+        updates = orthogonal_together(matrices, self.shared) if self.shared else orthogonal(matrices)
+        for parameter, update in zip(parameters, updates, strict=True):
             parameter.add_(update.view_as(parameter), alpha=-rate * SCALE * max(update.shape) ** 0.5)
 
 
@@ -114,3 +119,21 @@ def orthogonal(matrices: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return [
         each if matrix.shape[0] <= matrix.shape[1] else each.T for matrix, each in zip(matrices, found, strict=True)
     ]
+
+
+def orthogonal_together(matrices: Sequence[torch.Tensor], shared: SharedMean) -> list[torch.Tensor]:
+    """`orthogonal` of equal matrices in all ranks, each of which takes a share; all get the same bits.
+
+    The mean over ranks of which one has a matrix and the others have zeros is a count-th of that matrix.
+    """
+    costs = [matrix.numel() * min(matrix.shape) for matrix in matrices]
+    loads, owners = [0] * shared.count, [0] * len(matrices)
+    for place in sorted(range(len(matrices)), key=lambda each: -costs[each]):
+        owners[place] = loads.index(min(loads))
+        loads[owners[place]] += costs[place]
+    own = [place for place, owner in enumerate(owners) if owner == shared.rank]
+    found = [torch.zeros_like(matrix) for matrix in matrices]
+    for place, matrix in zip(own, orthogonal([matrices[place] for place in own]), strict=True):
+        found[place] = matrix * shared.count
+    parts = shared(torch.cat([each.flatten() for each in found])).split([each.numel() for each in found])
+    return [part.view_as(matrix) for part, matrix in zip(parts, matrices, strict=True)]

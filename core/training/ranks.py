@@ -55,8 +55,13 @@ class SharedMean:
         self._meet()
         return rows.mean(0)
 
+    @property
+    def count(self) -> int:
+        """How many ranks there are."""
+        return len(self._arrived)
+
     def _make_room(self, length: int) -> None:
-        count = len(self._arrived)
+        count = self.count
         self._meet()  # all of them ask for the same room; nobody reads the rows any more
         os.ftruncate(self._memory, 2 * count * length * 4)
         memory = mmap.mmap(self._memory, 2 * count * length * 4)

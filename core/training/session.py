@@ -189,9 +189,9 @@ class _Session:
         self.network: Any = network.to(accelerator.device)
         self.averaged: Any = deepcopy(self.network).eval().requires_grad_(False)
         self.ema: EMAModel = build_ema(self.network, train)
-        self.optimizer = build_optimizer(self.network, train, rule=run.rules.optimizer)
         self.objective: nn.Module = recipe.objective
         self.mean = shared_mean()
+        self.optimizer = build_optimizer(self.network, train, rule=run.rules.optimizer, shared=self.mean)
         self.elapsed_before_s = 0.0
 
     def resume(self) -> Checkpoint | None:

@@ -51,8 +51,10 @@ def train(
     start = start_run(run, data_dir=data_dir, cache_dir=cache_dir)
     device, images = start.device, start.images
     ranks = start.accelerator.num_processes if device.type == "cpu" else 1
+    is_mixed = settings.train_unet.encode_in_mixed_precision and start.accelerator.mixed_precision == "bf16"
+    dtype = torch.bfloat16 if is_mixed else torch.float32
     with nullcontext() if ranks > 1 else start.accelerator.main_process_first():  # on CPUs all of them encode together
-        latents, codec = _latents(run, images, device, cache_dir, store_root, start.progress, should_stop, ranks)
+        latents, codec = _latents(run, images, device, cache_dir, store_root, start.progress, should_stop, ranks, dtype)
     if latents is None:
         return Outcome(
             state=RunState.STOPPED, step=start.step, reason="stopped while encoding latents; nothing to save yet"
@@ -154,10 +156,11 @@ def _latents(
     progress: Any,
     should_stop: ShouldStop,
     ranks: int,
+    dtype: torch.dtype,
 ) -> tuple[LatentSet | None, LatentCodec]:
     """The dataset's latents and the codec; at the first start the VAE is copied into the run folder.
 
-    ranks: how many processes come here together; see `cached_latents`.
+    ranks, dtype: how many processes come here together, and what they compute in; see `cached_latents`.
     """
     if (run.vae_dir / "codec.json").exists():
         load_codec(run.vae_dir, device)  # refuses an altered copy before anything is encoded with it
@@ -187,6 +190,7 @@ def _latents(
         progress=progress,
         should_stop=should_stop,
         ranks=ranks,
+        dtype=dtype,
     )
     if found is None:
         return None, LatentCodec(vae=vae, scaling=LatentScaling(shift=(0.0,), scale=(1.0,)))

@@ -63,6 +63,18 @@ def test_cached_moments_are_the_vaes(vae: object, tmp_path: Path) -> None:
     assert np.allclose(found.moments, expected.numpy(), atol=1e-4)
 
 
+def test_latents_of_half_precision_are_an_entry_of_their_own(vae: object, tmp_path: Path) -> None:
+    exact, half = (
+        cached_latents(vae, IMAGES, key="k", cache_dir=tmp_path, dtype=dtype)  # type: ignore[arg-type]
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert exact is not None and half is not None
+    assert half.moments.dtype == np.float32
+    assert not np.array_equal(half.moments, exact.moments)
+    assert np.allclose(half.moments, exact.moments, atol=0.1 * exact.moments.std())
+    assert len(list((tmp_path / "latents").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

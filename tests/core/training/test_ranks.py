@@ -190,6 +190,40 @@ def test_all_ranks_get_the_same_bits_and_the_first_one_notices_who_is_gone(forks
     assert done.stdout.strip() == "rank 0 misses another rank of this training", done.stderr[-2000:]
 
 
+SHARING = """
+import os, torch
+from torch import nn
+from core.config.schema import TrainSettings
+from core.training.muon import Muon
+from core.training.ranks import become_ranks, shared_mean
+become_ranks(3)
+mean, rank = shared_mean(), int(os.environ["RANK"])
+torch.manual_seed(0)
+gradients = [torch.randn(5, 7, 3, 3), torch.randn(40, 5), torch.randn(40), torch.randn(5, 5), torch.randn(9, 4)]
+def weights(shared):
+    network = nn.ParameterList(torch.ones_like(each) for each in gradients)
+    optimizer = Muon(network, TrainSettings(optimizer="muon"), shared)
+    for _ in range(3):
+        for parameter, gradient in zip(network, gradients):
+            parameter.grad = gradient.clone()
+        optimizer.step()
+    return torch.cat([parameter.detach().flatten() for parameter in network])
+alone, together = weights(None), weights(mean)
+assert (alone - 1.0).abs().min() > 0.0
+torch.testing.assert_close(together, alone, rtol=0.0, atol=1e-6)
+assert torch.equal(mean(together * (rank == 1)) * 3, mean(together * (rank == 0)) * 3), "ranks differ"
+print("rank", rank, "agrees", flush=True)
+mean(torch.ones(1))
+os._exit(0)
+"""
+
+
+def test_ranks_that_share_the_updates_of_muon_take_the_steps_of_one(forks: None) -> None:
+    done = forked.run("-c", SHARING)
+    agreed = sorted(line for line in done.stdout.splitlines() if line.startswith("rank"))
+    assert agreed == [f"rank {rank} agrees" for rank in range(3)], done.stderr[-2000:]
+
+
 def test_two_processes_stop_at_one_step_and_leave_none_behind(real_box: Box) -> None:
     run = real_box.create("vae", **{"machine.num_processes": 2, "train_vae.steps": 100_000, "machine.stop_grace_s": 30})
     real_box.submit(run)
