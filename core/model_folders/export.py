@@ -12,7 +12,7 @@ import copy
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ from core.model_folders.model_folder import EMBEDDING
 from core.models.unet import build_unet
 from core.mosaic import mosaic
 from core.rules import NEWEST, Rules
-from core.runs.facts import DataFacts, data_facts
+from core.runs.facts import DataFacts, codec_facts, data_facts
 from core.runs.provenance import package_versions
 from core.runs.run import Run, now_iso
 from core.runs.store import storage_error
@@ -98,6 +98,7 @@ class ExportDetails(ExportOptions):
     data: DataFacts
     revision: str = ""
     trained_on: str = ""
+    latent_kl: Sequence[float] = ()  # (c,) nats per image; empty when unknown
     rules: Rules = NEWEST
 
 
@@ -131,6 +132,7 @@ def files_of_run(run: Run, options: ExportOptions, progress: Progress = lambda s
         data=data_facts(run),
         revision=run.info.revision,
         trained_on=_trained_on(run, model.step),
+        latent_kl=codec_facts(run).kl,
         rules=run.rules,
     )
     return export_files(model, details, progress)
@@ -220,7 +222,7 @@ def export_files(
         },
     }
     LabFacts.model_validate_json(json.dumps(facts))
-    card = model_card(facts, settings, scheduler=type(sampler).__name__)
+    card = model_card(facts, settings, scheduler=type(sampler).__name__, latent_kl=details.latent_kl)
     return {**files, LAB_FILE: _json(facts), CARD_FILE: card.encode()}
 
 

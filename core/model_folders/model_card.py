@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -12,8 +12,11 @@ from core.config.schema import Settings
 from core.model_folders.model_facts import GRID_FILE, JUDGE_FOLDER
 
 
-def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str) -> str:
-    """README.md with YAML front matter as model hubs read it. facts: as in lab.json."""
+def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str, latent_kl: Sequence[float] = ()) -> str:
+    """README.md with YAML front matter as model hubs read it.
+
+    facts: as in lab.json. latent_kl (c,): what each latent channel carries, nats per image; empty when unknown.
+    """
     front = {
         "license": facts["licence"],
         "library_name": "diffusers",
@@ -46,7 +49,7 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str) 
         f"{settings.train_unet.batch_size}; {facts['weights']} weights of step {facts['step']:,}"
         f"{', trained on ' + _plain(facts['trained_on']) if facts.get('trained_on') else ''}.\n"
         f"- VAE {list(settings.vae.block_out_channels)}, {settings.train_vae.steps:,} steps of "
-        f"{settings.train_vae.batch_size}; {settings.vae.latent_channels} latent channels.\n"
+        f"{settings.train_vae.batch_size}; {settings.vae.latent_channels} latent channels{_carried(latent_kl)}.\n"
         f"- Schedule {settings.diffusion.schedule}, prediction {settings.diffusion.prediction_type}; {scheduler}.\n"
         f"- Dataset {_plain(facts['data_set'])}, fingerprint `{facts['fingerprint'][:12]}`; run "
         f"`{_plain(facts['run_id'])}`, code `{_plain(facts['revision'][:12]) or 'unknown'}`.\n"
@@ -66,6 +69,13 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str) 
         f"License of the weights: {_plain(facts['licence'])}. The dataset has its own.\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _carried(latent_kl: Sequence[float]) -> str:
+    if not latent_kl:
+        return ""
+    each = ", ".join(f"{kl:,.0f}" if kl >= 10.0 else f"{kl:.2g}" for kl in latent_kl)
+    return f", which carry {each} nats per image (KL divergence from N(0, 1))"
 
 
 def _judge_line(facts: Mapping[str, Any]) -> str:

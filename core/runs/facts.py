@@ -25,11 +25,15 @@ class DataFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class CodecFacts:
-    """codec.json: the sha256 of the VAE's weights, the scaling of its latents (c,), and where it came from."""
+    """codec.json: the sha256 of the VAE's weights, the scaling of its latents (c,), and where it came from.
+
+    kl (c,): of each channel's posterior, nats per image; empty in runs that never wrote it.
+    """
 
     sha256: str
     shift: tuple[Number, ...]
     scale: tuple[Number, ...]
+    kl: tuple[Number, ...] = ()
     vae_run: str = ""
     vae_step: Count = 0
 

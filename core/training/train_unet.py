@@ -21,6 +21,7 @@ from core.diffusion.schedule import build_schedule
 from core.errors import CheckpointError
 from core.latent.cache import LatentSet, cached_latents
 from core.latent.codec import LatentCodec, LatentScaling, split_moments
+from core.latent.inspection.statistics import kl_per_channel
 from core.latent.stored_vae import build_from_files, load_codec
 from core.models.unet import build_unet
 from core.runs.checkpoints import WEIGHTS_FILE, load_newest
@@ -35,6 +36,8 @@ from core.training.session import OnStep, Outcome, Recipe, ShouldStop, run_train
 from core.training.start import start_run
 
 logger = logging.getLogger(__name__)
+
+KL_IMAGES = 2000  # the first of the training set, over which the KL of a channel is averaged
 
 
 def train(
@@ -196,7 +199,9 @@ def _latents(
         return None, LatentCodec(vae=vae, scaling=LatentScaling(shift=(0.0,), scale=(1.0,)))
     is_first = ranks == 1 or torch.distributed.get_rank() == 0
     if is_first and not (run.vae_dir / "codec.json").exists():
+        mean, std = split_moments(torch.from_numpy(np.array(found.moments[:KL_IMAGES])))
         facts = {**origin, "sha256": weights_hash, "shift": found.scaling.shift, "scale": found.scaling.scale}
+        facts["kl"] = kl_per_channel(mean.numpy(), std.numpy()).tolist()
         atomic.write_folder(run.vae_dir, {**files, "codec.json": json.dumps(facts, indent=1).encode()})
     if ranks > 1:
         torch.distributed.barrier()  # the others read what the first wrote

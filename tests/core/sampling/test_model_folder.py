@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +25,7 @@ from core.model_folders.model_card import model_card
 from core.model_folders.model_facts import list_model_folders, parse_facts
 from core.model_folders.model_files import ModelRefused, tensor_headers
 from core.model_folders.model_folder import load_model_folder
-from core.runs.facts import DataFacts
+from core.runs.facts import DataFacts, codec_facts
 from core.runs.run import Run
 from core.sampling.load import LoadedModel, load_model
 from core.sampling.request import SampleRequest
@@ -216,6 +217,14 @@ def test_what_a_header_says_must_fill_the_file_exactly() -> None:
     assert tensor_headers(data + bytes(16), "w")["a"].shape == (4,)
     with pytest.raises(ModelRefused, match="is damaged"):
         tensor_headers(data + bytes(20), "w")
+
+
+def test_the_card_says_what_each_latent_channel_carries(trained: Run, exported: Path) -> None:
+    kl = codec_facts(trained).kl
+    assert len(kl) == trained.settings.vae.latent_channels and all(value > 0.0 for value in kl)
+    said = re.search(r"latent channels, which carry (.+) nats per image", (exported / "README.md").read_text())
+    assert said is not None
+    assert [float(each.replace(",", "")) for each in said[1].split(", ")] == pytest.approx(kl, rel=0.06)
 
 
 def test_the_card_of_the_demo_is_what_export_writes_today(tmp_path: Path) -> None:
