@@ -13,7 +13,7 @@ import numpy as np
 
 from core.commands.answer import answer
 from core.commands.command_help import add_command
-from core.commands.labels import parse_labels
+from core.commands.labels import in_words, parse_labels
 from core.commands.options import add_checkpoint_options, find_source, settings_of_run
 from core.commands.progress import progress_bar
 from core.commands.sample_files import check_folder, write_samples
@@ -24,6 +24,7 @@ from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
 from core.sampling.recipe import MOST_PICTURES, Recipe
+from core.words import counted
 
 if TYPE_CHECKING:
     from core.sampling.load import LoadedModel
@@ -55,7 +56,7 @@ def add_parser(commands: Any) -> None:
         metavar="FILE",
         help="reproduce the images of a recipe bit for bit: a JSON, PNG, WebP or npz of a lab (default: none)",
     )
-    parser.add_argument("--labels", metavar="LABELS", help="0-9, 3,5,7 or class names (default: all classes)")
+    parser.add_argument("--labels", metavar="LABELS", help="class names, 0-9 or 3,5,7 (default: all classes)")
     parser.add_argument("--per-class", "--per-label", type=_positive, default=10, metavar="N", help="images per class")
     parser.add_argument("--steps", type=_positive, metavar="N", help="sampler steps (default: the run's setting)")
     parser.add_argument("--sampler", metavar="NAME", help="unipc, dpmpp_2m, ddim, ... (default: the run's setting)")
@@ -143,6 +144,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if poor:
         print(f"note: {poor}", file=sys.stderr)
+    if arguments.labels is not None:
+        print(f"{counted(arguments.per_class, 'image')} per class: {in_words(labels, names)}", file=sys.stderr)
     with progress_bar("loading the model") as show:
         model = source.load(device=settings.machine.device, weights=arguments.weights, step=arguments.checkpoint)
         check_room(model, min(len(request.labels), request.batch_size))

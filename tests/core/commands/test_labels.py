@@ -1,6 +1,6 @@
 import pytest
 
-from core.commands.labels import parse_labels
+from core.commands.labels import in_words, parse_labels
 from core.errors import UsageError
 
 DIGITS = tuple("0123456789")
@@ -18,10 +18,29 @@ CLOTHES = ("T-shirt/top", "Trouser", "Ankle boot", "a, b", "0-1")
         ("0-1", CLOTHES, (4,)),
         ("1-2", CLOTHES, (1, 2)),
         ("30", ("10", "20", "30"), (2,)),
+        ("1", ("3", "7", "1"), (2,)),  # a name, although there is a class 1
+        ("1,3", ("1", "2", "3", "4"), (0, 2)),
+        ("2-3", ("1", "2", "x", "3"), None),
+        ("0", ("1", "2"), (0,)),  # no name, so a number
+        ("0-1", ("0", "1", "0-1"), (2,)),
+        ("cat", ("Cat", "cat"), (1,)),
+        ("Cat", ("Cat", "cat"), (0,)),
+        ("CAT", ("Cat", "cat"), None),
+        ("straße", ("STRASSE", "weg"), (0,)),
+        ("cat", ("cat", "dog", "cat"), None),
+        ("2", ("cat", "dog", "cat"), (2,)),
+        ("a,b", ("a", "b", "a,b"), None),
+        ("2,0", ("a", "b", "a,b"), (2, 0)),
+        ("a,c", ("a", "b", "a,c"), (2,)),
+        ("0-9", tuple("1234567890"), None),
     ],
 )
-def test_labels_are_numbers_ranges_and_names(text, names, labels):
-    assert parse_labels(text, names) == labels
+def test_labels_are_names_numbers_and_ranges_and_what_may_mean_two_is_refused(text, names, labels):
+    if labels is None:
+        with pytest.raises(UsageError, match=r"may mean|may count|each part of it"):
+            parse_labels(text, names)
+    else:
+        assert parse_labels(text, names) == labels
 
 
 @pytest.mark.parametrize(
@@ -46,3 +65,8 @@ def test_what_is_no_class_is_refused(text, sentence):
 def test_a_misspelt_name_gets_a_suggestion():
     with pytest.raises(UsageError, match="did you mean Trouser"):
         parse_labels("trousers", CLOTHES)
+
+
+def test_classes_are_printed_with_their_number_where_their_name_is_another():
+    assert in_words((2, 0), ("1", "cat", "2")) == "2, 1 (class 0)"
+    assert in_words(range(100), tuple(map(str, range(100)))).endswith("11 and 88 more")
