@@ -31,8 +31,10 @@ def serve(script: str, port: str) -> None:
     """What `streamlit run` does, in this process; what computes for it is forked too."""
     from streamlit.web import cli
 
+    from lab.generate import ahead
     from lab.services import computing
 
+    ahead.AFTER_S = 86_400.0  # the images that nobody asks for here would take the machine's time from every test
     computing.COMMAND = forked.command("-m", "core.compute.worker")
     options = ["--server.headless", "true", "--server.address", "127.0.0.1", "--server.port", port]
     sys.argv = ["streamlit", "run", script, *options]

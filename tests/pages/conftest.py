@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import functools
 import json
+import math
 import shutil
 import threading
 import time
@@ -22,6 +23,7 @@ from core.machine.memory import RECORDING_VARIABLE
 from core.runs.run import Run
 from core.runs.store import RunStore
 from lab.latents import overview_service
+from lab.runs import runs_table
 from lab.services import computing
 from lab.services.datasets import data_settings
 from tests import forked
@@ -146,6 +148,7 @@ def store(tmp_path: Path, forks: None, monkeypatch: pytest.MonkeyPatch) -> RunSt
     for name in ("runs", "cache", "data", "imports", "models", "gallery"):
         monkeypatch.setenv(f"LAB_{name.upper()}", str(tmp_path / name))
     monkeypatch.setattr(overview_service, "FIRST", 1000)  # all pictures of a small set: no process measures more
+    monkeypatch.setattr(runs_table, "PATIENCE_S", math.inf)  # no column is left for later on a busy machine
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # Home.py sets it; put back after the test
     st.cache_data.clear()
     st.cache_resource.clear()

@@ -114,8 +114,9 @@ def test_it_ends_when_idle_but_not_while_it_is_watched_or_works(tmp_path: Path) 
     assert isinstance(pid, int)
     list(zip(compute.remote(toys.FOREVER, tmp_path / "mark"), range(60), strict=False))  # longer than idle_s
     assert compute.pid == pid
-    watched[0] = False
     working = compute.remote(toys.FOREVER, tmp_path / "mark")
+    next(working)
+    watched[0] = False
     list(zip(working, range(60), strict=False))
     assert compute.pid == pid
     working.close()

@@ -136,8 +136,10 @@ def test_a_writer_that_hangs_is_not_waited_for_endlessly(run: Run, monkeypatch: 
 PROGRAM = """
 import sys
 from pathlib import Path
+from core.runs import notes
 from core.runs.notes import change_notes
 from core.runs.run import Run
+notes.PATIENCE_S = 600.0  # the disk may be slow
 for index in range(5):
     change_notes(Run(Path(sys.argv[1])), by=sys.argv[2], add_tags=[f"{sys.argv[2]}-{index}"], favourite=True)
 """
