@@ -13,10 +13,12 @@ from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import read_settings, site_of
 from core.commands.progress import progress_bar
+from core.commands.set_options import add_set_options, answers_of
 from core.commands.tables import plain, table
 from core.config.schema import DataSettings, Settings
 from core.config.site import SiteSettings
 from core.data import catalog
+from core.data.reader.reading_of_set import reading_lines
 from core.errors import DataUnavailable, LabError, UsageError
 from core.typed_paths import FOLDER, kind_of
 from core.words import size
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from core.data.overview import Overview
 
 LINE_EVERY_S = 0.1
+NPZ = (".npz", ".npy")
 
 
 def add_parser(commands: Any) -> None:
@@ -34,8 +37,9 @@ def add_parser(commands: Any) -> None:
         "what",
         nargs="?",
         metavar="NAME|PATH",
-        help="a dataset, a folder of classes or an .npz file (default: list all datasets)",
+        help="a dataset, a folder or zip of images, or an .npz file (default: list all datasets)",
     )
+    add_set_options(parser)
     parser.add_argument("--download", action="store_true", help="download it first where it is missing")
     parser.add_argument("--progress", action="store_true", help="print progress as lines on stderr: words, tab, 0 to 1")
 
@@ -47,7 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [row(name, site.data) for name in catalog.names()]
         answer(arguments, rows, lambda: listed(rows))
         return 0
-    found = described(chosen(arguments.what, settings, download=arguments.download), site, arguments.progress)
+    data = chosen(arguments.what, settings, download=arguments.download)
+    said = answers_of(arguments).given() if catalog.entry(data.name).needs_path else {}
+    found = described(DataSettings.model_validate({**data.model_dump(), **said}), site, arguments.progress)
     answer(arguments, facts(found), lambda: told(found))
     return 0
 
@@ -58,7 +64,8 @@ def chosen(what: str, settings: Settings, *, download: bool = False) -> DataSett
         changes: dict[str, Any] = {"name": what}
     elif os.path.lexists(what):
         path = Path(what).absolute()
-        changes = {"name": "image_folder" if kind_of(path, refused=UsageError) == FOLDER else "npz", "path": str(path)}
+        is_npz = kind_of(path, refused=UsageError) != FOLDER and path.suffix.lower() in NPZ
+        changes = {"name": "npz" if is_npz else "image_folder", "path": str(path)}
     else:
         catalog.entry(what)
         raise AssertionError("an unknown name was accepted")
@@ -129,6 +136,7 @@ def facts(found: Overview) -> dict[str, Any]:
     return {
         "name": found.name,
         "title": found.title,
+        "reading": found.reading.written() if found.reading else None,
         "class_names": list(found.class_names),
         "channels": found.channels,
         "has_own_heldout": found.has_own_heldout,
@@ -177,5 +185,7 @@ def told(found: Overview) -> str:
             f"{copies.searched:,} images compared",
         ),
     ]
-    words = "\n".join(f"{name:<12} {plain(value)}" for name, value in lines)
+    if found.reading:
+        lines += [(f"read: {what}" if what != "note" else what, words) for what, words in reading_lines(found.reading)]
+    words = "\n".join(f"{name:<15} {plain(value)}" for name, value in lines)
     return f"{words}\n\n{table(['class', 'train', 'held-out'], [list(each) for each in counts])}"

@@ -9,6 +9,7 @@ from typing import Any
 from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.progress import progress_bar
+from core.commands.set_options import add_set_options, answers_of
 from core.commands.tables import plain
 from core.config.schema import one_spelling
 from core.data.importing.import_set import COLORS, import_set
@@ -29,9 +30,7 @@ def add_parser(commands: Any) -> None:
             "import-data pictures/flowers --name flowers --title Flowers --license CC0",
         ),
     )
-    parser.add_argument(
-        "source", type=Path, metavar="PATH", help="folder with one directory per class, a .zip of one, or an .npz file"
-    )
+    parser.add_argument("source", type=Path, metavar="PATH", help="a folder of images, a .zip of one, or an .npz file")
     parser.add_argument("--name", required=True, help="the name in data.name: small letters, digits, - and _")
     parser.add_argument("--title", default="", metavar="TEXT", help="the title that people see (default: the name)")
     parser.add_argument(
@@ -48,6 +47,7 @@ def add_parser(commands: Any) -> None:
         default="native",
         help="native refuses a mixture of gray and color images",
     )
+    add_set_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             title=arguments.title,
             licence=arguments.license,
             color=arguments.color,
+            answers=answers_of(arguments),
             progress=lambda fraction: show("reading", fraction),
             measured=took.append,
         )
@@ -86,5 +87,6 @@ def facts(found: Imported) -> dict[str, Any]:
         "heldout_count": found.heldout_count,
         "left_out": found.left_out,
         "left_out_kinds": dict(found.left_out_kinds),
+        "reading": found.reading.written() if found.reading else None,
         "path": str(found.folder),
     }

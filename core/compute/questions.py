@@ -25,6 +25,7 @@ from core.latent.inspection.projection import LatentMap
 from core.latent.inspection.vae_source import AskedVae
 from core.model_folders.exports import ExportWish
 from core.model_folders.model_facts import ModelFolderInfo
+from core.rules import Rules
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe
 from core.training.cost import Probe
@@ -64,7 +65,7 @@ SAMPLE_DENSITY: Question[[str, DiffusionSettings, int, int], SampleDensity] = Qu
     f"{_ANSWERS}.self_test", "sample_density"
 )
 
-CHECK_READY: Question[[Settings, Path, Path], None] = Question(f"{_ANSWERS}.training", "check_ready")
+CHECK_READY: Question[[Settings, Path, Path, Rules], None] = Question(f"{_ANSWERS}.training", "check_ready")
 MEASURE_COST: Question[[Settings, str], Probe] = Question(f"{_ANSWERS}.training", "measure_cost")
 
 # A model's id; the judge is that of its dataset.

@@ -35,7 +35,26 @@ class DataSettings(Section):
 
     name: str = Field("mnist", description="Dataset: a name of the catalog, 'image_folder' or 'npz'.")
     path: str | None = Field(
-        None, description="Folder (one directory per class) or .npz file; for 'image_folder' and 'npz'."
+        None, description="Folder (one directory per class), zip or .npz file; for 'image_folder' and 'npz'."
+    )
+    classes: Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]?)$")] = Field(
+        "auto",
+        description="Level of directories below the path that names the classes, 1 = the first; auto = found out.",
+    )
+    split: str = Field(
+        "auto",
+        max_length=400,
+        description="Directories held out, comma-separated; 'none': directories name no split; auto = found out.",
+    )
+    labels_from: str = Field(
+        "auto",
+        max_length=400,
+        description="Where classes come from: 'folders', 'names' of files, or a table beside the images, FILE or "
+        "FILE:COLUMN; auto = found out.",
+    )
+    bit_depth: Literal["auto", "1", "8", "10", "12", "14", "16", "float"] = Field(
+        "auto",
+        description="Range of the stored values that becomes 0 to 255; auto = the range of the whole set decides.",
     )
     image_size: int = Field(32, ge=8, le=512, multiple_of=8, description="Side of the square images, pixels.")
     fit: Literal["pad", "resize"] = Field(

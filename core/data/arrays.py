@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from core.data.fit import fit_pictures
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.loaders import TorchvisionLoader
 from core.data.raw import RawSet
+from core.data.reader.read import answered
 from core.data.splits import check_labels, holdout_indices, limited_indices
 from core.errors import DataUnavailable, LabError, StorageFull, is_full_disk
 from core.home import PROGRAM
@@ -91,16 +92,16 @@ def prepare(
     on. rules: those of the run that asks. progress(stage, fraction). limits: of the process that reads data.path.
     Raises ConfigError, DataUnavailable or StorageFull, each one sentence.
     """
-    for name in ("folders", "bit_depth"):  # what the loaders do is version 1 of both
+    for name in ("folders", "bit_depth"):
         check(name, getattr(rules, name))
     report = progress or (lambda stage, fraction: None)
     if entry(settings.name).needs_path:
-        more = {"seed": seed, "rule": rules.split}
+        more = {"seed": seed, "rules": asdict(rules)}
         request = own_data.request_of(
             "arrays", settings, data_dir=data_dir, cache_dir=cache_dir, limits=limits, more=more
         )
         return open_image_set(Path(own_data.read(request, report=report)))
-    folder = arrays_folder(settings, data_dir=data_dir, cache_dir=cache_dir, seed=seed, rule=rules.split, report=report)
+    folder = arrays_folder(settings, data_dir=data_dir, cache_dir=cache_dir, seed=seed, rules=rules, report=report)
     return open_image_set(folder)
 
 
@@ -110,17 +111,17 @@ def arrays_folder(
     data_dir: Path,
     cache_dir: Path,
     seed: int = 0,
-    rule: int = NEWEST.split,
+    rules: Rules = NEWEST,
     report: Progress = lambda stage, fraction: None,
     limits: ReadLimits = OWN_LIMITS,
 ) -> Path:
     """Where `prepare` finds the arrays; they are made now, in this process, when they are not there whole.
 
-    rule: of the split. limits: for what is read from data.path. Raises as `prepare` does.
+    rules: of the run that asks. limits: for what is read from data.path. Raises as `prepare` does.
     """
-    found = entry(settings.name, limits)
+    found = entry(settings.name, limits, rules)
     source = source_files(found, settings, data_dir)
-    folder = cache_dir / "arrays" / f"{settings.name}-{_key(found, settings, source, seed)}"
+    folder = cache_dir / "arrays" / f"{settings.name}-{_key(found, settings, source, seed, rules)}"
     if folder.exists():
         try:
             open_image_set(folder)
@@ -131,7 +132,7 @@ def arrays_folder(
     raw = found.loader.load(settings, data_dir)
     check_labels(raw, where=_where(settings))
     try:
-        _build(folder, raw, found, settings, seed, rule, report)
+        _build(folder, raw, found, settings, seed, rules.split, report)
     except OSError as error:
         if is_full_disk(error):
             raise StorageFull(f"disk full while writing the arrays of '{settings.name}' to {cache_dir}") from None
@@ -207,7 +208,7 @@ def file_stats(files: Sequence[Path | str], settings: DataSettings) -> list[tupl
         raise DataUnavailable(f"{_where(settings)}: {error.filename} cannot be read ({error.strerror})") from None
 
 
-def _key(found: CatalogEntry, settings: DataSettings, files: Sequence[Path | str], seed: int) -> str:
+def _key(found: CatalogEntry, settings: DataSettings, files: Sequence[Path | str], seed: int, rules: Rules) -> str:
     """Everything that the arrays are made from; what has no influence is left out, so that it rebuilds nothing."""
     own_heldout = bool(found.test_count)
     parts = {
@@ -219,6 +220,8 @@ def _key(found: CatalogEntry, settings: DataSettings, files: Sequence[Path | str
         "train_limit": settings.train_limit,
         "seed": None if own_heldout and settings.train_limit is None else seed,
     }
+    if found.needs_path and (rules.folders, rules.bit_depth) != (1, 1):
+        parts["reading"] = [rules.folders, rules.bit_depth, answered(settings).given()]
     return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 

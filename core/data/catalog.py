@@ -15,6 +15,7 @@ from core.data.loaders import DigitsLoader, IdxLoader, NpzLoader, TorchvisionLoa
 from core.data.picture_files import ImageFolderLoader
 from core.data.raw import Loader
 from core.errors import ConfigError, quoted
+from core.rules import NEWEST, Rules
 from core.typed_paths import is_elsewhere
 
 DIGITS = tuple(string.digits)
@@ -49,14 +50,16 @@ def names() -> list[str]:
     return [*_ENTRIES, *imported_names()]
 
 
-def entry(name: str, limits: ReadLimits = OWN_LIMITS) -> CatalogEntry:
+def entry(name: str, limits: ReadLimits = OWN_LIMITS, rules: Rules = NEWEST) -> CatalogEntry:
     """The entry of that name. Raises ConfigError, with the nearest name; DataUnavailable for a damaged import.
 
-    limits: for what it reads from data.path.
+    limits, rules: for what it reads from data.path.
     """
     if name in _ENTRIES:
         found = _ENTRIES[name]
-        if isinstance(found.loader, ImageFolderLoader | NpzLoader):
+        if isinstance(found.loader, ImageFolderLoader):
+            return replace(found, loader=replace(found.loader, limits=limits, rules=rules))
+        if isinstance(found.loader, NpzLoader):
             return replace(found, loader=replace(found.loader, limits=limits))
         return found
     known = names()

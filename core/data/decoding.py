@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,24 @@ from core import reading
 from core.errors import DataUnavailable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+WIDE_FORMATS = (
+    *FORMATS,
+    "AVIF",
+    "JPEG2000",
+    "TGA",
+    "PCX",
+    "QOI",
+    "SGI",
+    "DDS",
+    "DIB",
+    "MPO",
+)  # none that runs a program
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+_MORE = (".jfif", ".jpe", ".jif", ".mpo", ".avif", ".jp2", ".j2k", ".tga", ".pcx", ".qoi", ".sgi", ".dds", ".dib")
+WIDE_SUFFIXES = SUFFIXES | frozenset((*_MORE, ".apng", ".pbm", ".pnm"))
+UNREAD_SUFFIXES = frozenset(  # images that Pillow does not open, or only with a program of somebody else
+    (".heic", ".heif", ".jxl", ".svg", ".eps", ".psd", ".exr", ".hdr", ".dng", ".cr2", ".nef", ".arw", ".raw", ".dcm")
+)
 MAX_PIXELS = 64_000_000  # checked before decoding: a 10 kB PNG can claim gigabytes
 GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"))
 SPLIT_NAMES = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "eval"))
@@ -29,6 +47,11 @@ class Header:
     mode: str
     width: int
     height: int
+
+    @property
+    def is_deep(self) -> bool:
+        """More than 8 bits per value: what becomes 255 depends on the whole set."""
+        return self.mode.startswith("I") or self.mode == "F"
 
 
 def read_header(source: Path | IO[bytes], *, where: str = "", max_pixels: int = MAX_PIXELS) -> Header:
@@ -45,23 +68,89 @@ def read_picture(
     at_least: a JPEG may come smaller than stored, but its short side at least twice this. Raises DataUnavailable.
     """
     where = where or str(source)
-    with opened_picture(source, where, max_pixels) as image:
-        try:
+    with opened_picture(source, where, max_pixels) as image, _damage_said(where):
+        if at_least and image.format == "JPEG":
+            _draft(image, at_least)
+        return _pixels(ImageOps.exif_transpose(image), where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tops:
+    """The stored value that becomes 255: of files with 8 bits, and of those with more, None while nobody knows it."""
+
+    shallow: float = 255
+    deep: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """pixels: uint8 (h, w, 1 or 3). header: of the file, before it was turned or reduced."""
+
+    pixels: np.ndarray
+    header: Header
+
+
+def decode(data: bytes, *, where: str, tops: Tops, at_least: int = 0, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """As `read_picture`, of any kind that is read. Raises DataUnavailable, UnknownRange as `Tops` says."""
+    with opened_picture(io.BytesIO(data), where, max_pixels, WIDE_FORMATS) as image:
+        header = Header(mode=str(image.mode), width=image.width, height=image.height)
+        top = tops.deep if header.is_deep else tops.shallow
+        if top is None:
+            raise UnknownRange(where)
+        with _damage_said(where):
             if at_least and image.format == "JPEG":
-                side = min(image.size)
-                wanted = min(1.0, 2 * at_least / side)
-                image.draft(None, (int(image.width * wanted) + 1, int(image.height * wanted) + 1))
-            return _pixels(ImageOps.exif_transpose(image), where)
-        except (DataUnavailable, MemoryError):
-            raise
-        except Exception as error:  # decoders fed with damaged files raise anything
-            raise DataUnavailable(f"{where}: damaged image ({_first_line(error)})", "repair or remove it") from None
+                _draft(image, at_least)
+            upright = ImageOps.exif_transpose(image)
+            pixels = np.asarray(upright)[..., None] if header.is_deep else _pixels(upright, where)
+            return Decoded(pixels=scaled(pixels, top), header=header)
+
+
+def scaled(values: np.ndarray, top: float) -> np.ndarray:
+    """Stored values as uint8, with `top` as 255; what is larger becomes 255, what is below zero 0."""
+    if values.dtype == np.uint8 and top == 255:
+        return values
+    return np.nan_to_num(np.rint(values.astype(np.float64) * (255 / top))).clip(0, 255).astype(np.uint8)
+
+
+def header_of(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Header:
+    """From the header alone, of any kind that is read. Raises DataUnavailable."""
+    with opened_picture(io.BytesIO(data), where, max_pixels, WIDE_FORMATS) as image:
+        return Header(mode=str(image.mode), width=image.width, height=image.height)
+
+
+def stored_range(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> tuple[float, float]:
+    """(lowest, highest) stored value of a file with more than 8 bits. Raises DataUnavailable, also for NaN."""
+    with opened_picture(io.BytesIO(data), where, max_pixels, WIDE_FORMATS) as image, _damage_said(where):
+        values = np.asarray(image)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise DataUnavailable(f"{where}: its pixels are not all numbers", "repair or remove it")
+        return float(values.min()), float(values.max())
+
+
+class UnknownRange(Exception):
+    """A file with more than 8 bits came up before the range of its set was known; its path."""
 
 
 def natural_key(text: str) -> tuple[list[tuple[bool, int, str]], str]:
     """Sorts names as people do: 2 before 10."""
     parts = re.split(r"(\d+)", text.lower())
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts], text
+
+
+def _draft(image: Image.Image, at_least: int) -> None:
+    """A JPEG is decoded smaller, but its short side at least twice as long as wanted."""
+    wanted = min(1.0, 2 * at_least / min(image.size))
+    image.draft(None, (int(image.width * wanted) + 1, int(image.height * wanted) + 1))
+
+
+@contextmanager
+def _damage_said(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (DataUnavailable, MemoryError):
+        raise
+    except Exception as error:  # decoders fed with damaged files raise anything
+        raise DataUnavailable(f"{where}: damaged image ({_first_line(error)})", "repair or remove it") from None
 
 
 def _pixels(image: Image.Image, where: str) -> np.ndarray:

@@ -15,13 +15,13 @@ from core.config.load import read_site
 from core.config.schema import DataSettings
 from core.data.npz_file import checked_header
 from core.data.raw import RawSet, RawSplit, blocks_of
+from core.data.reader.reading_of_set import MOST_KINDS, Reading, reading_from
 from core.errors import DataUnavailable, LabError, quoted
 
 FORMAT = 1
 FACTS = "set.json"
 NAME = re.compile(r"^[a-z][a-z0-9_-]{0,39}$")
 PARTS = ("train", "heldout")
-MOST_KINDS = 12  # kinds of files that an import names; the others count among `left_out` only
 MOST_SIDE = 1_000_000  # pixels: far more than an import keeps, and no product of three overflows
 
 
@@ -29,7 +29,8 @@ MOST_SIDE = 1_000_000  # pixels: far more than an import keeps, and no product o
 class Imported:
     """What is written down about an imported set. counts: pictures a split; heldout 0 = no test split of its own.
 
-    left_out_kinds: how many files of each kind were no part of it; empty for imports of earlier versions.
+    left_out_kinds: how many files of each kind were no part of it; empty for imports of earlier versions, which have
+    no `reading` either.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Imported:
     left_out: int
     left_out_kinds: tuple[tuple[str, int], ...]
     folder: Path
+    reading: Reading | None = None
 
 
 def imports_dir() -> Path:
@@ -82,6 +84,7 @@ def read_imported(name: str, folder: Path | None = None) -> Imported:
             left_out=int(facts["left_out"]),
             left_out_kinds=_kinds(facts.get("left_out_kinds", {})),
             folder=place,
+            reading=reading_from(facts["reading"]) if "reading" in facts else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataUnavailable(

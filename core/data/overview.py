@@ -25,8 +25,11 @@ from core.data.duplicates import Duplicates, digests_of, find_duplicates, squeez
 from core.data.fit import fit_pictures
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.raw import RawSet, RawSplit
+from core.data.reader.read import answered
+from core.data.reader.reading_of_set import Reading, reading_from
 from core.data.splits import check_labels, holdout_indices
 from core.errors import LabError
+from core.rules import NEWEST
 from core.seeding import derive
 
 logger = logging.getLogger(__name__)
@@ -57,7 +60,7 @@ class Overview:
     values (C, 256): how often each value comes in the training pictures. gallery (K, 10, h, w, C) uint8, of which the
     first gallery_counts (K,) of a class are pictures; are_native: they are the originals' own pixels. examples: a few
     training pictures in full, at most 256 pixels on the short side. pair_pictures (P, 2, h, w, C) show
-    duplicates.pairs, pair_labels (P, 2) are their classes.
+    duplicates.pairs, pair_labels (P, 2) are their classes. reading: what a set of one's own was taken for.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Overview:
     duplicates: Duplicates
     pair_pictures: np.ndarray
     pair_labels: np.ndarray
+    reading: Reading | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -155,6 +159,8 @@ def overview_folder(
         "files": file_stats(files, settings),
         "holdout_fraction": None if found.test_count else settings.holdout_fraction,
     }
+    if found.needs_path:
+        parts["reading"] = [NEWEST.folders, NEWEST.bit_depth, answered(settings).given()]
     key = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return cache_dir / "overviews" / f"{settings.name}-{key}"
 
@@ -215,6 +221,7 @@ def overview_of(
         duplicates=duplicates,
         pair_pictures=np.array(pairs, dtype=np.uint8).reshape(-1, 2, side or THUMB, side or THUMB, channels),
         pair_labels=labels[duplicates.pairs],
+        reading=raw.reading,
     )
 
 
@@ -280,6 +287,7 @@ def _keep(made: Overview, folder: Path) -> None:
             "are_native": made.are_native,
             "examples": len(made.examples),
             "duplicates": facts,
+            "reading": made.reading.written() if made.reading else None,
         }
         atomic.write_json(temporary / "facts.json", described, durable=False)
         leftovers.publish(temporary, folder, is_whole=lambda _: False)
@@ -307,6 +315,7 @@ def open_overview(folder: Path) -> Overview | None:
             are_native=facts["are_native"],
             examples=examples,
             duplicates=Duplicates(**known, pairs=pairs),
+            reading=reading_from(facts["reading"]) if facts.get("reading") else None,
             **found,
         )
     except FileNotFoundError:

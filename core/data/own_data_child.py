@@ -18,6 +18,7 @@ from core.data.arrays import arrays_folder, list_own_files
 from core.data.limits import ReadLimits
 from core.data.overview import described_folder
 from core.limited_child import limit_process, teller, write_outcome
+from core.rules import Rules
 
 NO_LIMIT = 2**50  # bytes of a file: how much is written is checked against the free space before
 ACTS: Mapping[str, Callable[..., Path]] = {
@@ -35,6 +36,10 @@ def main(request: dict[str, Any]) -> None:
     limit_process(cpu_s=limits.cpu_s, file_bytes=NO_LIMIT)
     tell = teller(Path.cwd())
 
+    more = dict(request["more"])
+    if "rules" in more:
+        more["rules"] = Rules(**more["rules"])
+
     def act() -> str:
         made = ACTS[request["act"]](
             DataSettings.model_validate(request["settings"]),
@@ -42,7 +47,7 @@ def main(request: dict[str, Any]) -> None:
             cache_dir=Path(request["cache_dir"]),
             limits=limits,
             report=lambda stage, fraction: tell([stage, fraction]),
-            **request["more"],
+            **more,
         )
         return str(made)
 

@@ -1,9 +1,10 @@
-"""Folders of picture files with one directory a class."""
+"""Sets of one's own pictures: read by the one reader, or, for runs of an earlier lab, as that lab read folders."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -13,24 +14,49 @@ from core.config.schema import DataSettings
 from core.data.decoding import GREY_MODES, SPLIT_NAMES, SUFFIXES, natural_key, read_header, read_picture
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.raw import RawSet, RawSplit, own_path
-from core.errors import DataUnavailable
-from core.typed_paths import FOLDER, inside
+from core.data.reader.read import PictureSet, answered, find_pictures, raw_set
+from core.errors import DataUnavailable, LabError
+from core.rules import NEWEST, Rules
+from core.typed_paths import FILE, FOLDER, inside
 
 COLOR_PROBES = 64  # pictures looked at to tell colour from grey
 
 
+HINT = "give a folder with one directory per class, or a zip of one"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageFolderLoader:
-    """A folder with one directory a class, pictures anywhere below it. No test split."""
+    """A folder or a zip archive of pictures, read as `rules` say."""
 
     limits: ReadLimits = OWN_LIMITS
+    rules: Rules = NEWEST
 
     def files(self, settings: DataSettings, data_dir: Path) -> list[str]:
-        """Every picture, class after class."""
-        return [path for paths in self._classes(settings).values() for path in paths]
+        """Every picture, class after class, of an archive the archive."""
+        if self.rules.folders == 1:
+            return [path for paths in self._classes(settings).values() for path in paths]
+        path = own_path(settings, wants=(FOLDER, FILE), hint=HINT, limits=self.limits)
+        if not path.is_dir():
+            return [str(path)]
+        found = self._found(settings)
+        return [f"{path}/{member.path}" for part in found.parts for member in found.members(part)]
 
     def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
         """Reads every header now, the pixels when they are asked for."""
+        if self.rules.folders == 1:
+            return self._load_as_before(settings)
+        with _path_said(settings):
+            found = self._found(settings)
+            return raw_set(found, answered(settings), image_size=settings.image_size, report=lambda *_: None)
+
+    def _found(self, settings: DataSettings) -> PictureSet:
+        path = own_path(settings, wants=(FOLDER, FILE), hint=HINT, limits=self.limits)
+        with _path_said(settings):
+            return find_pictures(path, answered(settings), self.limits, follow=True)
+
+    def _load_as_before(self, settings: DataSettings) -> RawSet:
+        """Version 1 of both rules. No test split, no archive."""
         classes = self._classes(settings)
         files = [path for paths in classes.values() for path in paths]
         # a name that is no UTF-8 could not be printed later
@@ -55,6 +81,17 @@ class ImageFolderLoader:
     def _classes(self, settings: DataSettings) -> dict[str, list[str]]:
         hint = "give a folder with one directory per class"
         return _classes(own_path(settings, wants=FOLDER, hint=hint, limits=self.limits), self.limits)
+
+
+@contextmanager
+def _path_said(settings: DataSettings) -> Iterator[None]:
+    """A refusal begins with the path that it is about."""
+    try:
+        yield
+    except LabError as error:
+        if error.message.startswith("data.path: "):
+            raise
+        raise type(error)(f"data.path: {settings.path}: {error.message}", error.hint) from None
 
 
 def _has_color(colored: list[str]) -> bool:

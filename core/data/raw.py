@@ -12,6 +12,7 @@ import numpy as np
 from core.config.schema import DataSettings
 from core.config.site import resolve_path
 from core.data.limits import ReadLimits
+from core.data.reader.reading_of_set import Reading
 from core.errors import ConfigError, DataUnavailable, quoted
 from core.typed_paths import inside, is_elsewhere, kind_of
 
@@ -35,11 +36,15 @@ class RawSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class RawSet:
-    """A whole dataset; `heldout` is None when the source has no test split of its own."""
+    """A whole dataset; `heldout` is None when the source has no test split of its own.
+
+    reading: what a set of one's own was taken for; None for others.
+    """
 
     train: RawSplit
     heldout: RawSplit | None
     class_names: tuple[str, ...]
+    reading: Reading | None = None
 
 
 class Loader(Protocol):
@@ -72,13 +77,13 @@ def blocks_of(pictures: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]
         yield pictures[indices[start : start + step]]
 
 
-def own_path(settings: DataSettings, *, wants: str, hint: str, limits: ReadLimits) -> Path:
-    """data.path as an absolute path of that kind, where it may lead. Raises ConfigError, DataUnavailable."""
+def own_path(settings: DataSettings, *, wants: str | tuple[str, ...], hint: str, limits: ReadLimits) -> Path:
+    """data.path, absolute and of a kind that is wanted, where it may lead. Raises ConfigError, DataUnavailable."""
     if not settings.path:
         raise ConfigError(f"data.path: the dataset '{settings.name}' needs a path")
     if is_elsewhere(settings.path):
         name = quoted(Path(settings.path).name)
         raise DataUnavailable(f"data.path: {name} lies where the model was trained", "its images cannot be read here")
     path = inside(resolve_path(settings.path), [Path(root) for root in limits.roots], where="data.path: ")
-    kind_of(path, wants=(wants,), where="data.path: ", hint=hint)
+    kind_of(path, wants=(wants,) if isinstance(wants, str) else wants, where="data.path: ", hint=hint)
     return path

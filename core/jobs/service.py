@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from core.jobs.exit_reason import grace_s
 from core.jobs.start_once import start_once
 from core.jobs.start_supervisor import announced
 from core.jobs.stop_report import stop_stages
+from core.rules import NEWEST, Rules
 from core.runs.kinds import trained_by
 from core.runs.notes import Notes, change_notes
 from core.runs.provenance import current_user
@@ -67,10 +69,12 @@ def start_training(
 
     def create(made: list[Run]) -> None:
         parents: tuple[str, ...] = ()
-        parts = trained_by(kind)
+        parts, rules = trained_by(kind), NEWEST
         if parts[0].parent:
             parent = vae_for(store, vae_run)
             chosen, parents = inherit(settings, parent, explicit), (parent.id,)
+            read_as = parent.rules  # the images that the VAE saw
+            rules = replace(NEWEST, folders=read_as.folders, bit_depth=read_as.bit_depth)
         else:
             chosen = settings
             if vae_run:
@@ -82,8 +86,8 @@ def start_training(
         # another engine has no supervisor: one would end the runs that it finds unqueued
         has_supervisor = engine is None and isinstance(engine_for(store), LocalEngine)
         with announced(store) if is_there and has_supervisor else nullcontext():
-            (check or check_ready)(chosen, data_dir=site.data, cache_dir=site.cache)
-        facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset}
+            (check or check_ready)(chosen, data_dir=site.data, cache_dir=site.cache, rules=rules)
+        facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset, "rules": rules}
         for part in parts:
             title = f"{name} ({part.title})" if name and part is not parts[-1] else name
             made.append(store.create(part.name, chosen, name=title, parents=parents, **facts))
@@ -169,11 +173,11 @@ def inherited_values(vae_run: Run) -> dict[str, Any]:
     return {f"{section}.{key}": value for section in INHERITED_SECTIONS for key, value in values[section].items()}
 
 
-def check_ready(settings: Settings, *, data_dir: Path, cache_dir: Path) -> None:
+def check_ready(settings: Settings, *, data_dir: Path, cache_dir: Path, rules: Rules = NEWEST) -> None:
     """`core.training.ready.check_ready`, imported when it is needed."""
     from core.training import ready
 
-    ready.check_ready(settings, data_dir=data_dir, cache_dir=cache_dir)
+    ready.check_ready(settings, data_dir=data_dir, cache_dir=cache_dir, rules=rules)
 
 
 def request_stop(store: RunStore, run_id: str, *, by: str = "", engine: Engine | None = None) -> Run:

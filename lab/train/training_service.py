@@ -66,7 +66,7 @@ def start(
         owner=owner,
         preset=preset,
         token=token,
-        check=lambda settings, data_dir, cache_dir: ask(CHECK_READY, settings, data_dir, cache_dir),
+        check=lambda settings, data_dir, cache_dir, rules: ask(CHECK_READY, settings, data_dir, cache_dir, rules),
     )
     return [run.id for run in runs]
 

@@ -1,16 +1,14 @@
 """The process that reads what a stranger packed: limited by the kernel, without PyTorch, and writing into one folder.
 
-`python -m core.data.importing.import_child REQUEST`, where REQUEST is JSON: source, kind, color, folder, limits.
+`python -m core.data.importing.import_child REQUEST`, where REQUEST is JSON as `request_of` makes it.
 It leaves `result.json` in the folder: what was found, or the problem in one sentence.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import resource
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -32,62 +30,58 @@ def main(request: dict[str, Any]) -> None:
 
 def _read(request: dict[str, Any], folder: Path, limits: Any) -> dict[str, Any]:
     from core.data.importing.import_arrays import read_npz
-    from core.data.importing.picture_tree import folder_tree, zip_tree
+    from core.data.reader.read import find_pictures
+    from core.data.reader.reading_of_set import Answers
 
     source, tell = Path(request["source"]), teller(folder)
     if request["kind"] == "npz":
         return read_npz(source, folder, limits, request["color"], tell)
-    if request["kind"] == "folder":
-        return _read_tree(folder_tree(source, limits), folder, limits, request["color"], tell)
-    archive, tree = zip_tree(source, limits)
-    with archive:
-        return _read_tree(tree, folder, limits, request["color"], tell)
+    answers = Answers(**request["answers"])
+    return _store(find_pictures(source, answers, limits, follow=False), folder, limits, request["color"], answers, tell)
 
 
-def _read_tree(tree: Any, folder: Path, limits: Any, color: str, tell: Callable[[float], None]) -> dict[str, Any]:
+def _store(
+    found: Any, folder: Path, limits: Any, color: str, answers: Any, tell: Callable[[float], None]
+) -> dict[str, Any]:
     """Decode every picture, one after the other."""
     import numpy as np
     from PIL import Image
 
-    from core.data.decoding import GREY_MODES, read_header, read_picture
+    from core.data.decoding import GREY_MODES, decode
     from core.data.importing.import_arrays import PartWriter, channels_of
-    from core.data.imports import MOST_KINDS
     from core.data.limits import KEPT_SIDE
+    from core.data.reader.reading_of_set import MOST_KINDS
 
     Image.MAX_IMAGE_PIXELS = None  # the header is checked against our own limit, with a better sentence
-    splits = {"train": tree.train, **({"heldout": tree.heldout} if tree.heldout else {})}
-    total = sum(len(members) for classes in splits.values() for members in classes.values())
-    done, stored_grey = 0, 0
-    places = {name: place for place, name in enumerate(tree.train)}
-    writers = {}
-    for part, classes in splits.items():
+    seen = found.looked_at(answers, max_pixels=limits.picture_pixels)
+    places = {name: place for place, name in enumerate(found.train)}
+    total = sum(len(found.members(part)) for part in found.parts)
+    done, stored_grey, writers = 0, 0, {}
+    options = {"tops": seen.tops, "at_least": KEPT_SIDE, "max_pixels": limits.picture_pixels}
+    for part, classes in found.parts.items():
         with PartWriter(folder, part) as writer:
             for name, members in classes.items():
                 for member in members:
-                    data = io.BytesIO(member.read())
-                    limit = {"where": f"'{member.path}'", "max_pixels": limits.picture_pixels}
-                    header = read_header(data, **limit)
-                    data.seek(0)
-                    pixels = read_picture(data, at_least=KEPT_SIDE, **limit)
-                    stored_grey += header.mode in GREY_MODES
-                    writer.add(pixels, np.array([header.height, header.width]), places[name])
+                    image = decode(member.read(), where=member.where, **options)
+                    stored_grey += image.header.mode in GREY_MODES
+                    writer.add(image.pixels, np.array([image.header.height, image.header.width]), places[name])
                     done += 1
                     tell(done / total)
         writers[part] = writer
     return {
         "channels": channels_of(writers.values(), stored_grey, color),
-        "class_names": list(tree.train),
-        "left_out": sum(tree.left_out.values()),
-        "left_out_kinds": dict(Counter(tree.left_out).most_common(MOST_KINDS)),
+        "class_names": list(found.class_names),
         "parts": {part: writer.facts() for part, writer in writers.items()},
+        "left_out": sum(found.left_out.values()),
+        "left_out_kinds": dict(found.left_out.most_common(MOST_KINDS)),
+        "reading": found.reading(seen).written(),
     }
 
 
-def request_of(source: Path, *, kind: str, color: str, folder: Path, limits: Any) -> str:
+def request_of(source: Path, *, kind: str, color: str, folder: Path, limits: Any, answers: Any) -> str:
     """What `main` reads, as one argument."""
-    return json.dumps(
-        {"source": str(source), "kind": kind, "color": color, "folder": str(folder), "limits": asdict(limits)}
-    )
+    records = {"limits": asdict(limits), "answers": asdict(answers)}
+    return json.dumps({"source": str(source), "kind": kind, "color": color, "folder": str(folder), **records})
 
 
 if __name__ == "__main__":

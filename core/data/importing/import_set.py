@@ -16,12 +16,14 @@ from core.data.catalog import names
 from core.data.importing.import_child import request_of
 from core.data.imports import FACTS, FORMAT, NAME, Imported, imports_dir, read_imported
 from core.data.limits import LIMITS, ReadLimits
+from core.data.reader.reading_of_set import Answers
 from core.errors import DataUnavailable, LabError, UsageError, quoted
 from core.limited_child import PROGRESS, RESULT, Measured, run_limited
 from core.runs.provenance import current_user
 from core.runs.rights import require_member
 from core.typed_paths import FOLDER, kind_of
 
+NO_ANSWERS = Answers()
 COLORS = ("native", "gray", "rgb")
 
 
@@ -35,15 +37,17 @@ def import_set(
     imported_by: str = "",
     source_words: str = "",
     folder: Path | None = None,
+    answers: Answers = NO_ANSWERS,
     limits: ReadLimits = LIMITS,
     progress: Callable[[float], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     measured: Callable[[Measured], None] | None = None,
 ) -> Imported:
-    """Keep `source` (a folder with one directory a class, a zip of one, or an .npz) as the dataset `name`.
+    """Keep `source` (a folder of pictures, a zip of one, or an .npz) as the dataset `name`.
 
     color: native refuses a mixture of grey and coloured pictures; gray and rgb turn all into one. imported_by: the
-    person. source_words: where it came from, instead of the file's name. folder: the imports folder. measured: told
+    person. source_words: where it came from, instead of the file's name. folder: the imports folder. answers: what
+    somebody said about the set. measured: told
     what the child took, also when it failed. Raises UsageError, NotAllowed or DataUnavailable; then nothing is left.
     """
     require_member(imported_by, f"import {name}")
@@ -57,7 +61,9 @@ def import_set(
     existed = root.is_dir()
     try:
         with leftovers.built_beside(target) as temporary:
-            request = request_of(source.absolute(), kind=kind, color=color, folder=temporary, limits=limits)
+            request = request_of(
+                source.absolute(), kind=kind, color=color, folder=temporary, limits=limits, answers=answers
+            )
             outcome = run_limited(
                 "core.data.importing.import_child",
                 request,
@@ -70,7 +76,8 @@ def import_set(
                 measured=measured,
             )
             if "found" not in outcome:
-                raise DataUnavailable(f"{quoted(source.name)}: {outcome['problem']}", outcome.get("hint", ""))
+                kind_of_error = UsageError if outcome.get("is_usage") else DataUnavailable
+                raise kind_of_error(f"{quoted(source.name)}: {outcome['problem']}", outcome.get("hint", ""))
             found = outcome["found"]
             _check_enough(found, source)
             facts = {

@@ -44,7 +44,7 @@ def build(tmp_path: Path) -> Callable[..., ImageSet]:
     """
 
     def _build(*, data_dir: Path | None = None, **settings: object) -> ImageSet:
-        options = {name: settings.pop(name) for name in ("seed", "report", "limits") if name in settings}
+        options = {name: settings.pop(name) for name in ("seed", "report", "limits", "rules") if name in settings}
         folder = arrays_folder(
             DataSettings.model_validate({"download": False, "fit": "pad", **settings}),
             data_dir=data_dir or tmp_path / "data",

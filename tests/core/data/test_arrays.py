@@ -259,7 +259,7 @@ def test_a_relative_path_does_not_depend_on_where_you_stand(
     build: Build, color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataUnavailable, match="there is no folder /"):
+    with pytest.raises(DataUnavailable, match="there is no folder or file /"):
         build(name="image_folder", path=color_folder.name)
 
 

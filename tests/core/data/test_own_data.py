@@ -154,7 +154,7 @@ def pictures(folder: Path) -> Path:
     for name in ("a", "b"):
         (folder / "root" / name).mkdir(parents=True)
         for place in range(3):
-            Image.new("L", (8, 8), place).save(folder / "root" / name / f"{place}.png")
+            Image.new("L", (8, 8), 60 * place).save(folder / "root" / name / f"{place}.png")
     return folder / "root"
 
 

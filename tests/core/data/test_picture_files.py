@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.data.arrays import ImageSet
 from core.data.decoding import read_header, read_picture
-from core.errors import DataUnavailable
+from core.errors import DataUnavailable, UsageError
 
 Build = Callable[..., ImageSet]
 RAMP = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (32, 1))
@@ -136,8 +136,12 @@ def large(root: Path) -> None:
     Image.new("1", (9_000, 8_000)).save(root / "red" / "0.png")
 
 
-def floats(root: Path) -> None:
-    Image.fromarray(np.zeros((8, 8), np.float32)).save(root / "red" / "0.tiff")
+def below_zero(root: Path) -> None:
+    Image.fromarray(np.full((8, 8), -1, np.float32)).save(root / "red" / "0.tiff")
+
+
+def no_numbers(root: Path) -> None:
+    Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(root / "red" / "0.tiff")
 
 
 def no_classes(root: Path) -> None:
@@ -174,15 +178,16 @@ def gone(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (empty_class, "the class 'yellow' in"),
+        (empty_class, "the class 'yellow' has no images; fill or remove it"),
         (corrupt, "red/0.png: not an image that can be read"),
         (empty_file, "red/0.png: not an image that can be read"),
         (truncated, "red/11.png: damaged image"),
         (bomb, "red/0.png: it has more than 64,000,000 pixels"),
         (large, "red/0.png: 9000 × 8000 pixels are more than 64,000,000"),
-        (floats, "red/0.tiff: its pixels are floating-point numbers"),
-        (no_classes, "no images in the class directories of"),
-        (splits_inside, "holds test and train instead of one directory per class"),
+        (below_zero, "its pixels go down to -1"),
+        (no_numbers, "red/0.tiff: its pixels are not all numbers"),
+        (no_classes, "there are no images in it; it needs one directory per class, with images inside"),
+        (splits_inside, "holds the directories 'test' and 'train', named like parts of a split"),
         (one_picture, "1 image is too few"),
         (a_pipe, "red/12.png: not an ordinary file"),
         (a_pipe_below, "red/more/link.jpg: not an ordinary file"),
@@ -193,7 +198,7 @@ def test_a_bad_folder_is_one_sentence_and_leaves_nothing(
     build: Build, tmp_path: Path, color_folder: Path, damage: Callable[[Path], None], sentence: str
 ) -> None:
     damage(color_folder)
-    with pytest.raises(DataUnavailable) as caught:
+    with pytest.raises((DataUnavailable, UsageError)) as caught:
         build(name="image_folder", path=str(color_folder))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from core.jobs.queue_order import move_run, set_priority
 from core.jobs.queue_view import queue_view
 from core.jobs.service import delete_run, inherit, request_stop, restore_run, resume_run, start_training
 from core.machine import attempts
+from core.rules import NEWEST, Rules
 from core.runs.lock import try_lock
 from core.runs.run import ProcessIdentity, RunState, Status
 from core.runs.store import lock_path
@@ -83,6 +85,15 @@ def test_an_unfinished_vae_is_refused(begin, vae, state):
     vae.write_status(Status(state=state))
     with pytest.raises(RunBusy, match="not finished"):
         begin("unet", vae_run=vae.id)
+
+
+def test_a_unet_reads_the_images_by_the_rules_that_its_vae_had(begin, store, box):
+    old = store.create("vae", box.settings(), owner="ana", rules=Rules())
+    old.write_status(Status(state=RunState.FINISHED, step=3, steps_total=3))
+    asked = []
+    (unet,) = begin("unet", vae_run=old.id, check=lambda *_, **options: asked.append(options["rules"]))
+    assert asked == [unet.rules] == [replace(NEWEST, folders=1, bit_depth=1)]
+    assert begin("vae")[0].rules == NEWEST
 
 
 def test_a_vae_run_that_does_not_exist_is_refused(begin, store):

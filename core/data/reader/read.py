@@ -1,0 +1,157 @@
+"""The one reader: a folder or a zip archive → its images by class and split, and the reading that every door shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from core.data.decoding import MAX_PIXELS, decode
+from core.data.limits import ReadLimits
+from core.data.raw import RawSet, RawSplit
+from core.data.reader.layout import Arranged, arrange
+from core.data.reader.listing import Listing, Member, list_folder, list_zip
+from core.data.reader.look import Look, Progress, look
+from core.data.reader.reading_of_set import Answers, Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSet:
+    """Images by class, in natural order; heldout empty = no test split of its own."""
+
+    arranged: Arranged
+    train: dict[str, list[Member]]
+    heldout: dict[str, list[Member]]
+    left_out: Counter[str]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """As text that can be printed: a name may be no UTF-8."""
+        return tuple(name.encode(errors="replace").decode() for name in self.train)
+
+    @property
+    def parts(self) -> dict[str, dict[str, list[Member]]]:
+        """Part → class → images, without an empty part."""
+        return {"train": self.train, **({"heldout": self.heldout} if self.heldout else {})}
+
+    def members(self, part: str) -> list[Member]:
+        """The images of a part, class after class."""
+        return [member for members in self.parts[part].values() for member in members]
+
+    def looked_at(
+        self,
+        answers: Answers,
+        *,
+        headers: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        report: Progress = lambda stage, fraction: None,
+    ) -> Look:
+        """What the pixels say. Raises UsageError for a question that nobody answered, DataUnavailable."""
+        members = [member for part in self.parts for member in self.members(part)]
+        found = look(members, answers, headers=headers, max_pixels=max_pixels, report=report)
+        for question in found.questions:
+            raise question.as_error()
+        return found
+
+    def reading(self, found: Look) -> Reading:
+        """The record that every door shows."""
+        return Reading(
+            layout=self.arranged.layout,
+            class_names=self.class_names,
+            counts_train=tuple(map(len, self.train.values())),
+            counts_heldout=tuple(len(self.heldout.get(name, ())) for name in self.train) if self.heldout else (),
+            split=self.arranged.split,
+            sizes=found.sizes,
+            looked_at=found.looked_at,
+            channels=found.channels,
+            bits=found.bits,
+            left_out={_printable(kind): number for kind, number in _most_first(self.left_out)},
+            doubts=tuple(map(_printable, (*self.arranged.doubts, *found.doubts))),
+        )
+
+
+def find_pictures(path: Path, answers: Answers, limits: ReadLimits, *, follow: bool) -> PictureSet:
+    """What a folder or a zip archive holds, by its names alone. follow: see `list_folder`.
+
+    Raises DataUnavailable, or UsageError for a question that nobody answered.
+    """
+    listing = list_folder(path, limits, follow=follow) if path.is_dir() else list_zip(path, limits)
+    return sorted_out(listing, answers, limits)
+
+
+def sorted_out(listing: Listing, answers: Answers, limits: ReadLimits) -> PictureSet:
+    """The images of a listing by class and split. Raises as `find_pictures` does."""
+    by_path = {member.path: member for member in listing.images}
+    left_out = listing.left_out + Counter(f"{_suffix(member.path)} files" for member in listing.tables)
+    found = arrange(
+        list(by_path),
+        directories=listing.directories,
+        others=listing.others,
+        unread=listing.unread,
+        answers=answers,
+        most_classes=limits.classes,
+    )
+    for question in found.questions:
+        raise question.as_error()
+    return PictureSet(
+        arranged=found,
+        train={name: [by_path[path] for path in paths] for name, paths in found.train.items()},
+        heldout={name: [by_path[path] for path in paths] for name, paths in found.heldout.items()},
+        left_out=left_out + found.left_out,
+    )
+
+
+def raw_set(found: PictureSet, answers: Answers, *, image_size: int, report: Progress) -> RawSet:
+    """Reads every header now, the pixels when they are asked for. Raises as `PictureSet.looked_at` does."""
+    seen = found.looked_at(answers, headers=True, report=report)
+    sizes = np.array([(header.height, header.width) for header in seen.headers], dtype=np.int64)
+    places = {name: place for place, name in enumerate(found.train)}
+    splits: dict[str, RawSplit] = {}
+    start = 0
+    for part, classes in found.parts.items():
+        members = found.members(part)
+        labels = np.repeat([places[name] for name in classes], [len(each) for each in classes.values()])
+        splits[part] = RawSplit(
+            labels=labels.astype(np.int64),
+            channels=seen.channels,
+            blocks=_Blocks(members=members, look=seen, image_size=image_size),
+            sizes=sizes[start : start + len(members)],
+        )
+        start += len(members)
+    reading = found.reading(seen)
+    return RawSet(train=splits["train"], heldout=splits.get("heldout"), class_names=found.class_names, reading=reading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Blocks:
+    """The images of a part, one after the other, as RawSplit.blocks gives them."""
+
+    members: list[Member]
+    look: Look
+    image_size: int
+
+    def __call__(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        for index in indices:
+            member = self.members[index]
+            found = decode(member.read(), where=member.where, tops=self.look.tops, at_least=self.image_size)
+            yield found.pixels[None]
+
+
+def answered(settings: object) -> Answers:
+    """What the settings of `data` say about a set of one's own."""
+    return replace(Answers(), **{name: getattr(settings, name) for name in Answers.__dataclass_fields__})
+
+
+def _most_first(kinds: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(kinds.items(), key=lambda each: (-each[1], each[0]))
+
+
+def _suffix(path: str) -> str:
+    return f".{path.rpartition('.')[2].lower()}"
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,334 @@
+"""The one reader of what people bring: what it takes a folder for, what it asks, and one answer at every door."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.data.arrays import ImageSet
+from core.data.importing.import_set import import_set
+from core.data.limits import LIMITS, OWN_LIMITS
+from core.data.reader.layout import Arranged, arrange
+from core.data.reader.read import find_pictures, raw_set
+from core.data.reader.reading_of_set import Answers, Reading, reading_from, reading_lines
+from core.errors import DataUnavailable, LabError, UsageError
+from core.rules import Rules
+
+Build = Callable[..., ImageSet]
+NOTHING_SAID = Answers()
+SOURCE = np.random.default_rng(0)
+NOISE = SOURCE.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def tree(root: Path, files: Mapping[str, bytes]) -> Path:
+    for path, data in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+    return root
+
+
+def pictures(*directories: str, each: int = 3) -> dict[str, bytes]:
+    return {
+        f"{directory}/{place}.png": encoded(NOISE[(number * each + place) % len(NOISE)])
+        for number, directory in enumerate(directories)
+        for place in range(each)
+    }
+
+
+def zipped(path: Path, files: Mapping[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def read(path: Path, *, answers: Answers = NOTHING_SAID, own: bool = True) -> Reading:
+    found = find_pictures(path, answers, OWN_LIMITS if own else LIMITS, follow=own)
+    return found.reading(found.looked_at(answers))
+
+
+def paths(*directories: str) -> list[str]:
+    return [f"{directory}/{place}.png" for directory in directories for place in range(2)]
+
+
+def sorted_as(found: Arranged) -> tuple[list[str], list[str]]:
+    return list(found.train), list(found.heldout)
+
+
+LAYOUTS: dict[str, tuple[list[str], tuple[list[str], list[str]]]] = {
+    "class directories": (["rose", "tulip"], (["rose", "tulip"], [])),
+    "two wrappers": (["x/flowers/rose", "x/flowers/tulip"], (["rose", "tulip"], [])),
+    "below a class": (["rose/a/b", "rose/c", "tulip"], (["rose", "tulip"], [])),
+    "a split": (["train/rose", "train/tulip", "test/rose"], (["rose", "tulip"], ["rose"])),
+    "a split and what has no label": (
+        ["train/rose", "train/tulip", "test/rose", "test/tulip", "unlabeled"],
+        (["rose", "tulip"], ["rose", "tulip"]),
+    ),
+    "affixes and doublings": (
+        ["seg_train/seg_train/sea", "seg_train/seg_train/ice", "seg_test/seg_test/sea", "seg_pred/seg_pred"],
+        (["ice", "sea"], ["sea"]),
+    ),
+    "a name of its own in the parts": (
+        ["w/cars_train/a", "w/cars_train/b", "w/cars_valid/a"],
+        (["a", "b"], ["a"]),
+    ),
+    "as in ImageNet": (["i/train/n1/images", "i/train/n2/images", "i/val/images", "i/test"], (["n1", "n2"], [])),
+    "one class as in ImageNet": (["i/train/n1/images", "i/val/n1/images"], (["n1"], ["n1"])),
+    "three parts": (["train/a", "train/b", "valid/a", "test/b"], (["a", "b"], ["a", "b"])),
+    "a train among vehicles": (["train", "car", "bus"], (["bus", "car", "train"], [])),
+    "words that only contain such names": (["test tube", "train station"], (["test tube", "train station"], [])),
+    "numbers": (["10", "9", "1"], (["1", "9", "10"], [])),
+    "case of the test split": (["train/Cat", "train/Dog", "test/cat", "test/dog"], (["Cat", "Dog"], ["Cat", "Dog"])),
+    "a single class": (["owls"], (["owls"], [])),
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_a_layout_is_read_as_it_is_meant(case: str) -> None:
+    directories, expected = LAYOUTS[case]
+    found = arrange(paths(*directories))
+    assert sorted_as(found) == expected
+    assert not found.questions
+    placed = sum(len(each) for part in (found.train, found.heldout) for each in part.values())
+    assert placed + sum(found.left_out.values()) == 2 * len(directories), "no image goes unsaid"
+
+
+ASKED: dict[str, tuple[list[str], str, str]] = {
+    "parts of a split without classes": (["train", "test"], "named like parts of a split", "--split none"),
+    "the same among others": (["train", "test", "validation"], "named like parts of a split", "--split none"),
+    "many images in no class": (
+        ["a", "b", ".", "."],
+        "4 of 8 images lie in no class directory",
+        "--labels-from folders",
+    ),
+    "a train among vehicles with directories": (
+        ["train/red", "train/blue", "car/red", "car/blue"],
+        "holds the directories 'train' and 'car', both with directories of images",
+        "--classes 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_doubt_is_a_question_that_names_its_answer_and_the_answer_ends_it(case: str) -> None:
+    directories, seen, flag = ASKED[case]
+    images = [path.removeprefix("./") for path in dict.fromkeys(f"{d}/{n}.png" for n, d in enumerate(directories * 2))]
+    (question,) = arrange(images).questions
+    error = question.as_error()
+    assert error.exit_code == 2 and seen in str(error) and flag in str(error)
+    option = flag.removeprefix("--").split()[0].replace("-", "_")
+    assert not arrange(images, answers=Answers(**{option: flag.split()[1]})).questions
+
+
+def test_answers_decide() -> None:
+    images = paths("train/rose", "train/tulip", "test/rose", "dev/rose")
+    assert sorted_as(arrange(images, answers=Answers(split="none"))) == (["dev", "test", "train"], [])
+    only = arrange(images, answers=Answers(split="dev"))
+    assert (sorted_as(only), sum(only.left_out.values())) == ((["rose", "tulip"], ["rose"]), 2)
+    deep = paths("cats/siamese", "cats/persian", "dogs/poodle", "dogs/beagle")
+    assert list(arrange(deep).train) == ["cats", "dogs"]
+    assert "--classes 2" in arrange(deep).doubts[0]
+    assert len(arrange(deep, answers=Answers(classes="2")).train) == 4
+    flat = ["cat.1.jpg", "cat.2.jpg", "dog.1.jpg", "dog.2.jpg"]
+    with pytest.raises(DataUnavailable, match="--labels-from names makes 2 classes"):
+        arrange(flat)
+    assert list(arrange(flat, answers=Answers(labels_from="names")).train) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ({"split": "tset"}, "there is no directory 'tset'"),
+        ({"classes": "7"}, "no directory at level 7"),
+        ({"labels_from": "labels.csv"}, "no table 'labels.csv'"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_one_sentence(answers: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        arrange(paths("a/x", "b/x"), answers=Answers(**answers))
+
+
+def test_classes_that_differ_in_case_only_are_said() -> None:
+    assert any("differ in case only" in words for words in arrange(paths("Owl", "owl")).doubts)
+
+
+def deep(top: int, kind: type) -> Callable[[int], bytes]:
+    ramp = np.linspace(0, 1, 64).reshape(8, 8)
+    form = "TIFF" if kind in (np.int32, np.float32) else "PNG"
+
+    def make(place: int) -> bytes:
+        values = np.roll(ramp, place) * top
+        return encoded((values if kind is np.float32 else np.rint(values)).astype(kind), form)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("top", "kind", "words"),
+    [
+        (65535, np.uint16, "16 bits"),
+        (4095, np.uint16, "12 bits"),
+        (900, np.uint16, "10 bits"),
+        (255, np.int32, "8 bits"),
+        (1, np.float32, "values 0.0 to 1.0"),
+        (255, np.float32, "8 bits"),
+    ],
+)
+def test_the_range_of_the_whole_set_decides_the_bit_depth(
+    top: int, kind: type, words: str, build: Build, tmp_path: Path
+) -> None:
+    make = deep(top, kind)
+    suffix = "tiff" if kind in (np.int32, np.float32) else "png"
+    root = tree(tmp_path / "set", {f"{name}/{place}.{suffix}": make(place) for name in "ab" for place in range(4)})
+    dark = deep(top // 8 if top > 8 else top, kind) if kind is not np.float32 else make
+    (root / "b" / f"0.{suffix}").write_bytes(dark(0))  # a dark image is no set of its own
+    assert read(root).bits.startswith(words)
+    found = build(name="image_folder", path=str(root), image_size=8)
+    expected = 255 if top in (65535, 4095, 255, 1) else round(900 * 255 / 1023)
+    assert found.train.images.max() == expected
+
+
+def test_a_bit_depth_that_somebody_says_wins_and_one_that_cannot_be_is_refused(build: Build, tmp_path: Path) -> None:
+    make = deep(900, np.uint16)
+    root = tree(tmp_path / "set", {f"{name}/{place}.png": make(place) for name in "ab" for place in range(4)})
+    assert build(name="image_folder", path=str(root), image_size=8, bit_depth="12").train.images.max() == 56
+    with pytest.raises(UsageError, match="--bit-depth 8: the highest value is 900"):
+        build(name="image_folder", path=str(root), image_size=8, bit_depth="8")
+
+
+@pytest.mark.parametrize(("value", "words"), [(1, "nearly constant"), (255, "nearly constant"), (9, "nearly black")])
+def test_a_set_without_contrast_is_a_question(value: int, words: str, build: Build, tmp_path: Path) -> None:
+    images = np.full((8, 8, 8), value, np.uint8)
+    if words == "nearly black":
+        images[:, ::3] = 0
+        images[:, 1::3] = 3
+    if value == 1:
+        images[:, ::2] = 0
+    root = tree(
+        tmp_path / "set", {f"{'ab'[place % 2]}/{place}.png": encoded(each) for place, each in enumerate(images)}
+    )
+    with pytest.raises(UsageError, match=f"the images are {words}") as caught:
+        build(name="image_folder", path=str(root), image_size=8)
+    assert caught.value.exit_code == 2 and "--bit-depth 8" in str(caught.value)
+    assert build(name="image_folder", path=str(root), image_size=8, bit_depth="8").train.images.max() == value
+    if value == 1:
+        assert build(name="image_folder", path=str(root), image_size=8, bit_depth="1").train.images.max() == 255
+
+
+def test_one_image_in_color_is_found_wherever_it_lies_and_said(tmp_path: Path) -> None:
+    grey = np.repeat(NOISE[..., :1], 3, axis=3)
+    files = {f"{'ab'[place % 2]}/{place:03}.png": encoded(grey[place % 40]) for place in range(200)}
+    assert read(tree(tmp_path / "grey", files)).channels == 1
+    found = read(tree(tmp_path / "color", {**files, "b/001.png": encoded(NOISE[0])}))
+    assert found.channels == 3 and "'b/001.png' is in color" in found.doubts[-1]
+
+
+def test_what_pillow_opens_is_read_and_the_rest_is_said_by_kind(build: Build, tmp_path: Path) -> None:
+    files = pictures("cat", "dog") | {
+        "cat/a.jfif": encoded(NOISE[0], "JPEG"),
+        "cat/b.avif": encoded(NOISE[1], "AVIF"),
+        "dog/c.jp2": encoded(NOISE[2], "JPEG2000"),
+        "dog/d.heic": b"?",
+        "dog/notes.txt": b"",
+        "dog/.ipynb_checkpoints/0.png": encoded(NOISE[0]),
+        "dog/thumbnails/0.png": encoded(NOISE[0]),
+        "__MACOSX/cat/._0.png": b"?",
+        "cat/Thumbs.db": b"?",
+    }
+    root = tree(tmp_path / "set", files)
+    found = read(root)
+    assert found.counts_train == (5, 4)
+    assert found.left_out == {
+        "hidden files and folders": 2,
+        "thumbnail folders": 1,
+        ".heic files": 1,
+        ".txt files": 1,
+        ".db files": 1,
+    }
+    built = build(name="image_folder", path=str(root), image_size=8)
+    assert len(built.train.labels) + len(built.heldout.labels) == 9
+    (root / "dog" / "c.jp2").unlink()
+    for place in range(3):
+        (root / "dog" / f"{place}.png").unlink()
+    with pytest.raises(DataUnavailable, match="'dog' holds images of a kind that is not read"):
+        read(root)
+
+
+FOLDERS: dict[str, dict[str, bytes]] = {
+    "plain": pictures("a", "b"),
+    "split": pictures("w/train/a", "w/train/b", "w/test/a", "w/unlabeled"),
+    "asked": pictures("train", "test"),
+    "flat": pictures("a"),
+    "leftovers": {**pictures("a", "b"), "a/.x/9.png": encoded(NOISE[0]), "notes.md": b"", "b/thumbs/0.png": b""},
+    "one is color": {
+        f"{'ab'[place % 2]}/{place}.png": encoded(np.repeat(each[..., :1], 3, 2) if place else each)
+        for place, each in enumerate(NOISE)
+    },
+}
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_every_door_gives_one_answer(case: str, build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_IMPORTS", str(tmp_path / "imports"))
+    root, archive = tree(tmp_path / "set", FOLDERS[case]), zipped(tmp_path / "set.zip", FOLDERS[case])
+
+    def said(act: Callable[[], Reading | None]) -> object:
+        try:
+            return act()
+        except LabError as error:
+            return str(error).removeprefix(f"data.path: {root}: ").removeprefix("set: ").removeprefix("set.zip: ")
+
+    answers = {
+        "own folder": said(lambda: read(root)),
+        "own zip": said(lambda: read(archive)),
+        "to be stored": said(lambda: read(root, own=False)),
+        "training": said(
+            lambda: (
+                raw_set(
+                    find_pictures(root, Answers(), OWN_LIMITS, follow=True),
+                    Answers(),
+                    image_size=8,
+                    report=lambda *_: None,
+                ).reading
+            )
+        ),
+        "import": said(lambda: import_set(archive, name="mine").reading),
+    }
+    assert len({str(each) for each in answers.values()}) == 1, answers
+    if isinstance(found := answers["import"], Reading):
+        assert reading_from(found.written()) == found
+        built = build(name="image_folder", path=str(root), image_size=8)
+        stored = build(name="mine", image_size=8)
+        assert built.class_names == stored.class_names and np.array_equal(built.train.images, stored.train.images)
+        assert dict(reading_lines(found))["classes"].startswith(f"{len(found.class_names)}, from ")
+
+
+def test_an_old_run_keeps_the_reading_of_its_folder(build: Build, color_folder: Path) -> None:
+    """Hidden directories inside of a class were read, `.jfif` was not, and there was no test split."""
+    plain = [build(name="image_folder", path=str(color_folder), rules=rules) for rules in (Rules(), Rules(folders=2))]
+    assert plain[0].fingerprint == plain[1].fingerprint, "where nothing is in doubt both readings are the same"
+    (color_folder / "red" / ".x").mkdir()
+    (color_folder / "red" / ".x" / "9.png").write_bytes((color_folder / "red" / "0.png").read_bytes())
+    (color_folder / "red" / "99.jfif").write_bytes(encoded(NOISE[0], "JPEG"))
+    counts = [
+        len(found.train.labels) + len(found.heldout.labels)
+        for rules in (Rules(), Rules(folders=2, bit_depth=2))
+        for found in [build(name="image_folder", path=str(color_folder), rules=rules)]
+    ]
+    assert counts == [37, 37]
+    first, second = (
+        build(name="image_folder", path=str(color_folder), rules=rules) for rules in (Rules(), Rules(folders=2))
+    )
+    assert first.fingerprint != second.fingerprint
