@@ -33,8 +33,8 @@ def pictures(tmp_path: Path) -> Path:
     for name in ("a", "b"):
         (root / name).mkdir(parents=True)
         for place in range(3):
-            Image.new("L", (8, 8), place).save(root / name / f"{place}.png")
-    np.savez(root / "x.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.arange(4) % 2)
+            Image.new("L", (8, 8), 90 * place).save(root / name / f"{place}.png")
+    np.savez(root / "x.npz", images=np.arange(256, dtype=np.uint8).reshape(4, 8, 8), labels=np.arange(4) % 2)
     return root
 
 
