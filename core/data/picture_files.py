@@ -33,14 +33,15 @@ class ImageFolderLoader:
     rules: Rules = NEWEST
 
     def files(self, settings: DataSettings, data_dir: Path) -> list[str]:
-        """Every picture, class after class, of an archive the archive."""
+        """Every picture, class after class, and the tables that name them; of an archive the archive."""
         if self.rules.folders == 1:
             return [path for paths in self._classes(settings).values() for path in paths]
         path = own_path(settings, wants=(FOLDER, FILE), hint=HINT, limits=self.limits)
         if not path.is_dir():
             return [str(path)]
         found = self._found(settings)
-        return [f"{path}/{member.path}" for part in found.parts for member in found.members(part)]
+        images = [member.path for part in found.parts for member in found.members(part)]
+        return [f"{path}/{each}" for each in (*images, *found.arranged.tables)]
 
     def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
         """Reads every header now, the pixels when they are asked for."""

@@ -23,21 +23,23 @@ Classes = dict[str, list[str]]
 class Labels:
     """What tables say: image path → its class, and → its part of the split where a table says that too.
 
-    source: the tables, in words. option: what chooses them, as --labels-from takes it. doubts: sentences.
+    source: the tables, in words. option: what chooses them, as --labels-from takes it. tables: their paths.
     """
 
     source: str
     option: str
     classes: Mapping[str, str]
     parts: Mapping[str, str] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
 
 
 @dataclass(kw_only=True)
 class Arranged:
     """Classes in natural order with the paths of their images, in natural order; heldout empty = no test split.
 
-    left_out: kind → how many images have no place. questions: what must be answered before the set is used.
+    left_out: kind → how many images have no place. questions: what must be answered before the set is used. tables:
+    those that the classes come from.
     """
 
     layout: str
@@ -47,6 +49,7 @@ class Arranged:
     left_out: Counter[str] = field(default_factory=Counter)
     doubts: list[str] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
+    tables: tuple[str, ...] = ()
 
 
 def arrange(
@@ -282,7 +285,7 @@ class _Tree:
 
     def by_labels(self, labels: Labels) -> Arranged:
         """Classes from a table, the split from it or from directories."""
-        made = Arranged(layout=labels.source, doubts=list(labels.doubts))
+        made = Arranged(layout=labels.source, questions=list(labels.questions), tables=labels.tables)
         used: dict[str, set[str]] = {TRAIN: set(), HELDOUT: set()}
         unlabelled: Counter[str] = Counter()
         for path in self.paths:

@@ -15,7 +15,9 @@ from core.data.raw import RawSet, RawSplit
 from core.data.reader.layout import Arranged, arrange
 from core.data.reader.listing import Listing, Member, list_folder, list_zip
 from core.data.reader.look import Look, Progress, look
+from core.data.reader.names import kind_of_file
 from core.data.reader.reading_of_set import Answers, Reading
+from core.data.reader.tables import labels_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +87,9 @@ def find_pictures(path: Path, answers: Answers, limits: ReadLimits, *, follow: b
 def sorted_out(listing: Listing, answers: Answers, limits: ReadLimits) -> PictureSet:
     """The images of a listing by class and split. Raises as `find_pictures` does."""
     by_path = {member.path: member for member in listing.images}
-    left_out = listing.left_out + Counter(f"{_suffix(member.path)} files" for member in listing.tables)
     found = arrange(
         list(by_path),
+        labels=labels_in(listing.tables, list(by_path), answers),
         directories=listing.directories,
         others=listing.others,
         unread=listing.unread,
@@ -96,11 +98,12 @@ def sorted_out(listing: Listing, answers: Answers, limits: ReadLimits) -> Pictur
     )
     for question in found.questions:
         raise question.as_error()
+    unused = Counter(kind_of_file(each.path) for each in listing.tables if each.path not in found.tables)
     return PictureSet(
         arranged=found,
         train={name: [by_path[path] for path in paths] for name, paths in found.train.items()},
         heldout={name: [by_path[path] for path in paths] for name, paths in found.heldout.items()},
-        left_out=left_out + found.left_out,
+        left_out=listing.left_out + found.left_out + unused,
     )
 
 
@@ -147,10 +150,6 @@ def answered(settings: object) -> Answers:
 
 def _most_first(kinds: Counter[str]) -> list[tuple[str, int]]:
     return sorted(kinds.items(), key=lambda each: (-each[1], each[0]))
-
-
-def _suffix(path: str) -> str:
-    return f".{path.rpartition('.')[2].lower()}"
 
 
 def _printable(text: str) -> str:

@@ -332,3 +332,95 @@ def test_an_old_run_keeps_the_reading_of_its_folder(build: Build, color_folder: 
         build(name="image_folder", path=str(color_folder), rules=rules) for rules in (Rules(), Rules(folders=2))
     )
     assert first.fingerprint != second.fingerprint
+
+
+def table(rows: Mapping[str, str], header: str = "file_name,label") -> bytes:
+    return "\n".join([header, *(f"{file},{label}" for file, label in rows.items())]).encode()
+
+
+FLAT = {f"{place}.png": encoded(NOISE[place]) for place in range(8)}
+OWL_ROBIN = {name: ("owl", "robin")[int(name[0]) % 2] for name in FLAT}
+TABLES: dict[str, tuple[dict[str, bytes], tuple[int, ...], tuple[int, ...]]] = {
+    "one beside the images": ({**FLAT, "labels.csv": table(OWL_ROBIN, "image,class")}, (4, 4), ()),
+    "of Hugging Face, with a split": (
+        {
+            f"{part}/{name}": data
+            for part in ("train", "test")
+            for name, data in {**FLAT, "metadata.csv": table(OWL_ROBIN)}.items()
+        },
+        (4, 4),
+        (4, 4),
+    ),
+    "JSON lines": (
+        {
+            **{f"images/{name}": data for name, data in FLAT.items()},
+            "metadata.jsonl": "\n".join(
+                f'{{"file_name": "images/{name}", "label": "{label}"}}' for name, label in OWL_ROBIN.items()
+            ).encode(),
+        },
+        (4, 4),
+        (),
+    ),
+    "names without a suffix, semicolons": (
+        {
+            **{f"data/{name}": data for name, data in FLAT.items()},
+            "labels.csv": b"id;breed\n" + b"".join(b"%d;%s\n" % (n, b"ab"[n % 2 : n % 2 + 1]) for n in range(8)),
+        },
+        (4, 4),
+        (),
+    ),
+    "a table per part": (
+        {
+            **{f"images/{name}": data for name, data in FLAT.items()},
+            "train.csv": table({name: OWL_ROBIN[name] for name in list(FLAT)[:6]}),
+            "test.csv": table({name: OWL_ROBIN[name] for name in list(FLAT)[6:]}),
+        },
+        (3, 3),
+        (1, 1),
+    ),
+    "a column of parts": (
+        {
+            **FLAT,
+            "x.csv": b"path,label,split\n"
+            + b"".join(b"%d.png,%d,%s\n" % (n, n % 2, b"val" if n > 5 else b"train") for n in range(8)),
+        },
+        (3, 3),
+        (1, 1),
+    ),
+    "images that it does not name": ({**FLAT, "labels.csv": table(dict(list(OWL_ROBIN.items())[:6]))}, (3, 3), ()),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_table_beside_the_images_gives_classes_and_split(case: str, tmp_path: Path) -> None:
+    files, train, heldout = TABLES[case]
+    found = read(tree(tmp_path / "set", files))
+    assert (found.counts_train, found.counts_heldout) == (train, heldout)
+    assert "column" in found.layout
+    images = sum(name.endswith(".png") for name in files)
+    assert sum((*train, *heldout)) + sum(found.left_out.values()) == images, "no image goes unsaid"
+
+
+def test_a_table_that_disagrees_with_the_directories_is_a_question(tmp_path: Path) -> None:
+    files = pictures("a", "b", each=4)
+    rows = {path: "xy"[place % 2] for place, path in enumerate(files)}
+    root = tree(tmp_path / "set", {**files, "labels.csv": table(rows)})
+    with pytest.raises(UsageError, match="the directories sort the images into different classes") as caught:
+        read(root)
+    assert "--labels-from folders" in str(caught.value) and "--labels-from labels.csv" in str(caught.value)
+    assert read(root, answers=Answers(labels_from="folders")).class_names == ("a", "b")
+    assert read(root, answers=Answers(labels_from="labels.csv")).class_names == ("x", "y")
+    (root / "labels.csv").write_bytes(table({path: path[0].upper() for path in files}))
+    assert read(root).class_names == ("a", "b"), "one that agrees is no question"
+    (root / "labels.csv").write_bytes(b'\x00\xff"broken')
+    assert read(root).left_out == {".csv files": 1}
+
+
+def test_two_columns_that_could_be_the_class_are_a_question(tmp_path: Path) -> None:
+    rows = "".join(f"{place}.png,{place % 2},{place % 4 // 2}\n" for place in range(8))
+    root = tree(tmp_path / "set", {**FLAT, "x.csv": f"image,label,species\n{rows}".encode()})
+    with pytest.raises(UsageError, match=r"--labels-from x\.csv:label"):
+        read(root)
+    assert "'species'" in read(root, answers=Answers(labels_from="x.csv:species")).layout
+    with pytest.raises(UsageError, match="no column 'kind'; it has: image, label, species"):
+        read(root, answers=Answers(labels_from="x.csv:kind"))
