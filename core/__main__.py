@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from core.commands.answer import add_json_option
@@ -19,6 +20,7 @@ from core.commands.options import add_settings_options, folders_exported
 from core.errors import LabError, StorageFull, is_full_disk, is_full_gpu, quoted
 from core.home import PROGRAM, fix_home
 from core.jobs.plain_lines import WITHOUT_BARS
+from core.permissions import refusal
 from core.version import VERSION
 
 GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
@@ -110,7 +112,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         if is_full_disk(error):
             return told(f"{where}{FULL_DISK}", StorageFull.exit_code)
+        if found := refusal(error, Path.cwd()):
+            return told(str(found), found.exit_code)
         return told(f"{where}{error.strerror or error}", 1)
+    except UnicodeEncodeError as error:  # a path of other bytes than UTF-8, in a place that takes text only
+        return told(f"'{quoted(error.object)}' is not UTF-8 text; rename that file or folder", 2)
     except Exception as error:  # a mistake in this program: one sentence as well, the traceback on demand
         if os.environ.get("LAB_DEBUG"):
             traceback.print_exc()

@@ -36,10 +36,13 @@ def is_full(folder: Path) -> bool:
 
 def private_mode(folder: Path) -> int:
     """Mode of a file that only the lab reads and writes: for its own account, and for the group or everyone where they
-    may write into `folder`, and not only beside others as in /tmp. Raises OSError."""
+    may write into `folder`, and not only beside others as in /tmp. A group to which `folder` is handed down (setgid)
+    reads what it may read there. Raises OSError."""
     found = folder.stat().st_mode
-    wider = 0 if found & stat.S_ISVTX else found & (stat.S_IWGRP | stat.S_IWOTH)
-    return 0o600 | wider | wider << 1
+    if found & stat.S_ISVTX:
+        return 0o600
+    wider = found & (stat.S_IWGRP | stat.S_IWOTH)
+    return 0o600 | wider | wider << 1 | (found & stat.S_IRGRP if found & stat.S_ISGID else 0)
 
 
 def private_folder(folder: Path) -> None:

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
         "core.values",
         "core.compute.question",
     ),
-    ("core.reading", "core.rules", "core.words", "core.csv_text", "core.diffusion.sampler_table"),
+    ("core.reading", "core.permissions", "core.rules", "core.words", "core.csv_text", "core.diffusion.sampler_table"),
     ("core.bounded_cache", "core.leftovers", "core.bound_child"),
     ("core.config",),
     ("core.runs", "core.limited_child", "core.typed_paths"),

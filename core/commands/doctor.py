@@ -21,6 +21,7 @@ from core.commands.tables import plain
 from core.config.frozen import without_webhook
 from core.config.site import SiteSettings
 from core.errors import ConfigError, LabError, RunBusy
+from core.jobs import sharing
 from core.jobs.engines.choose import observed_status
 from core.machine.torch_gpus import seen_gpus
 from core.runs.lock import try_lock
@@ -85,6 +86,8 @@ def findings(site: SiteSettings) -> Iterator[Finding]:
     yield from _devices()
     for name, needs_writing in (("runs", True), ("cache", True), ("data", False)):
         yield _folder(name, getattr(site, name), needs_writing)
+    for works, words in sharing.findings(site.runs, site.group):
+        yield Finding("sharing", works, words)
     yield _disk(site.runs)
     yield from _webhooks(RunStore(site.runs))
     yield from _data_sets(site.data)

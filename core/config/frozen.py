@@ -7,6 +7,7 @@ its number here (run.json holds it); from the first one that this reader must re
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -25,10 +26,12 @@ BEFORE = Path(__file__).with_name("frozen_defaults.yaml")
 
 
 class Frozen(NamedTuple):
-    """Frozen settings. shown: as far as this version knows them. flaw: what it does not know, '' for nothing."""
+    """Frozen settings. shown: as far as this version knows them. flaw: what it does not know, '' for nothing. digest:
+    of the text that they were read from, '' for settings that were no file."""
 
     shown: Settings
     flaw: str
+    digest: str = ""
 
     def to_act_on(self) -> Settings:
         """Raises ConfigError for settings that are not known here: an old lab never does something else in silence."""
@@ -44,7 +47,16 @@ def dump_settings(settings: Settings) -> str:
 
 def read_frozen(path: Path) -> Frozen:
     """The frozen settings of a run folder; no preset, no environment. Raises ConfigError."""
-    return frozen_from(parse_yaml(read_text(path), path.name))
+    text = read_text(path)
+    return frozen_from(parse_yaml(text, path.name))._replace(digest=_digest(text))
+
+
+def settings_digest(path: Path) -> str:
+    """What `Frozen.digest` would be, of settings that need not be valid; '' for a file that cannot be read."""
+    try:
+        return _digest(read_text(path))
+    except ConfigError:
+        return ""
 
 
 def without_webhook(path: Path) -> str | None:
@@ -80,6 +92,10 @@ def frozen_from(values: Any, before: Mapping[str, Any] | None = None) -> Frozen:
     elif number > FORMAT:
         flaw = f"made by a newer version of the lab (format {number}; this one knows {FORMAT})"
     return Frozen(settings_from(merge(_values_before() if before is None else before, known)), flaw)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _known(values: Mapping[str, Any], section: type[BaseModel], prefix: str = "") -> tuple[dict[str, Any], list[str]]:

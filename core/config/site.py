@@ -111,6 +111,11 @@ class SiteSettings(Section):
         None, description="File with the secret that the proxy sends as X-Lab-Secret; a login header needs it."
     )
     runs: Folder = Field(Path("runs"), description="Run folders.")
+    group: str = Field(
+        "",
+        max_length=64,
+        description="Unix group that shares the run folders; empty: a setgid folder says it itself.",
+    )
     data: Folder = Field(Path("data"), description="Datasets as torchvision stores them; may be read-only.")
     cache: Folder = Field(Path("cache"), description="Arrays, latents and judges; can be deleted at any time.")
     imports: Folder = Field(Path("imports"), description="Imported datasets.")

@@ -80,7 +80,11 @@ def parse_yaml(text: str, source: str = "configuration") -> Any:
 
     Raises ConfigError naming `source` and the line for anything else than plain mappings, lists and scalars.
     """
-    if len(text.encode()) > MAX_YAML_BYTES:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # a path of other bytes, as a command line may hold it
+        raise ConfigError(f"{source}: '{quoted(text)}' is not UTF-8 text", "rename that file or folder") from None
+    if size > MAX_YAML_BYTES:
         raise ConfigError(f"{source}: larger than {MAX_YAML_BYTES // 1024} KiB")
     try:
         return copy.deepcopy(_loaded(text))

@@ -232,7 +232,7 @@ def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
             if item.path not in older:
                 return 0
             leftovers.remove_folder(item.path, within=run.folder)
-            run.add_event("checkpoint removed", by=by, checkpoint=item.path.name)
+            run.put_on_record("checkpoint removed", by=by, checkpoint=item.path.name)
             return item.size_bytes
         finally:
             lock.release()

@@ -12,13 +12,16 @@ from typing import Any
 from core.config.site import SiteSettings
 from core.errors import LabError
 from core.jobs import frozen_code, telemetry
+from core.jobs.accounts import state_folder
 from core.jobs.exit_reason import RELEASED, Ending
 from core.jobs.job_row import signature_of, work_of
+from core.jobs.orders import Orders
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.slots import CPU, device_of
 from core.jobs.webhook import WebhookSender
 from core.machine import attempts, gpus
 from core.machine.snapshot import read_machine
+from core.runs.lock import FileLock, try_lock
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.runs.trash import empty_trash
@@ -26,6 +29,7 @@ from core.runs.trash import empty_trash
 logger = logging.getLogger(__name__)
 
 DIVERGING = "diverging"
+DUTY_NAME = "duty.lock"
 RELEASE_PATIENCE_S = 15.0
 FREED_SLACK_BYTES = 256 * 2**20
 SAMPLE_EVERY_S = 10.0
@@ -51,13 +55,23 @@ class Housekeeping:
         self.store, self.queue = store, queue
         self.webhook = WebhookSender(queue)
         self.releases: list[_Release] = []
-        self.sampled_at = self.swept_at = self.looked_at = float("-inf")
+        self.sampled_at = self.swept_at = self.looked_at = self.asked_at = float("-inf")
+        self.duty: FileLock | None = None
+        self.orders = Orders(queue.folder)
         self.event_sizes: dict[str, int] = {}
 
     def tick(self, site: SiteSettings, jobs: Sequence[Job]) -> None:
         """One round."""
         now = time.monotonic()
         self.releases = [release for release in self.releases if not self._is_released(release, now)]
+        if now - self.swept_at >= SWEEP_EVERY_S:
+            self.swept_at = now
+            needed = {job.code for job in jobs} | self.orders.sweep()
+            frozen_code.sweep(state_folder(self.queue.folder), needed, older_than=time.time() - 3600)
+            if self._has_duty(now):
+                self._sweep(site)
+        if not self._has_duty(now):
+            return
         if site.webhook_url:
             if now - self.looked_at >= DIVERGING_EVERY_S:
                 self.looked_at = now
@@ -68,19 +82,30 @@ class Housekeeping:
             with contextlib.suppress(OSError):  # a full disk: the history has a hole
                 running = sum(job.state is JobState.LIVE for job in jobs)
                 telemetry.sample(self.store.root, read_machine(self.store.root), running)
-        if now - self.swept_at >= SWEEP_EVERY_S:
-            self.swept_at = now
-            for job in self.queue.jobs(JobState.PAUSED, JobState.ENDED):
-                if not (self.store.root / job.run_id).is_dir():  # it was deleted
-                    self.queue.forget(job.run_id)
-            empty_trash(self.store, older_than_days=site.trash_days)
-            frozen_code.sweep(self.queue.folder, {job.code for job in jobs}, older_than=time.time() - 3600)
+
+    def _sweep(self, site: SiteSettings) -> None:
+        for job in self.queue.jobs(JobState.PAUSED, JobState.ENDED):
+            if not (self.store.root / job.run_id).is_dir():  # it was deleted
+                self.queue.forget(job.run_id)
+        empty_trash(self.store, older_than_days=site.trash_days)
+
+    def _has_duty(self, now: float) -> bool:
+        """Whether this supervisor does what is done once, however many accounts have one for the same runs folder."""
+        if not self.orders.are_kept or self.duty is not None:
+            return True
+        if now - self.asked_at >= SAMPLE_EVERY_S:
+            self.asked_at = now
+            self.duty = try_lock(self.queue.folder / DUTY_NAME)
+        return self.duty is not None
 
     def close(self) -> None:
         """Before the supervisor ends or goes on as newer code: say what is known about devices not yet seen free."""
         for release in self.releases:
             self._say_released(release, None)
         self.releases = []
+        if self.duty is not None:
+            self.duty.release()
+            self.duty = None
 
     def memory_used(self, names: Sequence[str]) -> dict[str, int]:
         """Used bytes of each GPU among the devices, before a run gets them."""

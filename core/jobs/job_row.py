@@ -9,7 +9,9 @@ from core.config.load import read_site
 from core.config.site import FOLDERS, resolve_path
 from core.config.strict_yaml import read_yaml
 from core.errors import LabError
+from core.jobs.orders import Orders
 from core.jobs.queue import Job
+from core.jobs.serving import FOLDER
 from core.machine.attempts import ATTEMPT_FILE, current_attempt, read_file, texts_in
 from core.runs.kinds import function_at
 from core.runs.run import Run
@@ -34,6 +36,7 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
         attempt=current_attempt(run.folder),  # a queue that forgot the run must not give a number twice
         environment=folders_of(run),
         code=code,
+        uid=os.geteuid(),
     )
 
 
@@ -41,9 +44,21 @@ def folders_of(run: Run) -> dict[str, str]:
     """The folders that its training reads, by their LAB_* variables.
 
     Each is the one that this process's environment names, else that of the last attempt, else the site's. A run of
-    settings format 1 has its own in its config.yaml.
+    settings format 1 has its own in its config.yaml. In a runs folder that accounts share, what the run's folder says
+    of them is not believed: the account's own last order is.
     """
     site = read_site()[0].environment()
+    orders = Orders(run.folder.parent / FOLDER)
+    if orders.are_kept:
+        order = orders.known(run.id)
+        before: dict[str, object] = dict(order.environment) if order else {}
+    else:
+        before = _folders_before(run)
+    return {name: os.environ.get(name) or str(before.get(name) or site[name]) for name in CARRIED}
+
+
+def _folders_before(run: Run) -> dict[str, object]:
+    """Those that the run's folder tells: of its last attempt, and of settings of format 1."""
     before: dict[str, object] = {}
     with contextlib.suppress(LabError):
         paths = read_yaml(run.config_path).get("paths")
@@ -51,8 +66,7 @@ def folders_of(run: Run) -> dict[str, str]:
             named = {name: paths.get(FOLDERS[name]) for name in CARRIED}
             before = {name: str(resolve_path(text)) for name, text in named.items() if isinstance(text, str) and text}
     last = read_file(run.folder, ATTEMPT_FILE, current_attempt(run.folder)) or {}
-    before |= texts_in(last.get("environment"))
-    return {name: os.environ.get(name) or str(before.get(name) or site[name]) for name in CARRIED}
+    return before | texts_in(last.get("environment"))
 
 
 def work_of(run: Run) -> int:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from core.home import code_root, python_path
 from core.jobs.exit_reason import grace_s
@@ -38,11 +39,15 @@ def worker_command(run: Run, num_processes: int, worker: Sequence[str] | None = 
     return [sys.executable, *torchrun, *module, *tail]
 
 
-def worker_environment(run: Run, job: Job, devices: Sequence[Device], code: Path) -> dict[str, str]:
-    """The training's surroundings: the submitter's folders, the frozen code, and its GPUs and no others."""
+def worker_environment(
+    run: Run, job: Job, devices: Sequence[Device], code: Path, *, seal: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """The training's surroundings: the submitter's folders, the frozen code, and its GPUs and no others. seal: see
+    `core.jobs.orders`."""
     on_cpu = all(device.name == CPU for device in devices)
     return {
         **surroundings(code, on_cpu=on_cpu, more=job.environment),
+        **seal,
         "LAB_DEVICE": "cpu" if on_cpu else "cuda",
         "CUDA_VISIBLE_DEVICES": "" if on_cpu else ",".join(device.visible for device in devices),
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{grace_s(run):.0f}",

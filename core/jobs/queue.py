@@ -7,6 +7,7 @@ must not happen twice is one transaction. The run folders stay the truth: a lost
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import re
 import sqlite3
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -21,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic, reading
-from core.errors import LabError, StorageFull, is_full_disk
+from core.errors import LabError, StorageFull, is_full_disk, quoted
 from core.jobs.queue_schema import NewerQueue, migrate
 from core.jobs.serving import FOLDER
 from core.jobs.start_supervisor import start_supervisor
 from core.machine import attempts
 from core.machine.attempts import number_after
+from core.permissions import refusal
 from core.runs.run import now_iso
 from core.runs.store import RunStore, storage_error
 
@@ -58,7 +61,7 @@ class Job:
 
     environment: what the person's surroundings add to the training's. code: the frozen code it runs with.
     fruitless: automatic resumes in a row without a new checkpoint. waits_for: why it is not started, in words.
-    pauses: a web server of 57d6eac was asked for a pause, which it writes here alone.
+    pauses: a web server of 57d6eac was asked for a pause, which it writes here alone. uid: the account that queued it.
     """
 
     run_id: str
@@ -80,6 +83,7 @@ class Job:
     queued_at: str = ""
     started_at: str = ""
     ended_at: str = ""
+    uid: int = -1
 
 
 class Queue:
@@ -91,8 +95,11 @@ class Queue:
         self._local = threading.local()
 
     def exists(self) -> bool:
-        """False while nothing was ever queued here."""
-        return self.path.exists()
+        """False while nothing was ever queued here. Raises LabError for an account that may not look."""
+        try:
+            return self.path.exists()
+        except OSError as error:
+            raise storage_error(error, self.path) from None
 
     # -- what anybody may do
 
@@ -105,14 +112,15 @@ class Queue:
             for job in jobs:
                 row = database.execute(
                     """insert into jobs(run_id, place, state, priority, owner, device, num_processes, depends_on,
-                                        environment, code, attempt, queued_at)
+                                        environment, code, attempt, queued_at, uid)
                        values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'queued', :priority, :owner,
-                              :device, :num_processes, :depends_on, :environment, :code, :attempt, :now)
+                              :device, :num_processes, :depends_on, :environment, :code, :attempt, :now, :uid)
                        on conflict(run_id) do update set
                          place = case when state = 'paused' then place else excluded.place end,
                          priority = case when state = 'paused' then priority else excluded.priority end,
                          state = 'queued', device = excluded.device, num_processes = excluded.num_processes,
                          depends_on = excluded.depends_on, environment = excluded.environment, code = excluded.code,
+                         uid = excluded.uid,
                          stop_level = 0, stop_by = '', pauses = 0, fruitless = 0, last_step = -1, waits_for = '',
                          queued_at = excluded.queued_at, started_at = '', ended_at = ''
                        where state in ('ended', 'paused')
@@ -275,9 +283,9 @@ class Queue:
         with self.transaction() as database:
             database.execute(
                 """insert or ignore into jobs(run_id, place, state, priority, owner, device, num_processes, depends_on,
-                                              environment, code, attempt, slots, started_at)
+                                              environment, code, attempt, slots, started_at, uid)
                    values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'live', :priority, :owner, :device,
-                          :num_processes, :depends_on, :environment, :code, :attempt, :slots, :now)""",
+                          :num_processes, :depends_on, :environment, :code, :attempt, :slots, :now, :uid)""",
                 _values_of(job),
             )
             database.executemany(
@@ -348,7 +356,8 @@ class Queue:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing. Raises LabError when the queue cannot be written, NewerQueue for one of a newer lab."""
+        """All or nothing. Raises LabError when the queue cannot be written, or not by this account, NewerQueue for one
+        of a newer lab."""
         self.refuse_newer()
         database = self._database()
         try:
@@ -369,17 +378,17 @@ class Queue:
 
     @property
     def problem(self) -> str:
-        """Why the queue can only be looked at, as far as this version can read it; '' for nothing."""
+        """Why the queue can only be looked at, by this version or by this account; '' for nothing."""
         if not self.exists():
             return ""
         self._database()
-        return str(self._local.newer or "")
+        return str(self._local.denied or "")
 
     def refuse_newer(self) -> None:
-        """Raises NewerQueue where a newer lab migrated the queue, LabError where it cannot be opened."""
+        """Raises NewerQueue where a newer lab migrated the queue, LabError where it cannot be opened or written."""
         self._database()
-        if self._local.newer is not None:
-            raise self._local.newer
+        if self._local.denied is not None:
+            raise self._local.denied
 
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """What is there to be shown; of a newer queue, what this version can read."""
@@ -387,7 +396,7 @@ class Queue:
         try:
             return database.execute(statement, values).fetchall()
         except sqlite3.DatabaseError as error:
-            if self._local.newer is None:
+            if self._local.denied is None:
                 raise _in_words(error, self.path) from None
             return []
 
@@ -397,7 +406,7 @@ class Queue:
             try:
                 found.append(_job(row))
             except (IndexError, ValueError) as error:  # a newer version's, or nobody's
-                if self._local.newer is None:
+                if self._local.denied is None:
                     logger.warning("a row of the queue is left out: %s", error)
         return found
 
@@ -414,7 +423,8 @@ class Queue:
             atomic.private_folder(self.folder)
             with contextlib.suppress(FileExistsError):  # only a new one: to close it would end SQLite's locks on it
                 os.close(atomic.open_private(self.path, os.O_EXCL))  # its other files get the mode of this one
-            database, self._local.newer = _opened(self.path)
+            opened = _opened if os.access(self.path, os.W_OK) else _opened_to_look
+            database, self._local.denied = opened(self.path)
         except sqlite3.DatabaseError as error:
             raise _in_words(error, self.path) from None
         except OSError as error:
@@ -423,7 +433,22 @@ class Queue:
         return database
 
 
-def _opened(path: Path) -> tuple[sqlite3.Connection, NewerQueue | None]:
+def _opened_to_look(path: Path) -> tuple[sqlite3.Connection, LabError]:
+    """For an account that may read the queue and not change it: why not, and what it sees."""
+    denied = refusal(PermissionError(errno.EACCES, "", str(path)), path) or LabError(f"{path}: cannot be written")
+    place = urllib.parse.quote(str(path))
+    for way in ("mode=ro", "immutable=1"):  # the second where nobody has it open, and nothing may be made beside it
+        database = sqlite3.connect(f"file:{place}?{way}", timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=True)
+        try:
+            database.row_factory = sqlite3.Row
+            database.execute("select 1 from sqlite_master").fetchone()
+            return database, denied
+        except sqlite3.OperationalError:
+            database.close()
+    raise denied
+
+
+def _opened(path: Path) -> tuple[sqlite3.Connection, LabError | None]:
     # while a new file is changed to WAL, SQLite says "locked" at once instead of waiting for others who open it too
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
@@ -461,12 +486,14 @@ def _values_of(job: Job) -> dict[str, Any]:
         "code": job.code,
         "attempt": job.attempt,
         "slots": json.dumps(job.slots),
+        "uid": job.uid,
         "now": now_iso(),
     }
 
 
 def _job(row: sqlite3.Row) -> Job:
-    """Raises IndexError for a column that is not there, ValueError for a state that is not known.
+    """Raises IndexError for a column that is not there, ValueError for a state that is not known and for a run id that
+    would lead out of the runs folder.
 
     SQLite keeps whatever type it is given: a value that its field cannot hold is the field's default.
     """
@@ -481,6 +508,9 @@ def _job(row: sqlite3.Row) -> Job:
         values.pop("device", None)
     if not 1 <= values.get("num_processes", 1) <= MOST_PROCESSES:
         values.pop("num_processes")
+    run_id = values.get("run_id", "")
+    if Path(run_id).name != run_id or run_id.startswith("."):
+        raise ValueError(f"its run is called '{quoted(run_id)}'")
     return Job(**{"run_id": "", **values, **lists}, state=state, pauses=pauses)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
 from core.errors import LabError, UsageError
+from core.jobs.accounts import service_folder
 from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import in_words
 from core.jobs.queue import Queue
@@ -29,7 +31,7 @@ def move_run(store: RunStore, run_id: str, *, to: str, by: str = "") -> None:
     require_right(run.info.owner, by, f"move run {run.id}")
     if not Queue(store.root).move(run.id, to):
         raise LabError(f"run {run.id} is not queued: it is {in_words(observed_status(run))}")
-    run.add_event("moved in the queue", by=by or current_user(), to=to)
+    run.put_on_record("moved in the queue", by=by or current_user(), to=to)
 
 
 def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -> None:
@@ -39,18 +41,20 @@ def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -
     require_right(run.info.owner, by, f"prioritize run {run.id}")
     if not Queue(store.root).set_priority(run.id, priority):
         raise LabError(f"run {run.id} is not queued: it is {in_words(observed_status(run))}")
-    run.add_event("priority changed", by=by or current_user(), priority=priority)
+    run.put_on_record("priority changed", by=by or current_user(), priority=priority)
 
 
 def ensure_supervisor(store: RunStore) -> None:
-    """Have a supervisor where there is something to supervise. Cheap: call it whenever somebody looks."""
-    if Queue(store.root).exists():
+    """Have a supervisor where there is something to supervise, and where this account may. Cheap: call it whenever
+    somebody looks."""
+    queue = Queue(store.root)
+    if queue.exists() and os.access(queue.folder, os.W_OK | os.X_OK):
         start_supervisor(store)
 
 
 def wait_until_taken(store: RunStore, runs: Sequence[Run], timeout_s: float = START_TIMEOUT_S) -> None:
     """Return once a supervisor lives that will start the runs. Raises LabError when none stays alive."""
-    folder = Queue(store.root).folder
+    folder = service_folder(Queue(store.root).folder)
     deadline = time.monotonic() + timeout_s
     while not is_served(folder):
         if not any(run.status().state.is_active for run in runs):

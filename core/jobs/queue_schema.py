@@ -21,7 +21,7 @@ from core.machine.processes import is_alive
 from core.runs.lock import is_locked
 from core.runs.run import ProcessIdentity
 
-FORMAT = 1
+FORMAT = 2
 END_S = 30.0
 _JOBS = {  # column → what it is; older tables get what they lack. Only 57d6eac writes boot_id, stop_… and pauses
     "run_id": "text primary key",
@@ -46,6 +46,7 @@ _JOBS = {  # column → what it is; older tables get what they lack. Only 57d6ea
     "queued_at": "text not null default ''",
     "started_at": "text not null default ''",
     "ended_at": "text not null default ''",
+    "uid": "integer not null default -1",
 }
 _TABLES = (
     f"create table if not exists jobs({', '.join(f'{name} {kind}' for name, kind in _JOBS.items())})",
@@ -74,8 +75,11 @@ def migrate(database: sqlite3.Connection, path: Path) -> bool:
     ended = not is_new and end_older_supervisor(path.parent)
     database.execute("begin immediate")
     try:
-        if _format_of(database, path) == 0:
+        before = _format_of(database, path)
+        if before == 0:
             _to_1(database, path.parents[1])
+        if before < FORMAT:
+            _to_2(database, path.parents[1])
         database.execute(f"pragma user_version = {FORMAT}")
         database.execute("commit")
     except BaseException:
@@ -116,6 +120,16 @@ def _to_1(database: sqlite3.Connection, runs: Path) -> None:
             request = attempts.StopRequest(level=level, by=by, at=at, pauses=bool(pauses))
             attempts.write_stop(runs / run_id, attempt, request)
             database.execute("update jobs set stop_level = 0, stop_by = '', pauses = 0 where run_id = ?", (run_id,))
+
+
+def _to_2(database: sqlite3.Connection, runs: Path) -> None:
+    """Rows belong to accounts: those of before to whoever owns the run's folder."""
+    if "uid" not in {row[1] for row in database.execute("pragma table_info(jobs)").fetchall()}:
+        database.execute(f"alter table jobs add column uid {_JOBS['uid']}")
+    for (run_id,) in database.execute("select run_id from jobs").fetchall():
+        with contextlib.suppress(OSError, ValueError):
+            uid = (runs / str(run_id)).stat().st_uid
+            database.execute("update jobs set uid = ? where run_id = ?", (uid, run_id))
 
 
 def end_older_supervisor(folder: Path) -> bool:

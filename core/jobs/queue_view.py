@@ -10,6 +10,7 @@ from core import atomic
 from core.config.load import read_site
 from core.config.schema import Settings
 from core.errors import LabError
+from core.jobs.accounts import service_folder
 from core.jobs.engines.choose import observed_status
 from core.jobs.job_row import signature_of, work_of
 from core.jobs.memory_needs import less_what_comes, needs_of
@@ -144,14 +145,15 @@ def runs_by_device(store: RunStore) -> dict[str, list[str]]:
 
 
 def supervisor_state(store: RunStore) -> SupervisorState:
-    """Whether the supervisor of this runs folder lives."""
+    """Whether the supervisor of this runs folder lives; in one that accounts share, this account's."""
     queue = Queue(store.root)
     full = f"the disk of {store.root} is full: nothing starts, and nothing is written down, until some space is free"
     problem = queue.problem or (full if atomic.is_full(store.root) else "")
-    if not is_served(queue.folder):
+    folder = service_folder(queue.folder)
+    if not is_served(folder):
         return SupervisorState(alive=False, problem=problem)
-    facts = facts_of(queue.folder)
-    problem = problem or stillness(queue.folder) or facts.problem
+    facts = facts_of(folder)
+    problem = problem or stillness(folder) or facts.problem
     return SupervisorState(alive=True, started_at=facts.started_at, problem=problem)
 
 

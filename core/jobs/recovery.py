@@ -8,12 +8,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from core.errors import LabError
+from core.errors import LabError, RunBusy
 from core.jobs.exit_reason import ending_of, write_ending
 from core.jobs.job_row import job_for
+from core.jobs.orders import Orders
 from core.jobs.queue import JobState, Queue
 from core.machine import attempts
-from core.runs.lock import is_locked
+from core.runs.lock import is_locked, try_lock
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
 from core.values import age_s
@@ -31,7 +32,8 @@ def take_in_unqueued(store: RunStore, queue: Queue, waiting_since: dict[str, flo
     moment at which it was first seen to wait, kept from look to look: the clock alone may have been set.
     """
     now = time.monotonic()
-    for job in queue.jobs():
+    orders = Orders(queue.folder)
+    for job in filter(orders.is_mine, queue.jobs()):
         run = Run(store.root / job.run_id)
         if attempts.current_attempt(run.folder) > job.attempt and run.status().state is not RunState.QUEUED:
             logger.warning("%s: its folder knows a later attempt than the queue: the folder counts", run.id)
@@ -39,7 +41,7 @@ def take_in_unqueued(store: RunStore, queue: Queue, waiting_since: dict[str, flo
                 queue.take_out(run.id)
     known = {job.run_id for job in queue.jobs()}
     for run in store.list():
-        if run.id in known:
+        if run.id in known or (orders.are_kept and orders.known(run.id) is None):
             continue
         status = run.status()
         if not status.state.is_active:
@@ -59,6 +61,17 @@ def set_aside_if_damaged(queue: Queue) -> None:
     """Set a damaged queue aside; the run folders fill a new one. Raises LabError for a busy queue or a full disk."""
     if not queue.exists() or queue.is_sound():
         return
+    lock = try_lock(queue.folder / "repair.lock")
+    if lock is None:  # the supervisor of another account is at it
+        raise RunBusy(f"{queue.path}: it is being repaired")
+    try:
+        if not queue.is_sound():  # asked again: it may just have been repaired
+            _set_aside(queue)
+    finally:
+        lock.release()
+
+
+def _set_aside(queue: Queue) -> None:
     queue.close()
     aside = queue.path.with_name(f"queue.db.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
     logger.error("the queue is damaged: set aside as %s and built again from the run folders", aside.name)

@@ -351,7 +351,7 @@ def describe_run(
     before = run.info.name
     if title is not None and title != before:
         run = store.rename(run.id, title)
-        run.add_event("renamed", by=by, name=title, before=before)
+        run.put_on_record("renamed", by=by, name=title, before=before)
     return run, changed
 
 

@@ -15,6 +15,7 @@ from core import atomic, reading
 from core.config.site import FOLDERS
 from core.errors import LabError
 from core.home import code_root, python_path
+from core.jobs.accounts import open_service_folder, service_folder
 from core.jobs.serving import FOLDER, is_served
 from core.machine.attempts import boot_id
 from core.runs.lock import FileLock, try_lock
@@ -34,7 +35,7 @@ def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> No
     """
     folder = store.root / FOLDER
     try:
-        atomic.private_folder(folder)
+        folder = open_service_folder(folder)
         _touch_activity(folder)
         _reap()
         if is_served(folder) or atomic.is_full(folder):  # it could not even say that it serves
@@ -54,9 +55,9 @@ def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> No
 @contextlib.contextmanager
 def announced(store: RunStore) -> Iterator[None]:
     """A run is being prepared in here: a supervisor starts and loads PyTorch meanwhile. What is wrong, others say."""
-    path = store.root / FOLDER / SOON_NAME
+    path = service_folder(store.root / FOLDER) / SOON_NAME
     with contextlib.suppress(LabError, OSError):
-        atomic.private_folder(path.parent)
+        open_service_folder(store.root / FOLDER)
         path.touch()
         start_supervisor(store)
     try:
@@ -67,7 +68,7 @@ def announced(store: RunStore) -> Iterator[None]:
 
 
 def is_run_announced(folder: Path) -> bool:
-    """Whether somebody prepares a run for this queue's folder, who has not died over it."""
+    """Whether somebody prepares a run for the supervisor of this folder, who has not died over it."""
     try:
         return abs(time.time() - (folder / SOON_NAME).stat().st_mtime) < ANNOUNCED_S
     except OSError:
@@ -111,7 +112,7 @@ def _overdue(path: Path) -> tuple[int, str] | None:
 
 
 def _spawn(store: RunStore, worker: Sequence[str] | None, starting: FileLock) -> subprocess.Popen[bytes]:
-    with (store.root / FOLDER / LOG_NAME).open("ab") as log:
+    with (service_folder(store.root / FOLDER) / LOG_NAME).open("ab") as log:
         return subprocess.Popen(
             command_line(store, worker, starting=starting.descriptor),
             cwd=code_root(),

@@ -24,16 +24,18 @@ from core.config.load import read_site
 from core.errors import LabError, is_full_disk
 from core.home import code_root
 from core.jobs import frozen_code
+from core.jobs.accounts import open_service_folder, service_folder, state_folder
 from core.jobs.exit_reason import Ending, again, ending_of, never_started, settled, without_its_vae, write_ending
 from core.jobs.fork_server import ForkServer
 from core.jobs.housekeeping import Housekeeping
 from core.jobs.launch import start_shim, surroundings, worker_command, worker_environment
 from core.jobs.memory_needs import less_what_comes, needs_of
+from core.jobs.orders import Broken, Orders
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_schema import FORMAT as QUEUE_FORMAT
 from core.jobs.queue_schema import NewerQueue
 from core.jobs.recovery import set_aside_if_damaged, take_in_unqueued
-from core.jobs.serving import BEAT_EVERY_S, LOCK_NAME, beat, say_who_serves, take_lock
+from core.jobs.serving import BEAT_EVERY_S, LOCK_NAME, beat, is_served, say_who_serves, stillness, take_lock
 from core.jobs.slots import CPU, Device, choose, device_of, find_devices
 from core.jobs.start_supervisor import (
     ACTIVITY_NAME,
@@ -44,6 +46,8 @@ from core.jobs.start_supervisor import (
     take_start,
 )
 from core.machine import attempts
+from core.machine.processes import is_of
+from core.permissions import account_name
 from core.runs.lock import FileLock, adopt_lock, try_lock
 from core.runs.run import Run, RunState, now_iso
 from core.runs.store import RunStore, lock_path
@@ -75,8 +79,10 @@ class Supervisor:
         self.store, self.lock = store, lock
         self.worker = list(worker) if worker else None
         self.queue = Queue(store.root)
+        self.orders = Orders(self.queue.folder)
+        self.folder = service_folder(self.queue.folder)
         self.children: list[subprocess.Popen[bytes]] = []
-        self.forks = forks or (None if worker else ForkServer(self.queue.folder / LOG_NAME))
+        self.forks = forks or (None if worker else ForkServer(self.folder / LOG_NAME))
         self.forks_wanted_at = float("-inf")
         self.site, self.problem = read_site()[0], ""
         self.unqueued_at = self.upgrade_at = self.beat_at = float("-inf")
@@ -129,7 +135,7 @@ class Supervisor:
         now = time.monotonic()
         if now - self.beat_at >= BEAT_EVERY_S:
             self.beat_at = now
-            beat(self.queue.folder)
+            beat(self.folder)
         self.children = [child for child in self.children if child.poll() is None]
         self._read_config()
         if now - self.unqueued_at >= UNQUEUED_EVERY_S:
@@ -139,7 +145,7 @@ class Supervisor:
         if jobs:
             self.busy_at = now
         for job in jobs:
-            if job.state is JobState.LIVE:
+            if job.state is JobState.LIVE and self._may_end(job):
                 with _logged(job):
                     self._look_after(job)
         self._load_ahead(now)
@@ -148,6 +154,23 @@ class Supervisor:
         self._follow_upgrades(now)
 
     # -- live attempts
+
+    def _may_end(self, job: Job) -> bool:
+        """Whether this supervisor looks after a live run: one of its account, and of accounts whose own is gone."""
+        run = Run(self.store.root / job.run_id)
+        if not self.orders.are_kept:
+            return True
+        if self.orders.is_mine(job):
+            return self.orders.is_in_place(run)
+        started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, job.attempt) or {}
+        pid = started.get("worker_pid")
+        lives = isinstance(pid, int) and started.get("boot_id") == attempts.boot_id() and is_of(pid, job.uid)
+        return not lives and not run.folder.is_symlink() and not self._serves(job.uid)
+
+    def _serves(self, uid: int) -> bool:
+        """Whether the supervisor of that account lives and moves."""
+        folder = service_folder(self.queue.folder, uid)
+        return is_served(folder) and not stillness(folder)
 
     def _look_after(self, job: Job) -> None:
         """Adopt what lost its shim; judge what ended."""
@@ -202,17 +225,23 @@ class Supervisor:
         if not self.devices:
             self._look_at_devices()
         has_gpu = any(device.name != CPU for device in self.devices)
-        waiting = [job for job in self.queue.jobs(JobState.QUEUED) if job.device == CPU or not has_gpu]
-        is_announced = not has_gpu and is_run_announced(self.queue.folder)
-        if waiting or is_announced:
+        first = next((job for job in self._orders_that_wait() if job.device == CPU or not has_gpu), None)
+        is_announced = not has_gpu and is_run_announced(self.folder)
+        if first or is_announced:
             self.forks_wanted_at = now
-            if self.forks.kind is None or waiting:
-                name = waiting[0].code if waiting else frozen_code.freeze(self.queue.folder)
-                code = frozen_code.frozen_root(self.queue.folder, name)
-                more = waiting[0].environment if waiting else {}
+            if self.forks.kind is None or first:
+                place = state_folder(self.queue.folder)
+                code = frozen_code.frozen_root(place, first.code if first else frozen_code.freeze(place))
+                more = first.environment if first else {}
                 self.forks.keep(surroundings(code, on_cpu=True, more=more), code)
         elif now - self.forks_wanted_at > LINGER_S:
             self.forks.close()
+
+    def _orders_that_wait(self) -> Iterator[Job]:
+        """The waiting runs of this account, as it ordered them."""
+        for job in filter(self.orders.is_mine, self.queue.jobs(JobState.QUEUED)):
+            with contextlib.suppress(Broken):
+                yield self.orders.bound(job)
 
     def _start_waiting(self) -> None:
         """Give free slots away in the order of the queue; nobody overtakes somebody for whom a run's end makes room."""
@@ -223,13 +252,18 @@ class Supervisor:
             self._look_at_devices()
         taken = set(self.queue.leases())
         reserved: set[str] = set()
-        for job in waiting:
-            with _logged(job):
-                if not self._is_ready(job):
+        for row in waiting:
+            with _logged(row):
+                is_mine = self.orders.is_mine(row)
+                job = self._ordered(row) if is_mine else row
+                if job is None or not (self._is_ready(job) if is_mine else self._is_next(job)):
                     continue
                 needs = needs_of(Run(self.store.root / job.run_id))
                 choice = choose(job.device, job.num_processes, self.devices, taken, reserved, needs)
-                if choice.slots and self._start(job, choice.slots):
+                if not is_mine:  # its own supervisor starts it: what it takes, or waits for, is not ours to give
+                    taken.update(choice.slots)
+                    reserved.update(choice.keeps if not choice.slots else ())
+                elif choice.slots and self._start(job, choice.slots):
                     taken.update(choice.slots)
                     self._look_at_devices()
                 elif not choice.slots:
@@ -239,6 +273,27 @@ class Supervisor:
     def _look_at_devices(self) -> None:
         live = self.queue.jobs(JobState.LIVE)
         self.devices_at, self.devices = time.monotonic(), less_what_comes(find_devices(self.site), self.store, live)
+
+    def _is_next(self, job: Job) -> bool:
+        """Whether another account's run, which only its own supervisor starts, keeps the runs behind it waiting."""
+        if not self._serves(job.uid):
+            self.queue.say_why(job.run_id, f"a supervisor of {account_name(job.uid)}, and none serves")
+            return False
+        run = Run(self.store.root / job.run_id)
+        finished = all(Run(self.store.root / parent).status().state is RunState.FINISHED for parent in job.depends_on)
+        return run.status().state is RunState.QUEUED and (finished or not run.lacks_its_vae)
+
+    def _ordered(self, row: Job) -> Job | None:
+        """The run as this account ordered it; None for one that it did not, which leaves the queue with the reason."""
+        try:
+            return self.orders.bound(row)
+        except Broken as error:
+            run = Run(self.store.root / row.run_id)
+            logger.warning("%s: taken out of the queue: %s", row.run_id, error)
+            if self.orders.is_in_place(run) and run.status().state is RunState.QUEUED:
+                write_ending(run, Ending(state=RunState.INTERRUPTED, reason=str(error)))
+            self.queue.take_out(row.run_id)
+            return None
 
     def _is_ready(self, job: Job) -> bool:
         """True when what it depends on is finished; it ends, with the reason, when that can no longer happen."""
@@ -312,10 +367,10 @@ class Supervisor:
             starting = settled(run.status(), RunState.STARTING)
             run.write_status(replace(starting, stage="starting its process", device=titles))
             atomic.write_json(run.folder / attempts.ATTEMPT_FILE, facts)
-            code = frozen_code.frozen_root(self.queue.folder, job.code)
+            code = frozen_code.frozen_root(state_folder(self.queue.folder), job.code)
             gpus = sum(device.name != CPU for device in devices)
             command = worker_command(run, max(1, gpus), self.worker)
-            environment = worker_environment(run, job, devices, code)
+            environment = worker_environment(run, job, devices, code, seal=self.orders.seal(job))
             self._spawn(run, attempt, lock, command, environment=environment, folder=code, may_fork=on_cpu)
             logger.info("%s attempt %d started on %s", job.run_id, attempt, ", ".join(slots))
             return True
@@ -340,7 +395,7 @@ class Supervisor:
             command,
             environment=environment,
             folder=folder,
-            log_path=self.queue.folder / LOG_NAME,
+            log_path=self.folder / LOG_NAME,
             forks=self.forks if may_fork else None,
         )
         if child is not None:
@@ -363,18 +418,20 @@ class Supervisor:
 
     def write_facts(self) -> None:
         """Say that this process serves the queue, and show that it moves."""
-        say_who_serves(self.queue.folder, QUEUE_FORMAT, self.problem)
-        beat(self.queue.folder)
+        say_who_serves(self.folder, QUEUE_FORMAT, self.problem)
+        beat(self.folder)
 
     def _is_wanted(self) -> bool:
-        """False once the runs folder is gone, or for an hour nothing ran and nobody looked."""
+        """False once the runs folder is gone, shared or no longer, or for an hour nothing ran and nobody looked."""
+        if service_folder(self.queue.folder) != self.folder:
+            return False
         try:
-            if not os.path.samestat((self.queue.folder / LOCK_NAME).stat(), os.fstat(self.lock.descriptor)):
+            if not os.path.samestat((self.folder / LOCK_NAME).stat(), os.fstat(self.lock.descriptor)):
                 return False
         except OSError:
             return False
         try:
-            knock = (self.queue.folder / ACTIVITY_NAME).stat().st_mtime_ns
+            knock = (self.folder / ACTIVITY_NAME).stat().st_mtime_ns
         except OSError:
             knock = self.knock
         if knock != self.knock:
@@ -437,8 +494,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
     )
     store = RunStore(arguments.runs)
-    folder = Queue(store.root).folder
-    atomic.private_folder(folder)
+    try:
+        folder = open_service_folder(Queue(store.root).folder)
+    except (LabError, OSError) as error:
+        logger.error(str(error))
+        return 1
     starting: FileLock | None = None
     if arguments.lock is not None:
         lock: FileLock | None = adopt_lock(folder / LOCK_NAME, arguments.lock)

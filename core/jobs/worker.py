@@ -23,6 +23,7 @@ from core.config.load import read_site
 from core.device import resolve_device
 from core.errors import LabError, RankLost, RunBusy, StorageFull, is_full_disk, is_full_gpu
 from core.jobs.exit_reason import FULL_DISK, Ending, asked_to_end, write_ending
+from core.jobs.orders import check_seal
 from core.jobs.worker_stop import StopRequests
 from core.machine.attempts import TOKEN_VARIABLE
 from core.machine.processes import own_identity
@@ -63,6 +64,7 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
     Raises StorageFull where the disk was too full to train or to write that down: the exit code tells it.
     """
     try:
+        check_seal(run)
         if is_main_rank():
             _begin(run)
         if stops.is_asked():

@@ -32,6 +32,14 @@ def is_alive(identity: ProcessIdentity | None) -> bool:
     return identity is not None and identity == identity_of(identity.pid)
 
 
+def is_of(pid: int, uid: int) -> bool:
+    """Whether a living process of this account has the pid. False where /proc hides other accounts' processes."""
+    try:
+        return living_stat(pid) is not None and Path(f"/proc/{pid}").stat().st_uid == uid
+    except OSError:
+        return False
+
+
 def _start_ticks(pid: int) -> int | None:
     if Path("/proc/self/stat").exists():
         fields = living_stat(pid)

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from core import atomic, leftovers
 from core.errors import LabError, RunNotFound, UsageError, quoted
@@ -90,7 +90,7 @@ def keep_export(
     except OSError as error:
         raise storage_error(error, target) from None
     info = model_folder_info(target)
-    _on_record(run, "exported", by=by, name=name, step=info.facts.step, weights=info.facts.weights)
+    run.put_on_record("exported", by=by, name=name, step=info.facts.step, weights=info.facts.weights)
     return info
 
 
@@ -117,7 +117,7 @@ def push_export(run: Run, info: ModelFolderInfo, repo_id: str, *, private: bool,
     require_right(run.info.owner, by, f"push an export of run {run.id}")
     hub.check_repo_id(repo_id, "repository")
     pushed = hub.push(info.path, repo_id, private=private)
-    _on_record(run, "pushed to a hub", by=by, name=info.name, url=pushed.url, private=pushed.is_private)
+    run.put_on_record("pushed to a hub", by=by, name=info.name, url=pushed.url, private=pushed.is_private)
     return pushed
 
 
@@ -131,12 +131,4 @@ def remove_export(run: Run, name: str, *, by: str) -> None:
         raise UsageError(f"{run.id}: has no export '{name}'", "it may have been removed already") from None
     except OSError as error:
         raise LabError(f"export '{name}': cannot be removed: {error.strerror}") from None
-    _on_record(run, "export removed", by=by, name=name)
-
-
-def _on_record(run: Run, event: str, *, by: str, **details: Any) -> None:
-    """An event of the run; what is done is done, also where it cannot be written down any more."""
-    try:
-        run.add_event(event, by=by, **details)
-    except OSError as error:
-        log.warning("%s: '%s' by %s could not be written down: %s", run.id, event, quoted(by), error.strerror or error)
+    run.put_on_record("export removed", by=by, name=name)

@@ -78,8 +78,11 @@ def is_locked(path: Path) -> bool:
 def _open(path: Path) -> int:
     try:
         return atomic.open_private(path, os.O_NONBLOCK)
-    except PermissionError:  # another person's file: flock needs no write permission
-        return os.open(path, _READ)
+    except PermissionError as error:
+        try:
+            return os.open(path, _READ)  # another person's file: flock needs no write permission
+        except FileNotFoundError:  # there is none, and none may be made
+            raise error from None
 
 
 def _still_there(path: Path, descriptor: int) -> bool:

@@ -158,10 +158,7 @@ def _record(run: Run, before: Notes, after: Notes, by: str) -> None:
     if after.notes != before.notes:
         changes["characters"] = len(after.notes)
     if changes:
-        try:
-            run.add_event("notes changed", by=by, **changes)
-        except OSError as error:
-            raise storage_error(error, run.folder) from None
+        run.put_on_record("notes changed", by=by, **changes)
 
 
 def _texts(value: Any, longest: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ The folder is the truth about a run: it can be copied, archived and read without
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,9 +20,12 @@ from core import atomic, reading, rules
 from core.config.frozen import Frozen, read_frozen
 from core.config.schema import Settings, TrainSettings
 from core.errors import ConfigError, LabError, RunNotFound, UsageError, quoted
+from core.permissions import refusal
 from core.rules import Rules
 from core.runs.kinds import KINDS, Kind, kind_named
 from core.values import WORD, Count, Figure, Pid, Word
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 2  # of a run folder with all its files; 1 froze what belongs to the site in config.yaml
 FORMAT_KEY = "format"  # its place among the versions of run.json, where labs that know no formats overlook it
@@ -214,7 +218,8 @@ class Run:
         except reading.Unreadable as error:
             raise RunNotFound(f"run {self.id}: {error.message}") from None
         except OSError as error:
-            raise RunNotFound(f"run {self.id}: run.json cannot be read: {error.strerror}") from None
+            words = refusal(error, self.folder) or f"run.json cannot be read: {error.strerror}"
+            raise RunNotFound(f"run {self.id}: {words}") from None
 
     def flaw(self, status: Status) -> str:
         """Why one may only look at the run: a newer version of the lab made it; '' for nothing. status: its own."""
@@ -247,6 +252,14 @@ class Run:
     def settings_flaw(self) -> str:
         """Which frozen settings this version does not know; '' for none. Raises LabError when unreadable."""
         return self._frozen.flaw
+
+    @property
+    def settings_digest(self) -> str:
+        """Of the very text that `settings` come from; '' when they cannot be read."""
+        try:
+            return self._frozen.digest
+        except LabError:
+            return ""
 
     @cached_property
     def _frozen(self) -> Frozen:
@@ -309,6 +322,15 @@ class Run:
         atomic.append_line(
             self.events_path, json.dumps({"at": now_iso(), "event": event, "by": by, **details}, allow_nan=False)
         )
+
+    def put_on_record(self, event: str, *, by: str = "", **details: Any) -> None:
+        """`add_event` for what is done already: it is done, also where it cannot be written down any more."""
+        try:
+            self.add_event(event, by=by, **details)
+        except OSError as error:
+            logger.warning(
+                "%s: '%s' by %s could not be written down: %s", self.id, event, quoted(by), error.strerror or error
+            )
 
     def events(self) -> list[dict[str, Any]]:
         """All events, oldest first; torn, foreign and endless lines are left out, and a file that is none of ours."""

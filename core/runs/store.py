@@ -18,9 +18,11 @@ from typing import Any
 from core import atomic, leftovers, reading
 from core.bounded_cache import BoundedCache
 from core.config.frozen import dump_settings
+from core.config.load import read_site
 from core.config.schema import Settings
 from core.errors import LabError, RunBusy, RunNotFound, StorageFull, UsageError, is_full_disk, quoted
 from core.home import PROGRAM
+from core.permissions import refusal, share_with
 from core.rules import NEWEST, Rules
 from core.runs.kinds import KINDS
 from core.runs.lock import try_lock
@@ -201,6 +203,7 @@ class RunStore:
     def _write_new(self, run_id: str, files: dict[str, bytes]) -> None:
         try:
             atomic.make_folder(self.root)
+            share_with(self.root, read_site()[0].group)
             atomic.write_folder(self.root / run_id, files)
         except OSError as error:
             raise storage_error(error, self.root) from None
@@ -237,9 +240,11 @@ def check_name(name: str) -> str:
 
 
 def storage_error(error: OSError, where: Path) -> LabError:
-    """An OSError while writing as one sentence: StorageFull when the disk or the quota is full."""
+    """An OSError while writing as one sentence: StorageFull when the disk or the quota is full, else whose it is."""
     if is_full_disk(error):
         return StorageFull(f"{where}: the disk or the quota is full", "free some space")
+    if found := refusal(error, where):
+        return found
     return LabError(f"{where}: cannot be written: {error.strerror or error}", "set site.runs or LAB_RUNS")
 
 

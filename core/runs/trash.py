@@ -15,6 +15,7 @@ from typing import Protocol
 
 from core import atomic, leftovers, reading
 from core.errors import LabError, RunBusy, RunNotFound, quoted
+from core.permissions import refusal
 from core.runs.rights import require_right
 from core.runs.run import Run, now_iso
 from core.values import Count, instant
@@ -68,7 +69,7 @@ def put_into_trash(root: Path, run: Run, by: str) -> None:
     if target.is_symlink():  # the folder was swapped for a link meanwhile
         _remove(target)
         return
-    Run(target).add_event("deleted", by=by)
+    Run(target).put_on_record("deleted", by=by)
 
 
 def list_trash(store: RunsFolder, *, keep_days: float | None = None) -> list[Trashed]:
@@ -93,11 +94,15 @@ def restore(store: RunsFolder, run_id: str, *, by: str) -> Run:
     target = store.root / folder.name
     if target.exists():
         raise RunBusy(f"run {folder.name} exists again", "delete or rename that folder first")
-    folder.rename(target)
+    try:
+        folder.rename(target)
+    except OSError as error:
+        raise refusal(error, folder) or error from None
     atomic.fsync_dir(store.root)
-    (store.root / FOLDER / f"{folder.name}.json").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # without its run it goes with the next sweep
+        (store.root / FOLDER / f"{folder.name}.json").unlink(missing_ok=True)
     run = Run(target)
-    run.add_event("restored", by=by)
+    run.put_on_record("restored", by=by)
     return run
 
 
@@ -172,7 +177,7 @@ def _remove(folder: Path) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise LabError(f"{folder}: cannot be removed: {error.strerror}") from None
+        raise refusal(error, folder) or LabError(f"{folder}: cannot be removed: {error.strerror}") from None
     folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
 
 

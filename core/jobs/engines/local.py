@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -12,9 +13,11 @@ from pathlib import Path
 from core import atomic, reading
 from core.errors import ConfigError, LabError, RunBusy
 from core.jobs import frozen_code
+from core.jobs.accounts import state_folder
 from core.jobs.engines.protocol import Observation
-from core.jobs.exit_reason import ending_of, in_words, never_started, settled, write_ending
+from core.jobs.exit_reason import Ending, ending_of, in_words, never_started, settled, write_ending
 from core.jobs.job_row import job_for
+from core.jobs.orders import Orders
 from core.jobs.queue import JobState, Queue
 from core.jobs.start_supervisor import start_supervisor
 from core.machine import attempts
@@ -23,6 +26,8 @@ from core.runs.lock import is_locked, try_lock
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore, lock_path, storage_error
 from core.weighing import weigh_run
+
+logger = logging.getLogger(__name__)
 
 RELEASE_PATIENCE_S = 15.0
 
@@ -37,6 +42,7 @@ class LocalEngine:
         self.store = store
         self.worker = worker
         self.queue = Queue(store.root)
+        self.orders = Orders(self.queue.folder)
 
     def submit(self, runs: Sequence[Run], *, resumed_by: str = "", priority: int = 0) -> None:
         """Queue the runs with the code as it is now, all or none. Of two submissions of a run one gets through.
@@ -56,22 +62,28 @@ class LocalEngine:
                 held.callback(lock.release)
             for run in runs:
                 self._refuse_unfit(run)
+            place = self.queue.folder
             try:
-                code = frozen_code.freeze(self.queue.folder)
+                place = state_folder(self.queue.folder)
+                code = frozen_code.freeze(place)
             except OSError as error:
-                raise storage_error(error, self.queue.folder) from None
+                raise storage_error(error, place) from None
             jobs = [job_for(run, priority=priority, code=code) for run in runs]
             with _unchanged_if_refused(runs):
                 for run in runs:
                     attempts.withdraw_stop(run.folder)
                     run.write_status(settled(run.status(), RunState.QUEUED))
+                for job in jobs:
+                    self.orders.keep(job)
                 if not self.queue.put(*jobs):
                     names = ", ".join(run.id for run in runs)
                     raise RunBusy(f"run {names} is in the queue already", "wait for it, or stop it first")
             for run in runs if resumed_by else ():
-                with contextlib.suppress(OSError):  # it is queued: a full disk costs this line only
-                    run.add_event("resume requested", by=resumed_by)
-        start_supervisor(self.store, self.worker)
+                run.put_on_record("resume requested", by=resumed_by)
+        try:
+            start_supervisor(self.store, self.worker)
+        except (LabError, OSError) as error:  # they are queued; whoever looks next tries again, or says so
+            logger.warning("no supervisor could be started: %s", error)
 
     def ask_to_stop(self, run: Run, *, by: str, kills: bool = False, pauses: bool = False) -> None:
         """Write the request down; the shim passes it on, whoever else lives. A run that waits is taken out here."""
@@ -85,8 +97,8 @@ class LocalEngine:
                     return
                 if self.queue.take_out(run.id, state=JobState.PAUSED if pauses else JobState.ENDED):
                     if not was_asked:
-                        run.add_event(event, by=by)
-                    write_ending(run, never_started(run, by=by, pauses=pauses))
+                        run.put_on_record(event, by=by)
+                    _end_waiting(run, never_started(run, by=by, pauses=pauses))
                     return
                 continue
             status = self.observe(run).status
@@ -96,10 +108,10 @@ class LocalEngine:
                 time.sleep(0.1)
                 continue
             if not was_asked:
-                run.add_event(event, by=by)  # first: workers of version 0.1 tell a request from a bare signal by it
+                run.put_on_record(event, by=by)  # first: workers of version 0.1 tell a request from a bare signal by it
                 was_asked = True
             if job is None and status.state is RunState.QUEUED:  # it waits, and the queue was lost
-                write_ending(run, never_started(run, by=by, pauses=pauses))
+                _end_waiting(run, never_started(run, by=by, pauses=pauses))
                 return
             attempt = max(attempts.current_attempt(run.folder), job.attempt if job else 0)
             attempts.ask_to_stop(run.folder, attempt, level=level, by=by, pauses=pauses)
@@ -163,6 +175,15 @@ def _is_worked_on(run: Run, status: Status, attempt: int) -> bool:
     if is_alive(status.process) and not attempts.is_copy(run.folder):
         return True
     return is_locked(lock_path(run)) and attempts.read_file(run.folder, attempts.EXIT_FILE, attempt) is None
+
+
+def _end_waiting(run: Run, ending: Ending) -> None:
+    """The last word of a run that has left the queue. Raises OSError where its state could not be written."""
+    try:
+        write_ending(run, ending)
+    except OSError:
+        if run.status().state is not ending.state:
+            raise
 
 
 @contextlib.contextmanager

@@ -122,7 +122,9 @@ def test_a_newer_queue_is_refused_in_one_sentence_and_never_set_aside(tmp_path: 
         database.execute(f"pragma user_version = {FORMAT + 1}")
     assert [job.run_id for job in queue.jobs()] == ["a"] and "newer version of the lab" in queue.problem
     for look in (queue.is_sound, lambda: queue.put(Job(run_id="b"))):
-        with pytest.raises(NewerQueue, match=r"made by a newer version of the lab \(format 2; this one knows 1\)"):
+        with pytest.raises(
+            NewerQueue, match=rf"made by a newer version of the lab \(format {FORMAT + 1}; this one knows {FORMAT}\)"
+        ):
             look()
     done = subprocess.run(
         [sys.executable, "-m", "core.jobs.supervisor", "--runs", str(tmp_path)], capture_output=True, text=True
