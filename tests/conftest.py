@@ -1,11 +1,14 @@
-"""What all tests share: one thread each, no imported sets, and two windows of Chromium at a time."""
+"""What all tests share: one thread each, no imported sets, scripts run as the lab runs them, and two windows of
+Chromium at a time."""
 
 from __future__ import annotations
 
 import gc
 import itertools
 import os
+import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +18,24 @@ import pytest
 from core.runs.lock import try_lock
 from tests import forked, models
 
+ROOT = Path(__file__).resolve().parents[1]
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["LAB_IMPORTS"] = f"/nonexistent/imports-of-{os.getpid()}"  # what lies in this checkout is nothing to a test
 
 gc.disable()  # until every module is imported: what they make stays
 
 WINDOWS = 2
+# How the lab runs the scripts of its pages. Streamlit's own way parses them as trees, in which threads that read arrays
+# get into each other's way ("AST constructor recursion depth mismatch"), and looks for garbage after each.
+RUNNER: dict[str, bool] = tomllib.loads((ROOT / "lab" / ".streamlit" / "config.toml").read_text())["runner"]
 
 
 def pytest_collection_finish() -> None:
-    """What was imported is never looked through again for garbage."""
+    """Pages run as in life; what was imported is never looked through again for garbage."""
+    if config := sys.modules.get("streamlit.config"):
+        for name, value in RUNNER.items():
+            config.set_option(f"runner.{name}", value)
     gc.freeze()
     gc.enable()
 

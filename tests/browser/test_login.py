@@ -120,7 +120,7 @@ def through_nginx(lab_folders: Path, browser: Any, forks: None) -> Iterator[Ente
         for path in ("/lab/", "/lab/runs", "/lab/_stcore/health"):  # past the proxy, with the header it would send
             request = urllib.request.Request(server.address + path, headers={"X-Forwarded-Email": PEOPLE["cleo"]})
             with pytest.raises(urllib.error.HTTPError, match="403"):
-                urllib.request.urlopen(request, timeout=30)
+                urllib.request.urlopen(request, timeout=180)
         yield enter
     finally:
         proxy.terminate()

@@ -316,6 +316,15 @@ def test_on_a_desktop_the_lab_opens_in_the_browser(
     assert opened == opens
 
 
+def test_scripts_are_run_here_as_the_lab_runs_them() -> None:
+    """With Streamlit's magic, pages are parsed as trees, which two threads of Python 3.11 cannot do at once."""
+    assert [st.get_option(f"runner.{name}") for name in ("magicEnabled", "postScriptGC", "fastReruns")] == [
+        False,
+        False,
+        True,
+    ]
+
+
 def test_every_page_of_an_open_lab_says_so(
     open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

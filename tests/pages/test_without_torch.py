@@ -13,6 +13,7 @@ import pytest
 
 from core.runs.run import Run
 from core.runs.store import RunStore
+from tests.conftest import RUNNER
 from tests.pages.conftest import SERVER_THREADS
 from tests.pages.run_folders import running
 from tests.test_architecture import HEAVY
@@ -31,11 +32,14 @@ VIEWS = {
 PROGRAM = f"""
 import sys
 sys.modules.update(dict.fromkeys({HEAVY!r}))
+from streamlit import config
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 from lab.services import computing
 from tests import forked
 manifest_scanner.scan_component_manifests = list
+for name, value in {RUNNER!r}.items():
+    config.set_option(f"runner.{{name}}", value)
 computing.COMMAND = forked.command("-m", "core.compute.worker")
 for page, views in {VIEWS!r}.items():
     for view in views:
