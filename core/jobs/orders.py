@@ -95,7 +95,7 @@ class Orders:
         if order is None:
             raise Broken(UNKNOWN)
         try:
-            is_whole = place_of(run) == order.place and seal_of(run, settings_digest(run.config_path)) == order.seal
+            is_whole = seal_of(run, settings_digest(run.config_path)) == order.seal
         except (LabError, OSError):
             is_whole = False
         if not is_whole:
@@ -149,11 +149,14 @@ def place_of(run: Run) -> tuple[int, int]:
 
 
 def seal_of(run: Run, settings: str) -> str:
-    """Of what decides the work of a run: its kind, its settings (their digest) and its request. Raises RunNotFound."""
+    """Of what decides the work of a run: its folder, its kind, its settings (their digest) and its request.
+
+    Raises RunNotFound, OSError.
+    """
     request = b""
     with contextlib.suppress(FileNotFoundError):
         request = reading.read_bytes(run.folder / REQUEST_FILE)
-    parts = (run.info.kind, settings, hashlib.sha256(request).hexdigest())
+    parts = (*map(str, place_of(run)), run.info.kind, settings, hashlib.sha256(request).hexdigest())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

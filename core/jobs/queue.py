@@ -421,6 +421,8 @@ class Queue:
         self.close()
         try:
             atomic.private_folder(self.folder)
+            if self.path.is_symlink():  # whoever may write into the folder must not choose the database
+                raise LabError(f"{self.path}: is a link, and no queue is kept behind a link", "remove it")
             with contextlib.suppress(FileExistsError):  # only a new one: to close it would end SQLite's locks on it
                 os.close(atomic.open_private(self.path, os.O_EXCL))  # its other files get the mode of this one
             opened = _opened if os.access(self.path, os.W_OK) else _opened_to_look

@@ -134,8 +134,10 @@ def write_exit(folder: Path, end: Mapping[str, Any]) -> None:
     """Write exit.json, into the room that was reserved for it where that is there. Raises OSError."""
     data = atomic.json_bytes(end)
     try:
-        descriptor = os.open(folder / _RESERVED, os.O_WRONLY)
-    except FileNotFoundError:
+        descriptor = os.open(folder / _RESERVED, os.O_WRONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
         atomic.write_bytes(folder / EXIT_FILE, data)
         return
     try:

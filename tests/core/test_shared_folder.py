@@ -74,6 +74,19 @@ def test_what_lies_beside_that_of_others_stays_ones_own(tmp_path: Path, umask: i
     assert mode(tmp_path / "file") & 0o070 == (0o060 if umask == 0o002 else 0o040)
 
 
+def test_an_attempt_ends_in_its_own_folder_whatever_lies_in_the_reserved_place(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    attempts.reserve_exit(folder)
+    (reserved,) = folder.iterdir()
+    reserved.unlink()
+    reserved.symlink_to(tmp_path / "mine")
+    attempts.write_exit(folder, {"attempt": 1, "exit_code": 0})
+    assert attempts.read_file(folder, attempts.EXIT_FILE, 1) == {"attempt": 1, "exit_code": 0}
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["lock", "events.jsonl"])
 def test_a_link_in_the_place_of_a_file_leads_nowhere(tmp_path: Path, name: str) -> None:
     secret = tmp_path / "id_rsa"

@@ -118,3 +118,11 @@ def test_where_one_account_works_there_are_no_orders(store: RunStore, tmp_path: 
     orders.keep(job)
     assert orders.bound(job) == job and orders.is_mine(replace(job, uid=-1)) and orders.seal(job) == {}
     assert not (tmp_path / "state").exists()
+
+
+def test_a_link_in_the_place_of_the_queue_is_refused(store: RunStore, tmp_path: Path) -> None:
+    Queue(store.root).put(Job(run_id="a"))
+    Queue(store.root).path.rename(tmp_path / "another.db")
+    Queue(store.root).path.symlink_to(tmp_path / "another.db")
+    with pytest.raises(LabError, match="is a link, and no queue is kept behind a link"):
+        Queue(store.root).jobs()
