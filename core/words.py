@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 
 from core.values import age_s
@@ -59,3 +60,12 @@ def size(num_bytes: float) -> str:
 def used_of(used: int, total: int) -> str:
     """'1.0 GB of 2.0 GB', of memory in bytes; 'unknown' where nobody tells how much there is."""
     return f"{size(used)} of {size(total)}" if total else "unknown"
+
+
+def guidance_in_words(scale: float, rescale: float | None = None, interval: Sequence[float] | None = None) -> str:
+    """'guidance 2.1 at noise levels 0.25 to 0.8, rescale 0.7', without what does nothing; 'no guidance' for scale 1."""
+    if scale == 1.0:
+        return "no guidance"
+    low, high = interval or (0.0, 1.0)
+    where = "" if (low, high) == (0.0, 1.0) else f" at noise levels {low:g} to {high:g}"
+    return f"guidance {scale:g}{where}" + (f", rescale {rescale:g}" if rescale else "")

@@ -346,6 +346,9 @@ class _Session:
             sampler=settings.sampler,
             num_inference_steps=settings.num_inference_steps,
             guidance_scale=settings.guidance_scale,
+            guidance_rescale=settings.guidance_rescale,
+            guidance_interval=settings.guidance_interval,
+            whole_timesteps=settings.whole_timesteps,
             seed=settings.seed,
             batch_size=self.request.batch_size,
         )

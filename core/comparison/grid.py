@@ -46,7 +46,10 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class CellSettings:
-    """Everything that decides the pictures of a cell. step: which checkpoint; weights: 'ema' or 'raw'."""
+    """Everything that decides the pictures of a cell. step: which checkpoint; weights: 'ema' or 'raw'.
+
+    No axis changes the last three. A comparison that does not name them left them out, whatever the run's settings.
+    """
 
     sampler: str
     num_inference_steps: int
@@ -54,6 +57,9 @@ class CellSettings:
     seed: int
     weights: str
     step: int
+    guidance_rescale: float = 0.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    whole_timesteps: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import yaml
 
 from core.config.schema import Settings
 from core.model_folders.model_facts import GRID_FILE, JUDGE_FOLDER
+from core.words import guidance_in_words
 
 
 def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str, latent_kl: Sequence[float] = ()) -> str:
@@ -71,6 +72,12 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str, 
     return "\n".join(part for part in parts if part)
 
 
+def _guidance(report: Mapping[str, Any]) -> str:
+    """Of a report in lab.json; one of version 0.2.0 does not name rescale and interval."""
+    words = guidance_in_words(report["guidance_scale"], report.get("guidance_rescale"), report.get("guidance_interval"))
+    return words + (", whole timesteps" if report.get("whole_timesteps") else "")
+
+
 def _carried(latent_kl: Sequence[float]) -> str:
     if not latent_kl:
         return ""
@@ -99,7 +106,7 @@ def _figures(report: Mapping[str, Any] | None, settings: Settings) -> str:
         real = f" (held-out real images: {report['real_precision']:.3f} / {report['real_recall']:.3f})"
     return (
         f"## Measured\n\n{report['num_samples']:,} images, {report['sampler']}, "
-        f"{report['num_inference_steps']} steps, guidance {report['guidance_scale']:g}, seed {report['seed']}, "
+        f"{report['num_inference_steps']} steps, {_guidance(report)}, seed {report['seed']}, "
         f"one training seed ({settings.seed}).\n\n"
         "| measure | value |\n|---|---|\n"
         f"| right class for the judge | {report['class_accuracy']:.2%}, 95 % interval "

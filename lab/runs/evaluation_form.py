@@ -7,7 +7,7 @@ import streamlit as st
 from core.config.load import get_value
 from core.config.schema import field_rows
 from core.errors import LabError
-from core.words import count, duration
+from core.words import count, duration, guidance_in_words
 from lab.frame.live_fragment import window
 from lab.frame.start_button import press_token, start_label
 from lab.frame.state import who
@@ -87,8 +87,9 @@ def _what_it_takes(planned: Plan) -> str:
 
 def _conditions(view: RunView, planned: Plan) -> str:
     sampling, saved = planned.settings.sampling, runs.checkpoints(view.run)
+    guidance = guidance_in_words(sampling.guidance_scale, sampling.guidance_rescale, sampling.guidance_interval)
     return escaped(
         f"Newest checkpoint, now step {count(saved[-1].step)}; sampler {sampling.sampler}, "
-        f"{count(sampling.num_inference_steps)} steps, guidance {sampling.guidance_scale:g}, seed {sampling.seed}.",
+        f"{count(sampling.num_inference_steps)} steps, {guidance}, seed {sampling.seed}.",
         300,
     )

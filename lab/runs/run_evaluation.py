@@ -101,8 +101,7 @@ def conditions(report: Report) -> str:
     return " · ".join(
         [
             f"{count(report.num_samples)} images of step {count(report.step)}",
-            f"{report.sampler}, {count(report.num_inference_steps)} steps, guidance {report.guidance_scale:g}, "
-            f"seed {report.seed}",
+            report.sampling_in_words(),
             f"judge {report.judge_hash[:12]}, right on {report.judge_accuracy:.2%} of "
             f"{count(report.judge_heldout_count)} held-out images",
             f"{report.data_set} {report.fingerprint[:12]}",

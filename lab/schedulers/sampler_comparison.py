@@ -102,7 +102,7 @@ def _live(view: RunView, comparison_id: str, known_state: str) -> None:
         _result(view, found)
 
 
-def link_to_generate(run_id: str, settings: CellSettings) -> dict[str, str]:
+def link_to_generate(run_id: str, settings: CellSettings) -> dict[str, str | list[str]]:
     """The query of the page Generate with the settings of a cell."""
     return {
         "view": "Create",
@@ -112,6 +112,8 @@ def link_to_generate(run_id: str, settings: CellSettings) -> dict[str, str]:
         "sampler": settings.sampler,
         "steps": str(settings.num_inference_steps),
         "guidance": f"{settings.guidance_scale:g}",
+        "rescale": f"{settings.guidance_rescale:g}",
+        "interval": [f"{level:g}" for level in settings.guidance_interval],
         "seed": str(settings.seed),
     }
 

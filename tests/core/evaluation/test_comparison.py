@@ -142,18 +142,21 @@ def test_every_cell_is_drawn_measured_and_kept(flow: Trained, named: str) -> Non
     assert not list((kept.folder / "parts").iterdir())
 
 
-def test_every_cell_has_the_pictures_that_sampling_alone_gives(flow: Trained, named: str) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"guidance_scale": 4.0, "guidance_rescale": 0.7, "guidance_interval": (0.2, 0.7)}, {"whole_timesteps": True}],
+)
+def test_every_cell_has_the_pictures_that_sampling_alone_gives(flow: Trained, named: str, more: Any) -> None:
     from core.sampling.load import load_model
     from core.sampling.request import SampleRequest
     from core.sampling.steps import sample
 
-    flow.compare(flow.request(with_reference=False), named)
+    plain = flow.request(with_reference=False)
+    flow.compare(replace(plain, base=replace(plain.base, **more)), named)
     model = load_model(flow.run, device="cpu")
     labels = tuple(index % 10 for index in range(24))
-    expected = sample(
-        model,
-        SampleRequest(labels=labels, sampler="euler", num_inference_steps=4, guidance_scale=1.5, seed=0, batch_size=10),
-    )
+    asked = {"sampler": "euler", "num_inference_steps": 4, "guidance_scale": 1.5, "seed": 0, "batch_size": 10, **more}
+    expected = sample(model, SampleRequest(labels=labels, **asked))
     found = read_arrays(read_comparison(flow.run, named), 3)
     assert found is not None
     assert np.array_equal(found["pictures"], expected)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from core.errors import UsageError
 from core.evaluation.report import ClassScore, Report, list_reports, report_rows, write_report
 from core.runs.run import Run
 from core.runs.store import RunStore
+from core.words import guidance_in_words
 
 REPORT = Report(
     created_at="2026-01-01T00:00:00.000+00:00",
@@ -47,6 +49,9 @@ REPORT = Report(
     copy_ratio=0.95,
     elapsed_s=12.3,
     device="CPU, 1 threads",
+    guidance_rescale=0.0,
+    guidance_interval=(0.0, 1.0),
+    whole_timesteps=False,
 )
 
 
@@ -68,6 +73,30 @@ def test_reports_are_listed_newest_first_and_broken_ones_left_out(run: Run) -> N
     (run.evaluations_dir / "99999999-000000-1.json").write_text("{")
     (run.evaluations_dir / "99999999-000001-1.json").write_text(json.dumps({"per_class": []}))
     assert [report.num_samples for report in list_reports(run)] == [20, 1000]
+
+
+@pytest.mark.parametrize(
+    ("guidance", "words"),
+    [
+        ((1.0, 0.7, (0.2, 0.8)), "no guidance"),
+        ((2.1,), "guidance 2.1"),
+        ((2.0, 0.0, (0.0, 1.0)), "guidance 2"),
+        ((2.1, None, [0.25, 0.8]), "guidance 2.1 at noise levels 0.25 to 0.8"),
+        ((0.5, 0.7), "guidance 0.5, rescale 0.7"),
+    ],
+)
+def test_guidance_is_worded_without_what_does_nothing(guidance: tuple[Any, ...], words: str) -> None:
+    assert guidance_in_words(*guidance) == words
+
+
+def test_a_report_says_everything_that_decided_its_images(run: Run) -> None:
+    drawn = replace(REPORT, guidance_rescale=0.7, guidance_interval=(0.25, 0.8), whole_timesteps=True)
+    words = "unipc, 10 steps, guidance 1.5 at noise levels 0.25 to 0.8, rescale 0.7, seed 0, whole timesteps"
+    assert drawn.sampling_in_words() == words
+    write_report(run, drawn)
+    assert list_reports(run) == [drawn]
+    old = replace(REPORT, guidance_rescale=None, guidance_interval=None, whole_timesteps=None)
+    assert old.sampling_in_words() == "unipc, 10 steps, guidance 1.5, rescale and interval not recorded, seed 0"
 
 
 def test_a_run_that_was_never_evaluated_has_no_reports(run: Run) -> None:

@@ -13,8 +13,8 @@ import pytest
 from core import atomic
 from core.comparison import comparison
 from core.comparison.comparison_results import list_comparisons, read_comparison
-from core.comparison.grid import Axis, ComparisonRequest, cost_of
-from core.config.load import load_config
+from core.comparison.grid import Axis, ComparisonRequest, cost_of, parse_axis
+from core.config.load import load_config, settings_from
 from core.errors import CheckpointError, LabError, UsageError
 from core.jobs import frozen_code, worker
 from core.jobs.comparison_job import plan_comparison, start_comparison
@@ -101,6 +101,14 @@ def test_a_comparison_is_a_run_with_the_unet_as_parent_and_its_request_inside(un
     assert json.loads((job.folder / "request.json").read_text())["run_id"] == unet.id
     assert job.info.name.startswith("samplers × steps on ")
     assert run_row(job, job.status())["kind"] == "comparison"
+
+
+def test_what_no_axis_changes_is_as_the_settings_say(unet: Run) -> None:
+    values = unet.settings.model_dump(mode="json")
+    values["sampling"] |= {"guidance_rescale": 0.7, "guidance_interval": [0.25, 0.8], "whole_timesteps": True}
+    axes = parse_axis("sampler=unipc,euler"), parse_axis("num_inference_steps=2,4")
+    base = plan_comparison(unet, *axes, settings=settings_from(values)).base
+    assert (base.guidance_rescale, base.guidance_interval, base.whole_timesteps) == (0.7, (0.25, 0.8), True)
 
 
 def test_it_waits_in_the_queue_without_waiting_for_its_unet(store: RunStore, job: Run) -> None:
