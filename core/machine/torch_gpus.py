@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import os
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def pytorch_problem() -> str:
     It takes some seconds, so the answer is kept in the cache, until machine, driver or PyTorch is another.
     """
     if recording := os.environ.get(RECORDING_VARIABLE):
-        return str(json.loads(Path(recording).read_text()).get("pytorch", ""))
+        return str(reading.read_object(Path(recording)).get("pytorch", ""))
     return remembered(read_site()[0].cache / MEMO_FILE, ASK)
 
 

@@ -239,7 +239,8 @@ def test_the_result_is_a_finding_a_chart_and_a_matrix(unet: Run, store: RunStore
     assert table.count("on flow matching is never better") == 1  # the whole row, for one reason
     assert app.get("download_button")
     (link,) = [element.proto for element in app.get("page_link") if element.proto.label.startswith("Generate with")]
-    query = f"view=Create&run={unet.id}&checkpoint=100&weights=ema&sampler=unipc&steps=10&guidance=1.5&seed=0"
+    query = f"view=Create&run={unet.id}&checkpoint=100&weights=ema&sampler=unipc&steps=10&guidance=1.5"
+    query += "&rescale=0&interval=0&interval=1&seed=0"
     assert (link.label, link.query_string) == ("Generate with unipc with 10 steps", query)
 
 

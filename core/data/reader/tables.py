@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from core import reading
 from core.data.reader.layout import FOLDERS, NAMES, Labels
 from core.data.reader.listing import Member
 from core.data.reader.names import part_of, suffix_of
@@ -152,10 +152,7 @@ def _rows(member: Member) -> Iterator[Row]:
     if suffix_of(member.path) == ".jsonl":
         for line in text.splitlines():
             if line.strip():
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError("not an object")
-                yield row
+                yield reading.json_object(line, "a line of it")
         return
     first = text.partition("\n")[0]
     delimiter = Counter({mark: first.count(mark) for mark in ",\t;"}).most_common(1)[0][0]
