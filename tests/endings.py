@@ -31,7 +31,7 @@ def supervisor_pid(store: RunStore) -> int | None:
 def kill_supervisor(store: RunStore, number: signal.Signals = signal.SIGKILL) -> int | None:
     """End the supervisor and wait until its lock is free."""
     lock = Queue(store.root).folder / LOCK_NAME
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 180
     pid = supervisor_pid(store)
     while is_locked(lock):
         pid = supervisor_pid(store) or pid
@@ -49,7 +49,7 @@ def nobody_serves(store: RunStore) -> Iterator[None]:
     """No supervisor starts for this runs folder: its place is taken."""
     folder = Queue(store.root).folder
     folder.mkdir(parents=True, exist_ok=True)
-    lock = try_lock(folder / LOCK_NAME, patience_s=5.0)
+    lock = try_lock(folder / LOCK_NAME, patience_s=60.0)
     assert lock is not None, "a supervisor lives"
     say_who_serves(folder, FORMAT)
     try:
@@ -58,16 +58,25 @@ def nobody_serves(store: RunStore) -> Iterator[None]:
         lock.release()
 
 
-def shim_pids(folder: Path) -> list[int]:
-    """Shims that watch this run."""
-    found = []
+def command_lines() -> dict[int, list[str]]:
+    """The command lines of all processes by pid; any may end while they are read."""
+    found = {}
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
             with contextlib.suppress(OSError):
-                words = (path / "cmdline").read_bytes().split(b"\0")
-                if b"core.jobs.shim" in words and str(folder.resolve()).encode() in words:
-                    found.append(int(path.name))
+                found[int(path.name)] = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
     return found
+
+
+def shim_pids(folder: Path) -> list[int]:
+    """Shims that watch this run."""
+    wanted = {"core.jobs.shim", str(folder.resolve())}
+    return [pid for pid, words in command_lines().items() if wanted <= set(words)]
+
+
+def naming(folder: Path) -> list[list[str]]:
+    """Command lines that name this folder or what lies in it."""
+    return [words for words in command_lines().values() if str(folder) in " ".join(words)]
 
 
 def end_lab(store: RunStore) -> None:

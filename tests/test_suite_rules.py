@@ -15,6 +15,10 @@ from tests.conftest import dealt
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_SLEEP_S = 0.2
+SHORTEST_WAIT_S = 60.0  # below a second, it is meant to end
+WAITS = {"communicate", "join", "result", "wait"}
+PATIENCE = {"patience_s", "timeout", "timeout_s"}
+FEW_STEPS = 1000  # of a run that must not end before a test has acted: twenty seconds of the stand-in
 LOOKS = {"all_inner_texts", "all_text_contents", "bounding_box", "count", "evaluate", "evaluate_all", "get_attribute"}
 LOOKS |= {"inner_html", "inner_text", "input_value", "is_checked", "is_disabled", "is_editable", "is_enabled"}
 LOOKS |= {"is_hidden", "is_visible", "query_selector", "text_content", "title"}
@@ -59,8 +63,8 @@ def test_browser_tests_are_what_two_workers_begin_with(long: int, others: int, w
 
 def faults(source: str) -> Iterator[tuple[int, str]]:
     """(line, rule) of what a test may not do: patch a private name or a dotted string, wait for a fixed time, run
-    again when it fails, choose itself by a variable, look at a page once."""
-    looks_at_pages = "tests.browser.conftest" in source
+    again when it fails, choose itself by a variable, look at a page once, or need a machine that is not busy."""
+    looks_at_pages, waits_for_steps = "tests.browser.conftest" in source, ".wait_for_step(" in source
     for node in ast.walk(ast.parse(source)):
         if looks_at_pages and isinstance(node, ast.Assert):
             named = {part.attr for part in ast.walk(node.test) if isinstance(part, ast.Attribute)}
@@ -70,10 +74,21 @@ def faults(source: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, "reads an element that may be missing"
         if isinstance(node, ast.Attribute) and node.attr == "flaky":
             yield node.lineno, "runs again"
+        elif isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            if "'/proc'" in ast.unparse(node.generators[0].iter) and "read_" in ast.unparse(node):
+                yield node.lineno, "reads processes that may end meanwhile"
+        elif isinstance(node, ast.FunctionDef) and waits_for_steps:
+            yield from acts_on_short_runs(node)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and isinstance(node.left, ast.Call):
+            if ast.unparse(node.left) == "time.monotonic()" and is_too_soon(node.right):
+                yield node.lineno, "gives up too soon"
         elif isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             values = [part.value if isinstance(part, ast.Constant) else None for part in node.args[:2]]
             texts = [value for value in values if isinstance(value, str)]
+            limits = [word.value for word in node.keywords if word.arg in PATIENCE] + node.args[: name in WAITS]
+            if any(map(is_too_soon, limits)):
+                yield node.lineno, "gives up too soon"
             if "LAB_SLOW" in texts:
                 yield node.lineno, "is chosen by something else than a marker"
             if name == "setattr" or ast.unparse(node.func).removeprefix("mock.") in ("patch", "patch.object"):
@@ -83,6 +98,29 @@ def faults(source: str) -> Iterator[tuple[int, str]]:
                     yield node.lineno, "patches a private name"
             elif name == "sleep" and values and isinstance(values[0], int | float) and values[0] > LONGEST_SLEEP_S:
                 yield node.lineno, "waits for a fixed time"
+
+
+def numbers_of(node: ast.expr) -> list[float]:
+    """The number that stands there; [] for anything else."""
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, int | float) else []
+
+
+def is_too_soon(node: ast.expr) -> bool:
+    return any(1 <= number < SHORTEST_WAIT_S for number in numbers_of(node))
+
+
+def acts_on_short_runs(function: ast.FunctionDef) -> Iterator[tuple[int, str]]:
+    """Runs of a few steps of the stand-in, of which the function waits for one: they may have ended before it acts."""
+    few: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            steps = [numbers_of(word.value) for word in node.value.keywords if word.arg == "steps"]
+            if any(number < FEW_STEPS for found in steps for number in found):
+                few |= {ast.unparse(target) for target in node.targets}
+    for node in ast.walk(function) if few else ():
+        is_wait = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".wait_for_step")
+        if is_wait and ast.unparse(node.args[0]) in few:
+            yield node.lineno, "acts on a run that may have ended"
 
 
 def test_no_test_breaks_these_rules() -> None:
@@ -104,6 +142,14 @@ def test_no_test_breaks_these_rules() -> None:
         ("import time\ntime.sleep(1.0)", "waits for a fixed time"),
         ("@pytest.mark.flaky(reruns=1)\ndef test_x(): ...", "runs again"),
         ("os.environ.get('LAB_SLOW')", "is chosen by something else than a marker"),
+        ("thread.join(10)", "gives up too soon"),
+        ("process.wait(timeout=30.0)", "gives up too soon"),
+        ("end = time.monotonic() + 20", "gives up too soon"),
+        ("[path.read_bytes() for path in Path('/proc').glob('*/stat')]", "reads processes that may end meanwhile"),
+        (
+            "def test_x(box):\n run = box.create(steps=60)\n box.wait_for_step(run, 7)",
+            "acts on a run that may have ended",
+        ),
         (f"{BROWSER}assert page.locator('p').count() == 1", "looks at a page once"),
         (f"{BROWSER}assert canvas.evaluate(PICTURE) != before", "looks at a page once"),
         (f"{BROWSER}assert page.url == link", "looks at a page once"),
@@ -117,6 +163,7 @@ def test_a_planted_fault_is_caught(planted: str, rule: str) -> None:
 
 def test_public_names_and_short_looks_are_allowed() -> None:
     allowed = "monkeypatch.setattr(module, 'MOST', 3)\nmonkeypatch.setattr(Class, '__init__', f)\ntime.sleep(0.02)"
+    allowed += "\nwork.wait(600)\nchild.wait(0.2)\ntime.monotonic() + 180"
     assert list(faults(allowed)) == []
 
 

@@ -39,6 +39,7 @@ STANDS = """async (idle) => {
   }
 }"""
 DRAWN: Counter[Any] = Counter()  # how often the server has told a page that its script, or a part of it, has ended
+LOST_CLICK_S = 5.0  # then it is made again
 FOLDERS = ("runs", "cache", "gallery", "imports", "models")
 
 
@@ -179,7 +180,7 @@ def from_menu(page: Page, menu: Any, entry: Any, has_happened: Any, words: str) 
             menu.click()
         with contextlib.suppress(PlaywrightTimeout):  # it closed under the mouse
             entry.click(timeout=3_000)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + LOST_CLICK_S
         while not has_happened() and time.monotonic() < deadline:
             page.evaluate(FRAMES)
         return bool(has_happened())

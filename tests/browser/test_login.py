@@ -178,7 +178,7 @@ def answers(port: int) -> bool:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        urllib.request.urlopen(f"https://localhost:{port}/lab/", timeout=5, context=context)
+        urllib.request.urlopen(f"https://localhost:{port}/lab/", timeout=60, context=context)
     except urllib.error.HTTPError as error:
         return error.code == 401
     except OSError:

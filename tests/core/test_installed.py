@@ -216,7 +216,7 @@ def test_it_serves_its_screens(served: tuple[str, subprocess.Popen[bytes]]) -> N
     while not answer:
         assert server.poll() is None and time.monotonic() < deadline, "it does not serve"
         try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5) as reply:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=120) as reply:
                 answer = reply.read()
         except urllib.error.URLError:
             time.sleep(0.05)

@@ -21,6 +21,7 @@ from core.data.imports import imported_names, read_imported
 from core.data.limits import ReadLimits
 from core.errors import DataUnavailable, LabError, UsageError
 from core.limited_child import Measured
+from tests.endings import naming
 
 Build = Callable[..., ImageSet]
 SOURCE = np.random.default_rng(0)
@@ -187,8 +188,7 @@ def test_an_interrupted_import_leaves_no_process_and_no_file(imports: Path, tmp_
     with pytest.raises(KeyboardInterrupt):
         import_set(npz(tmp_path / "x.npz"), name="mine", cancelled=interrupt)
     assert not imports.exists()
-    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [line for line in running if str(tmp_path).encode() in line]
+    assert naming(tmp_path) == []
 
 
 def a_pipe(path: Path) -> None:

@@ -42,7 +42,7 @@ def in_processes(count, target, *arguments):
         process.start()
     found = [results.get(timeout=120) for _ in processes]
     for process in processes:
-        process.join(30)
+        process.join()
     return found
 
 

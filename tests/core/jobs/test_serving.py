@@ -121,7 +121,7 @@ def test_twenty_five_sessions_start_one_supervisor(
     with nobody_serves(store):  # it has come so far, and the start is over
         lock = None
         while lock is None:
-            lock = try_lock(folder / start_supervisor.START_NAME, patience_s=1.0)
+            lock = try_lock(folder / start_supervisor.START_NAME, patience_s=60.0)
         lock.release()
         start_supervisor.start_supervisor(store)
     assert len(log.read_text().splitlines()) == 1

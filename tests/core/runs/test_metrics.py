@@ -274,8 +274,8 @@ def test_a_sample_has_both_ends_and_the_order_of_the_file(path, lines):
 
 
 def bytes_read():
-    """By this process so far, as the kernel counts them."""
-    return int(Path("/proc/self/io").read_text().split()[1])
+    """By this thread so far, as the kernel counts them."""
+    return int(Path("/proc/thread-self/io").read_text().split()[1])
 
 
 def test_a_sample_of_a_long_file_reads_little_of_it(path):

@@ -21,6 +21,7 @@ from core.runs.run import Run
 from core.sampling.load import load_model
 from core.sampling.request import SampleRequest
 from core.sampling.steps import sample
+from tests.endings import naming
 
 REQUEST = SampleRequest(labels=(3, 5), sampler="unipc", num_inference_steps=4, guidance_scale=2.0, seed=1)
 
@@ -29,11 +30,6 @@ REQUEST = SampleRequest(labels=(3, 5), sampler="unipc", num_inference_steps=4, g
 def folder(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Read only, so it is shared."""
     return export_run(trained, tmp_path_factory.mktemp("export") / "digits")
-
-
-def processes_of(folder: Path) -> list[bytes]:
-    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return [line for line in running if str(folder).encode() in line]
 
 
 @pytest.mark.slow
@@ -46,7 +42,7 @@ def test_the_child_reads_it_and_the_model_draws(trained: Run, folder: Path, tmp_
     assert took[0].peak_bytes > 50e6
     ours = sample(load_model(trained, device="cpu"), REQUEST)
     assert np.array_equal(sample(load_model_folder(info.path, device="cpu"), REQUEST), ours)
-    assert processes_of(tmp_path) == [] and [path.name for path in (tmp_path / "models").iterdir()] == ["mine"]
+    assert naming(tmp_path) == [] and [path.name for path in (tmp_path / "models").iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +58,7 @@ def test_a_limit_that_is_reached_is_one_sentence(
 ) -> None:
     with pytest.raises(ModelRefused, match=words):
         import_model(folder, models_dir=tmp_path / "models", limits=ModelLimits(**limits))
-    assert not (tmp_path / "models").exists() and processes_of(tmp_path) == []
+    assert not (tmp_path / "models").exists() and naming(tmp_path) == []
 
 
 def test_a_file_that_takes_more_memory_than_is_allowed_is_one_sentence(folder: Path, tmp_path: Path) -> None:
@@ -77,4 +73,4 @@ def test_a_file_that_takes_more_memory_than_is_allowed_is_one_sentence(folder: P
 def test_an_import_can_be_cancelled(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match="was cancelled"):
         import_model(folder, models_dir=tmp_path / "models", cancelled=lambda: True)
-    assert not (tmp_path / "models").exists() and processes_of(tmp_path) == []
+    assert not (tmp_path / "models").exists() and naming(tmp_path) == []
