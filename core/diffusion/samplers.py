@@ -6,6 +6,8 @@ Every sampler is built from the training schedule's own betas with every setting
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from typing import Any
 
 import diffusers
@@ -15,7 +17,8 @@ import torch
 from core.config.compatibility import pair_problem
 from core.diffusion.sampler_table import SAMPLERS, Sampler
 from core.diffusion.schedule import NoiseSchedule
-from core.errors import UsageError
+from core.diffusion.stock import StockScheduler
+from core.errors import UsageError, quoted
 
 ALPHA_BAR_TOLERANCE = 1e-6
 _COUNT_IN_SIGMA = tuple(getattr(diffusers, row.class_name) for row in SAMPLERS.values() if row.counts_in_sigma)
@@ -33,8 +36,11 @@ def build_sampler(
 
     timestep_spacing: anything but trailing is for the self-test, and VP schedules only. whole_timesteps: with flow
     matching, the timesteps that diffusers itself tells a network, σ·T cut to whole numbers, instead of exact ones.
+    The sampler that a schedule of somebody else came with is built as its file says, spacing and timesteps included.
     Raises UsageError, with the reason, for a pair that is known to be wrong.
     """
+    if schedule.stock is not None and name == schedule.stock.sampler:
+        return build_stock(schedule.stock, num_inference_steps)
     problem = pair_problem(
         schedule=schedule.name,
         prediction_type=schedule.prediction_type,
@@ -88,6 +94,34 @@ def build_unchecked(
     return sampler
 
 
+def build_stock(stock: StockScheduler, num_inference_steps: int | None = None) -> Any:
+    """The scheduler as its file describes it, missing keys as diffusers fills them. Its timesteps are set if given.
+
+    Raises UsageError for what diffusers cannot build, or not with so many steps.
+    """
+    kind = getattr(diffusers, stock.class_name)
+    known = inspect.signature(kind.__init__).parameters
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scheduler = kind(**{key: value for key, value in stock.options.items() if key in known})
+            if num_inference_steps is not None:
+                scheduler.set_timesteps(num_inference_steps)
+    except (ValueError, TypeError, NotImplementedError, ArithmeticError, IndexError, ImportError) as error:
+        raise UsageError(f"{stock.class_name}: diffusers cannot use it so: {quoted(error, 160)}") from None
+    if num_inference_steps is not None and float(scheduler.timesteps.min()) < 0:
+        raise UsageError(
+            f"sampling.num_inference_steps: {stock.class_name} ends below timestep 0 in {num_inference_steps} steps",
+            "use fewer steps",
+        )
+    return scheduler
+
+
+def is_stock(schedule: NoiseSchedule, sampler: Any) -> bool:
+    """True for the scheduler that a schedule of somebody else came with."""
+    return schedule.stock is not None and type(sampler).__name__ == schedule.stock.class_name
+
+
 def row_of(sampler: Any) -> Sampler | None:
     """The row that a scheduler of diffusers was built from, by its class and algorithm; None for another one."""
     for row in SAMPLERS.values():
@@ -127,8 +161,11 @@ def initial_latents(schedule: NoiseSchedule, sampler: Any, noise: torch.Tensor) 
     """Where sampling starts: unit noise (N, c, h, w) in the sampler's own scale.
 
     Latents have variance 1 at every timestep of training. With trailing spacing diffusers starts samplers that count in
-    σ with variance σ² instead of σ² + 1, which is too little where the schedule leaks signal.
+    σ with variance σ² instead of σ² + 1, which is too little where the schedule leaks signal. A scheduler that the
+    schedule came with starts as diffusers starts it.
     """
+    if is_stock(schedule, sampler):
+        return noise * getattr(sampler, "init_noise_sigma", 1.0)
     if isinstance(sampler, _COUNT_IN_SIGMA):
         return noise * (sampler.sigmas[0] ** 2 + 1) ** 0.5
     return noise if schedule.is_flow else noise * sampler.init_noise_sigma
@@ -136,6 +173,8 @@ def initial_latents(schedule: NoiseSchedule, sampler: Any, noise: torch.Tensor) 
 
 def network_input(schedule: NoiseSchedule, sampler: Any, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
     """The sampler's state in the scale that the U-Net was trained on (N, c, h, w)."""
+    if is_stock(schedule, sampler) and hasattr(sampler, "scale_model_input"):
+        return sampler.scale_model_input(latents, timestep)  # type: ignore[no-any-return]
     return latents if schedule.is_flow else sampler.scale_model_input(latents, timestep)
 
 

@@ -7,13 +7,15 @@ arXiv 2006.11239 eq. 4); flow matching is the straight path (signal_scale = 1 - 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
 
 from core.config.compatibility import pair_problem
 from core.config.schema import DiffusionSettings
+from core.diffusion.stock import StockScheduler
 from core.errors import ConfigError
 
 _DIFFUSERS_NAMES = {
@@ -26,7 +28,10 @@ _DIFFUSERS_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseSchedule:
-    """One schedule and prediction type. All tables have shape (T,), float32, on one device."""
+    """One schedule and prediction type. All tables have shape (T,), float32, on one device.
+
+    stock: the scheduler that a folder of somebody else came with; the sampler of its name is built as it says.
+    """
 
     name: str
     prediction_type: str
@@ -35,6 +40,7 @@ class NoiseSchedule:
     noise_scale: torch.Tensor
     timesteps: torch.Tensor
     min_snr_gamma: float | None = None
+    stock: StockScheduler | None = None
 
     @property
     def num_train_timesteps(self) -> int:
@@ -66,6 +72,7 @@ class NoiseSchedule:
             noise_scale=self.noise_scale.to(device),
             timesteps=self.timesteps.to(device),
             min_snr_gamma=self.min_snr_gamma,
+            stock=self.stock,
         )
 
     def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -109,15 +116,7 @@ def build_schedule(settings: DiffusionSettings) -> NoiseSchedule:
         raise ConfigError(problem)
     count = settings.num_train_timesteps
     if settings.schedule == "flow":
-        sigma = torch.arange(1, count + 1, dtype=torch.float64) / count
-        return NoiseSchedule(
-            name="flow",
-            prediction_type="flow",
-            betas=None,
-            signal_scale=(1 - sigma).float(),
-            noise_scale=sigma.float(),
-            timesteps=(sigma * count).float(),
-        )
+        return _straight_path(count)
     betas = DDPMScheduler(
         num_train_timesteps=count,
         beta_schedule=_DIFFUSERS_NAMES[settings.schedule],
@@ -125,15 +124,42 @@ def build_schedule(settings: DiffusionSettings) -> NoiseSchedule:
         beta_end=settings.beta_end,
         rescale_betas_zero_snr=settings.rescale_betas_zero_snr,
     ).betas
+    return _variance_preserving(
+        betas, settings.schedule, settings.prediction_type, min_snr_gamma=settings.min_snr_gamma
+    )
+
+
+def stock_schedule(scheduler: Any, stock: StockScheduler, name: str) -> NoiseSchedule:
+    """The schedule of a built diffusers scheduler. name: of the lab's schedule that is most like it."""
+    if stock.is_flow:
+        return replace(_straight_path(scheduler.config.num_train_timesteps), stock=stock)
+    return replace(_variance_preserving(scheduler.betas, name, stock.prediction_type), stock=stock)
+
+
+def _straight_path(count: int) -> NoiseSchedule:
+    sigma = torch.arange(1, count + 1, dtype=torch.float64) / count
+    return NoiseSchedule(
+        name="flow",
+        prediction_type="flow",
+        betas=None,
+        signal_scale=(1 - sigma).float(),
+        noise_scale=sigma.float(),
+        timesteps=(sigma * count).float(),
+    )
+
+
+def _variance_preserving(
+    betas: torch.Tensor, name: str, prediction_type: str, *, min_snr_gamma: float | None = None
+) -> NoiseSchedule:
     alpha_bar = torch.cumprod(1.0 - betas, dim=0)  # float32 on purpose: the very numbers that diffusers samples with
     return NoiseSchedule(
-        name=settings.schedule,
-        prediction_type=settings.prediction_type,
+        name=name,
+        prediction_type=prediction_type,
         betas=betas,
         signal_scale=alpha_bar.sqrt(),
         noise_scale=(1.0 - alpha_bar).sqrt(),
-        timesteps=torch.arange(count, dtype=torch.float32),
-        min_snr_gamma=settings.min_snr_gamma,
+        timesteps=torch.arange(len(betas), dtype=torch.float32),
+        min_snr_gamma=min_snr_gamma,
     )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from core.config.schema import DataSettings, Settings, UnetSettings, VaeSettings
-from core.diffusion.sampler_table import EXPORTED_SAMPLERS, SAMPLERS
+from core.diffusion.stock import StockScheduler
 from core.errors import UsageError, quoted
 from core.model_folders.diffusers_layout import (
-    SCHEDULER,
     UNET_CONFIG,
     UNET_WEIGHTS,
     VAE_CONFIG,
@@ -22,26 +22,12 @@ from core.model_folders.diffusers_layout import (
 )
 from core.model_folders.model_facts import LAB_FILE, SETTINGS_FILE, VAE_FILE, LabFacts, parse_facts, parse_settings
 from core.model_folders.model_files import WEIGHTS, ModelRefused, json_object, tensor_headers
-
-_PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction")
-_BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Betas:
-    """What decides the noise of a plain folder: the numbers themselves (T,), or how diffusers computes them."""
-
-    num_train_timesteps: int
-    trained: tuple[float, ...] = ()
-    start: float = 0.0
-    end: float = 0.0
-    schedule: str = ""
-    rescaled: bool = False
+from core.model_folders.stock_scheduler import read_scheduler
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlainFolder:
-    """A plain diffusers folder in the lab's own settings. factor: the VAE's scaling. betas: None for flow matching."""
+    """A plain diffusers folder in the lab's own settings. factor: the VAE's scaling."""
 
     class_names: tuple[str, ...]
     unet: UnetSettings
@@ -49,9 +35,7 @@ class PlainFolder:
     data: DataSettings
     channels: int
     factor: float
-    sampler: str
-    prediction_type: str
-    betas: Betas | None
+    stock: StockScheduler
 
 
 def check_cheaply(files: dict[str, bytes], *, data_set: str) -> None:
@@ -93,7 +77,7 @@ def check_plain(files: dict[str, bytes]) -> PlainFolder:
     check_files(files)
     names = class_names_of_index(files)
     unet_config, vae_config = json_object(files, UNET_CONFIG), json_object(files, VAE_CONFIG)
-    side, channels, factor = unet_config.get("sample_size"), vae_config.get("in_channels"), _scaling_factor(vae_config)
+    side, channels, factor = _side(unet_config), vae_config.get("in_channels", 3), _scaling_factor(vae_config)
     unet, vae = networks_of(files)
     if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= 512:
         raise ModelRefused(f"{UNET_CONFIG}: sample_size is {quoted(side)}, not one whole number up to 512")
@@ -103,7 +87,6 @@ def check_plain(files: dict[str, bytes]) -> PlainFolder:
         data = DataSettings(image_size=side * vae.downsample_factor)
     except ValueError as error:
         raise ModelRefused(f"{VAE_CONFIG}: {quoted(' '.join(str(error).split()), 160)}") from None
-    prediction, betas = noise_of(json_object(files, SCHEDULER))
     return PlainFolder(
         class_names=names,
         unet=unet,
@@ -111,43 +94,20 @@ def check_plain(files: dict[str, bytes]) -> PlainFolder:
         data=data,
         channels=channels,
         factor=factor,
-        sampler=_sampler_of(json_object(files, SCHEDULER)),
-        prediction_type=prediction,
-        betas=betas,
+        stock=read_scheduler(files),
     )
+
+
+def _side(config: Mapping[str, Any]) -> Any:
+    """sample_size, which a DiT has by default."""
+    return config.get("sample_size", None if config.get("_class_name") == "UNet2DModel" else 32)
 
 
 def networks_of(files: dict[str, bytes]) -> tuple[UnetSettings, VaeSettings]:
     """The two networks that the plain part describes. Raises ModelRefused."""
-    return unet_settings_of(json_object(files, UNET_CONFIG)), vae_settings_of(json_object(files, VAE_CONFIG))
-
-
-def noise_of(config: Mapping[str, Any]) -> tuple[str, Betas | None]:
-    """(what the network predicts, as diffusers calls it; what decides its noise). Raises ModelRefused."""
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in _PREDICTIONS:
-        raise ModelRefused(f"{SCHEDULER}: prediction_type {quoted(prediction)} is not understood")
-    if prediction == "flow_prediction":
-        if config.get("use_flow_sigmas") is not True or config.get("flow_shift", 1.0) != 1.0:
-            raise ModelRefused(f"{SCHEDULER}: flow matching is understood with use_flow_sigmas and flow_shift 1 only")
-        return prediction, None
-    count, trained = config.get("num_train_timesteps", 1000), config.get("trained_betas")
-    if not isinstance(count, int) or isinstance(count, bool) or not 10 <= count <= 10_000:
-        raise ModelRefused(f"{SCHEDULER}: num_train_timesteps is {quoted(count)}, not between 10 and 10,000")
-    if trained is not None:
-        if not isinstance(trained, list) or len(trained) != count:
-            raise ModelRefused(f"{SCHEDULER}: trained_betas are not {count:,} numbers")
-        if not all(isinstance(value, int | float) and 0 < value <= 1 for value in trained):
-            raise ModelRefused(f"{SCHEDULER}: trained_betas must lie between 0 and 1")
-        return prediction, Betas(num_train_timesteps=count, trained=tuple(trained))
-    start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
-    if not all(isinstance(value, float) and 0 < value < 1 for value in (start, end)):
-        raise ModelRefused(f"{SCHEDULER}: beta_start and beta_end must lie between 0 and 1")
-    name = config.get("beta_schedule", "linear")
-    if name not in _BETA_SCHEDULES:
-        raise ModelRefused(f"{SCHEDULER}: beta_schedule {quoted(name)} is not understood")
-    rescaled = config.get("rescale_betas_zero_snr", False) is True
-    return prediction, Betas(num_train_timesteps=count, start=start, end=end, schedule=name, rescaled=rescaled)
+    shapes = [header.shape for header in tensor_headers(files[UNET_WEIGHTS], UNET_WEIGHTS).values()]
+    unet = unet_settings_of(json_object(files, UNET_CONFIG), parameters=sum(map(math.prod, shapes)))
+    return unet, vae_settings_of(json_object(files, VAE_CONFIG))
 
 
 def _scaling_factor(vae_config: Mapping[str, Any]) -> float:
@@ -157,11 +117,3 @@ def _scaling_factor(vae_config: Mapping[str, Any]) -> float:
     if vae_config.get("shift_factor") not in (None, 0, 0.0):
         raise ModelRefused(f"{VAE_CONFIG}: has a shift_factor, which DiTPipeline does not apply")
     return float(value)
-
-
-def _sampler_of(config: Mapping[str, Any]) -> str:
-    classes = {SAMPLERS[name].class_name: name for name in EXPORTED_SAMPLERS}
-    kind = config.get("_class_name")
-    if not isinstance(kind, str) or kind not in classes:
-        raise ModelRefused(f"{SCHEDULER}: is of a {quoted(kind)}", f"one of {', '.join(classes)} is understood")
-    return classes[kind]

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from core.config.schema import UnetSettings, VaeSettings
-from core.diffusion.sampler_table import EXPORTED_SAMPLERS, SAMPLERS
+from core.diffusion.sampler_table import SAMPLERS
 from core.errors import quoted
 from core.model_folders.model_facts import MAX_CLASS_NAME, MAX_CLASSES
 from core.model_folders.model_files import ModelRefused, json_object
+from core.models.weight import unet_layers
 
 PIPELINE = "DiTPipeline"
 NULL_LABEL = 1000  # fixed inside DiTPipeline
@@ -26,10 +27,29 @@ UNET_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 VAE_CONFIG = "vae/config.json"
 VAE_WEIGHTS = "vae/diffusion_pytorch_model.safetensors"
 STOCK_FILES = (INDEX, SCHEDULER, UNET_CONFIG, UNET_WEIGHTS, VAE_CONFIG, VAE_WEIGHTS)
-_PARTS = {
-    "transformer": ("UNet2DModel",),
-    "vae": ("AutoencoderKL",),
-    "scheduler": tuple(SAMPLERS[name].class_name for name in EXPORTED_SAMPLERS),
+DENOISERS = ("UNet2DModel", "DiTTransformer2DModel", "Transformer2DModel")
+SCHEDULERS = tuple(
+    sorted({form.class_name for row in SAMPLERS.values() for form in (row, row.flow) if form is not None})
+)
+_PARTS = {"transformer": DENOISERS, "vae": ("AutoencoderKL",), "scheduler": SCHEDULERS}
+_MOST_IN_A_LIST = 16
+_LARGEST_WIDTH = 8192  # of any number in a configuration, but for counts of classes and tokens
+_MOST_LAYERS = 128
+_MOST_PLACES = 2**26  # numbers of a DiT's table of places, which is computed before its weights are compared
+# what diffusers takes for a key that a file lacks
+UNET_DEFAULTS = {
+    "block_out_channels": [224, 448, 672, 896],
+    "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"],
+    "layers_per_block": 2,
+    "norm_num_groups": 32,
+    "dropout": 0.0,
+}
+VAE_DEFAULTS = {
+    "latent_channels": 4,
+    "block_out_channels": [64],
+    "layers_per_block": 1,
+    "norm_num_groups": 32,
+    "mid_block_add_attention": True,
 }
 _SECTION = TypeVar("_SECTION", UnetSettings, VaeSettings)
 
@@ -38,13 +58,6 @@ def check_files(files: Mapping[str, bytes]) -> None:
     """Raises ModelRefused, naming it, when a part of the layout is missing."""
     for name in STOCK_FILES:
         if name not in files:
-            part, _, file = name.partition("/")
-            others = [other for other in files if other.startswith(f"{part}/") and other.endswith(".safetensors")]
-            if file.endswith(".safetensors") and others:
-                raise ModelRefused(
-                    f"{name}: is missing; the weights lie in {quoted(min(others), 100)}",
-                    "load the pipeline and save it again, with no variant and max_shard_size='10GB'",
-                )
             raise ModelRefused(
                 f"{name}: is missing",
                 f"a model is a {PIPELINE} folder with {', '.join(sorted(_PARTS))} and {INDEX}, weights as safetensors",
@@ -59,7 +72,8 @@ def class_names_of_index(files: dict[str, bytes]) -> tuple[str, ...]:
     index = json_object(files, INDEX)
     if index.get("_class_name") != PIPELINE:
         raise ModelRefused(
-            f"{INDEX}: is of a {quoted(index.get('_class_name'))}", f"only {PIPELINE} over a UNet2DModel is understood"
+            f"{INDEX}: is of a {quoted(index.get('_class_name'))}",
+            f"only {PIPELINE} over a UNet2DModel or a DiT is understood",
         )
     for key, value in index.items():
         if key.startswith("_") or key == "id2label":
@@ -97,33 +111,77 @@ def _labels(labels: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def unet_settings_of(config: Mapping[str, Any]) -> UnetSettings:
-    """The U-Net that transformer/config.json describes, in the lab's own settings. Raises ModelRefused."""
-    downs = _list(config, "down_block_types", UNET_CONFIG)
+def unet_settings_of(config: Mapping[str, Any], *, parameters: int = 0) -> UnetSettings:
+    """The U-Net that transformer/config.json describes, in the lab's own settings. Raises ModelRefused.
+
+    For a DiT one that takes about as much memory, by its number of parameters: the settings have no transformer.
+    """
+    if config.get("_class_name") != "UNet2DModel":
+        return _unet_like(parameters)
+    values = {**UNET_DEFAULTS, **config}
+    downs = _list(values, "down_block_types", UNET_CONFIG)
     return _section(
         UNET_CONFIG,
         lambda: UnetSettings(
-            block_out_channels=tuple(_list(config, "block_out_channels", UNET_CONFIG)),
-            layers_per_block=config["layers_per_block"],
+            block_out_channels=tuple(_list(values, "block_out_channels", UNET_CONFIG)),
+            layers_per_block=values["layers_per_block"],
             attention_levels=tuple(level for level, kind in enumerate(downs) if kind == "AttnDownBlock2D"),
-            norm_num_groups=config["norm_num_groups"],
-            dropout=float(config.get("dropout", 0.0)),
+            norm_num_groups=values["norm_num_groups"],
+            dropout=float(values["dropout"]),
         ),
     )
+
+
+def _unet_like(parameters: int) -> UnetSettings:
+    def distance(width: int) -> int:
+        net = unet_layers(_wide(width), latent_channels=4, side=32, num_classes=MAX_CLASSES)
+        return abs(net.parameters - parameters)
+
+    return _wide(min(range(8, 2049, 8), key=distance))
+
+
+def _wide(width: int) -> UnetSettings:
+    return UnetSettings(block_out_channels=(width,), layers_per_block=4, attention_levels=(0,))
 
 
 def vae_settings_of(config: Mapping[str, Any]) -> VaeSettings:
     """The VAE that vae/config.json describes, in the lab's own settings. Raises ModelRefused."""
+    values = {**VAE_DEFAULTS, **config}
     return _section(
         VAE_CONFIG,
         lambda: VaeSettings(
-            latent_channels=config["latent_channels"],
-            block_out_channels=tuple(_list(config, "block_out_channels", VAE_CONFIG)),
-            layers_per_block=config["layers_per_block"],
-            norm_num_groups=config["norm_num_groups"],
-            mid_block_add_attention=config["mid_block_add_attention"],
+            latent_channels=values["latent_channels"],
+            block_out_channels=tuple(_list(values, "block_out_channels", VAE_CONFIG)),
+            layers_per_block=values["layers_per_block"],
+            norm_num_groups=values["norm_num_groups"],
+            mid_block_add_attention=values["mid_block_add_attention"],
         ),
     )
+
+
+def bounded_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A network's configuration without what diffusers writes for itself. Raises ModelRefused for a value that no
+    network has: nested, endless, or large enough to exhaust whoever builds it."""
+    found = {key: value for key, value in config.items() if not key.startswith("_")}
+    for key, value in found.items():
+        items = value if isinstance(value, list) else [value]
+        if len(items) > _MOST_IN_A_LIST or not all(isinstance(each, str | int | float | None) for each in items):
+            raise ModelRefused(f"{name}: {quoted(key, 60)} is {quoted(value, 60)}, which no network here has")
+        if any(isinstance(each, int | float) and abs(each) > _LARGEST_WIDTH for each in items):
+            raise ModelRefused(f"{name}: {quoted(key, 60)} is {quoted(value, 60)}, {_LARGEST_WIDTH:,} at most")
+    width = _number(found, "num_attention_heads", 16) * _number(found, "attention_head_dim", 88)
+    places = (_number(found, "sample_size", 32) / max(1, _number(found, "patch_size", 2))) ** 2
+    if "num_attention_heads" in found and width * places > _MOST_PLACES:
+        raise ModelRefused(f"{name}: {places:,.0f} places of {width:,.0f} numbers are too many")
+    layers = max(_number(found, "num_layers", 1), _number(found, "layers_per_block", 1))
+    if layers > _MOST_LAYERS:
+        raise ModelRefused(f"{name}: has {layers:,.0f} layers, {_MOST_LAYERS} at most")
+    return found
+
+
+def _number(config: Mapping[str, Any], key: str, missing: float) -> float:
+    value = config.get(key, missing)
+    return value if isinstance(value, int | float) else missing
 
 
 def _list(config: Mapping[str, Any], key: str, name: str) -> Sequence[Any]:

@@ -19,8 +19,10 @@ from core import atomic
 from core.errors import quoted
 from core.limited_child import limit_process, status_bytes, write_outcome
 from core.model_folders.cheap_checks import check_cheaply
+from core.model_folders.model_facts import LAB_FILE
 from core.model_folders.model_files import MAX_TOTAL_BYTES, ModelRefused, read_model_files
 from core.model_folders.model_zip import read_model_zip
+from core.model_folders.weight_files import with_whole_weights
 
 KEPT = "model"
 SPARE_BYTES = 256 * 2**20
@@ -64,6 +66,9 @@ def read(request: dict[str, Any], *, allow: Callable[[int | None], None]) -> dic
     try:
         reader = read_model_files if source.is_dir() else read_model_zip
         files = reader(source, most=most, sized=allow)
+        if LAB_FILE not in files:
+            allow(sum(map(len, files.values())))
+            files = with_whole_weights(files)
         check_cheaply(files, data_set=request["data_set"])
         allow(None)  # PyTorch takes what it takes
         from core.model_folders.import_diffusers import accepted

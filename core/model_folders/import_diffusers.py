@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
-
-import torch
-from diffusers import DDPMScheduler
 
 from core.config.frozen import dump_settings
 from core.config.load import settings_from
 from core.config.schema import DiffusionSettings, SamplingSettings, Settings
+from core.diffusion.samplers import build_stock
 from core.diffusion.schedule import build_schedule
+from core.diffusion.stock import StockScheduler
 from core.errors import ConfigError, LabError, UsageError, quoted
-from core.model_folders.cheap_checks import Betas, check_cheaply, check_plain, noise_of
+from core.model_folders.cheap_checks import check_cheaply, check_plain
 from core.model_folders.diffusers_layout import SCHEDULER, UNET_WEIGHTS, VAE_WEIGHTS
 from core.model_folders.model_facts import LAB_FILE, SETTINGS_FILE, VAE_FILE, LabFacts
-from core.model_folders.model_files import WEIGHTS, ModelRefused, json_object
-from core.model_folders.model_folder import build_model, check_model, check_networks, read_tensors
+from core.model_folders.model_files import WEIGHTS, ModelRefused
+from core.model_folders.model_folder import build_model, check_model, check_stock, read_tensors
 from core.runs.run import now_iso
-
-BETA_TOLERANCE = 1e-6
 
 
 def accepted(files: dict[str, bytes], *, name: str, data_set: str = "") -> dict[str, bytes]:
@@ -52,17 +47,21 @@ def adopted(files: dict[str, bytes], *, title: str, data_set: str = "") -> dict[
     """
     plain = check_plain(files)
     data = plain.data.model_copy(update={"name": data_set} if data_set else {})
-    unet, vae = check_networks(files, image_size=data.image_size, channels=plain.channels)
-    diffusion = diffusion_of(json_object(files, SCHEDULER))
-    base = Settings(
-        unet=unet, vae=vae, data=data, diffusion=diffusion, sampling=SamplingSettings(sampler=plain.sampler)
-    )  # type: ignore[arg-type]
-    try:
-        settings = settings_from(base.model_dump(mode="json"))
-    except ConfigError as error:
-        if error.message.startswith("data."):
-            raise UsageError(f"--data {quoted(data_set)}: {error.message}", error.hint) from None
-        raise ModelRefused(f"{SCHEDULER}: {error.message}", error.hint) from None
+    unet, vae = check_stock(files, image_size=data.image_size, channels=plain.channels)
+    settings, problem = None, ConfigError("")
+    for diffusion in diffusions_like(plain.stock):
+        base = Settings(
+            unet=unet, vae=vae, data=data, diffusion=diffusion, sampling=SamplingSettings(sampler=plain.stock.sampler)
+        )
+        try:
+            settings = settings_from(base.model_dump(mode="json"))
+            break
+        except ConfigError as error:
+            if error.message.startswith("data."):
+                raise UsageError(f"--data {quoted(data_set)}: {error.message}", error.hint) from None
+            problem = error
+    if settings is None:
+        raise ModelRefused(f"{SCHEDULER}: {problem.message}", problem.hint)
     files = {**files, VAE_FILE: files[VAE_WEIGHTS], SETTINGS_FILE: dump_settings(settings).encode()}
     facts = {
         "format_version": 1,
@@ -79,6 +78,7 @@ def adopted(files: dict[str, bytes], *, title: str, data_set: str = "") -> dict[
         "scale": [plain.factor] * vae.latent_channels,
         "licence": "not stated",
         "created_at": now_iso(),
+        "stock": True,
         "files": {
             name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
         },
@@ -88,48 +88,44 @@ def adopted(files: dict[str, bytes], *, title: str, data_set: str = "") -> dict[
     return {**files, LAB_FILE: text.encode()}
 
 
-def diffusion_of(config: Mapping[str, Any]) -> DiffusionSettings:
-    """The noise schedule and prediction type that scheduler_config.json describes. Raises ModelRefused."""
-    prediction, facts = noise_of(config)
-    if facts is None:
-        return _diffusion(config, schedule="flow", prediction_type="flow")
-    betas = _betas_of(facts)
-    first, last = float(betas[0]), float(betas[-1])
-    zero = {"rescale_betas_zero_snr": True}
-    for schedule in ("linear", "scaled_linear", "cosine", "sigmoid"):
-        for extra in ({}, zero):
-            start, end = (1e-4, 0.02) if extra or schedule in ("cosine", "sigmoid") else (first, last)
-            try:
-                found = _diffusion(
-                    config, schedule=schedule, prediction_type=prediction, beta_start=start, beta_end=end, **extra
-                )
-                built = build_schedule(found).betas
-            except LabError:
-                continue
-            if built is not None and bool(((built - betas).abs() < BETA_TOLERANCE).all()):
-                return found
-    raise ModelRefused(
-        f"{SCHEDULER}: is none of the noise schedules of this lab",
-        "linear, scaled_linear, cosine or sigmoid",
-    )
+def diffusions_like(stock: StockScheduler) -> list[DiffusionSettings]:
+    """The lab's schedules and prediction type that describe such a scheduler, the nearest first.
 
-
-def _diffusion(config: Mapping[str, Any], **values: Any) -> DiffusionSettings:
+    What generates has the scheduler itself; settings name the schedule that is most like it. Raises ModelRefused for
+    what diffusers cannot build, or what ends in pure noise and predicts it.
+    """
     try:
-        return DiffusionSettings(num_train_timesteps=config.get("num_train_timesteps", 1000), **values)
-    except ValueError as error:
-        raise ModelRefused(f"{SCHEDULER}: {quoted(' '.join(str(error).split()), 160)}") from None
-
-
-def _betas_of(facts: Betas) -> torch.Tensor:
-    """betas (T,), by diffusers' own DDPM from the few settings that decide them."""
-    if facts.trained:
-        return torch.tensor(facts.trained, dtype=torch.float32)
-    betas: torch.Tensor = DDPMScheduler(
-        num_train_timesteps=facts.num_train_timesteps,
-        beta_start=facts.start,
-        beta_end=facts.end,
-        beta_schedule=facts.schedule,
-        rescale_betas_zero_snr=facts.rescaled,
-    ).betas
-    return betas
+        betas = build_stock(stock, 10).betas if not stock.is_flow else None
+    except UsageError as error:
+        raise ModelRefused(f"{SCHEDULER}: {error.message}", error.hint) from None
+    count = int(stock.options.get("num_train_timesteps", 1000))
+    if betas is None:
+        return [DiffusionSettings(num_train_timesteps=count, schedule="flow", prediction_type="flow")]
+    end = 1.0 - betas.double()
+    if stock.prediction_type == "epsilon" and float(end.min()) <= 0:
+        raise ModelRefused(
+            f"{SCHEDULER}: ends in pure noise, and a prediction of the noise divides by zero there",
+            "prediction_type v_prediction or sample fits such betas",
+        )
+    wanted = end.cumprod(0).sqrt()
+    first, last = (min(max(float(beta), 1e-6), 0.999) for beta in (betas[0], betas[-1]))
+    asked = [stock.options.get("beta_start", first), stock.options.get("beta_end", last)]
+    pairs = [(first, last), (1e-4, 0.02), (float(asked[0] or first), float(asked[1] or last))]
+    found: list[tuple[float, DiffusionSettings]] = []
+    for schedule in ("linear", "scaled_linear", "cosine", "sigmoid"):
+        for zero in (False, True):
+            for start, stop in dict.fromkeys(pairs):
+                try:
+                    diffusion = DiffusionSettings(
+                        num_train_timesteps=count,
+                        schedule=schedule,  # type: ignore[arg-type]
+                        prediction_type=stock.prediction_type,  # type: ignore[arg-type]
+                        rescale_betas_zero_snr=zero,
+                        beta_start=start,
+                        beta_end=stop,
+                    )
+                    near = build_schedule(diffusion)
+                except (LabError, ValueError):
+                    continue
+                found.append((round(float((near.signal_scale - wanted).abs().max()), 6), diffusion))
+    return [diffusion for _, diffusion in sorted(found, key=lambda pair: pair[0])]

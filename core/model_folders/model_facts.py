@@ -54,7 +54,8 @@ class LabFacts(Section):
     """lab.json: what plain diffusers has no place for. shift and scale (c,): scaling of the unfolded VAE's latents.
 
     report: the newest evaluation (fields of `core.evaluation.report.Report`) or None. fingerprint: of the dataset, ''
-    when unknown. trained_on: device and seconds of the U-Net's training in words, '' when unknown.
+    when unknown. trained_on: device and seconds of the U-Net's training in words, '' when unknown. stock: it came from
+    plain diffusers, and its networks and scheduler are what their own configurations say.
     """
 
     format_version: int = FORMAT
@@ -75,6 +76,7 @@ class LabFacts(Section):
     trained_on: Words = ""
     versions: dict[str, Words] = Field(default_factory=dict, max_length=50)
     report: dict[str, Any] | None = None
+    stock: bool = False
     files: dict[str, FileFact] = Field(max_length=64)
 
     @field_validator("class_names", "title", "data_title", "licence")

@@ -15,9 +15,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
-from core.config.schema import Settings
+from core.config.schema import Settings, UnetSettings, VaeSettings
 from core.device import resolve_device
-from core.diffusion.schedule import build_schedule
+from core.diffusion.samplers import build_stock
+from core.diffusion.schedule import build_schedule, stock_schedule
 from core.errors import LabError, quoted
 from core.home import PROGRAM
 from core.latent.codec import LatentCodec, LatentScaling
@@ -28,6 +29,7 @@ from core.model_folders.diffusers_layout import (
     UNET_WEIGHTS,
     VAE_CONFIG,
     VAE_WEIGHTS,
+    class_names_of_index,
 )
 from core.model_folders.model_facts import (
     LAB_FILE,
@@ -38,6 +40,8 @@ from core.model_folders.model_facts import (
     as_called,
 )
 from core.model_folders.model_files import ModelRefused, json_object, read_model_files, tensor_headers
+from core.model_folders.stock_networks import Denoiser, build_stock_vae, denoiser_of
+from core.model_folders.stock_scheduler import read_scheduler
 from core.models.unet import build_unet
 from core.models.vae import build_vae
 from core.sampling.load import LoadedModel, weights_hash
@@ -70,13 +74,42 @@ def check_model(files: dict[str, bytes]) -> tuple[LabFacts, Settings]:
     Raises ModelRefused for a missing or altered file, networks that do not fit their settings, or foreign classes.
     """
     facts, settings = check_ours(files)
-    unet, vae = check_networks(files, image_size=settings.data.image_size, channels=facts.channels)
+    check = check_stock if facts.stock else check_networks
+    unet, vae = check(files, image_size=settings.data.image_size, channels=facts.channels)
     if (unet, vae) != (settings.unet, settings.vae):
         raise ModelRefused(f"{SETTINGS_FILE}: describes other networks than the folder holds")
-    with torch.device("meta"):
-        network = build_vae(vae, channels=facts.channels, image_size=settings.data.image_size)
+    if facts.stock:
+        network = build_stock_vae(json_object(files, VAE_CONFIG))
+    else:
+        with torch.device("meta"):
+            network = build_vae(vae, channels=facts.channels, image_size=settings.data.image_size)
     check_tensors(files[VAE_FILE], VAE_FILE, network.state_dict())
     return facts, settings
+
+
+def check_stock(files: dict[str, bytes], *, image_size: int, channels: int) -> tuple[UnetSettings, VaeSettings]:
+    """(UnetSettings, VaeSettings) that come nearest to the networks of a plain diffusers folder, whose weights were
+    compared with their own configurations. Raises ModelRefused."""
+    unet, vae = networks_of(files)
+    network = build_stock_vae(json_object(files, VAE_CONFIG))
+    if network.config.in_channels != channels or network.config.out_channels != channels:
+        raise ModelRefused(f"{VAE_CONFIG}: in_channels and out_channels differ")
+    check_tensors(files[VAE_WEIGHTS], VAE_WEIGHTS, network.state_dict())
+    denoiser = _denoiser(files, vae)
+    wide = denoiser.build()
+    check_tensors(files[UNET_WEIGHTS], UNET_WEIGHTS, wide.state_dict())
+    if wide.config.sample_size * vae.downsample_factor != image_size:
+        raise ModelRefused(f"{UNET_CONFIG}: sample_size is not that of images of {image_size} pixels")
+    return unet, vae
+
+
+def _denoiser(files: Mapping[str, bytes], vae: VaeSettings) -> Denoiser:
+    files = dict(files)
+    return denoiser_of(
+        json_object(files, UNET_CONFIG),
+        classes=len(class_names_of_index(files)),
+        latent_channels=vae.latent_channels,
+    )
 
 
 def check_networks(files: dict[str, bytes], *, image_size: int, channels: int) -> tuple[Any, Any]:
@@ -148,17 +181,24 @@ def build_model(
     target = resolve_device(device)
     classes = len(facts.class_names)
     weights = read_tensors(files[UNET_WEIGHTS], UNET_WEIGHTS)
-    weights[EMBEDDING] = weights[EMBEDDING][[*range(classes), NULL_LABEL]].clone()
     side = settings.data.image_size // settings.vae.downsample_factor
     try:
-        with torch.device("meta"):
-            unet = build_unet(
-                settings.unet, latent_channels=settings.vae.latent_channels, latent_size=side, num_classes=classes
-            )
-            vae = build_vae(settings.vae, channels=facts.channels, image_size=settings.data.image_size)
+        if facts.stock:
+            denoiser = _denoiser(files, settings.vae)
+            weights, unet = denoiser.narrowed(weights, classes), denoiser.build(classes)
+            vae = build_stock_vae(json_object(dict(files), VAE_CONFIG))
+            stock = read_scheduler(files)
+            schedule = stock_schedule(build_stock(stock), stock, settings.diffusion.schedule)
+        else:
+            weights[EMBEDDING] = weights[EMBEDDING][[*range(classes), NULL_LABEL]].clone()
+            with torch.device("meta"):
+                unet = build_unet(
+                    settings.unet, latent_channels=settings.vae.latent_channels, latent_size=side, num_classes=classes
+                )
+                vae = build_vae(settings.vae, channels=facts.channels, image_size=settings.data.image_size)
+            schedule = build_schedule(settings.diffusion)
         unet.load_state_dict(weights, assign=True)
         vae.load_state_dict(read_tensors(files[VAE_FILE], VAE_FILE), assign=True)
-        schedule = build_schedule(settings.diffusion)
     except LabError as error:
         raise ModelRefused(f"{quoted(name)}: {error.message}", error.hint) from None
     return LoadedModel(

@@ -86,8 +86,15 @@ class MixedEmbedding(nn.Module):
         return self.embedding(labels)
 
 
-def takes_mixtures(unet: Any) -> Any:
-    """The same U-Net, sharing every weight, whose class embedding also takes mixtures. The given one is not changed."""
-    twin = copy.copy(unet)
-    twin._modules = {**unet._modules, "class_embedding": MixedEmbedding(unet.class_embedding)}
+def takes_mixtures(network: Any) -> Any:
+    """The same network, sharing every weight, whose class embeddings also take mixtures. The given one is not changed.
+
+    A U-Net has one of them, a DiT one in each block.
+    """
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    twin = copy.deepcopy(network, shared)
+    for parent in list(twin.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Embedding):
+                setattr(parent, name, MixedEmbedding(child))
     return twin

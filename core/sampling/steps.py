@@ -189,7 +189,7 @@ class _SamplingRun:
         self, noisy_latents: torch.Tensor, timestep: torch.Tensor, labels: torch.Tensor, guidance: Any
     ) -> GuidedOutput:
         def denoise(noisy: torch.Tensor, at: torch.Tensor, class_labels: torch.Tensor) -> torch.Tensor:
-            result: torch.Tensor = self.unet(noisy, at, class_labels=class_labels).sample
+            result: torch.Tensor = self.unet(noisy, at.expand(len(noisy)), class_labels=class_labels).sample
             return result
 
         return guided_output(

@@ -32,11 +32,12 @@ from core.model_folders import import_child
 from core.model_folders import import_model as module
 from core.model_folders.export import export_run
 from core.model_folders.import_child import ModelLimits, request_of
-from core.model_folders.import_diffusers import diffusion_of
+from core.model_folders.import_diffusers import diffusions_like
 from core.model_folders.import_model import delete_model, import_model
 from core.model_folders.model_facts import list_model_folders
 from core.model_folders.model_files import ModelRefused
 from core.model_folders.model_folder import load_model_folder
+from core.model_folders.stock_scheduler import scheduler_of
 from core.reading import read_object
 from core.runs.run import Run
 from core.sampling.load import load_model
@@ -97,7 +98,7 @@ def test_a_folder_of_ours_draws_the_run_bit_for_bit(trained: Run, folder: Path, 
 def test_a_plain_diffusers_folder_draws_the_same(trained: Run, plain: Path, tmp_path: Path, packed: str) -> None:
     source = plain if packed == "folder" else zipped(plain, tmp_path / "z.zip", top="" if "flat" in packed else "x")
     info = import_model(source, models_dir=tmp_path / "models", name="plain", data_set="digits")
-    ours = sample(load_model(trained, device="cpu"), REQUEST).astype(int)
+    ours = sample(load_model(trained, device="cpu"), replace(REQUEST, whole_timesteps=True)).astype(int)
     assert np.abs(sample(load_model_folder(info.path, device="cpu"), REQUEST) - ours).max() <= 1
     assert info.settings().data.name == info.facts.data_set == "digits"
 
@@ -109,7 +110,7 @@ def test_the_scaling_factor_of_a_plain_folder_counts(trained: Run, plain: Path, 
     save_file(weights, plain / VAE)
     edited("vae/config.json", lambda config: config.update(scaling_factor=0.25))(plain)
     info = import_model(plain, models_dir=tmp_path / "models")
-    ours = sample(load_model(trained, device="cpu"), REQUEST).astype(int)
+    ours = sample(load_model(trained, device="cpu"), replace(REQUEST, whole_timesteps=True)).astype(int)
     assert np.abs(sample(load_model_folder(info.path, device="cpu"), REQUEST) - ours).max() <= 1
 
 
@@ -126,7 +127,8 @@ def test_a_plain_folder_in_half_precision_draws_what_diffusers_draws(plain: Path
 @pytest.mark.parametrize("zero", [False, True])
 def test_the_noise_schedule_is_found_again(schedule: Any, zero: bool) -> None:
     asked = DiffusionSettings(schedule=schedule, prediction_type="v_prediction", rescale_betas_zero_snr=zero)
-    found = diffusion_of(json.loads(build_sampler("ddim", build_schedule(asked), 10).to_json_string()))
+    file = json.loads(build_sampler("ddim", build_schedule(asked), 10).to_json_string())
+    found = diffusions_like(scheduler_of(file))[0]
     assert found.prediction_type == "v_prediction"
     difference = build_schedule(found).signal_scale - build_schedule(asked).signal_scale
     assert difference.abs().max() < 1e-6
@@ -246,18 +248,37 @@ HOSTILE_PLAIN: dict[str, tuple[Callable[[Path], object], str]] = {
         "trained_betas",
     ),
     "other noise": (
-        noise(lambda c: c.update(prediction_type="epsilon", trained_betas=[0.1, 0.5] * 500)),
-        "none of the noise schedules",
+        noise(lambda c: c.update(use_flow_sigmas=False, prediction_type="epsilon", trained_betas=[0.1, 1.0] * 500)),
+        "ends in pure noise",
     ),
     "scheduler is a list": (noise(lambda c: c.update(_class_name=[])), "is of a"),
     "Euler": (
         noise(lambda c: c.update(_class_name="EulerDiscreteScheduler")),
-        "is of a EulerDiscreteScheduler",
+        "EulerDiscreteScheduler does not do prediction_type flow_prediction",
+    ),
+    "PNDM": (noise(lambda c: c.update(_class_name="PNDMScheduler")), "is of a PNDMScheduler"),
+    "learned variance": (noise(lambda c: c.update(variance_type="learned_range")), "variance_type is learned_range"),
+    "algorithm": (
+        noise(lambda c: c.update(_class_name="DPMSolverMultistepScheduler", algorithm_type="deis")),
+        "algorithm_type deis",
+    ),
+    "spacing": (
+        noise(
+            lambda c: (
+                c.update(_class_name="DDIMScheduler", prediction_type="sample", use_flow_sigmas=False)
+                or c.update(timestep_spacing="sideways")
+            )
+        ),
+        "diffusers cannot use it so",
+    ),
+    "no row for no class": (unet(lambda c: c.update(num_class_embeds=10)), "leaves no row for no class"),
+    "many layers of a DiT": (
+        unet(lambda c: c.update(_class_name="DiTTransformer2DModel", num_layers=10**6)),
+        "num_layers",
     ),
     "block types": (unet(lambda c: c.update(down_block_types=[["x"]])), "transformer/config"),
     "layers": (unet(lambda c: c.update(layers_per_block=10**9)), "layers_per_block"),
-    "variant": (renamed("diffusion_pytorch_model.fp16.safetensors"), "fp16.safetensors; load the pipeline and save"),
-    "shards": (renamed("diffusion_pytorch_model-00001-of-00002.safetensors"), "max_shard_size"),
+    "shards": (renamed("diffusion_pytorch_model-00001-of-00002.safetensors"), "shard 2 of 2 is missing"),
     "link": (lambda f: (f / "notes.json").symlink_to("/etc/passwd"), "is a link"),
     "link to a folder": (lambda f: (f / "more").symlink_to("/etc"), "is a link"),
     "pipe": (lambda f: os.mkfifo(f / "pipe.json"), "is not an ordinary file"),

@@ -174,7 +174,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "foreign class": (
         rehashed("model_index.json", edited("model_index.json", lambda c: c.update(transformer=["evil", "Net"]))),
-        "only UNet2DModel of diffusers",
+        "only UNet2DModel or DiT",
     ),
     "foreign pipeline": (
         rehashed("model_index.json", edited("model_index.json", lambda c: c.update(_class_name="Evil"))),
