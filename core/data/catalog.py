@@ -57,10 +57,8 @@ def entry(name: str, limits: ReadLimits = OWN_LIMITS, rules: Rules = NEWEST) -> 
     """
     if name in _ENTRIES:
         found = _ENTRIES[name]
-        if isinstance(found.loader, ImageFolderLoader):
+        if isinstance(found.loader, ImageFolderLoader | NpzLoader):
             return replace(found, loader=replace(found.loader, limits=limits, rules=rules))
-        if isinstance(found.loader, NpzLoader):
-            return replace(found, loader=replace(found.loader, limits=limits))
         return found
     known = names()
     if name in known:

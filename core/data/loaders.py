@@ -16,9 +16,11 @@ import numpy as np
 from core import atomic
 from core.config.schema import DataSettings
 from core.data.limits import OWN_LIMITS, ReadLimits
-from core.data.npz_file import npz_class_names, npz_problem, opened_npz
 from core.data.raw import RawSet, RawSplit, array_split, own_path
-from core.errors import DataUnavailable, StorageFull, is_full_disk
+from core.data.reader.array_sets import npz_parts, raw_arrays
+from core.data.reader.read import answered
+from core.errors import DataUnavailable, LabError, StorageFull, is_full_disk
+from core.rules import NEWEST, Rules
 from core.runs.lock import try_lock
 from core.typed_paths import FILE
 
@@ -175,6 +177,7 @@ class NpzLoader:
     """
 
     limits: ReadLimits = OWN_LIMITS
+    rules: Rules = NEWEST
 
     def files(self, settings: DataSettings, data_dir: Path) -> list[Path]:
         """The file of data.path."""
@@ -186,27 +189,16 @@ class NpzLoader:
         (path,) = self.files(settings, data_dir)
         where = f"data.path: {path}"
         try:
-            with opened_npz(path, self.limits) as npz:
-                problem = npz_problem(npz.arrays)
-                splits = [
-                    array_split(npz.on_disk(f"{prefix}images"), npz.arrays[f"{prefix}labels"])
-                    for prefix in ("", "test_")
-                    if not problem and f"{prefix}images" in npz.arrays
-                ]
-        except DataUnavailable as error:
-            raise DataUnavailable(f"{where} cannot be read as .npz ({error.message})", error.hint) from None
-        except StorageFull as error:
-            raise StorageFull(f"{where}: {error.message}") from None
+            asks = self.rules.folders > 1
+            return raw_arrays(npz_parts(path, self.limits), answered(settings), self.limits, asks=asks)
         except MemoryError:
             raise
+        except LabError as error:
+            raise type(error)(f"{where}: {error.message}", error.hint) from None
         except Exception as error:  # damaged archives raise whatever their parsers meet
             if is_full_disk(error):
                 raise StorageFull(f"{where}: disk full while unpacking it") from None
             raise DataUnavailable(f"{where} cannot be read as .npz ({_in_words(error)})") from None
-        if problem:
-            raise DataUnavailable(f"{where}: {problem}")
-        names = npz_class_names(npz.arrays)
-        return RawSet(train=splits[0], heldout=splits[1] if len(splits) > 1 else None, class_names=names)
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,6 @@ CHUNK_BYTES = 16_000_000
 MAX_HEADER = 4096
 MOST_OWN_BYTES = 2**30
 TEXT_BYTES = 4_000_000
-NPZ_ARRAYS = ("images", "labels", "test_images", "test_labels", "class_names")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,34 +36,29 @@ class Header:
 
 
 class NpzFile:
-    """An open .npz whose archive and headers were checked. left_out: arrays that no dataset has.
+    """An open .npz whose archive and headers were checked.
 
-    arrays: its small ones as they are; pictures only by shape and type, as one zero repeated, without a byte of them.
+    names: of all its arrays. left_out: how many of them are not wanted. wanted: 'large' for the name of an array of
+    images, 'small' for another that is read, else ''. arrays: small ones as they are; images only by shape and type,
+    as one zero repeated, without a byte of them.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, limits: ReadLimits) -> None:
+    def __init__(self, archive: zipfile.ZipFile, limits: ReadLimits, wanted: Callable[[str], str]) -> None:
         entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
         self._archive = archive
-        self._entries = {name: entries[name] for name in NPZ_ARRAYS if name in entries}
+        self.names = list(entries)
+        self._entries = {name: entry for name, entry in entries.items() if wanted(name)}
         self.left_out = len(entries) - len(self._entries)
-        self.headers = {name: _header(archive, entry, name, limits) for name, entry in self._entries.items()}
+        self.headers = {
+            name: _header(archive, entry, name, limits, wanted(name) == "large")
+            for name, entry in self._entries.items()
+        }
         self.arrays = {
-            name: np.broadcast_to(np.zeros((), header.dtype), header.shape) if _is_large(name) else self._whole(name)
+            name: np.broadcast_to(np.zeros((), header.dtype), header.shape)
+            if wanted(name) == "large"
+            else self._whole(name)
             for name, header in self.headers.items()
         }
-
-    def rows(self, name: str) -> Iterator[np.ndarray]:
-        """Pictures as uint8 (n, h, w, C) in blocks of bounded size, first to last. Raises DataUnavailable."""
-        shape = self.headers[name].shape
-        if self.headers[name].is_fortran:
-            raise DataUnavailable(f"'{name}' is saved column by column", "save numpy.ascontiguousarray of it")
-        row_bytes = math.prod(shape[1:])
-        step = max(1, CHUNK_BYTES // row_bytes)
-        with self._data(name) as file:
-            for first in range(0, shape[0], step):
-                count = min(step, shape[0] - first)
-                data = _exactly(file, count * row_bytes)
-                yield np.frombuffer(data, np.uint8).reshape(count, *shape[1:3], shape[3] if len(shape) == 4 else 1)
 
     def on_disk(self, name: str) -> np.ndarray:
         """Pictures as a read-only array over a nameless file in the folder for temporary files, not in memory.
@@ -94,13 +88,16 @@ class NpzFile:
 
 
 @contextlib.contextmanager
-def opened_npz(path: Path, limits: ReadLimits) -> Iterator[NpzFile]:
-    """The file, until the block ends. Raises DataUnavailable for what is no archive, a hostile one, or odd arrays."""
+def opened_npz(path: Path, limits: ReadLimits, wanted: Callable[[str], str]) -> Iterator[NpzFile]:
+    """The file, of whose arrays those that are `wanted` are read, until the block ends.
+
+    Raises DataUnavailable for what is no archive, a hostile one, or odd arrays.
+    """
     with reading.open_regular(path, limit=0) as file:
         if file.read(6) == b"\x93NUMPY":
             raise DataUnavailable("it is a single array", "save it with numpy.savez(images=, labels=)")
     with open_archive(path, limits) as archive:
-        yield NpzFile(archive, limits)
+        yield NpzFile(archive, limits, wanted)
 
 
 def arrays_in(
@@ -154,15 +151,6 @@ def npz_problem(arrays: Mapping[str, np.ndarray]) -> str:
     return ""
 
 
-def npz_class_names(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """The names in the file, else the numbers."""
-    if "class_names" not in arrays:
-        return tuple(str(label) for label in range(int(arrays["labels"].max()) + 1))
-    return tuple(
-        name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in arrays["class_names"]
-    )
-
-
 def _split_problem(images: np.ndarray, labels: np.ndarray, prefix: str) -> str:
     if images.dtype != np.uint8:
         return f"'{prefix}images' must be uint8 with values 0 to 255, got {images.dtype}"
@@ -177,14 +165,10 @@ def _split_problem(images: np.ndarray, labels: np.ndarray, prefix: str) -> str:
     return f"'{prefix}labels' must be 0 or more, got {labels.min()}" if int(labels.min()) < 0 else ""
 
 
-def _is_large(name: str) -> bool:
-    return name.endswith("images")
-
-
-def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, limits: ReadLimits) -> Header:
+def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, limits: ReadLimits, is_large: bool) -> Header:
     with archive.open(entry) as file:
         found = checked_header(file, entry.file_size, name)
-    if not _is_large(name) and entry.file_size > TEXT_BYTES + 8 * limits.pictures:
+    if not is_large and entry.file_size > TEXT_BYTES + 8 * limits.pictures:
         raise DataUnavailable(f"'{name}' has {entry.file_size / 1e6:,.0f} MB, which is too much for it")
     return found
 

@@ -14,7 +14,8 @@ from core.config.schema import DataSettings
 from core.data.decoding import GREY_MODES, SPLIT_NAMES, SUFFIXES, natural_key, read_header, read_picture
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.raw import RawSet, RawSplit, own_path
-from core.data.reader.read import PictureSet, answered, find_pictures, raw_set
+from core.data.reader.array_sets import ArrayParts
+from core.data.reader.read import PictureSet, answered, find_set, raw_set
 from core.errors import DataUnavailable, LabError
 from core.rules import NEWEST, Rules
 from core.typed_paths import FILE, FOLDER, inside
@@ -39,9 +40,7 @@ class ImageFolderLoader:
         path = own_path(settings, wants=(FOLDER, FILE), hint=HINT, limits=self.limits)
         if not path.is_dir():
             return [str(path)]
-        found = self._found(settings)
-        images = [member.path for part in found.parts for member in found.members(part)]
-        return [f"{path}/{each}" for each in (*images, *found.arranged.tables)]
+        return [f"{path}/{each}" for each in self._found(settings).files]
 
     def load(self, settings: DataSettings, data_dir: Path) -> RawSet:
         """Reads every header now, the pixels when they are asked for."""
@@ -49,12 +48,14 @@ class ImageFolderLoader:
             return self._load_as_before(settings)
         with _path_said(settings):
             found = self._found(settings)
-            return raw_set(found, answered(settings), image_size=settings.image_size, report=lambda *_: None)
+            return raw_set(
+                found, answered(settings), self.limits, image_size=settings.image_size, report=lambda *_: None
+            )
 
-    def _found(self, settings: DataSettings) -> PictureSet:
+    def _found(self, settings: DataSettings) -> PictureSet | ArrayParts:
         path = own_path(settings, wants=(FOLDER, FILE), hint=HINT, limits=self.limits)
         with _path_said(settings):
-            return find_pictures(path, answered(settings), self.limits, follow=True)
+            return find_set(path, answered(settings), self.limits, follow=True)
 
     def _load_as_before(self, settings: DataSettings) -> RawSet:
         """Version 1 of both rules. No test split, no archive."""

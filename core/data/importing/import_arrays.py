@@ -1,4 +1,4 @@
-"""The arrays of an imported set while they are written: pixels of any size end to end, and how .npz files get there."""
+"""The arrays of an imported set while they are written: pixels of any size end to end, and sets of arrays too."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from core.data.limits import KEPT_SIDE, ReadLimits
-from core.data.npz_file import npz_class_names, npz_problem, opened_npz
-from core.errors import DataUnavailable, quoted
+from core.data.limits import KEPT_SIDE
+from core.data.raw import RawSet
+from core.data.reader.reading_of_set import MOST_KINDS, Reading
+from core.errors import DataUnavailable
 
 
 class PartWriter:
@@ -80,64 +81,32 @@ def channels_of(writers: Iterable[PartWriter], stored_grey: int, color: str) -> 
     return 3 if coloured else 1
 
 
-def read_npz(path: Path, folder: Path, limits: ReadLimits, color: str, tell: Callable[[float], None]) -> dict[str, Any]:
-    """The arrays of an .npz, read row by row after their headers were checked. Raises DataUnavailable."""
-    with opened_npz(path, limits) as npz:
-        arrays = npz.arrays
-        problem = npz_problem(arrays) or _too_much(arrays, limits)
-        if problem:
-            raise DataUnavailable(problem)
-        names = npz_class_names(arrays)
-        _check_classes(arrays, names, limits)
-        parts = {"train": "", **({"heldout": "test_"} if "test_images" in arrays else {})}
-        total = sum(len(arrays[f"{prefix}labels"]) for prefix in parts.values())
-        done, written, writers = 0, {}, []
-        for part, prefix in parts.items():
-            labels = arrays[f"{prefix}labels"]
-            with PartWriter(folder, part) as writer:
-                for rows in npz.rows(f"{prefix}images"):
-                    for pixels in rows:
-                        writer.add(pixels, np.array(pixels.shape[:2]), labels[len(writer.labels)])
-                    done += len(rows)
-                    tell(done / total)
-            written[part] = writer.facts()
-            writers.append(writer)
-        return {
-            "channels": channels_of(writers, 0, color),
-            "class_names": list(names),
-            "left_out": npz.left_out,
-            "left_out_kinds": {"arrays of other names": npz.left_out} if npz.left_out else {},
-            "parts": written,
-        }
+def store_arrays(raw: RawSet, folder: Path, color: str, tell: Callable[[float], None]) -> dict[str, Any]:
+    """Write a set of arrays into the folder, part after part; what there is now, as set.json says it."""
+    assert raw.reading is not None
+    parts = {"train": raw.train, **({"heldout": raw.heldout} if raw.heldout else {})}
+    total = sum(len(split.labels) for split in parts.values())
+    done, writers = 0, {}
+    for part, split in parts.items():
+        with PartWriter(folder, part) as writer:
+            for block in split.blocks(np.arange(len(split.labels))):
+                for pixels in block:
+                    writer.add(pixels, np.array(pixels.shape[:2]), split.labels[len(writer.labels)])
+                done += len(block)
+                tell(done / total)
+        writers[part] = writer
+    return {
+        "channels": channels_of(writers.values(), 0, color),
+        "class_names": list(raw.class_names),
+        "parts": {part: writer.facts() for part, writer in writers.items()},
+        **left_out_facts(raw.reading),
+    }
 
 
-def _too_much(arrays: dict[str, np.ndarray], limits: ReadLimits) -> str:
-    for name in ("images", "test_images"):
-        if name not in arrays:
-            continue
-        count, height, width = arrays[name].shape[:3]
-        if count > limits.pictures:
-            return f"{count:,} images are more than {limits.pictures:,}"
-        if height * width > limits.picture_pixels:
-            return f"'{name}': {height} × {width} pixels are more than {limits.picture_pixels:,}"
-    return ""
-
-
-def _check_classes(arrays: dict[str, np.ndarray], names: tuple[str, ...], limits: ReadLimits) -> None:
-    if len(names) > limits.classes:
-        raise DataUnavailable(f"{len(names):,} classes are more than {limits.classes:,}")
-    strange = [name for name in names if not name.isprintable() or not name.strip()]
-    if strange:
-        raise DataUnavailable(f"the class name '{quoted(strange[0])}' has characters that cannot be shown", "rename it")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataUnavailable(f"the class name '{quoted(twice)}' is there twice", "rename one")
-    counts = np.bincount(arrays["labels"].astype(np.int64), minlength=len(names))
-    if not counts.all():
-        empty = int(np.argmin(counts))
-        raise DataUnavailable(
-            f"class {empty} ('{quoted(names[empty])}') has no images", "labels must use every number from 0 on"
-        )
+def left_out_facts(reading: Reading) -> dict[str, Any]:
+    """What set.json says of the reading: itself, and what was left out as earlier versions wrote it."""
+    kinds = dict(list(reading.left_out.items())[:MOST_KINDS])
+    return {"left_out": sum(reading.left_out.values()), "left_out_kinds": kinds, "reading": reading.written()}
 
 
 def _reduced(pixels: np.ndarray) -> np.ndarray:

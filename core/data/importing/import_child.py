@@ -22,22 +22,24 @@ def main(request: dict[str, Any]) -> None:
     from core.data.limits import ReadLimits
 
     limits = ReadLimits(**request["limits"])
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    # RLIMIT_DATA: arrays that are mapped from files read-only do not count
+    resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
     limit_process(cpu_s=limits.cpu_s, file_bytes=limits.total_bytes)
     folder = Path(request["folder"])
     write_outcome(folder, lambda: _read(request, folder, limits), memory_bytes=limits.memory_bytes)
 
 
 def _read(request: dict[str, Any], folder: Path, limits: Any) -> dict[str, Any]:
-    from core.data.importing.import_arrays import read_npz
-    from core.data.reader.read import find_pictures
+    from core.data.importing.import_arrays import store_arrays
+    from core.data.reader.array_sets import ArrayParts, raw_arrays
+    from core.data.reader.read import find_set
     from core.data.reader.reading_of_set import Answers
 
-    source, tell = Path(request["source"]), teller(folder)
-    if request["kind"] == "npz":
-        return read_npz(source, folder, limits, request["color"], tell)
-    answers = Answers(**request["answers"])
-    return _store(find_pictures(source, answers, limits, follow=False), folder, limits, request["color"], answers, tell)
+    tell, answers = teller(folder), Answers(**request["answers"])
+    found = find_set(Path(request["source"]), answers, limits, follow=False)
+    if isinstance(found, ArrayParts):
+        return store_arrays(raw_arrays(found, answers, limits), folder, request["color"], tell)
+    return _store(found, folder, limits, request["color"], answers, tell)
 
 
 def _store(
@@ -48,9 +50,8 @@ def _store(
     from PIL import Image
 
     from core.data.decoding import GREY_MODES, decode
-    from core.data.importing.import_arrays import PartWriter, channels_of
+    from core.data.importing.import_arrays import PartWriter, channels_of, left_out_facts
     from core.data.limits import KEPT_SIDE
-    from core.data.reader.reading_of_set import MOST_KINDS
 
     Image.MAX_IMAGE_PIXELS = None  # the header is checked against our own limit, with a better sentence
     seen = found.looked_at(answers, max_pixels=limits.picture_pixels)
@@ -72,16 +73,14 @@ def _store(
         "channels": channels_of(writers.values(), stored_grey, color),
         "class_names": list(found.class_names),
         "parts": {part: writer.facts() for part, writer in writers.items()},
-        "left_out": sum(found.left_out.values()),
-        "left_out_kinds": dict(found.left_out.most_common(MOST_KINDS)),
-        "reading": found.reading(seen).written(),
+        **left_out_facts(found.reading(seen)),
     }
 
 
-def request_of(source: Path, *, kind: str, color: str, folder: Path, limits: Any, answers: Any) -> str:
+def request_of(source: Path, *, color: str, folder: Path, limits: Any, answers: Any) -> str:
     """What `main` reads, as one argument."""
     records = {"limits": asdict(limits), "answers": asdict(answers)}
-    return json.dumps({"source": str(source), "kind": kind, "color": color, "folder": str(folder), **records})
+    return json.dumps({"source": str(source), "color": color, "folder": str(folder), **records})
 
 
 if __name__ == "__main__":

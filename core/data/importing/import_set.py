@@ -21,7 +21,7 @@ from core.errors import DataUnavailable, LabError, UsageError, quoted
 from core.limited_child import PROGRESS, RESULT, Measured, run_limited
 from core.runs.provenance import current_user
 from core.runs.rights import require_member
-from core.typed_paths import FOLDER, kind_of
+from core.typed_paths import kind_of
 
 NO_ANSWERS = Answers()
 COLORS = ("native", "gray", "rgb")
@@ -53,17 +53,13 @@ def import_set(
     require_member(imported_by, f"import {name}")
     color = str(one_spelling(color))
     check_import_name(name)
-    found_kind = kind_of(source, refused=UsageError)
-    is_npz = source.suffix.lower() in (".npz", ".npy")
-    kind = found_kind if found_kind == FOLDER else "npz" if is_npz else "zip"
+    kind_of(source, refused=UsageError)
     root = folder or imports_dir()
     target = root / name
     existed = root.is_dir()
     try:
         with leftovers.built_beside(target) as temporary:
-            request = request_of(
-                source.absolute(), kind=kind, color=color, folder=temporary, limits=limits, answers=answers
-            )
+            request = request_of(source.absolute(), color=color, folder=temporary, limits=limits, answers=answers)
             outcome = run_limited(
                 "core.data.importing.import_child",
                 request,

@@ -15,7 +15,16 @@ from core import reading
 from core.data.archive import check_name, open_archive
 from core.data.decoding import UNREAD_SUFFIXES, WIDE_SUFFIXES
 from core.data.limits import ReadLimits
-from core.data.reader.names import HIDDEN, THUMBNAILS, holds_thumbnails, is_hidden, kind_of_file, suffix_of
+from core.data.reader.names import (
+    HIDDEN,
+    IDX,
+    THUMBNAILS,
+    holds_thumbnails,
+    is_array_file,
+    is_hidden,
+    kind_of_file,
+    suffix_of,
+)
 from core.errors import DataUnavailable, quoted
 from core.typed_paths import inside
 
@@ -40,11 +49,13 @@ class Member:
 
 @dataclass(kw_only=True)
 class Listing:
-    """images and tables in no order; directories: all but hidden ones; others: directories that hold files of other
-    kinds, anywhere below; unread: those with images in a format that is not read. left_out: kind → how many."""
+    """images, tables and files of arrays in no order; directories: all but hidden ones; others: directories that hold
+    files of other kinds, anywhere below; unread: those with images in a format that is not read. left_out: kind → how
+    many."""
 
     images: list[Member] = field(default_factory=list)
     tables: list[Member] = field(default_factory=list)
+    arrays: list[Member] = field(default_factory=list)
     directories: set[str] = field(default_factory=set)
     others: set[str] = field(default_factory=set)
     unread: set[str] = field(default_factory=set)
@@ -63,6 +74,8 @@ class Listing:
             return
         if suffix in TABLES:
             self.tables.append(Member(path, read, in_place))
+        elif is_array_file(path):
+            self.arrays.append(Member(path, read, in_place))
         else:
             self.left_out[kind_of_file(path)] += 1
         into = self.unread if suffix in UNREAD_SUFFIXES else self.others
@@ -108,6 +121,17 @@ def list_folder(root: Path, limits: ReadLimits, *, follow: bool) -> Listing:
                     continue
                 found.directories.add(path)
                 waiting.append(path)
+    return found
+
+
+def list_beside(path: Path, limits: ReadLimits, *, follow: bool) -> Listing:
+    """A single file: a table of pixels, Parquet, or an IDX file with those that belong to it."""
+    found = Listing()
+    names = [path.name]
+    if IDX.search(path.name):
+        names = sorted(entry.name for entry in path.parent.iterdir() if IDX.search(entry.name))
+    for name in names:
+        found.take(name, _file_reader(f"{path.parent}/{name}", name, follow=follow), in_place=follow)
     return found
 
 

@@ -24,6 +24,7 @@ from core.errors import DataUnavailable, UsageError, quoted
 
 LOOKED_AT = 64  # images spread over the set, decoded to tell its color and its darkness
 MOST_SIZES = 8
+THIN = 256  # pixels per side that a mean is taken from, at least
 DRAFT = 128  # short side, pixels, at least twice of which a large JPEG is looked at
 DARK, FLAT = 6.0, 2.0  # of 255: a mean within DARK of black or white, a standard deviation below FLAT
 DEEP_SUFFIXES = (".png", ".apng", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".dds", ".sgi")
@@ -91,7 +92,7 @@ def _look(
     for member in sample:
         found = decode(member.read(), where=member.where, tops=tops, at_least=DRAFT, max_pixels=max_pixels)
         sizes[(found.header.height, found.header.width)] += 1
-        values = found.pixels.astype(np.float64)
+        values = thinned(found.pixels[None])
         total, squares, count = total + values.sum(), squares + (values**2).sum(), count + values.size
         modes.append(found.header.mode)
         colored = colored or _is_colored(found.pixels)
@@ -104,7 +105,7 @@ def _look(
         )
     if colored and (grey := sum(mode in GREY_MODES for mode in modes)):
         doubts.append(f"{grey} of {len(sample)} images looked at are stored gray: the set is taken as color")
-    questions = _values_question(total, squares, count, answers) if len(members) > 1 else []
+    questions = values_question(total, squares, count, answers) if len(members) > 1 else []
     return Look(
         tops=tops,
         channels=channels,
@@ -152,8 +153,11 @@ def _tops(low: float, high: float, deep: int, total: int, said: str) -> tuple[To
     return Tops(shallow=shallow, deep=top), words, doubts
 
 
-def _values_question(total: float, squares: float, count: int, answers: Answers) -> list[Question]:
-    """Whether a set is nearly black, white or constant, and nobody said that it may be."""
+def values_question(total: float, squares: float, count: int, answers: Answers) -> list[Question]:
+    """Whether a set is nearly black, white or constant, and nobody said that it may be.
+
+    total, squares: sums of its values and of their squares, of `count` values.
+    """
     if answers.bit_depth != AUTO or not count:
         return []
     mean = total / count
@@ -185,6 +189,12 @@ def _first_colored(members: Sequence[Member], tops: Tops, max_pixels: int, repor
             return member.path
         report("looking for color", place / len(members))
     return ""
+
+
+def thinned(images: np.ndarray) -> np.ndarray:
+    """(n, h, w, C) as float64, of large ones every n-th pixel: enough for a mean."""
+    rows, columns = (max(1, side // THIN) for side in images.shape[1:3])
+    return images[:, ::rows, ::columns].astype(np.float64)
 
 
 def _is_colored(pixels: np.ndarray) -> bool:

@@ -6,6 +6,7 @@ import re
 
 TRAIN, HELDOUT = "train", "heldout"
 HIDDEN, THUMBNAILS = "hidden files and folders", "thumbnail folders"
+IDX = re.compile(r"idx\d[-.]u?byte(\.gz)?$|\.idx(\.gz)?$", re.IGNORECASE)
 SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 GENERIC = frozenset(  # directories that hold the images of something and never name a class
     ("images", "image", "imgs", "img", "pictures", "pics", "photos", "jpegimages", "jpg", "jpeg", "png", "data")
@@ -49,6 +50,11 @@ def suffix_of(path: str) -> str:
     name = path[path.rfind("/") + 1 :]
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 else ""
+
+
+def is_array_file(path: str) -> bool:
+    """Whether its name says that it may hold a set of images: .npy, .npz, Parquet or IDX."""
+    return path.lower().endswith((".npy", ".npz", ".parquet")) or bool(IDX.search(path))
 
 
 def kind_of_file(path: str) -> str:

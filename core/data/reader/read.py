@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,22 +12,28 @@ import numpy as np
 from core.data.decoding import MAX_PIXELS, decode
 from core.data.limits import ReadLimits
 from core.data.raw import RawSet, RawSplit
+from core.data.reader.array_sets import ArrayParts, file_parts, npz_parts, pixel_table, raw_arrays
 from core.data.reader.layout import Arranged, arrange
-from core.data.reader.listing import Listing, Member, list_folder, list_zip
+from core.data.reader.listing import TABLES, Listing, Member, list_beside, list_folder, list_zip
 from core.data.reader.look import Look, Progress, look
-from core.data.reader.names import kind_of_file
+from core.data.reader.names import is_array_file, kind_of_file, suffix_of
+from core.data.reader.parquet import parquet_members
 from core.data.reader.reading_of_set import Answers, Reading
 from core.data.reader.tables import labels_in
 
+NPZ = (".npz", ".npy")
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(kw_only=True)
 class PictureSet:
-    """Images by class, in natural order; heldout empty = no test split of its own."""
+    """Images by class, in natural order; heldout empty = no test split of its own. files: those that it is made from,
+    as they lie in its folder."""
 
     arranged: Arranged
     train: dict[str, list[Member]]
     heldout: dict[str, list[Member]]
     left_out: Counter[str]
+    files: list[str]
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -75,13 +81,46 @@ class PictureSet:
         )
 
 
-def find_pictures(path: Path, answers: Answers, limits: ReadLimits, *, follow: bool) -> PictureSet:
-    """What a folder or a zip archive holds, by its names alone. follow: see `list_folder`.
+def find_set(path: Path, answers: Answers, limits: ReadLimits, *, follow: bool) -> PictureSet | ArrayParts:
+    """What a folder, a zip archive or a file holds: images by their names alone, or arrays. follow: see `list_folder`.
 
     Raises DataUnavailable, or UsageError for a question that nobody answered.
     """
-    listing = list_folder(path, limits, follow=follow) if path.is_dir() else list_zip(path, limits)
-    return sorted_out(listing, answers, limits)
+    if path.is_dir():
+        listing = list_folder(path, limits, follow=follow)
+    elif path.suffix.lower() in NPZ:
+        return npz_parts(path, limits)
+    elif path.suffix.lower() in TABLES or is_array_file(path.name):
+        listing = list_beside(path, limits, follow=follow)
+    else:
+        listing = list_zip(path, limits)
+    if listing.images:
+        return sorted_out(listing, answers, limits)
+    return _arrays_of(listing, path, answers, limits)
+
+
+def _arrays_of(listing: Listing, path: Path, answers: Answers, limits: ReadLimits) -> PictureSet | ArrayParts:
+    """A set without an image file: Parquet, a lone .npz, .npy and IDX files, a table of pixels."""
+    arrays = sorted(listing.arrays, key=lambda each: each.path)
+    parquet = [each for each in arrays if suffix_of(each.path) == ".parquet"]
+    packed = [each for each in arrays if suffix_of(each.path) == ".npz"]
+    if parquet:
+        used: Sequence[Member] = parquet
+        arranged, members = parquet_members(parquet, limits)
+        found: PictureSet | ArrayParts = _picture_set(arranged, members, Counter())
+    elif len(packed) == 1 and len(arrays) == 1 and path.is_dir():
+        used, found = packed, npz_parts(path / packed[0].path, limits)
+    elif arrays and not packed:
+        used, found = arrays, file_parts(arrays, limits)
+    elif table := pixel_table(sorted(listing.tables, key=lambda each: each.path)):
+        used, found = listing.tables, table
+    else:
+        return sorted_out(listing, answers, limits)  # which says that there are no images
+    taken = {each.path for each in used}
+    others = Counter(kind_of_file(each.path) for each in (*arrays, *listing.tables) if each.path not in taken)
+    found.left_out = Counter(found.left_out) + listing.left_out + others
+    found.files = sorted(taken)
+    return found
 
 
 def sorted_out(listing: Listing, answers: Answers, limits: ReadLimits) -> PictureSet:
@@ -98,17 +137,36 @@ def sorted_out(listing: Listing, answers: Answers, limits: ReadLimits) -> Pictur
     )
     for question in found.questions:
         raise question.as_error()
-    unused = Counter(kind_of_file(each.path) for each in listing.tables if each.path not in found.tables)
+    unused = Counter(
+        kind_of_file(each.path) for each in (*listing.tables, *listing.arrays) if each.path not in found.tables
+    )
+    return _picture_set(found, by_path, listing.left_out + unused)
+
+
+def _picture_set(found: Arranged, by_path: Mapping[str, Member], left_out: Counter[str]) -> PictureSet:
     return PictureSet(
         arranged=found,
         train={name: [by_path[path] for path in paths] for name, paths in found.train.items()},
         heldout={name: [by_path[path] for path in paths] for name, paths in found.heldout.items()},
-        left_out=listing.left_out + found.left_out + unused,
+        left_out=left_out + found.left_out,
+        files=[
+            *(path for parts in (found.train, found.heldout) for paths in parts.values() for path in paths),
+            *found.tables,
+        ],
     )
 
 
-def raw_set(found: PictureSet, answers: Answers, *, image_size: int, report: Progress) -> RawSet:
+def raw_set(
+    found: PictureSet | ArrayParts,
+    answers: Answers,
+    limits: ReadLimits,
+    *,
+    image_size: int,
+    report: Progress = lambda stage, fraction: None,
+) -> RawSet:
     """Reads every header now, the pixels when they are asked for. Raises as `PictureSet.looked_at` does."""
+    if isinstance(found, ArrayParts):
+        return raw_arrays(found, answers, limits)
     seen = found.looked_at(answers, headers=True, report=report)
     sizes = np.array([(header.height, header.width) for header in seen.headers], dtype=np.int64)
     places = {name: place for place, name in enumerate(found.train)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +17,7 @@ from core.data.arrays import ImageSet
 from core.data.importing.import_set import import_set
 from core.data.limits import LIMITS, OWN_LIMITS
 from core.data.reader.layout import Arranged, arrange
-from core.data.reader.read import find_pictures, raw_set
+from core.data.reader.read import PictureSet, find_set, raw_set
 from core.data.reader.reading_of_set import Answers, Reading, reading_from, reading_lines
 from core.errors import DataUnavailable, LabError, UsageError
 from core.rules import Rules
@@ -55,8 +57,13 @@ def zipped(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def read(path: Path, *, answers: Answers = NOTHING_SAID, own: bool = True) -> Reading:
-    found = find_pictures(path, answers, OWN_LIMITS if own else LIMITS, follow=own)
-    return found.reading(found.looked_at(answers))
+    limits = OWN_LIMITS if own else LIMITS
+    found = find_set(path, answers, limits, follow=own)
+    if isinstance(found, PictureSet):
+        return found.reading(found.looked_at(answers))
+    reading = raw_set(found, answers, limits, image_size=8, report=lambda *_: None).reading
+    assert reading is not None
+    return reading
 
 
 def paths(*directories: str) -> list[str]:
@@ -297,8 +304,9 @@ def test_every_door_gives_one_answer(case: str, build: Build, tmp_path: Path, mo
         "training": said(
             lambda: (
                 raw_set(
-                    find_pictures(root, Answers(), OWN_LIMITS, follow=True),
+                    find_set(root, Answers(), OWN_LIMITS, follow=True),
                     Answers(),
+                    OWN_LIMITS,
                     image_size=8,
                     report=lambda *_: None,
                 ).reading
@@ -424,3 +432,162 @@ def test_two_columns_that_could_be_the_class_are_a_question(tmp_path: Path) -> N
     assert "'species'" in read(root, answers=Answers(labels_from="x.csv:species")).layout
     with pytest.raises(UsageError, match="no column 'kind'; it has: image, label, species"):
         read(root, answers=Answers(labels_from="x.csv:kind"))
+
+
+GREY = np.random.default_rng(1).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+CLASSES = np.arange(12) % 3
+
+
+def npz(root: Path, **arrays: np.ndarray) -> Path:
+    root.mkdir()
+    np.savez(root / "x.npz", **arrays)  # type: ignore[arg-type]
+    return root / "x.npz"
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + b"".join(side.to_bytes(4, "big") for side in array.shape) + array.tobytes()
+
+
+def idx_folder(root: Path) -> Path:
+    return tree(
+        root,
+        {
+            "w/train-images-idx3-ubyte.gz": gzip.compress(idx(GREY)),
+            "w/train-labels-idx1-ubyte.gz": gzip.compress(idx(CLASSES.astype(np.uint8))),
+            "w/t10k-images-idx3-ubyte": idx(GREY[:3]),
+            "w/t10k-labels-idx1-ubyte": idx(CLASSES[:3].astype(np.uint8)),
+        },
+    )
+
+
+def pixel_rows(images: np.ndarray, labels: np.ndarray | None) -> bytes:
+    names = [*(["label"] if labels is not None else []), *(f"pixel{place}" for place in range(64))]
+    columns = images.reshape(len(images), -1) if labels is None else np.column_stack([labels, images.reshape(-1, 64)])
+    return "\n".join([",".join(names), *(",".join(map(str, row)) for row in columns.tolist())]).encode() + b"\n"
+
+
+def parquet(rows: list[tuple[bytes, int]], names: list[str]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    told = json.dumps({"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}})
+    made = pyarrow.table(
+        {
+            "image": pyarrow.array([{"bytes": data, "path": None} for data, _ in rows]),
+            "label": pyarrow.array([label for _, label in rows]),
+        }
+    ).replace_schema_metadata({"huggingface": told})
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(made, buffer)
+    return buffer.getvalue()
+
+
+def parquet_folder(root: Path) -> Path:
+    rows = [(encoded(picture), place % 3) for place, picture in enumerate(GREY)]
+    names = ["owl", "robin", "wren"]
+    return tree(
+        root,
+        {
+            "data/train-00000-of-00001.parquet": parquet(rows, names),
+            "data/test-00000-of-00001.parquet": parquet(rows[:3], names),
+        },
+    )
+
+
+ARRAYS: dict[str, tuple[Callable[[Path], Path], tuple[int, ...]]] = {
+    "the lab's own names": (lambda root: npz(root, images=GREY, labels=CLASSES), ()),
+    "MedMNIST": (
+        lambda root: npz(
+            root,
+            train_images=GREY,
+            train_labels=CLASSES[:, None],
+            val_images=GREY[:1],
+            val_labels=CLASSES[:1, None],
+            test_images=GREY[1:3],
+            test_labels=CLASSES[1:3, None],
+        ),
+        (1, 1, 1),
+    ),
+    "Keras": (
+        lambda root: npz(root, x_train=GREY, y_train=CLASSES, x_test=GREY[:3], y_test=CLASSES[:3]),
+        (1, 1, 1),
+    ),
+    "X and y": (lambda root: npz(root, X=GREY[..., None], y=CLASSES.astype(np.float64)), ()),
+    "names of classes, 0.0 to 1.0": (
+        lambda root: npz(root, data=(GREY / 255).astype(np.float32), target=np.array(["a", "b", "c"])[CLASSES]),
+        (),
+    ),
+    "one-hot, channels first": (lambda root: npz(root, X=GREY[:, None], y=np.eye(3, dtype=int)[CLASSES]), ()),
+    "16 bits": (lambda root: npz(root, images=GREY.astype(np.uint16) * 257, labels=CLASSES), ()),
+    "files of NumPy": (
+        lambda root: tree(
+            root,
+            {"X.npy": as_npy(GREY), "y.npy": as_npy(CLASSES), "x_test.npy": as_npy(GREY[:3])}
+            | {"y_test.npy": as_npy(CLASSES[:3])},
+        ),
+        (1, 1, 1),
+    ),
+    "IDX files, some packed": (idx_folder, (1, 1, 1)),
+    "Kaggle's pixels": (
+        lambda root: tree(root, {"train.csv": pixel_rows(GREY, CLASSES), "test.csv": pixel_rows(GREY, None)}),
+        (),
+    ),
+    "Parquet": (parquet_folder, (1, 1, 1)),
+    "an .npz in a folder": (lambda root: npz(root, images=GREY, labels=CLASSES).parent, ()),
+}
+
+
+def as_npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_arrays_of_well_known_names_are_read_with_their_split(case: str, build: Build, tmp_path: Path) -> None:
+    make, heldout = ARRAYS[case]
+    path = make(tmp_path / "set")
+    found = read(path)
+    assert (found.counts_train, found.counts_heldout) == ((4, 4, 4), heldout)
+    assert found == read(path, own=False)
+    name = "npz" if path.suffix == ".npz" else "image_folder"
+    built = build(name=name, path=str(path), image_size=8, holdout_fraction=0.25)
+    given = {(picture.tobytes(), place % 3) for place, picture in enumerate(GREY)}
+    assert {
+        (picture.tobytes(), int(label))
+        for split in (built.train, built.heldout)
+        for picture, label in zip(split.images, split.labels, strict=True)
+    } == given
+    if "Parquet" in case:
+        assert found.class_names == ("owl", "robin", "wren")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"pictures_of_cats": GREY}, "there is no array 'images'; there are 'pictures_of_cats'; names that are known"),
+        ({"x_train": GREY}, "there is no array 'labels' for 'x_train'"),
+        ({"X": GREY, "images": GREY, "y": CLASSES}, "'X' and 'images' could both be the images"),
+        ({"X": GREY, "y": np.ones((12, 3), int)}, "give an image several classes"),
+        ({"X": GREY - np.float32(300), "y": CLASSES}, "its pixels go down to -"),
+        ({"X": GREY * np.float32(np.nan), "y": CLASSES}, "its pixels are not all numbers"),
+        ({"x_test": GREY, "y_test": CLASSES}, "it holds a test split alone"),
+        ({"X": GREY // 200, "y": CLASSES}, "the images are nearly constant"),
+    ],
+)
+def test_arrays_in_doubt_are_one_sentence(arrays: dict[str, np.ndarray], words: str, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=words):
+        read(npz(tmp_path / "set", **arrays))
+
+
+def test_damaged_files_of_arrays_are_one_sentence(tmp_path: Path) -> None:
+    idx_root = idx_folder(tmp_path / "idx")
+    (idx_root / "w" / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(10**7)))
+    with pytest.raises(DataUnavailable, match=r"is not an IDX file of bytes|would unpack to more"):
+        read(idx_root)
+    parquet_root = parquet_folder(tmp_path / "parquet")
+    (parquet_root / "data" / "test-00000-of-00001.parquet").write_bytes(b"PAR1?PAR1")
+    with pytest.raises(DataUnavailable, match="is not a readable Parquet file"):
+        read(parquet_root)
+    with pytest.raises(DataUnavailable, match="is no table of numbers"):
+        read(tree(tmp_path / "csv", {"x.csv": pixel_rows(GREY, CLASSES).replace(b"\n1,", b"\n1,x")}))
