@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import stat
@@ -44,13 +45,11 @@ def findings(runs: Path, group: str = "") -> Iterator[Finding]:
         yield False, str(error)
     closed, owners = [], Counter[int]()
     for path in islice(_all_in(runs), MOST_LOOKED_AT):
-        try:
-            facts = path.lstat()
-        except OSError:
-            continue
-        owners[facts.st_uid] += 1
-        if _is_closed(facts, found.st_gid) and not _is_an_accounts_own(path, runs):
-            closed.append(path)
+        with contextlib.suppress(OSError):
+            owners[path.lstat().st_uid] += 1
+            if _is_closed(path, found.st_gid) and not _is_an_accounts_own(path, runs):
+                closed.append(path)
+    closed = [path for path in closed if _is_closed(path, found.st_gid)]  # what was being made then is done, or gone
     if closed:
         words = f"{len(closed):,} files and folders, such as {closed[0]}, cannot be changed by the others"
         yield False, f"{words}: {_command(runs, name, everything=True)}"
@@ -67,8 +66,12 @@ def _all_in(runs: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in (*names, *files))
 
 
-def _is_closed(facts: os.stat_result, gid: int) -> bool:
-    """Whether members of the group cannot change it."""
+def _is_closed(path: Path, gid: int) -> bool:
+    """Whether members of the group cannot change what lies there; False for a link, and where nothing does."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return False
     if stat.S_ISLNK(facts.st_mode):
         return False
     wanted = _FOLDER if stat.S_ISDIR(facts.st_mode) else _FILE

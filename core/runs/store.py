@@ -262,6 +262,8 @@ def _problem(run: Run) -> str:
     key = str(path)
     try:
         found = path.stat()
+    except PermissionError as error:
+        return str(refusal(error, path))
     except (OSError, ValueError):
         return "no run.json"
     if not stat.S_ISREG(found.st_mode):

@@ -50,7 +50,7 @@ def save(run, step):
             name: {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()} for name, body in files.items()
         },
     }
-    run.checkpoints_dir.mkdir(exist_ok=True)
+    atomic.make_folder(run.checkpoints_dir)
     target = run.checkpoints_dir / f"step-{step:08d}"
     if not target.exists():
         atomic.write_folder(target, {**files, "manifest.json": json.dumps(manifest).encode()})
