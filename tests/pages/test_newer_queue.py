@@ -47,7 +47,7 @@ def test_the_command_line_lists_it_with_one_sentence_and_changes_nothing(
     assert main(["queue", "--json"]) == 0
     printed = capsys.readouterr()
     assert [entry["id"] for entry in json.loads(printed.out)] == [waiting.id]
-    assert "made by a newer version of the lab (format 2; this one knows 1)" in printed.err
+    assert f"made by a newer version of the lab (format {FORMAT + 1}; this one knows {FORMAT})" in printed.err
     assert main(["queue", "--move", waiting.id, "--to", "first", "--yes"]) == 1
     with pytest.raises(NewerQueue):
         Queue(store.root).put(Job(run_id="third"))
