@@ -43,7 +43,7 @@ def choose() -> tuple[Listed, str]:
         chosen = found[pick("Dataset", {name: label_of(each) for name, each in found.items()}, SET)]
     path = ""
     if chosen.entry is not None and chosen.entry.needs_path:
-        kind = "Folder with one directory per class" if chosen.name == "image_folder" else ".npz file"
+        kind = "Folder or zip of images" if chosen.name == "image_folder" else ".npz file"
         path = (
             cells[1]
             .text_input(kind, key="path", bind="query-params", placeholder="path on this machine", max_chars=1000)
@@ -124,7 +124,7 @@ def page() -> None:
             found = overview(chosen.entry)
     if found is not None and chosen.entry is not None:
         data_view.headline(found)
-        data_view.reading(chosen.entry)
+        data_view.reading(chosen.entry, found.reading)
         data_view.at_a_glance(found)
         data_view.sizes(found)
         data_view.transform(found, datasets.data_settings(chosen.name, path))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from core.commands.answer import answer
+from core.commands.answer import answer, say
 from core.commands.command_help import add_command
 from core.commands.progress import progress_bar
 from core.commands.set_options import add_set_options, answers_of
@@ -14,9 +14,12 @@ from core.commands.tables import plain
 from core.config.schema import one_spelling
 from core.data.importing.import_set import COLORS, import_set
 from core.data.imports import Imported
+from core.data.reader.reading_of_set import Reading, reading_lines
 from core.home import PROGRAM
 from core.limited_child import Measured
 from core.words import size
+
+MOST_CLASSES = 20  # that are named with their counts
 
 
 def add_parser(commands: Any) -> None:
@@ -63,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             answers=answers_of(arguments),
             progress=lambda fraction: show("reading", fraction),
             measured=took.append,
+            shown=lambda reading: say(arguments, reading_words(reading)),
         )
     held = f"{found.heldout_count:,} of its own test split" if found.heldout_count else "no test split of its own"
     words = (
@@ -73,6 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     answer(arguments, facts(found), "\n".join(words))
     return 0
+
+
+def reading_words(found: Reading) -> str:
+    """What the source was taken for, class by class."""
+    lines = [f"{what:<9} {plain(words)}" for what, words in reading_lines(found)]
+    counts = list(zip(found.class_names, found.counts_train, strict=True))
+    named = ", ".join(f"{plain(name)} {number:,}" for name, number in counts[:MOST_CLASSES])
+    rest = f" and {len(counts) - MOST_CLASSES:,} more" if len(counts) > MOST_CLASSES else ""
+    return "\n".join([*lines, f"{'images':<9} {named}{rest}"])
 
 
 def facts(found: Imported) -> dict[str, Any]:

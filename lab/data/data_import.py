@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+
 import streamlit as st
 
 from core.config.site import typed_path
-from core.data.importing.import_set import COLORS, suggested_name
+from core.data.importing.import_set import COLORS, Seen, suggested_name
 from core.data.imports import Imported
 from core.data.limits import LIMITS
+from core.data.reader.reading_of_set import AUTO, BIT_DEPTHS, Answers
 from lab.data import data_import_service
+from lab.data.data_view import reading_table
+from lab.data.gallery import Row, Shown, gallery
 from lab.frame.problems import problems_shown
 from lab.frame.state import who
-from lab.frame.task_progress import result_once
+from lab.frame.task_progress import outcome, result_once
 from lab.services import datasets
 from lab.services.background import own_key
 from lab.widgets.choice import choose
-from lab.words import escaped
+from lab.words import escaped, plain
 
 EXAMPLE = "For example `birds/owl/1.png`, `birds/owl/2.png` and `birds/robin/1.png`: two classes, named owl and robin."
 
@@ -37,7 +42,8 @@ def add_a_set(chosen: str) -> None:
 
 def _form() -> None:
     st.markdown(
-        "A folder or zip with **one directory per class**, or an `.npz` file. Everyone on this server can train on it.",
+        "A folder or zip of images, **one directory per class** or with a table of labels, or a file of arrays. "
+        "Everyone on this server can train on it.",
         help=EXAMPLE,
     )
     with st.form("import", border=False):
@@ -63,20 +69,29 @@ def _form() -> None:
             in_url=False,
             help="native refuses a mixture of gray and color images; gray and rgb convert all of them",
         )
-        pressed = st.form_submit_button("Import", icon=":material/upload:")
-    if pressed:
+        answers = _answers()
+        with st.container(horizontal=True):
+            looks = st.form_submit_button("Look at it first", icon=":material/visibility:")
+            pressed = st.form_submit_button("Import", icon=":material/upload:")
+    if looks or pressed:
         if upload is None and not path.strip():
             st.error("Choose a file, or give a path.", icon=":material/error:")
         else:
             with problems_shown():
                 source = typed_path(path)
+                given = (upload.name, upload.getbuffer()) if upload is not None else None
+                if looks:
+                    work = data_import_service.begin_look(source=source, upload=given, answers=answers, by=who())
+                    seen(outcome(work, "Looking at it"))
+                    return
                 data_import_service.begin_import(
                     name=name.strip() or suggested_name(upload.name if upload is not None else source.name),
                     title=title,
                     licence=licence,
                     color=color,
                     imported_by=who(),
-                    upload=(upload.name, upload.getbuffer()) if upload is not None else None,
+                    upload=given,
+                    answers=answers,
                     source=source,
                 )
                 st.rerun()
@@ -85,6 +100,32 @@ def _form() -> None:
         f"{LIMITS.picture_pixels / 1e6:.0f} megapixels per image. A damaged file stops the import, and "
         "nothing of it stays."
     )
+
+
+def _answers() -> Answers:
+    """What somebody says about the set instead of leaving it to the reader."""
+    with st.popover("How to read it", help="Leave these as they are; a question names the one that answers it."):
+        cells = st.columns(2)
+        said = {
+            "classes": cells[0].text_input("classes", AUTO, key="import-classes", max_chars=4),
+            "split": cells[0].text_input("split", AUTO, key="import-split", max_chars=400),
+            "labels_from": cells[1].text_input("labels-from", AUTO, key="import-labels-from", max_chars=400),
+            "bit_depth": cells[1].selectbox("bit-depth", BIT_DEPTHS, key="import-bit-depth"),
+        }
+    return Answers(**{name: str(value).strip() or AUTO for name, value in said.items()})
+
+
+def seen(found: Seen) -> None:
+    """What an import would store: the reading, and an image of each class. Nothing is stored yet."""
+    reading = found.reading
+    with st.container(border=True, key="import-reading"):
+        st.markdown("**This is what an import would store.** Press *Import* if it is right.")
+        reading_table(reading)
+        rows = []
+        for number, (name, data) in enumerate(found.images):
+            picture = Shown(src=f"data:image/png;base64,{base64.b64encode(data).decode()}", width=48, title=plain(name))
+            rows.append(Row(label=name, pictures=(picture,), note=f"{reading.counts_train[number]:,} images"))
+        gallery(rows, key="import-gallery")
 
 
 def remove_a_set(name: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from core.data.importing.import_set import import_set
+from core.data.importing.import_set import NO_ANSWERS, Seen, import_set, look_at
 from core.data.imports import Imported, imports_dir
+from core.data.reader.reading_of_set import Answers
 from core.errors import LabError
 from core.jobs.imported_sets import remove_imported
 from lab.services import background
@@ -16,6 +17,7 @@ from lab.services.typed_paths import in_roots
 from lab.services.uploads import uploaded_file
 
 WHAT = "import of a set"
+LOOK = "look at a set"
 
 
 def begin_import(
@@ -27,6 +29,7 @@ def begin_import(
     imported_by: str,
     source: Path,
     upload: tuple[str, memoryview] | None = None,
+    answers: Answers = NO_ANSWERS,
 ) -> Work:
     """Start it; what was uploaded (its name, its bytes) goes before `source`. The outcome is an Imported.
 
@@ -45,6 +48,7 @@ def begin_import(
                 color=color,
                 imported_by=imported_by,
                 source_words=words,
+                answers=answers,
                 progress=lambda fraction: tell("reading", fraction),
                 cancelled=cancelled,
             )
@@ -56,6 +60,27 @@ def begin_import(
             return read(path, f"uploaded as {kept[0]}")
 
     return background.begin_alone(WHAT, imported_by, task, busy="another set is being imported")
+
+
+def begin_look(
+    *,
+    source: Path,
+    upload: tuple[str, memoryview] | None = None,
+    answers: Answers = NO_ANSWERS,
+    by: str,
+) -> Work:
+    """Read what an import would take, and store nothing. The outcome is a Seen. Raises as `begin_import`."""
+    kept = (upload[0], bytes(upload[1])) if upload else None
+    given = source if kept else in_roots(source)
+
+    def task(tell: Tell, cancelled: Callable[[], bool]) -> Seen:
+        tell("reading", 0.0)
+        if kept is None:
+            return look_at(given, answers=answers, cancelled=cancelled)
+        with uploaded_file(*kept, imports_dir()) as path:
+            return look_at(path, answers=answers, cancelled=cancelled)
+
+    return background.begin(background.own_key(LOOK, by), task)
 
 
 def remove(name: str, by: str) -> None:

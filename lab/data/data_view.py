@@ -16,6 +16,7 @@ from core.data.fit import fit_pictures
 from core.data.importing.import_set import COLORS
 from core.data.imports import Imported
 from core.data.overview import EACH, Overview
+from core.data.reader.reading_of_set import Reading, reading_lines
 from core.words import ago, count
 from lab.data.data_chart import MOST_BARS, balance_figure, values_figure
 from lab.data.gallery import Row, gallery, shown, strip
@@ -227,9 +228,17 @@ def origin(entry: CatalogEntry) -> None:
     st.caption(f"In the settings: `data.name={plain(entry.name)}`")
 
 
-def reading(entry: CatalogEntry) -> None:
-    """What an import took, what it left out and why, and the way on to Train."""
+def reading_table(found: Reading) -> None:
+    """What a folder or a file was taken for, as the command line says it."""
+    lines = [f"**{what}:** {escaped(words, 400)}" for what, words in reading_lines(found)]
+    st.markdown("  \n".join(lines))
+
+
+def reading(entry: CatalogEntry, own: Reading | None) -> None:
+    """What an import took, what it left out and why, and the way on to Train. own: of a path of one's own."""
     found = entry.imported
+    if own is not None:
+        reading_table(own)
     if found is not None:
         held = (
             f"{found.heldout_count:,} more in its own test split" if found.heldout_count else "no test split of its own"

@@ -27,12 +27,12 @@ def picture_zip(path: Path) -> Path:
     return path
 
 
-def send(page: Any, file: Path, name: str) -> None:
+def send(page: Any, file: Path, name: str, button: str = "Import") -> None:
     """Fill the form and press the button."""
     page.locator("input[type=file]").first.set_input_files(file)
     expect(page.get_by_text(file.name).first).to_be_visible()
     page.get_by_role("textbox", name="Name", exact=True).fill(name)
-    page.get_by_role("button", name="Import").click()
+    page.get_by_role("button", name=button).click()
 
 
 def test_a_zip_becomes_a_set_and_nonsense_one_sentence(page: Any, server: Server, tmp_path: Path) -> None:
@@ -44,7 +44,12 @@ def test_a_zip_becomes_a_set_and_nonsense_one_sentence(page: Any, server: Server
     expect(page.get_by_test_id("stAlert").filter(has_text="zip").first).to_be_visible()
     assert not imports.is_dir() or list(imports.iterdir()) == []
     visit(page, server, "data?add=1")
-    send(page, picture_zip(tmp_path / "stones.zip"), "stones")
+    send(page, picture_zip(tmp_path / "stones.zip"), "stones", "Look at it first")
+    expect(page.get_by_text("2, from the directories in the folder")).to_be_visible()
+    expect(page.get_by_test_id("gallery").get_by_text("leaf")).to_be_visible()
+    shot(page, "data-reading")
+    assert not imports.is_dir() or list(imports.iterdir()) == []
+    page.get_by_role("button", name="Import").click()
     wait_for((imports / "stones").is_dir, "the zip did not become a set")
     visit(page, server, "data?set=stones")
     expect(page.get_by_text("leaf").first).to_be_visible()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.data.importing.import_set import import_set
 from core.runs.store import RunStore
@@ -168,7 +169,34 @@ def test_the_form_for_own_images_lies_at_the_top_and_a_link_opens_it(
     app = open_page("data", **query)
     (form,) = [each for each in app.expander if each.label == "Import your own images"]
     assert form.proto.expanded == is_open
-    assert [each.key for each in form.text_input] == ["import-path", "import-name", "import-title", "import-licence"]
+    assert [each.key for each in form.text_input] == [
+        *("import-path", "import-name", "import-title", "import-licence"),
+        *("import-classes", "import-split", "import-labels-from"),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("known_digits")
+def test_the_reading_is_shown_before_anything_is_stored_and_a_question_is_answered_there(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
+    for part in ("train", "test"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        for place in range(3):
+            picture = np.random.default_rng(place).integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / "set" / part / f"{place}.png")
+    app = open_page("data", add="1")
+    app.text_input(key="import-path").input(str(tmp_path / "set"))
+
+    def look() -> None:
+        next(button for button in app.button if button.label == "Look at it first").click().run()
+
+    look()
+    assert "named like parts of a split" in app.error[0].value and "split none" in app.error[0].value
+    app.text_input(key="import-split").input("none")
+    look()
+    assert not app.error and "**classes:** 2, from the directories in the folder" in words(app)
+    assert not (tmp_path / "imports").exists()
 
 
 @pytest.mark.usefixtures("known_digits")

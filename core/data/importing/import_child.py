@@ -30,6 +30,7 @@ def main(request: dict[str, Any]) -> None:
 
 
 def _read(request: dict[str, Any], folder: Path, limits: Any) -> dict[str, Any]:
+    from core.data.importing.first_images import looked_at
     from core.data.importing.import_arrays import store_arrays
     from core.data.reader.array_sets import ArrayParts, raw_arrays
     from core.data.reader.read import find_set
@@ -37,6 +38,8 @@ def _read(request: dict[str, Any], folder: Path, limits: Any) -> dict[str, Any]:
 
     tell, answers = teller(folder), Answers(**request["answers"])
     found = find_set(Path(request["source"]), answers, limits, follow=False)
+    if request["look"]:
+        return looked_at(found, answers, limits)
     if isinstance(found, ArrayParts):
         return store_arrays(raw_arrays(found, answers, limits), folder, request["color"], tell)
     return _store(found, folder, limits, request["color"], answers, tell)
@@ -77,10 +80,10 @@ def _store(
     }
 
 
-def request_of(source: Path, *, color: str, folder: Path, limits: Any, answers: Any) -> str:
-    """What `main` reads, as one argument."""
+def request_of(source: Path, *, look: bool = False, color: str, folder: Path, limits: Any, answers: Any) -> str:
+    """What `main` reads, as one argument. look: give the reading and an image of each class, and store nothing."""
     records = {"limits": asdict(limits), "answers": asdict(answers)}
-    return json.dumps({"source": str(source), "color": color, "folder": str(folder), **records})
+    return json.dumps({"source": str(source), "look": look, "color": color, "folder": str(folder), **records})
 
 
 if __name__ == "__main__":

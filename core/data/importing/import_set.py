@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from core.data.catalog import names
 from core.data.importing.import_child import request_of
 from core.data.imports import FACTS, FORMAT, NAME, Imported, imports_dir, read_imported
 from core.data.limits import LIMITS, ReadLimits
-from core.data.reader.reading_of_set import Answers
+from core.data.reader.reading_of_set import Answers, Reading, reading_from
 from core.errors import DataUnavailable, LabError, UsageError, quoted
 from core.limited_child import PROGRESS, RESULT, Measured, run_limited
 from core.runs.provenance import current_user
@@ -42,13 +45,14 @@ def import_set(
     progress: Callable[[float], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     measured: Callable[[Measured], None] | None = None,
+    shown: Callable[[Reading], None] = lambda reading: None,
 ) -> Imported:
     """Keep `source` (a folder of pictures, a zip of one, or an .npz) as the dataset `name`.
 
     color: native refuses a mixture of grey and coloured pictures; gray and rgb turn all into one. imported_by: the
     person. source_words: where it came from, instead of the file's name. folder: the imports folder. answers: what
-    somebody said about the set. measured: told
-    what the child took, also when it failed. Raises UsageError, NotAllowed or DataUnavailable; then nothing is left.
+    somebody said about the set. shown: gets the reading before anything is kept. measured: told what the child took,
+    also when it failed. Raises UsageError, NotAllowed or DataUnavailable; then nothing is left.
     """
     require_member(imported_by, f"import {name}")
     color = str(one_spelling(color))
@@ -71,10 +75,8 @@ def import_set(
                 cancelled=cancelled,
                 measured=measured,
             )
-            if "found" not in outcome:
-                kind_of_error = UsageError if outcome.get("is_usage") else DataUnavailable
-                raise kind_of_error(f"{quoted(source.name)}: {outcome['problem']}", outcome.get("hint", ""))
-            found = outcome["found"]
+            found = _found(outcome, source)
+            shown(reading_from(found["reading"]))
             _check_enough(found, source)
             facts = {
                 "format": FORMAT,
@@ -99,6 +101,53 @@ def import_set(
             with contextlib.suppress(OSError):
                 root.rmdir()
     return read_imported(name, root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A set that is not imported yet: its reading, and (class, PNG) of an image of each of its first classes."""
+
+    reading: Reading
+    images: tuple[tuple[str, bytes], ...]
+
+
+def look_at(
+    source: Path,
+    *,
+    answers: Answers = NO_ANSWERS,
+    limits: ReadLimits = LIMITS,
+    progress: Callable[[float], None] = lambda fraction: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Seen:
+    """What an import of `source` would store, by the same process; nothing is stored.
+
+    Raises UsageError, also for a question that nobody answered, or DataUnavailable.
+    """
+    kind_of(source, refused=UsageError)
+    with tempfile.TemporaryDirectory(prefix="lab-reading-") as folder:
+        place = Path(folder)
+        outcome = run_limited(
+            "core.data.importing.import_child",
+            request_of(source.absolute(), look=True, color="native", folder=place, limits=limits, answers=answers),
+            place,
+            wall_s=limits.wall_s,
+            cpu_s=limits.cpu_s,
+            what="a set of images",
+            progress=progress,
+            cancelled=cancelled,
+        )
+    found = _found(outcome, source)
+    images = tuple((str(name), base64.b64decode(data)) for name, data in found["images"])
+    return Seen(reading=reading_from(found["reading"]), images=images)
+
+
+def _found(outcome: dict[str, Any], source: Path) -> dict[str, Any]:
+    """What the process found. Raises its problem, which begins with the name of the source."""
+    if "found" not in outcome:
+        kind = UsageError if outcome.get("is_usage") else DataUnavailable
+        raise kind(f"{quoted(source.name)}: {outcome['problem']}", outcome.get("hint", ""))
+    found: dict[str, Any] = outcome["found"]
+    return found
 
 
 def suggested_name(text: str) -> str:

@@ -33,7 +33,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_import_is_listed_and_described(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import-data", str(lab / "x.npz"), "--name", "mine", "--licence", "CC0"]) == 0
     said = capsys.readouterr().out
-    assert "mine: 12 images of 3 classes" in said and "--set data.name=mine" in said
+    assert said.index("classes   3, from the arrays 'images'") < said.index("mine: 12 images of 3 classes")
+    assert "--set data.name=mine" in said
     assert main(["data"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("mine") and "here, imported by ana" in line for line in lines)
