@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core import reading
 from core.errors import quoted
 from core.model_folders.diffusers_layout import UNET_WEIGHTS, VAE_WEIGHTS
 from core.model_folders.model_files import ModelRefused, json_object, tensor_headers
@@ -78,7 +79,7 @@ def _joined(files: Mapping[str, bytes], names: Sequence[str]) -> bytes:
     for name in names:
         tensor_headers(files[name], name)
         size = int.from_bytes(files[name][:8], "little")
-        header = json.loads(files[name][8 : 8 + size])
+        header = reading.json_object(files[name][8 : 8 + size], name)
         for key, value in header.items():
             if key == "__metadata__":
                 continue

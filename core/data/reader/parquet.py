@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import IO, Any
 
+from core import reading
 from core.data.decoding import natural_key
 from core.data.limits import ReadLimits
 from core.data.reader.layout import Arranged
@@ -125,7 +125,7 @@ def _holds_images(opened: Any, name: str) -> bool:
 def _class_names(opened: Any, label: str) -> list[str]:
     """The names that Hugging Face writes into the file's metadata; [] where there are none."""
     try:
-        told = json.loads((opened.schema_arrow.metadata or {})[b"huggingface"])
+        told = reading.json_object((opened.schema_arrow.metadata or {})[b"huggingface"], "its metadata")
         return [str(name) for name in told["info"]["features"][label]["names"]]
     except (KeyError, TypeError, ValueError):
         return []
