@@ -210,9 +210,11 @@ def test_a_path_in_the_home_of_nobody_is_one_sentence(open_page: OpenPage) -> No
 
 
 @pytest.mark.usefixtures("store")
-def test_reading_a_set_can_be_cancelled() -> None:
+def test_reading_a_set_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = held_up(monkeypatch, data_service, "asked")
     work = data_service.look(datasets.data_settings("digits", ""))
     work.cancel()
+    goes_on.set()
     assert work.wait(600)
     assert "cancelled" in str(work.problem)
 
