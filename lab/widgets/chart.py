@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 import streamlit as st
@@ -34,6 +35,9 @@ _component = component(
     scripts=("chart_sketch", "chart"),
     isolate_styles=False,  # Plotly writes its rules into the head of the page
 )
+MOST_DECADES, MOST_TICKED_DECADES = 30, 8  # of a logarithmic axis: in all, and with ticks inside of each
+LARGEST_DRAWN, SMALLEST_DRAWN = 1e300, 1e-290
+FEWEST_DIGITS = 1e-10  # of a value, in which what is drawn beside it may differ
 LEGEND_ABOVE = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"}
 
 
@@ -79,6 +83,7 @@ def show_chart(
     chose, or None for all of it, before the page is drawn again. with_buttons: the row of buttons over the chart.
     sketched: lines over an axis are drawn without Plotly's script until somebody points at them.
     """
+    bound(figure)
     text = figure.to_json()
     data = {
         "id": hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -98,6 +103,49 @@ def show_chart(
             on_zoom((float(ends[0]), float(ends[1])) if ends else None)
 
     _component(data=data, key=key, height=figure.layout.height, on_zoom_change=chosen)
+
+
+def bound(figure: go.Figure) -> None:
+    """Give an axis ends that a browser can put ticks between, where a value of the data leaves none: Plotly writes a
+    tick per power of ten and more, and counts for ever where a step is lost in the last digit of a value.
+
+    A logarithmic axis shows MOST_DECADES powers of ten around the middle of its values. The values stay as they are.
+    """
+    for letter in ("x", "y"):
+        on_axis: dict[str, list[np.ndarray]] = {}
+        for trace in figure.data:
+            values = np.asarray(trace[letter]) if letter in trace and trace[letter] is not None else np.empty(0)
+            if values.dtype.kind in "fiu":
+                key = f"{letter}axis{(trace[f'{letter}axis'] or letter)[1:]}"
+                on_axis.setdefault(key, []).append(values[np.isfinite(values)].astype(float).ravel())
+        for key, parts in on_axis.items():
+            ends = _ends(np.concatenate(parts), figure.layout[key])
+            if ends:
+                figure.layout[key].range = ends
+
+
+def _ends(values: np.ndarray, axis: Any) -> list[float] | None:
+    """The ends that an axis needs, powers of ten on a logarithmic one; None where it does without."""
+    if axis.type == "log":
+        values = np.log10(values[values > 0])
+        given = axis.range or (values.min(initial=np.inf), values.max(initial=-np.inf))
+        if given[1] - given[0] <= MOST_DECADES:
+            if isinstance(axis.dtick, str) and given[1] - given[0] > MOST_TICKED_DECADES:
+                axis.dtick = None
+            return None
+        axis.dtick = None
+        middle = float(np.clip(np.median(values), *given)) if len(values) else 0.0
+        return [max(given[0] - 1, middle - MOST_DECADES / 2), min(given[1] + 1, middle + MOST_DECADES / 2)]
+    if axis.range or not len(values):
+        return None
+    whole = float(values.min()), float(values.max())
+    low, high = (min(max(end, -LARGEST_DRAWN), LARGEST_DRAWN) for end in whole)
+    largest = max(abs(low), abs(high))
+    if 0 < largest < SMALLEST_DRAWN:
+        return [-SMALLEST_DRAWN, SMALLEST_DRAWN]
+    if (low, high) != whole or 0 < high - low < largest * FEWEST_DIGITS:
+        return [low - largest / 2, high + largest / 2]
+    return None
 
 
 def spoken(figure: go.Figure) -> str:

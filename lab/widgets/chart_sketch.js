@@ -40,7 +40,7 @@ const ticksOf = ([low, high], most, axis) => {
   const rough = (high - low) / most
   const ten = 10 ** Math.floor(Math.log10(rough))
   const step = [1, 2, 5, 10].map((each) => each * ten).find((each) => each >= rough * 0.999)
-  for (let at = Math.ceil(low / step); at * step <= high + step * 1e-9; at++) {
+  for (let at = Math.ceil(low / step), left = 20 * most; at * step <= high + step * 1e-9 && left > 0; at++, left--) {
     const value = Number((at * step).toPrecision(12))
     ticks.push([value, (FORMATS[axis.tickformat] ?? plainNumber)(value)])
   }

@@ -32,10 +32,10 @@ def live(server: Server) -> Run:
     return make_run(store, state=RunState.RUNNING, step=400, steps_total=800, logged=400)
 
 
-def more_steps(run: Run, first: int, last: int) -> None:
+def more_steps(run: Run, first: int, last: int, loss: float = 0.05) -> None:
     writer = MetricsWriter(run.metrics_path)
     for step in range(first, last + 1):
-        writer.append({"step": step, "loss": 0.05, "learning_rate": 1e-3, "grad_norm": 0.5})
+        writer.append({"step": step, "loss": loss, "learning_rate": 1e-3, "grad_norm": 0.5})
 
 
 def rates(page: Any, server: Server, run: Run) -> Any:
@@ -104,3 +104,15 @@ def test_lines_follow_the_ticks_and_the_window_without_plotly(page: Any, server:
     page.set_viewport_size({"width": 900, "height": 900})
     wait_for(lambda: page.evaluate(FITS), "the chart does not follow the window")
     assert asked == []
+
+
+@pytest.mark.parametrize("loss", [1e300, 1e-300, 1e16])
+def test_one_wild_loss_leaves_the_tab_alive(page: Any, server: Server, live: Run, loss: float) -> None:
+    more_steps(live, 401, 401, loss)
+    visit(page, server, f"runs?run={live.id}&tab=Metrics")
+    charts = page.get_by_test_id("chart")
+    expect(charts.first.locator("svg path.js-line").first).to_be_visible()
+    for place in range(charts.count()):
+        charts.nth(place).hover()
+        expect(charts.nth(place).locator(".main-svg").first).to_be_visible()
+    assert page.evaluate("document.querySelectorAll('.ytick').length") < 30 * charts.count()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from importlib.resources import files
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 from starlette.applications import Starlette
@@ -13,7 +14,9 @@ from streamlit.testing.v1 import AppTest
 
 from lab.frame.page_script import SCRIPT
 from lab.frame.plotly_script import PATH, plotly_route
-from lab.widgets.chart import as_text, frame, spoken
+from lab.widgets.chart import MOST_DECADES, as_text, bound, frame, spoken
+from lab.widgets.curves import Curve, curve_figure
+from lab.widgets.palette import palette
 from tests.figures import figures_of
 
 WHOLE = files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
@@ -56,3 +59,62 @@ show_chart(go.Figure(data=[{"type": "bar", "y": [1]}], layout=frame("Bars", heig
     (figure,) = figures_of(app)
     assert figure["data"] == [{"type": "bar", "y": [1]}]
     assert set(figure["layout"]) == {"title", "height", "margin"}
+
+
+def loss_axis(values: list[float], *, log_y: bool) -> go.layout.YAxis:
+    y = np.array([0.05, 0.06] * 50 + values)
+    curve = Curve(name="loss", x=np.arange(len(y), dtype=float), y=y, ink=palette("light").training)
+    figure = curve_figure([curve], title="Loss", y_title="loss", x_total=float(len(y)), log_y=log_y)
+    bound(figure)
+    assert np.array_equal(figure.data[-1].y, y[np.isfinite(y)]), "the values stay"
+    return figure.layout.yaxis
+
+
+@pytest.mark.parametrize("values", [[1e300], [1e-300], [1e300, 1e-300], [1.7e308, 5e-324], [1e300, np.inf]])
+def test_one_wild_value_leaves_a_logarithmic_axis_that_can_be_drawn_around_the_others(values: list[float]) -> None:
+    axis = loss_axis(values, log_y=True)
+    low, high = axis.range
+    assert high - low <= MOST_DECADES and low < np.log10(0.05) < high
+    assert axis.dtick is None  # three ticks in each of 300 powers of ten hang a tab
+
+
+@pytest.mark.parametrize(("values", "dtick"), [([1.0], "D2"), ([1e5], "D2"), ([1e9], None)])
+def test_an_axis_of_usual_values_keeps_its_ends_to_itself(values: list[float], dtick: str | None) -> None:
+    axis = loss_axis(values, log_y=True)
+    assert (axis.range, axis.dtick) == (None, dtick)
+    assert loss_axis(values, log_y=False).range is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1e16, 1e16 + 2],
+        [5e-324, 5e-324],
+        [1.7e308, -1.7e308],
+        [1.7e308, 1.7e308],
+        [0.0, 5e-324],
+        [-1e16, -1e16 - 2],
+        [1e300, 1.0000000000001e300],
+    ],
+)
+def test_where_a_step_between_ticks_would_be_lost_a_linear_axis_has_ends(values: list[float]) -> None:
+    figure = go.Figure(data=[{"type": "scatter", "x": [0, 1], "y": np.array(values)}], layout={"yaxis": {}})
+    bound(figure)
+    low, high = figure.layout.yaxis.range
+    assert np.isfinite(high - low) or np.isfinite([low, high]).all()
+    assert low < high and (high - low) > 1e-9 * max(abs(low), abs(high))
+
+
+def test_axes_without_numbers_and_a_second_axis_are_bounded_each_for_itself() -> None:
+    wild = np.array([1.0, 1e300])
+    figure = go.Figure(
+        data=[
+            {"type": "bar", "x": ["a", "b"], "y": np.array([1, 2])},
+            {"type": "scatter", "x": ["a", "b"], "y": wild, "yaxis": "y2"},
+            {"type": "scatter", "x": [], "y": []},
+        ],
+        layout={"yaxis2": {"type": "log"}},
+    )
+    bound(figure)
+    assert figure.layout.yaxis.range is None and figure.layout.xaxis.range is None
+    assert figure.layout.yaxis2.range[1] - figure.layout.yaxis2.range[0] <= MOST_DECADES
