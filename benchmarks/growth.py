@@ -21,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from core.jobs.queue_schema import FORMAT
+
 HERE = Path(__file__).resolve().parents[1]
 FIXTURE = HERE / "tests" / "fixtures" / "runs-57d6eac"
 LEFT_ALONE = ("config.json", "state.json")  # of diffusers; and hashed with the weights beside it
@@ -192,8 +194,8 @@ def old_supervisor(report: Report, old: Path, work: Path) -> None:
     (row,) = core(HERE, runs, "runs")
     report.check("its run lives on", row["state"] == status(runs, run_id).get("state") == "running", row)
     with sqlite3.connect(folder / "queue.db") as database:
-        report.check("the queue was migrated", database.execute("pragma user_version").fetchone()[0] == 1)
-    served = wait(lambda: json.loads((folder / "supervisor.json").read_text()).get("queue_format") == 1)
+        report.check("the queue was migrated", database.execute("pragma user_version").fetchone()[0] == FORMAT)
+    served = wait(lambda: json.loads((folder / "supervisor.json").read_text()).get("queue_format") == FORMAT)
     report.check("a new supervisor serves it", served)
     (runs / run_id / "go").touch()
     ended = wait(lambda: core(HERE, runs, "queue") == [])

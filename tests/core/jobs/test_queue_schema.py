@@ -134,6 +134,19 @@ def test_a_newer_queue_is_refused_in_one_sentence_and_never_set_aside(tmp_path: 
     assert version_of(tmp_path) == FORMAT + 1
 
 
+def test_rows_of_format_1_belong_to_the_account_that_owns_the_run(tmp_path: Path) -> None:
+    queue = Queue(tmp_path)
+    queue.put(Job(run_id="a", environment={"LAB_DATA": "/x"}, code="abc"), Job(run_id="gone"))
+    queue.close()
+    with sqlite3.connect(queue.path) as database:
+        database.execute("alter table jobs drop column uid")
+        database.execute("pragma user_version = 1")
+    (tmp_path / "a").mkdir()
+    jobs = Queue(tmp_path).jobs(JobState.QUEUED)
+    assert [(job.run_id, job.uid) for job in jobs] == [("a", (tmp_path / "a").stat().st_uid), ("gone", -1)]
+    assert (jobs[0].environment, jobs[0].code, version_of(tmp_path)) == ({"LAB_DATA": "/x"}, "abc", FORMAT)
+
+
 def test_an_unknown_column_is_left_alone(tmp_path: Path) -> None:
     queue = Queue(tmp_path)
     queue.put(Job(run_id="a"))
