@@ -14,6 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+if __name__ == "__main__":
+    from core.startup import check_start
+
+    check_start()
+
 from core.commands.answer import add_json_option
 from core.commands.completion import answer_shell
 from core.commands.options import add_settings_options, folders_exported

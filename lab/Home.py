@@ -55,6 +55,10 @@ def main() -> None:
 if __name__ == "__main__":  # Streamlit draws a page
     main()
 else:  # the server starts
+    from core.startup import check_start
+
+    check_start()
+
     from core.compute.questions import LOOK_AT_LATENTS
     from core.home import fix_home, python_path
     from lab.frame.door import browser_opened, door

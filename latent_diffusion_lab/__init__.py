@@ -15,6 +15,9 @@ if str(ROOT) not in sys.path:
 
 def main() -> int:
     """The command `latent-lab`. Returns its exit code."""
+    from core.startup import check_start
+
+    check_start()
     from core.__main__ import main as run_command
     from core.home import HOME_VARIABLE, lab_home
 

@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
         "core.atomic",
         "core.mosaic",
         "core.seeding",
+        "core.startup",
         "core.version",
         "core.home",
         "core.values",

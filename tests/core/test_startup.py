@@ -1,0 +1,64 @@
+"""A start that cannot be says why, and what to do, before anything is imported that could fail."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.startup import PACKAGES, start_problem
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_here_it_starts() -> None:
+    assert start_problem() == ""
+
+
+def test_every_required_package_is_looked_for() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert [re.split(r"[<>=]", line)[0] for line in lines if line and not line.startswith("#")] == list(PACKAGES)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"version": (3, 10)}, "this is 3.10"),
+        ({"version": (3, 8)}, "make PYTHON=python3.11"),
+        ({"encoding": "ascii", "environment": {"LANG": "C"}}, "(LANG=C). Run: export LC_ALL=C.UTF-8"),
+        ({"encoding": "iso8859-1", "environment": {}}, "is not UTF-8. Run: export"),
+        ({"modules": {"one": "no_such_module_1", "two": "no_such_module_2"}}, "the package one is missing, and 1 more"),
+        ({"modules": {"one": "no_such_module.within"}}, "the package one is missing. "),
+    ],
+)
+def test_what_hinders_it_is_said_with_the_command_that_helps(given: dict[str, Any], words: str) -> None:
+    assert words in start_problem(**given)
+
+
+@pytest.mark.parametrize("entry", [["-m", "core"], ["-c", "import latent_diffusion_lab as lab; lab.main()"]])
+def test_without_packages_every_entry_ends_with_one_sentence(entry: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-S", *entry], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the package torch is missing, and 19 more are. ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_locale_that_is_not_utf8_is_named_before_a_path_fails() -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "core", "--version"],
+        cwd=ROOT,
+        env={**os.environ, **plain},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: this shell's locale is not UTF-8 (LC_ALL=C). Run: export LC_ALL=C.UTF-8\n",
+    )
