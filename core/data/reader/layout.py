@@ -316,7 +316,7 @@ class _Tree:
         """Classes from the letters with which the names of files begin, as in cat.1.jpg."""
         made = Arranged(layout="the names of the files")
         loose = []
-        for path in self.below:
+        for path in self.paths:
             name = _begins(path[-1])
             if not name:
                 loose.append(path)

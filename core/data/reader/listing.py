@@ -146,6 +146,7 @@ def list_zip(path: Path, limits: ReadLimits) -> Listing:
         if kind:
             found.left_out[kind] += top not in skipped
             skipped.add(top)
+            found.add_parents(top)
             continue
         if entry.is_dir():
             found.directories.add(name)

@@ -1,0 +1,14 @@
+"""A few hundred folder trees and array headers at random; `benchmarks/fuzz_folders.py` tries thousands."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.fuzz_folders import cases
+
+SHARES = {"names": 200, "arrays": 60, "folders": 40}
+
+
+@pytest.mark.parametrize("kind", SHARES)
+def test_any_folder_is_a_reading_or_one_sentence_and_never_two(kind: str) -> None:
+    cases(SHARES[kind])[kind]()  # type: ignore[operator]
