@@ -236,7 +236,7 @@ class _Tree:
             made.left_out[f"images beside the split{where}"] += 1
         structured = Counter(path[len(self.prefix)] for path in beside if len(path) > len(self.prefix) + 2)
         if structured and used[HELDOUT] == []:
-            top = next(iter(structured))
+            top = min(structured)
             names = f"'{quoted(used[TRAIN][0], 40)}' and '{quoted(top, 40)}'"
             made.questions.append(
                 Question(
@@ -333,7 +333,7 @@ class _Tree:
         names = Counter(filter(None, (_begins(path[-1]) for path in self.paths)))
         hint = "put them into one directory per class, or say --labels-from FILE:COLUMN of a table beside them"
         if 2 <= len(names) <= len(self.paths) // 2 and sum(names.values()) == len(self.paths):
-            first = " and ".join(f"'{quoted(name, 40)}'" for name, _ in names.most_common(2))
+            first = " and ".join(f"'{quoted(name, 40)}'" for name in sorted(names)[:2])
             hint = f"their names begin with {first}: --labels-from names makes {len(names)} classes of that"
         return f"{len(self.paths):,} images lie side by side, in no class directory", hint
 

@@ -274,6 +274,7 @@ def test_what_pillow_opens_is_read_and_the_rest_is_said_by_kind(build: Build, tm
 
 
 FOLDERS: dict[str, dict[str, bytes]] = {
+    "a test split of thumbnails alone": pictures("train/a", "train/b", "test/thumbs"),
     "plain": pictures("a", "b"),
     "split": pictures("w/train/a", "w/train/b", "w/test/a", "w/unlabeled"),
     "asked": pictures("train", "test"),
