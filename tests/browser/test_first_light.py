@@ -39,13 +39,18 @@ def lines(run: Run) -> int:
 
 
 def fill(page: Any, label: str, value: str) -> None:
-    settle(page)  # a page that is being drawn again forgets what is typed meanwhile
-    field = page.get_by_label(label, exact=True).first
-    field.fill(value)
-    field.press("Enter")
-    settle(page)
-    named = [page.get_by_role(role, name=label) for role in ("spinbutton", "textbox")]  # it is marked as changed now
-    expect(named[0].or_(named[1]).first).to_have_value(value)
+    """Type it until it stays: a page that is drawn again between two keys forgets what was typed."""
+    named = [page.get_by_role(role, name=label) for role in ("spinbutton", "textbox")]  # it is marked as changed then
+
+    def stays() -> bool:
+        settle(page)
+        field = page.get_by_label(label, exact=True).first
+        field.fill(value)
+        field.press("Enter")
+        settle(page)
+        return bool(named[0].or_(named[1]).first.input_value() == value)
+
+    wait_for(stays, f"'{label}' does not keep {value}")
 
 
 def choose(page: Any, card: str) -> None:
