@@ -23,7 +23,9 @@ from core.runs.store import RunStore
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
     """--config, --preset and --set."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: config.yaml)")
-    parser.add_argument("--preset", metavar="NAME", help="quick, standard or reference (default: none); see `presets`")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="such as quick, minute or standard (default: none); see `presets`"
+    )
     parser.add_argument(
         "--set",
         dest="overrides",

@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print them, quickest first. Raises ConfigError for an unknown name."""
+    """Print them, the default first. Raises ConfigError for an unknown name."""
     found = {name: load_preset(name) for name in ([arguments.name] if arguments.name else preset_names())}
     rows = [
         (name, setting, str(values[section][key]))

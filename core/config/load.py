@@ -25,7 +25,7 @@ from core.reading import stamp_of
 
 FORMAT = 2  # newest format of settings in files; 1 also held what belongs to the site
 PRESETS_DIR = Path(__file__).with_name("presets")
-BY_NAME_ONLY = ("minute", "quick-2026-11")  # not measured yet; or one of an earlier month, for equal weights
+BY_NAME_ONLY = ("quick-2026-11",)  # of an earlier month, for equal weights
 Overrides = Sequence[str] | Mapping[str, Any]
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ class Configuration(Settings):
 
 
 def preset_names() -> list[str]:
-    """The presets that are offered, quickest first; BY_NAME_ONLY can be asked for as well."""
-    known = ["quick", "standard", "reference"]
+    """The presets that are offered, the default first; BY_NAME_ONLY can be asked for as well."""
+    known = ["quick", "minute", "color", "standard", "reference"]
     found = {path.stem for path in PRESETS_DIR.glob("*.yaml")} - set(BY_NAME_ONLY)
     return [name for name in known if name in found] + sorted(found - set(known))
 

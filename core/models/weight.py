@@ -210,7 +210,8 @@ def weigh_training(
     """What one process of a training run takes at its peak: a step, a validation, a preview or a checkpoint.
 
     part: which network is trained, 'vae' or 'unet'. channels, num_classes: of the dataset. bf16: a step computes under
-    autocast. The dataset itself is memory-mapped, or lies on a GPU that has plenty of room: it does not count.
+    autocast. machine.num_processes 0 counts as one: who knows how many says so. The dataset itself is memory-mapped, or
+    lies on a GPU that has plenty of room: it does not count.
     """
     precision: Precision = "float32" if not bf16 else "gpu_bf16" if on_gpu else "cpu_bf16"
     encoder, decoder = (
@@ -233,7 +234,7 @@ def weigh_training(
         others = [encoder.inference_bytes(DECODE_BATCH), decoder.inference_bytes(decoded)]
         item = 4 * settings.vae.latent_channels * _latent_side(settings) ** 2
     parameters = sum(net.parameters for net in networks)
-    images = max(1, train.batch_size // train.gradient_accumulation_steps // settings.machine.num_processes)
+    images = max(1, train.batch_size // train.gradient_accumulation_steps // (settings.machine.num_processes or 1))
     step = [size for net in networks for size in net.saved_bytes(images, precision)]
     batch = 4 * train.batch_size * item
     lasting = 20 * parameters + 4 * frozen  # weights, AdamW's two moments, the average, and a network that holds it

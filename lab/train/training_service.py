@@ -22,6 +22,8 @@ from lab.services.typed_paths import check_files, check_typed
 
 PRESET_WORDS = {
     "quick": ("Quick", "Good digits in about four minutes on one CPU core."),
+    "minute": ("Minute", "Digits as good as those of Quick in a third of its time. Takes every CPU core."),
+    "color": ("Color", "Small color images in about ten minutes on two CPU cores."),
     "standard": ("Standard", "Larger networks and many more steps, for a GPU. Hours on two CPU cores."),
     "reference": (
         "Reference",
@@ -33,7 +35,7 @@ COPIES = 4  # of each parameter in a checkpoint: the weights, their average, and
 
 
 def presets() -> list[str]:
-    """Names of the presets, quickest first."""
+    """Names of the presets, the default first."""
     return preset_names()
 
 

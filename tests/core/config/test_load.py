@@ -113,7 +113,7 @@ def test_every_setting_is_described() -> None:
     assert [name for name, info in field_rows(Configuration) if not info.description] == []
 
 
-@pytest.mark.parametrize("preset", ["quick", "standard", "reference"])
+@pytest.mark.parametrize("preset", ["quick", "minute", "color", "standard", "reference"])
 def test_presets_load(preset: str) -> None:
     assert preset in preset_names()
     assert load_config(preset=preset) != Settings() or preset == "quick"
