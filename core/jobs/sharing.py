@@ -54,7 +54,7 @@ def findings(runs: Path, group: str = "") -> Iterator[Finding]:
         words = f"{len(closed):,} files and folders, such as {closed[0]}, cannot be changed by the others"
         yield False, f"{words}: {_command(runs, name, everything=True)}"
     if owners[0] and os.geteuid():
-        yield None, f"{owners[0]:,} files and folders belong to root: somebody ran the lab as root"
+        yield None, f"{owners[0]:,} files and folders belong to root: someone ran the lab as root"
     for uid in sorted(owners):
         if not _exists(uid):
             yield None, f"{owners[uid]:,} files and folders belong to {account_name(uid)}: others can resume its runs"

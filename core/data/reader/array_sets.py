@@ -113,7 +113,7 @@ def pixel_table(members: Sequence[Member]) -> ArrayParts | None:
             values = np.loadtxt(io.BytesIO(data), delimiter=",", skiprows=int(has_header), dtype=np.float32, ndmin=2)
         except ValueError as error:
             raise DataUnavailable(
-                f"'{quoted(member.path)}' is no table of numbers ({quoted(error, 100)})", "save it again"
+                f"'{quoted(member.path)}' is not a table of numbers ({quoted(error, 100)})", "save it again"
             ) from None
         pixels = np.delete(values, label, axis=1).reshape(len(values), *side)
         if pixels.size and (pixels == np.rint(pixels)).all() and pixels.min() >= 0 and pixels.max() < 256:

@@ -207,7 +207,7 @@ def _file_reader(file: str, path: str, *, follow: bool) -> Callable[[], bytes]:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as opened:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DataUnavailable(f"'{quoted(path)}' is no ordinary file", "remove it")
+                raise DataUnavailable(f"'{quoted(path)}' is not an ordinary file", "remove it")
             return opened.read()
 
     return read

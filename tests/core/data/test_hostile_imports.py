@@ -280,7 +280,7 @@ HOSTILE: dict[str, tuple[Maker, str]] = {
     "corrupt picture": (corrupt, "'b/2.png': damaged image"),
     "no image": (no_picture, "'b/2.png': not an image that can be read"),
     "link in a folder": (linked, "'a/9.png' is a link"),
-    "pipe in a folder": (pipe, "'a/9.png' is no ordinary file"),
+    "pipe in a folder": (pipe, "'a/9.png' is not an ordinary file"),
     "directory with control characters": (strange_directory, "has characters that cannot be shown"),
     "labels of another number": (arrays(labels=np.arange(5)), "6 images but 5 labels"),
     "negative labels": (arrays(labels=np.arange(6) - 1), "'labels' must be 0 or more, got -1"),

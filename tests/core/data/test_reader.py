@@ -590,5 +590,5 @@ def test_damaged_files_of_arrays_are_one_sentence(tmp_path: Path) -> None:
     (parquet_root / "data" / "test-00000-of-00001.parquet").write_bytes(b"PAR1?PAR1")
     with pytest.raises(DataUnavailable, match="is not a readable Parquet file"):
         read(parquet_root)
-    with pytest.raises(DataUnavailable, match="is no table of numbers"):
+    with pytest.raises(DataUnavailable, match="is not a table of numbers"):
         read(tree(tmp_path / "csv", {"x.csv": pixel_rows(GREY, CLASSES).replace(b"\n1,", b"\n1,x")}))

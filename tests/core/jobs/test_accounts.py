@@ -304,7 +304,7 @@ def test_an_account_that_may_only_look_looks_and_doctor_sees_what_a_member_would
     words = [words for works, words in ben.do("doctor") if works is False]
     assert len(words) == 1 and words[0].startswith("2 files and folders, such as ") and "chgrp -R" in words[0]
     told = [words for works, words in ben.do("doctor") if works is None]
-    assert any("belong to root: somebody ran the lab as root" in each for each in told)
+    assert any("belong to root: someone ran the lab as root" in each for each in told)
     assert any(f"belong to account {ANA}: others can resume its runs" in each for each in told)
 
 
