@@ -39,7 +39,7 @@ def read_scheduler(files: Mapping[str, bytes]) -> StockScheduler:
 def scheduler_of(config: Mapping[str, Any]) -> StockScheduler:
     """What scheduler_config.json says. Raises ModelRefused, naming the first thing that this lab cannot do."""
     kind, algorithm = config.get("_class_name"), config.get("algorithm_type")
-    plain = {row.class_name for row in SAMPLERS.values()}
+    plain = [row.class_name for row in SAMPLERS.values()]  # a list: the file may hold what cannot be hashed
     flows = {row.flow.class_name: name for name, row in SAMPLERS.items() if row.flow} if kind not in plain else {}
     name = next((name for name, row in SAMPLERS.items() if row.class_name == kind and _has(row, algorithm)), None)
     flow = flows.get(str(kind))

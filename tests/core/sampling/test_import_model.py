@@ -391,6 +391,7 @@ def test_a_judge_that_is_not_finite_is_refused(folder: Path, tmp_path: Path) -> 
 
 NEEDS_PYTORCH = {
     *("NaN", "infinite", "wrong shapes", "lacks a tensor", "other noise"),
+    *("many layers of a DiT", "no row for no class", "spacing"),
     *("foreign block", "block types"),  # what of a network's configuration the builders of diffusers know better
 }
 READ_WITHOUT_PYTORCH = """
