@@ -52,7 +52,8 @@ def shown(picture: np.ndarray, *, zoom: float = 1.0, title: str = "") -> Shown:
 
 def gallery(rows: Sequence[Row], *, key: str, columns: bool = True) -> None:
     """Draw the rows, several beside each other where there is room and `columns` is on."""
-    wide = max((len(plain(row.label, LABEL_LIMIT)) for row in rows), default=0)
+    texts = [text for row in rows for text in (plain(row.label, LABEL_LIMIT), plain(row.note, 60))]
+    wide = max(map(len, texts), default=0)
     data = {
         "rows": [{**asdict(row), "label": plain(row.label, LABEL_LIMIT), "note": plain(row.note, 60)} for row in rows],
         "label_width": min(wide, 14),
