@@ -179,7 +179,7 @@ def _leads_around(link: Path) -> bool:
 
 def _checked_size(entry: os.DirEntry[str], path: str, total: int, limits: ReadLimits) -> int:
     if entry.is_symlink() or not (entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)):
-        kind = "a link" if entry.is_symlink() else "no ordinary file"
+        kind = "a link" if entry.is_symlink() else "not an ordinary file"
         raise DataUnavailable(f"'{quoted(path)}' is {kind}", "copy the images themselves there")
     if entry.is_dir(follow_symlinks=False) or suffix_of(path) not in WIDE_SUFFIXES:
         return 0

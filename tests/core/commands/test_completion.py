@@ -35,7 +35,7 @@ FOLLOWS = {
     "latent-lab ra": [],
     "latent-lab tr": ["train", "trash"],
     "latent-lab train all --pres": ["--preset"],
-    "latent-lab train all --preset ": ["quick", "standard", "reference"],
+    "latent-lab train all --preset ": ["quick", "minute", "color", "standard", "reference"],
     "latent-lab train all --set train_vae.warm": ["train_vae.warmup_steps="],
     "latent-lab runs --state fin": ["finished"],
     "latent-lab sample x --sampler unip": ["unipc"],
