@@ -23,7 +23,7 @@ from lab.services.typed_paths import check_files, check_typed
 PRESET_WORDS = {
     "quick": ("Quick", "Good digits in about four minutes on one CPU core."),
     "minute": ("Minute", "Digits as good as those of Quick in a third of its time. Takes every CPU core."),
-    "color": ("Color", "Small color images in about ten minutes on two CPU cores."),
+    "color": ("Color", "Small color images in about eight minutes on two CPU cores."),
     "standard": ("Standard", "Larger networks and many more steps, for a GPU. Hours on two CPU cores."),
     "reference": (
         "Reference",
