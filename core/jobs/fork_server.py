@@ -156,7 +156,7 @@ class ForkServer:
         except OSError as error:
             logger.error("the process that forks runs gave no answer: %s", error)
         self.close(kills=True)
-        return False
+        return bool(attempts.living_pids(token))  # what gave no answer may have forked before
 
     def close(self, *, kills: bool = False) -> None:
         """End it; what it has forked lives on."""

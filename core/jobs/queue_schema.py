@@ -15,7 +15,8 @@ from pathlib import Path
 
 from core import reading
 from core.errors import LabError
-from core.jobs.serving import LOCK_NAME, facts_of
+from core.jobs.accounts import is_shared
+from core.jobs.serving import FACTS_NAME, LOCK_NAME, facts_of
 from core.machine import attempts
 from core.machine.processes import is_alive
 from core.runs.lock import is_locked
@@ -147,6 +148,7 @@ def end_older_supervisor(folder: Path) -> bool:
         if identity is not None and identity != asked and is_alive(identity):
             asked = identity
             try:
+                _check_believed(folder)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(identity.pid, signal.SIGTERM)
             except PermissionError:
@@ -159,3 +161,9 @@ def end_older_supervisor(folder: Path) -> bool:
             )
         time.sleep(0.05)
     return asked is not None
+
+
+def _check_believed(folder: Path) -> None:
+    """Raises PermissionError where somebody else wrote which process serves: they could name any process of ours."""
+    if is_shared(folder.parent) and (folder / FACTS_NAME).lstat().st_uid != os.geteuid():
+        raise PermissionError

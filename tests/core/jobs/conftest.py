@@ -1,6 +1,9 @@
 import contextlib
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +23,23 @@ STANDIN = forked.command(str(Path(__file__).with_name("standin_worker.py")))
 
 PATIENCE_S = 180.0  # for what happens within a second on a quiet machine
 ENDLESS = 100_000  # steps of a run that must not end before the test has acted, however slow the machine: half an hour
+
+
+@contextlib.contextmanager
+def living(**environment):
+    """A process with these variables, which `with` ends."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        child.stdout.read(1)
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 class Box:

@@ -1,10 +1,7 @@
 """What is there is asked of the driver and of PyTorch; what they do not tell is unknown, and blocks nothing."""
 
-import contextlib
 import json
 import os
-import subprocess
-import sys
 import textwrap
 import time
 from uuid import uuid4
@@ -17,28 +14,7 @@ from core.jobs.slots import choose, find_devices
 from core.machine import gpus
 from core.machine.gpus import visible_gpus
 from core.machine.torch_gpus import ASK, remembered
-
-
-@pytest.fixture
-def on_gpu():
-    """on_gpu(NAME=value): a process with these variables, which `with` ends."""
-
-    @contextlib.contextmanager
-    def start(**environment):
-        child = subprocess.Popen(
-            [sys.executable, "-c", "print(flush=True); input()"],
-            env={**os.environ, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        with child:
-            child.stdout.read(1)
-            try:
-                yield child
-            finally:
-                child.kill()
-
-    return start
+from tests.core.jobs.conftest import living
 
 
 @pytest.fixture
@@ -224,9 +200,9 @@ def test_a_driver_that_hangs_is_not_waited_for(recorded_gpus, tmp_path, monkeypa
     ],
 )
 @pytest.mark.parametrize("others", ["", "GPU-other,"])
-def test_in_a_container_our_run_is_known_by_what_the_lab_started(recorded_gpus, on_gpu, told, foreign, others):
+def test_in_a_container_our_run_is_known_by_what_the_lab_started(recorded_gpus, told, foreign, others):
     uuid = f"GPU-{uuid4()}"  # no other test's process was given it
-    with on_gpu(LAB_ATTEMPT="20260101-000000-vae-abcd.1", CUDA_VISIBLE_DEVICES=others + uuid):
+    with living(LAB_ATTEMPT="20260101-000000-vae-abcd.1", CUDA_VISIBLE_DEVICES=others + uuid):
         processes = [{"pid": pid, "memory": memory} for pid, memory in told]
         used = 600_000_000 + (sum(memory for _, memory in told) or 30_000_000_000)
         recorded_gpus(1, pids="host", gpu0={"uuid": uuid, "memory_used": used, "processes": processes})
@@ -236,8 +212,8 @@ def test_in_a_container_our_run_is_known_by_what_the_lab_started(recorded_gpus, 
 
 
 @pytest.mark.parametrize("visible", ["0", "GPU-1", ""])
-def test_in_a_container_a_run_on_another_device_hides_no_stranger(recorded_gpus, on_gpu, visible):
-    with on_gpu(LAB_ATTEMPT="20260101-000000-vae-abcd.1", CUDA_VISIBLE_DEVICES=visible):
+def test_in_a_container_a_run_on_another_device_hides_no_stranger(recorded_gpus, visible):
+    with living(LAB_ATTEMPT="20260101-000000-vae-abcd.1", CUDA_VISIBLE_DEVICES=visible):
         told = {
             "uuid": f"GPU-{uuid4()}",
             "memory_used": 36_000_000_000,

@@ -1,5 +1,6 @@
 """Runs that are forked from a process that has imported what they need are runs like any other."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,10 +17,10 @@ from core.jobs.queue import JobState
 from core.jobs.start_supervisor import announced, is_run_announced
 from core.machine import attempts
 from core.machine.attempts import living_stat
-from core.runs.lock import is_locked
+from core.runs.lock import is_locked, try_lock
 from core.runs.run import RunState
 from core.runs.store import lock_path
-from tests.core.jobs.conftest import ENDLESS, PATIENCE_S
+from tests.core.jobs.conftest import ENDLESS, PATIENCE_S, living
 from tests.supervisor_thread import SupervisorThread
 
 pytestmark = pytest.mark.slow
@@ -170,6 +171,30 @@ def test_processor_time_of_a_forked_run_counts_for_whoever_started_it(box, serve
     box.wait_until_judged(run)
     server = psutil.Process(forks.pid)
     box.wait(lambda: server.cpu_times().children_user + server.cpu_times().children_system > 0)
+
+
+@pytest.mark.parametrize("has_forked", [True, False])
+def test_a_server_that_falls_silent_has_started_what_lives(tmp_path, monkeypatch, has_forked):
+    """Else its run would be started again beside the one that it forked."""
+    forks = Forks(tmp_path)
+    here = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    token = attempts.token_of(tmp_path.name, 7)
+    lock = try_lock(tmp_path / "lock")
+    forked = living(**{attempts.TOKEN_VARIABLE: token}) if has_forked else contextlib.nullcontext()
+    try:
+        forks.keep(here, ROOT)
+        while forks.is_loading():
+            time.sleep(0.02)
+        server = forks.pid
+        os.kill(server, signal.SIGSTOP)
+        monkeypatch.setattr(fork_server, "ANSWER_S", 0.1)
+        with forked:
+            asked = {"token": token, "environment": here, "folder": ROOT, "log": tmp_path / "log.txt", "lock": lock}
+            assert forks.start([*WORKER, "shim"], WORKER, **asked) is has_forked
+        assert is_gone(server)
+    finally:
+        forks.close()
+        lock.release()
 
 
 def test_a_server_that_waits_for_work_ends_with_its_supervisor(tmp_path):

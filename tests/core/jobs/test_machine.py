@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -28,6 +26,7 @@ from core.runs import trash
 from core.runs.run import RunState
 from core.weighing import Need
 from tests.core.jobs import standin_worker
+from tests.core.jobs.conftest import living
 
 
 def test_recorded_gpus_are_read_like_real_ones(recorded_gpus):
@@ -66,21 +65,11 @@ def test_memory_of_processes_that_the_driver_hides_counts_as_foreign(recorded_gp
 @contextlib.contextmanager
 def on_gpu(recorded_gpus, **environment):
     """A process with these variables, which holds 30 GB of the one GPU."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", "print(flush=True); input()"],
-        env={**os.environ, **environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with child:
-        child.stdout.read(1)
+    with living(**environment) as child:
         recorded_gpus(
             1, gpu0={"memory_used": 30_600_000_000, "processes": [{"pid": child.pid, "memory": 30_000_000_000}]}
         )
-        try:
-            yield
-        finally:
-            child.kill()
+        yield
 
 
 def test_our_own_run_is_no_stranger(recorded_gpus):

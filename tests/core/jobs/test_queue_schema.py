@@ -168,6 +168,22 @@ def test_the_supervisor_of_an_older_lab_is_ended_before_the_migration(tmp_path: 
     assert kill_supervisor(RunStore(tmp_path))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to write as another account")
+def test_nobody_else_says_which_process_of_ours_is_an_older_supervisor(tmp_path: Path) -> None:
+    """In a runs folder that accounts share, a member could name any process of ours, and have us end it."""
+    folder = old_queue(tmp_path)
+    tmp_path.chmod(0o2770)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout and holder.stdout.readline() == "holds\n"
+            os.chown(folder / FACTS_NAME, 61_001, -1)
+            with pytest.raises(LabError, match=f"end it: kill {holder.pid}"):
+                Queue(tmp_path).jobs()
+            assert holder.poll() is None
+        finally:
+            holder.kill()
+
+
 def test_a_supervisor_that_knows_the_format_migrates_itself(tmp_path: Path) -> None:
     folder = old_queue(tmp_path)
     lock = try_lock(folder / LOCK_NAME)
