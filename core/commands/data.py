@@ -13,12 +13,13 @@ from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import read_settings, site_of
 from core.commands.progress import progress_bar
-from core.commands.set_options import add_set_options, answers_of
+from core.commands.set_options import add_set_options
 from core.commands.tables import plain, table
 from core.config.schema import DataSettings, Settings
 from core.config.site import SiteSettings
 from core.data import catalog
-from core.data.reader.reading_of_set import reading_lines
+from core.data.reader.names import NPZ
+from core.data.reader.reading_of_set import answered, reading_lines
 from core.errors import DataUnavailable, LabError, UsageError
 from core.typed_paths import FOLDER, kind_of
 from core.words import size
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from core.data.overview import Overview
 
 LINE_EVERY_S = 0.1
-NPZ = (".npz", ".npy")
 
 
 def add_parser(commands: Any) -> None:
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         answer(arguments, rows, lambda: listed(rows))
         return 0
     data = chosen(arguments.what, settings, download=arguments.download)
-    said = answers_of(arguments).given() if catalog.entry(data.name).needs_path else {}
+    said = answered(arguments).given() if catalog.entry(data.name).needs_path else {}
     found = described(DataSettings.model_validate({**data.model_dump(), **said}), site, arguments.progress)
     answer(arguments, facts(found), lambda: told(found))
     return 0

@@ -9,12 +9,12 @@ from typing import Any
 from core.commands.answer import answer, say
 from core.commands.command_help import add_command
 from core.commands.progress import progress_bar
-from core.commands.set_options import add_set_options, answers_of
+from core.commands.set_options import add_set_options
 from core.commands.tables import plain
 from core.config.schema import one_spelling
 from core.data.importing.import_set import COLORS, import_set
 from core.data.imports import Imported
-from core.data.reader.reading_of_set import Reading, reading_lines
+from core.data.reader.reading_of_set import Reading, answered, reading_lines
 from core.home import PROGRAM
 from core.limited_child import Measured
 from core.words import size
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             title=arguments.title,
             licence=arguments.license,
             color=arguments.color,
-            answers=answers_of(arguments),
+            answers=answered(arguments),
             progress=lambda fraction: show("reading", fraction),
             measured=took.append,
             shown=lambda reading: say(arguments, reading_words(reading)),

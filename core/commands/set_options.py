@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from core.data.reader.reading_of_set import AUTO, BIT_DEPTHS, Answers
+from core.data.reader.reading_of_set import AUTO, BIT_DEPTHS
 
 
 def add_set_options(parser: argparse.ArgumentParser) -> None:
@@ -23,14 +23,4 @@ def add_set_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--bit-depth", choices=BIT_DEPTHS, default=AUTO, help="range of the stored values that becomes 0 to 255"
-    )
-
-
-def answers_of(arguments: argparse.Namespace) -> Answers:
-    """What the options say."""
-    return Answers(
-        classes=arguments.classes,
-        split=arguments.split,
-        labels_from=arguments.labels_from,
-        bit_depth=arguments.bit_depth,
     )

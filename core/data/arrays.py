@@ -22,7 +22,7 @@ from core.data.fit import fit_pictures
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.loaders import TorchvisionLoader
 from core.data.raw import RawSet
-from core.data.reader.read import answered
+from core.data.reader.reading_of_set import answered
 from core.data.splits import check_labels, holdout_indices, limited_indices
 from core.errors import DataUnavailable, LabError, StorageFull, is_full_disk
 from core.home import PROGRAM

@@ -18,7 +18,7 @@ from core.config.schema import DataSettings
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.raw import RawSet, RawSplit, array_split, own_path
 from core.data.reader.array_sets import npz_parts, raw_arrays
-from core.data.reader.read import answered
+from core.data.reader.reading_of_set import answered
 from core.errors import DataUnavailable, LabError, StorageFull, is_full_disk
 from core.rules import NEWEST, Rules
 from core.runs.lock import try_lock

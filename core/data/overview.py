@@ -25,8 +25,7 @@ from core.data.duplicates import Duplicates, digests_of, find_duplicates, squeez
 from core.data.fit import fit_pictures
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.raw import RawSet, RawSplit
-from core.data.reader.read import answered
-from core.data.reader.reading_of_set import Reading, reading_from
+from core.data.reader.reading_of_set import Reading, answered, reading_from
 from core.data.splits import check_labels, holdout_indices
 from core.errors import LabError
 from core.rules import NEWEST

@@ -15,7 +15,8 @@ from core.data.decoding import GREY_MODES, SPLIT_NAMES, SUFFIXES, natural_key, r
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.raw import RawSet, RawSplit, own_path
 from core.data.reader.array_sets import ArrayParts
-from core.data.reader.read import PictureSet, answered, find_set, raw_set
+from core.data.reader.read import PictureSet, find_set, raw_set
+from core.data.reader.reading_of_set import answered
 from core.errors import DataUnavailable, LabError
 from core.rules import NEWEST, Rules
 from core.typed_paths import FILE, FOLDER, inside

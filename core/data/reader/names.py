@@ -7,6 +7,7 @@ import re
 TRAIN, HELDOUT = "train", "heldout"
 HIDDEN, THUMBNAILS = "hidden files and folders", "thumbnail folders"
 IDX = re.compile(r"idx\d[-.]u?byte(\.gz)?$|\.idx(\.gz)?$", re.IGNORECASE)
+NPZ = (".npz", ".npy")
 SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 GENERIC = frozenset(  # directories that hold the images of something and never name a class
     ("images", "image", "imgs", "img", "pictures", "pics", "photos", "jpegimages", "jpg", "jpeg", "png", "data")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,10 @@ from core.data.reader.array_sets import ArrayParts, file_parts, npz_parts, pixel
 from core.data.reader.layout import Arranged, arrange
 from core.data.reader.listing import TABLES, Listing, Member, list_beside, list_folder, list_zip
 from core.data.reader.look import Look, Progress, look
-from core.data.reader.names import is_array_file, kind_of_file, suffix_of
+from core.data.reader.names import NPZ, is_array_file, kind_of_file, suffix_of
 from core.data.reader.parquet import parquet_members
 from core.data.reader.reading_of_set import Answers, Reading
 from core.data.reader.tables import labels_in
-
-NPZ = (".npz", ".npy")
 
 
 @dataclass(kw_only=True)
@@ -124,7 +122,7 @@ def _arrays_of(listing: Listing, path: Path, answers: Answers, limits: ReadLimit
 
 
 def sorted_out(listing: Listing, answers: Answers, limits: ReadLimits) -> PictureSet:
-    """The images of a listing by class and split. Raises as `find_pictures` does."""
+    """The images of a listing by class and split. Raises as `find_set` does."""
     by_path = {member.path: member for member in listing.images}
     found = arrange(
         list(by_path),
@@ -199,11 +197,6 @@ class _Blocks:
             member = self.members[index]
             found = decode(member.read(), where=member.where, tops=self.look.tops, at_least=self.image_size)
             yield found.pixels[None]
-
-
-def answered(settings: object) -> Answers:
-    """What the settings of `data` say about a set of one's own."""
-    return replace(Answers(), **{name: getattr(settings, name) for name in Answers.__dataclass_fields__})
 
 
 def _most_first(kinds: Counter[str]) -> list[tuple[str, int]]:

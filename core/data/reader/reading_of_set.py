@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from core.errors import UsageError, quoted
@@ -30,6 +30,11 @@ class Answers:
     def given(self) -> dict[str, str]:
         """Those that were said."""
         return {name: value for name, value in asdict(self).items() if value != AUTO}
+
+
+def answered(source: object) -> Answers:
+    """The answers among the attributes of the settings of `data`, or of what was typed on a command line."""
+    return Answers(**{each.name: getattr(source, each.name) for each in fields(Answers)})
 
 
 @dataclass(frozen=True, kw_only=True)
