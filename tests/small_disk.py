@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 FILLER = "filler"
+MB = 2**20
 
 
 @contextlib.contextmanager
@@ -27,11 +28,13 @@ def mounted(folder: Path, size_bytes: int) -> Iterator[Path]:
 
 
 def fill(disk: Path, *, leave_bytes: int = 0) -> None:
-    """Fill it up but for so many bytes."""
-    found = os.statvfs(disk)
-    descriptor = os.open(disk / FILLER, os.O_RDWR | os.O_CREAT)
-    has = os.fstat(descriptor).st_blocks * 512
-    os.posix_fallocate(descriptor, 0, has + found.f_bavail * found.f_frsize - leave_bytes)
+    """Fill it up but for so many bytes, also while others write to it: it writes until nothing more fits."""
+    descriptor = os.open(disk / FILLER, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for chunk in (b"x" * MB, b"x"):
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(descriptor, chunk)
+    os.ftruncate(descriptor, os.fstat(descriptor).st_size - leave_bytes)
     os.close(descriptor)
 
 

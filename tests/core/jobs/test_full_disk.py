@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +53,19 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def small_box(disk: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Box]:
     yield from opened(disk, monkeypatch, in_process=True, begin=lambda: request.getfixturevalue("forks"))
+
+
+def write_until_full(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("ab", buffering=0) as file:
+        while True:
+            file.write(b"x" * 100)
+
+
+def test_a_disk_is_filled_also_while_another_writes_to_it(disk: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        pool.submit(write_until_full, disk / "log")
+        fill(disk)
+    assert os.statvfs(disk).f_bavail == 0
 
 
 def chained(error: Exception, cause: Exception) -> Exception:
