@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import math
@@ -21,6 +22,7 @@ from core.data.reader.listing import Member
 from core.data.reader.look import LOOKED_AT, thinned, tops_of, values_question
 from core.data.reader.names import HELDOUT, IDX, TRAIN, part_of
 from core.data.reader.reading_of_set import Answers, Reading
+from core.data.reader.tables import LABEL_COLUMNS, PART_COLUMNS
 from core.errors import DataUnavailable, quoted
 
 IMAGES = frozenset(("images", "image", "imgs", "x", "data", "pixels", "pictures"))
@@ -90,13 +92,16 @@ def file_parts(members: Sequence[Member], limits: ReadLimits) -> ArrayParts:
 
 
 def pixel_table(members: Sequence[Member]) -> ArrayParts | None:
-    """Of CSV files with a label and a column per pixel, as Kaggle's digits; None when they are something else.
+    """Of CSV files with a label and a column per pixel, as Kaggle's digits, or all of them in one column 'pixels', as
+    FER2013; None when they are something else.
 
     Raises DataUnavailable for one that begins so and is damaged.
     """
     found = ArrayParts(source="a column per pixel")
     for member in members:
         data = member.read()
+        if _in_one_column(member.path, data, found):
+            continue
         first, second = (*data[:200_000].split(b"\n"), b"")[:2]
         names = [name.strip().strip('"').lower() for name in first.decode(errors="replace").split(",")]
         has_header = not all(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in names)
@@ -120,6 +125,44 @@ def pixel_table(members: Sequence[Member]) -> ArrayParts | None:
             pixels = pixels.astype(np.uint8)
         found.parts[kind].append((PurePosixPath(member.path).name, pixels, values[:, label].astype(np.int64)))
     return found if found.parts[TRAIN] or found.parts[HELDOUT] else None
+
+
+def _in_one_column(path: str, data: bytes, found: ArrayParts) -> bool:
+    """Add a table whose column 'pixels' holds the numbers of an image, with spaces between; False for another."""
+    if b"pixels" not in data[:2000].lower():
+        return False
+    rows = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="replace", newline=""))
+    name, count = quoted(PurePosixPath(path).name, 40), 0
+    texts, values = dict[str, list[str]](), dict[str, bytearray]()
+    try:
+        names = [each.strip().lower() for each in next(rows, [])]
+        if "pixels" not in names:
+            return False
+        label = next((names.index(each) for each in (*LABELS, *LABEL_COLUMNS) if each in names), None)
+        usage = next((names.index(each) for each in PART_COLUMNS if each in names), None)
+        for row in rows:
+            text = row[label].strip() if label is not None and row else ""
+            if not text:
+                kind = f"images without a label in '{name}'"
+                found.left_out[kind] = found.left_out.get(kind, 0) + bool(row)
+                continue
+            image = np.array(row[names.index("pixels")].split(), dtype=np.uint8)
+            count = count or len(image)
+            if len(image) != count or not _side(count):
+                raise ValueError(f"{len(image)} pixels, where a square image of {count} was expected")
+            part = (part_of(row[usage])[0] if usage is not None else "") or kind_of_part(path)
+            values.setdefault(part, bytearray()).extend(image.tobytes())
+            texts.setdefault(part, []).append(text)
+    except (ValueError, IndexError, OverflowError, csv.Error) as error:
+        words = f"'{quoted(path)}' is not a table of pixels: line {rows.line_num} ({quoted(error, 100)})"
+        raise DataUnavailable(words, "save it again") from None
+    is_number = all(text.isdecimal() for each in texts.values() for text in each)
+    for part, pixels in values.items():
+        labels = np.array(texts[part])
+        images = np.frombuffer(pixels, np.uint8).reshape(len(labels), *(_side(count) or ()))
+        found.parts[part].append((name, images, labels.astype(np.int64) if is_number else labels))
+    found.source = "the column 'pixels' of"
+    return True
 
 
 def kind_of_part(path: str) -> str:

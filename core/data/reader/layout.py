@@ -189,7 +189,8 @@ class _Tree:
         if not classes:
             raise DataUnavailable(*self._unlabelled())
         named = [name for name in classes if part_of(name)[0]]
-        alike = len({part_of(name)[1] for name in named}) == 1
+        rests = {part: {rest for it, rest in map(part_of, named) if it == part} for part in (TRAIN, HELDOUT)}
+        alike = len(rests[TRAIN] | rests[HELDOUT]) == 1 or (bool(rests[TRAIN]) and rests[TRAIN] == rests[HELDOUT])
         if self.answers.split != NONE and alike and (len(named) > 1 or len(named) == len(classes)):
             which = " and ".join(f"'{quoted(name, 40)}'" for name in sorted(named)[:3])
             made.questions.append(

@@ -202,5 +202,5 @@ def _is_colored(pixels: np.ndarray) -> bool:
 
 
 def _is_shallow_png(data: bytes) -> bool:
-    """A PNG with at most 8 bits per value, by its first 26 bytes; color with 16 bits is reduced by Pillow."""
-    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and (data[24] <= 8 or data[25] in (2, 6))
+    """A PNG with at most 8 bits per value, by its first 25 bytes."""
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and data[24] <= 8

@@ -18,17 +18,18 @@ _PARTS = {
     **dict.fromkeys(("test", "testing", "tst", "val", "valid", "validation", "dev", "eval", "evaluation"), HELDOUT),
 }
 _PART = re.compile(rf"^({'|'.join(sorted(_PARTS, key=len, reverse=True))})(?:set|data|images?|imgs?|split)?$")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _AFFIXES = frozenset(
     (*GENERIC, "set", "dataset", "split", "folder", "seg", "new", "my", "the", "cropped", "resized", "original", "raw")
 )
 
 
 def part_of(name: str) -> tuple[str, tuple[str, ...]]:
-    """(TRAIN, HELDOUT or '', what else it says): 'seg_train' is ('train', ()), 'cars_test' ('heldout', ('cars',)).
+    """(TRAIN, HELDOUT or '', what else it says): 'seg_train' is ('train', ()), 'carsTest' ('heldout', ('cars',)).
 
     A name with two such words, or none, is no part of a split.
     """
-    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
+    words = [word for word in re.split(r"[^a-z]+", _CAMEL.sub(" ", name).lower()) if word]
     found = [(place, match[1]) for place, word in enumerate(words) if (match := _PART.match(word))]
     if len(found) != 1:
         return "", ()

@@ -1,4 +1,4 @@
-"""A few hundred folder trees and array headers at random; `benchmarks/fuzz_folders.py` tries thousands."""
+"""Five hundred folder trees and array headers at random; `benchmarks/fuzz_folders.py` tries thousands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.fuzz_folders import cases
 
-SHARES = {"names": 200, "arrays": 60, "folders": 40}
+SHARES = {"names": 330, "arrays": 100, "folders": 70}
 
 
 @pytest.mark.parametrize("kind", SHARES)

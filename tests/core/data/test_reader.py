@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -91,6 +93,7 @@ LAYOUTS: dict[str, tuple[list[str], tuple[list[str], list[str]]]] = {
         ["w/cars_train/a", "w/cars_train/b", "w/cars_valid/a"],
         (["a", "b"], ["a"]),
     ),
+    "parts in capitals": (["w/carsTrain/a", "w/carsTrain/b", "w/carsTest/a"], (["a", "b"], ["a"])),
     "as in ImageNet": (["i/train/n1/images", "i/train/n2/images", "i/val/images", "i/test"], (["n1", "n2"], [])),
     "one class as in ImageNet": (["i/train/n1/images", "i/val/n1/images"], (["n1"], ["n1"])),
     "three parts": (["train/a", "train/b", "valid/a", "test/b"], (["a", "b"], ["a", "b"])),
@@ -115,6 +118,7 @@ def test_a_layout_is_read_as_it_is_meant(case: str) -> None:
 ASKED: dict[str, tuple[list[str], str, str]] = {
     "parts of a split without classes": (["train", "test"], "named like parts of a split", "--split none"),
     "the same among others": (["train", "test", "validation"], "named like parts of a split", "--split none"),
+    "two kinds, each in both parts": (["trainA", "trainB", "testA", "testB"], "like parts of a split", "--split none"),
     "many images in no class": (
         ["a", "b", ".", "."],
         "4 of 8 images lie in no class directory",
@@ -205,6 +209,61 @@ def test_the_range_of_the_whole_set_decides_the_bit_depth(
     found = build(name="image_folder", path=str(root), image_size=8)
     expected = 255 if top in (65535, 4095, 255, 1) else round(900 * 255 / 1023)
     assert found.train.images.max() == expected
+
+
+def wide_png(pixels: np.ndarray) -> bytes:
+    """A PNG with 16 bits per value: gray, gray with alpha, color, or color with alpha."""
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[pixels.shape[2]]
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def wide_tiff(pixels: np.ndarray, planes: int = 1) -> bytes:
+    """A TIFF of color with 16 bits per value, not packed."""
+    tags = [(256, 4, 1, pixels.shape[1]), (257, 4, 1, pixels.shape[0]), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 14), (277, 3, 1, 3), (278, 4, 1, pixels.shape[0]), (279, 4, 1, 2 * pixels.size)]
+    tags += [(284, 3, 1, planes)]
+    data = pixels.astype("<u2").tobytes()
+    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    place = 14 + len(data)
+    return struct.pack("<2sHI3H", b"II", 42, place, 16, 16, 16) + data + struct.pack("<H", 10) + directory + bytes(4)
+
+
+@pytest.mark.parametrize(("top", "words"), [(65535, "16 bits"), (4095, "12 bits"), (255, "8 bits")])
+@pytest.mark.parametrize(
+    ("suffix", "make", "channels"),
+    [("png", wide_png, 3), ("png", wide_png, 4), ("png", wide_png, 2), ("tiff", wide_tiff, 3)],
+)
+def test_color_of_16_bits_is_read_whole(
+    suffix: str, make: Callable[[np.ndarray], bytes], channels: int, top: int, words: str, build: Build, tmp_path: Path
+) -> None:
+    stored = np.random.default_rng(0).integers(0, top + 1, (8, 8, 8, channels))
+    stored[:, 0, 0] = top
+    if channels in (2, 4):
+        stored[..., -1] = 65535
+    files = {f"{'ab'[place % 2]}/{place}.{suffix}": make(each) for place, each in enumerate(stored)}
+    root = tree(tmp_path / "set", files)
+    assert read(root).bits.startswith(words)
+    built = build(name="image_folder", path=str(root), image_size=8)
+    found = {each.tobytes() for split in (built.train, built.heldout) for each in split.images}
+    colors = stored[..., :1] if channels == 2 else stored[..., :3]
+    assert found == {each.tobytes() for each in np.rint(colors * (255 / top)).astype(np.uint8)}
+
+
+def test_what_is_transparent_in_16_bits_is_black_and_planes_are_refused(build: Build, tmp_path: Path) -> None:
+    half = np.full((8, 8, 4), 65535)
+    half[:4, :, 3] = 0
+    root = tree(tmp_path / "set", {f"{name}/{place}.png": wide_png(half) for name in "ab" for place in range(2)})
+    built = build(name="image_folder", path=str(root), image_size=8)
+    assert not built.train.images[:, :4].any() and (built.train.images[:, 4:] == 255).all()
+    (root / "b" / "9.tif").write_bytes(wide_tiff(half[..., :3], planes=2))
+    with pytest.raises(DataUnavailable, match=r"b/9\.tif: its colors lie in planes of 16 bits each"):
+        read(root)
 
 
 def test_a_bit_depth_that_somebody_says_wins_and_one_that_cannot_be_is_refused(build: Build, tmp_path: Path) -> None:
@@ -467,6 +526,14 @@ def pixel_rows(images: np.ndarray, labels: np.ndarray | None) -> bytes:
     return "\n".join([",".join(names), *(",".join(map(str, row)) for row in columns.tolist())]).encode() + b"\n"
 
 
+def faces(images: np.ndarray, labels: np.ndarray, header: str = "emotion,pixels,Usage") -> bytes:
+    """As FER2013: the last three images are of its two test parts, the first of them once more without a label."""
+    parts = ["Training"] * 12 + ["PublicTest", "PrivateTest", "PrivateTest"]
+    rows = zip([*labels, *labels[:3]], [*images, *images[:3]], parts, strict=True)
+    lines = [f"{label},{' '.join(map(str, image.ravel()))},{part}" for label, image, part in rows]
+    return "\n".join([header, *lines, f",{' '.join(map(str, images[0].ravel()))},Training", ""]).encode()
+
+
 def parquet(rows: list[tuple[bytes, int]], names: list[str]) -> bytes:
     import pyarrow
     import pyarrow.parquet
@@ -533,6 +600,14 @@ ARRAYS: dict[str, tuple[Callable[[Path], Path], tuple[int, ...]]] = {
         lambda root: tree(root, {"train.csv": pixel_rows(GREY, CLASSES), "test.csv": pixel_rows(GREY, None)}),
         (),
     ),
+    "FER2013's pixels": (lambda root: tree(root, {"fer.csv": faces(GREY, CLASSES)}), (1, 1, 1)),
+    "FER2013's pixels, as a file, with text": (
+        lambda root: (
+            tree(root, {"a.csv": faces(GREY, np.array(["no", "so", "yes"])[CLASSES], '"label", Pixels, split')})
+            / "a.csv"
+        ),
+        (1, 1, 1),
+    ),
     "Parquet": (parquet_folder, (1, 1, 1)),
     "an .npz in a folder": (lambda root: npz(root, images=GREY, labels=CLASSES).parent, ()),
 }
@@ -592,3 +667,6 @@ def test_damaged_files_of_arrays_are_one_sentence(tmp_path: Path) -> None:
         read(parquet_root)
     with pytest.raises(DataUnavailable, match="is not a table of numbers"):
         read(tree(tmp_path / "csv", {"x.csv": pixel_rows(GREY, CLASSES).replace(b"\n1,", b"\n1,x")}))
+    for planted, words in ((b"\n1,x", "line 3 .*'x"), (b"\n1,7 ", "line 3 .65 pixels"), (b"\n1,300 ", "line 3 .* 300")):
+        with pytest.raises(DataUnavailable, match=f"'y.csv' is not a table of pixels: {words}"):
+            read(tree(tmp_path / "faces", {"y.csv": faces(GREY, CLASSES).replace(b"\n1,", planted, 1)}))
