@@ -167,7 +167,7 @@ def judged_model(court: Court, source: ModelSource, count: int, changes: Sequenc
     sampling = settings_from(with_overrides(source.settings.model_dump(mode="json"), chosen)).sampling
     model = source.load(device="auto")
     labels = np.arange(count) % model.num_classes
-    request = request_of(sampling, labels, seed=SEED)
+    request = request_of(sampling, labels, noise_rule=model.noise_rule, seed=SEED)
     generating_s = 0.0
 
     def batches() -> Iterator[np.ndarray]:

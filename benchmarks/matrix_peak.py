@@ -25,6 +25,8 @@ from core.device import device_label
 from core.diffusion.schedule import build_schedule
 from core.models.summary import latent_shape
 from core.models.unet import build_unet
+from core.rules import NEWEST
+from core.seeding import Randomness
 from core.training.cuda_graphs import GraphedObjective, can_graph
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 from core.training.loop import StepResult, build_ema, build_optimizer, train_steps
@@ -69,7 +71,7 @@ class Training:
             schedule=build_schedule(settings.diffusion).to(self.device),
             unconditional_label=10,
             cond_drop_prob=settings.diffusion.cond_drop_prob,
-            seed=0,
+            random=Randomness(0, NEWEST.noise, "unet"),
         )
         clean = torch.randn(train.batch_size, *shape, device=self.device)
         self.batch = drawing.inputs(clean, torch.zeros(len(clean), dtype=torch.long, device=self.device), 0)

@@ -35,8 +35,10 @@ from core.latent.cache import LatentSet
 from core.latent.codec import LatentScaling
 from core.machine.attempts import ATTEMPT_FILE
 from core.models.summary import latent_shape
+from core.rules import NEWEST
 from core.runs.run import Run
 from core.runs.store import RunStore
+from core.seeding import Randomness
 from core.training.diffusion_objective import DiffusionDraw
 from core.training.loop import Draw
 from core.training.probe import probe
@@ -189,7 +191,7 @@ def against_size(settings: Settings, sizes: Sequence[int], rounds: int, steps: i
                 schedule=build_schedule(settings.diffusion).to(device),
                 unconditional_label=10,
                 cond_drop_prob=settings.diffusion.cond_drop_prob,
-                seed=0,
+                random=Randomness(0, NEWEST.noise, "unet"),
             )
             return lambda step: drawing.inputs(*gather(batches.indices(step), source), step)
 

@@ -19,7 +19,8 @@ PREFIX = "rules."  # of their names among the versions of a run or a recipe
 class Rules:
     """A version of each rule, by default the first; NEWEST has the newest.
 
-    noise: from seed and place to the first noise. split: which pictures are held out, and which few are trained on.
+    noise: from seed, purpose and numbers to noise; 2 keeps more than 32 bits of them (core.seeding).
+    split: which pictures are held out, and which few are trained on.
     folders: which files of a folder are pictures, and of which class; 2 is core.data.reader, for every door.
     bit_depth: how more than 8 bits become 8; 2 lets the range of the whole set decide. optimizer: what
     takes a step. threads: how many are used where nobody says.
@@ -37,7 +38,7 @@ class Rules:
         return {f"{PREFIX}{name}": str(version) for name, version in asdict(self).items()}
 
 
-NEWEST = Rules(folders=2, bit_depth=2)
+NEWEST = Rules(noise=2, folders=2, bit_depth=2)
 NAMES = tuple(field.name for field in fields(Rules))
 
 

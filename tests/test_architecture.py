@@ -19,7 +19,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
         "core.errors",
         "core.atomic",
         "core.mosaic",
-        "core.seeding",
         "core.startup",
         "core.version",
         "core.home",
@@ -27,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
         "core.compute.question",
     ),
     ("core.reading", "core.permissions", "core.rules", "core.words", "core.csv_text", "core.diffusion.sampler_table"),
-    ("core.bounded_cache", "core.leftovers", "core.bound_child"),
+    ("core.bounded_cache", "core.leftovers", "core.bound_child", "core.seeding"),
     ("core.config",),
     ("core.runs", "core.limited_child", "core.typed_paths"),
     ("core.device", "core.machine", "core.diffusion", "core.models", "core.data"),
@@ -55,7 +54,7 @@ LIGHT = (  # with whatever they import at their top level
     *FLOORS[0],
     *FLOORS[1],
     *("core.config", "core.runs", "core.limited_child", "core.typed_paths", "core.bounded_cache", "core.leftovers"),
-    *("core.machine", "core.jobs", "core.commands", "core.__main__", "core.compute"),
+    *("core.seeding", "core.machine", "core.jobs", "core.commands", "core.__main__", "core.compute"),
     *("core.data.importing", "core.model_folders.import_child"),
 )
 NOT_LIGHT = ("core.runs.checkpoints", "core.compute.answers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from core.commands.sample_files import check_folder, write_samples
 from core.config.compatibility import pair_warning
 from core.errors import UsageError
 from core.home import PROGRAM, lab_home
+from core.rules import NEWEST
 from core.runs.provenance import package_versions
 from core.runs.run import now_iso
 from core.runs.store import storage_error
@@ -138,6 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
         whole_timesteps=wanted.whole_timesteps,
         seed=wanted.seed,
         batch_size=wanted.batch_size,
+        noise_rule=source.rules.noise,
     )
     poor = pair_warning(
         schedule=settings.diffusion.schedule, sampler=wanted.sampler, num_inference_steps=wanted.num_inference_steps
@@ -171,7 +174,7 @@ def run(arguments: argparse.Namespace) -> int:
         "num_threads": threads,
         "elapsed_s": round(time.monotonic() - started, 3),
         "created_at": now_iso(),
-        "versions": package_versions(),
+        "versions": package_versions(replace(NEWEST, noise=request.noise_rule)),
     }
     recipe = recipe_of(model, request, source.id, arguments.weights)
     try:
@@ -206,7 +209,7 @@ def recipe_of(model: LoadedModel, request: SampleRequest, source: str, weights: 
         guidance_rescale=request.guidance_rescale,
         guidance_interval=request.guidance_interval,
         whole_timesteps=request.whole_timesteps,
-        versions=package_versions(),
+        versions=package_versions(replace(NEWEST, noise=request.noise_rule)),
     ).to_json()
 
 

@@ -270,7 +270,7 @@ class _Session:
     @cached_property
     def weights(self) -> torch.Tensor:
         """The resamples (200, N), the same for every cell, so that differences are paired."""
-        source = generator(self.request.base.seed, "comparison-bootstrap")
+        source = generator(self.request.base.seed, "comparison-bootstrap", rule=self.run.rules.noise)
         return resample_weights(self.request.num_samples, RESAMPLES, source)
 
     @cached_property
@@ -351,6 +351,7 @@ class _Session:
             whole_timesteps=settings.whole_timesteps,
             seed=settings.seed,
             batch_size=self.request.batch_size,
+            noise_rule=model.noise_rule,
         )
         found = []
         for part in batches_of(whole):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,9 +23,11 @@ from core.config.strict_yaml import MAX_YAML_DEPTH, parse_yaml, read_yaml
 from core.errors import ConfigError, quoted
 from core.home import config_file
 from core.reading import stamp_of
+from core.rules import NEWEST, Rules
 
 FORMAT = 2  # newest format of settings in files; 1 also held what belongs to the site
 PRESETS_DIR = Path(__file__).with_name("presets")
+RULES = "rules"  # the section of a preset that pins versions of core.rules; no setting
 BY_NAME_ONLY = ("quick-2026-11",)  # of an earlier month, for equal weights
 Overrides = Sequence[str] | Mapping[str, Any]
 logger = logging.getLogger(__name__)
@@ -45,6 +48,18 @@ def preset_names() -> list[str]:
 
 def load_preset(name: str) -> dict[str, Any]:
     """A preset's settings: only what characterises it. Raises ConfigError for an unknown name."""
+    return {key: value for key, value in _read_preset(name).items() if key != RULES}
+
+
+def rules_of_preset(name: str) -> Rules:
+    """The rules of what is started from a preset ('' = none): the newest, but for those that it pins by a version.
+
+    Raises ConfigError for an unknown name.
+    """
+    return replace(NEWEST, **(_read_preset(name).get(RULES) or {})) if name else NEWEST
+
+
+def _read_preset(name: str) -> dict[str, Any]:
     if name not in (*preset_names(), *BY_NAME_ONLY):
         raise ConfigError(
             f"preset '{quoted(name)}' does not exist",

@@ -44,7 +44,7 @@ def evaluate(
     check_pictures(model, image_set)
     check_counts(num_samples, evaluation.recall_neighbours, image_set)
     labels = np.arange(num_samples) % image_set.num_classes
-    request = request_of(sampling, labels, seed=seed)
+    request = request_of(sampling, labels, noise_rule=model.noise_rule, seed=seed)
     checked_sampler(model, request)
     started = time.monotonic()
     judge = load_or_train(

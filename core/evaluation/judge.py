@@ -46,6 +46,7 @@ OnProgress = Callable[[str, float], None]
 SplitName = Literal["train", "heldout"]
 
 NUM_FEATURES = 128
+NOISE_RULE = 1  # of core.rules, for every judge: another one would give other weights to the same recipe
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +246,7 @@ def _fit(
     use_bf16 = supports_bf16(device)
     for step in range(steps):
         images, labels = resident.gather(batches.indices(step))
-        images = shift_images(images, recipe.max_shift, generator(recipe.seed, "judge-shift", step))
+        images = shift_images(images, recipe.max_shift, generator(recipe.seed, "judge-shift", step, rule=NOISE_RULE))
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(step, steps)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bf16):

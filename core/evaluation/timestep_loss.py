@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from core.sampling.load import LoadedModel
 
 BATCH_SIZE = 256
+NOISE_RULE = 1  # of core.rules, for every run: what was measured before compares with what is measured now
 OnProgress = Callable[[str, float], None]
 
 
@@ -167,7 +168,8 @@ def posterior_samples(codec: LatentCodec, images: torch.Tensor, places: Sequence
 
 def fixed_noise(purpose: str, places: Sequence[int] | np.ndarray, like: torch.Tensor) -> torch.Tensor:
     """Noise (B, c, h, w) that depends on each picture's place only: the same in any batch, run and on any device."""
-    parts = [torch.randn(like.shape[1:], generator=generator(SEED, purpose, int(place))) for place in places]
+    sources = [generator(SEED, purpose, int(place), rule=NOISE_RULE) for place in places]
+    parts = [torch.randn(like.shape[1:], generator=source) for source in sources]
     return torch.stack(parts).to(like.device)
 
 

@@ -233,7 +233,7 @@ def _posterior(
     codec: LatentCodec, images: np.ndarray, places: np.ndarray, purpose: str, device: torch.device
 ) -> dict[str, np.ndarray]:
     """Means and seeded samples (N, c, h, w) of the posterior of some pictures."""
-    source = generator(SEED, f"probe-posterior-{purpose}")
+    source = generator(SEED, f"probe-posterior-{purpose}", rule=1)
     means, samples = [], []
     for start in range(0, len(places), BATCH):
         pixels = torch.from_numpy(np.array(images[places[start : start + BATCH]])).to(device)

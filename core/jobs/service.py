@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.config.load import get_value, read_site, settings_from, with_overrides
+from core.config.load import get_value, read_site, rules_of_preset, settings_from, with_overrides
 from core.config.schema import Settings
 from core.data import catalog
 from core.errors import LabError, RunBusy, UsageError
@@ -69,12 +69,12 @@ def start_training(
 
     def create(made: list[Run]) -> None:
         parents: tuple[str, ...] = ()
-        parts, rules = trained_by(kind), NEWEST
+        parts, rules = trained_by(kind), rules_of_preset(preset)
         if parts[0].parent:
             parent = vae_for(store, vae_run)
             chosen, parents = inherit(settings, parent, explicit), (parent.id,)
             read_as = parent.rules  # the images that the VAE saw
-            rules = replace(NEWEST, folders=read_as.folders, bit_depth=read_as.bit_depth)
+            rules = replace(rules, folders=read_as.folders, bit_depth=read_as.bit_depth)
         else:
             chosen = settings
             if vae_run:

@@ -215,7 +215,7 @@ def export_files(
         "created_at": now_iso(),
         "revision": details.revision,
         "trained_on": details.trained_on,
-        "versions": {**package_versions(), **details.rules.written()},
+        "versions": package_versions(details.rules),
         "report": dict(details.report) if details.report else None,
         "files": {
             name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
@@ -292,7 +292,9 @@ def grid_png(model: LoadedModel, on_step: Callable[[float], None]) -> bytes:
     classes = range(min(model.num_classes, GRID_CLASSES))
     images = sample(
         model,
-        request_of(model.settings.sampling, (label for label in classes for _ in range(GRID_EACH))),
+        request_of(
+            model.settings.sampling, (label for label in classes for _ in range(GRID_EACH)), noise_rule=model.noise_rule
+        ),
         on_step=on_step,
     )
     sheet: np.ndarray = mosaic(images, columns=GRID_EACH, zoom=max(1, 64 // images.shape[1]))

@@ -44,6 +44,7 @@ from core.model_folders.stock_networks import Denoiser, build_stock_vae, denoise
 from core.model_folders.stock_scheduler import read_scheduler
 from core.models.unet import build_unet
 from core.models.vae import build_vae
+from core.rules import rules_of
 from core.sampling.load import LoadedModel, weights_hash
 from core.weighing import refuse_loading
 
@@ -215,4 +216,5 @@ def build_model(
         step=facts.step,
         device=target,
         weights_sha256=weights_hash(files[UNET_WEIGHTS], files[VAE_FILE]),
+        noise_rule=rules_of(facts.versions).noise,
     )

@@ -11,7 +11,7 @@ from importlib import metadata
 
 from core.config.load import read_site
 from core.home import code_root
-from core.rules import NEWEST
+from core.rules import NEWEST, Rules
 from core.version import VERSION
 
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "safetensors", "numpy")
@@ -39,9 +39,9 @@ def code_revision() -> str:
     return f"{commit}-dirty" if _git("status", "--porcelain", "--untracked-files=no") else commit
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the lab, of its rules, of Python and of packages that decide a result; 'missing' if not installed."""
-    versions = {"lab": VERSION, **NEWEST.written(), "python": platform.python_version()}
+def package_versions(rules: Rules = NEWEST) -> dict[str, str]:
+    """Versions of the lab, of these rules, of Python and of packages that decide a result, or 'missing'."""
+    versions = {"lab": VERSION, **rules.written(), "python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

@@ -73,7 +73,7 @@ class RunStore:
         owner = owner or current_user()
         require_member(owner, "start a run")
         revision = code_revision()
-        versions = {**package_versions(), FORMAT_KEY: str(FORMAT), **(rules or NEWEST).written()}
+        versions = {**package_versions(rules or NEWEST), FORMAT_KEY: str(FORMAT)}
         for _ in range(100):
             run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{kind}-{uuid.uuid4().hex[:4]}"
             if (self.root / run_id).exists():

@@ -17,6 +17,7 @@ from core.diffusion.schedule import NoiseSchedule, build_schedule
 from core.errors import CheckpointError
 from core.latent.codec import LatentCodec
 from core.latent.stored_vae import build_from_files, load_codec
+from core.rules import NEWEST
 from core.runs.checkpoints import WEIGHTS_FILE, load_newest
 from core.runs.facts import data_facts
 from core.runs.listing import list_checkpoints
@@ -32,6 +33,7 @@ class LoadedModel:
     """A denoiser ready to sample, in evaluation mode, on one device.
 
     weights_sha256: of the U-Net's and the VAE's weights together, '' when the model was never on disk.
+    noise_rule: version of the rule "noise" of its run, which its pictures follow where nothing else is said.
     """
 
     unet: UNet2DModel
@@ -44,6 +46,7 @@ class LoadedModel:
     step: int
     device: torch.device
     weights_sha256: str = ""
+    noise_rule: int = NEWEST.noise
 
     @property
     def num_classes(self) -> int:
@@ -99,6 +102,7 @@ def load_model(run: Run, *, device: str = "auto", weights: Weights = "ema", step
         weights_sha256=weights_hash(
             checkpoint.files[f"{name}/{WEIGHTS_FILE}"], reading.read_bytes(run.vae_dir / WEIGHTS_FILE)
         ),
+        noise_rule=run.rules.noise,
     )
 
 

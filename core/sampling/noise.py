@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from core.rules import check
 from core.sampling.request import SampleRequest
 from core.seeding import generator
 
 
 def noise_sources(request: SampleRequest) -> list[torch.Generator]:
-    """One generator per image; it gives the first noise, and that of samplers which draw more. Rule: version 1."""
-    check("noise", request.noise_rule)
+    """One generator per image; it gives the first noise, and that of samplers which draw more."""
     if request.seeds:
-        return [generator(seed, "sample", place) for seed, place in zip(request.seeds, _places(request), strict=True)]
-    return [generator(request.seed, "sample", request.first_index + index) for index in range(len(request.labels))]
+        return _sources(request, request.seeds)
+    count = len(request.labels)
+    return _sources(request, (request.seed,) * count, range(request.first_index, request.first_index + count))
 
 
-def _places(request: SampleRequest) -> tuple[int, ...]:
-    return request.places or (0,) * len(request.labels)
+def _sources(
+    request: SampleRequest, seeds: Sequence[int], places: Sequence[int] | None = None
+) -> list[torch.Generator]:
+    places = places or request.places or (0,) * len(request.labels)
+    pairs = zip(seeds, places, strict=True)
+    return [generator(seed, "sample", place, rule=request.noise_rule) for seed, place in pairs]
 
 
 def first_noise(
@@ -31,10 +35,7 @@ def first_noise(
     """Unit noise (N, c, h, w) on `device`, drawn on the CPU so that it is the same everywhere."""
     noise = torch.stack([torch.randn(shape, generator=source) for source in sources])
     if request.to_seeds:
-        others = [
-            generator(seed, "sample", place) for seed, place in zip(request.to_seeds, _places(request), strict=True)
-        ]
-        ends = torch.stack([torch.randn(shape, generator=source) for source in others])
+        ends = torch.stack([torch.randn(shape, generator=source) for source in _sources(request, request.to_seeds)])
         noise = spherical(noise, ends, torch.tensor(request.noise_mix))
     return noise.to(device)
 

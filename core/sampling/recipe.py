@@ -151,8 +151,7 @@ class Recipe(_Part):
 
     def written_now(self, weights_sha256: str) -> Recipe:
         """The same pictures, as drawn here and now with these weights: its rules stay."""
-        versions = {**package_versions(), **self.rules.written()}
-        return self.model_copy(update={"weights_sha256": weights_sha256, "versions": versions})
+        return self.model_copy(update={"weights_sha256": weights_sha256, "versions": package_versions(self.rules)})
 
     def branching(self) -> Branch | None:
         """The branch for `sample_steps`, or None."""

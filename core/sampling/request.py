@@ -50,7 +50,9 @@ class SampleRequest:
         return Guidance(scale=self.guidance_scale, rescale=self.guidance_rescale, interval=self.guidance_interval)
 
 
-def request_of(sampling: SamplingSettings, labels: Iterable[int], *, seed: int | None = None) -> SampleRequest:
+def request_of(
+    sampling: SamplingSettings, labels: Iterable[int], *, noise_rule: int, seed: int | None = None
+) -> SampleRequest:
     """These labels with everything else from the settings; seed: instead of sampling.seed."""
     return SampleRequest(
         labels=tuple(int(label) for label in labels),
@@ -62,6 +64,7 @@ def request_of(sampling: SamplingSettings, labels: Iterable[int], *, seed: int |
         whole_timesteps=sampling.whole_timesteps,
         seed=sampling.seed if seed is None else seed,
         batch_size=sampling.batch_size,
+        noise_rule=noise_rule,
     )
 
 

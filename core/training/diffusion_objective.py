@@ -9,7 +9,7 @@ from diffusers import UNet2DModel
 from torch import nn
 
 from core.diffusion.schedule import NoiseSchedule
-from core.seeding import generator
+from core.seeding import Randomness
 
 
 class DiffusionObjective(nn.Module):
@@ -35,12 +35,12 @@ class DiffusionObjective(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionDraw:
-    """Turns clean latents into training inputs; everything random derives from (seed, purpose, step)."""
+    """Turns clean latents into training inputs; everything random derives from (seed, purpose, step): see `random`."""
 
     schedule: NoiseSchedule
     unconditional_label: int
     cond_drop_prob: float
-    seed: int
+    random: Randomness
     distribution: str = "uniform"
     mean: float = 0.0
     is_stratified: bool = False
@@ -50,7 +50,7 @@ class DiffusionDraw:
     ) -> dict[str, torch.Tensor]:
         """latents (B, c, h, w), labels (B,) → the keyword arguments of `DiffusionObjective.forward`."""
         device, count = latents.device, len(latents)
-        source = generator(self.seed, purpose, step, device=device)
+        source = self.random.generator(purpose, step, device=device)
         t = self._timesteps(count, source)
         noise = torch.randn(latents.shape, generator=source, device=device)
         dropped = torch.rand(count, generator=source, device=device) < self.cond_drop_prob

@@ -14,7 +14,9 @@ from core.diffusion.schedule import build_schedule
 from core.models.summary import latent_shape
 from core.models.unet import build_unet
 from core.models.vae import build_vae
+from core.rules import NEWEST
 from core.runs.kinds import KINDS
+from core.seeding import Randomness
 from core.training.cost import Probe
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 from core.training.loop import Draw, build_ema, build_optimizer, train_steps
@@ -67,7 +69,7 @@ def probe(
                 schedule=build_schedule(settings.diffusion).to(device),
                 unconditional_label=num_classes,
                 cond_drop_prob=settings.diffusion.cond_drop_prob,
-                seed=0,
+                random=Randomness(0, NEWEST.noise, "unet"),
             ).inputs(
                 torch.randn(images, *shape, device=device),
                 torch.zeros(images, dtype=torch.long, device=device),

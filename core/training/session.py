@@ -24,7 +24,7 @@ from core.errors import CheckpointError, NonFiniteError, StorageFull, is_full_di
 from core.runs.checkpoints import Checkpoint, load_newest, network_files, save_checkpoint
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState
-from core.seeding import derive
+from core.seeding import Randomness
 from core.training.cuda_graphs import GraphedObjective, can_graph
 from core.training.loop import Draw, StepResult, build_ema, build_optimizer, train_steps
 from core.training.ranks import shared_mean
@@ -92,9 +92,10 @@ def run_training(
         with spent.on("previews"):
             session.write_preview(0)
     interval = _Interval(train.batch_size)
+    random = Randomness(settings.seed, run.rules.noise, network_name)
 
     def draw(step: int) -> dict[str, torch.Tensor]:
-        torch.manual_seed(derive(settings.seed, "dropout", step, accelerator.process_index))
+        random.seed_torch("dropout", step, accelerator.process_index)
         return recipe.draw(step)
 
     def log_line(result: StepResult, validation: dict[str, float]) -> None:

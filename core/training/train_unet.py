@@ -30,7 +30,7 @@ from core.runs.store import RunStore
 from core.sampling.load import LoadedModel
 from core.sampling.request import request_of
 from core.sampling.trajectory import record
-from core.seeding import derive, generator
+from core.seeding import Randomness, derive
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 from core.training.session import OnStep, Outcome, Recipe, ShouldStop, run_training
 from core.training.start import start_run
@@ -65,7 +65,8 @@ def train(
     logger.info("latents are ready: %s", " × ".join(f"{side:,}" for side in latents.moments.shape))
 
     shape = (settings.vae.latent_channels, *latents.moments.shape[2:])
-    torch.manual_seed(derive(settings.seed, "weights", 1))
+    random = Randomness(settings.seed, run.rules.noise, "unet")
+    random.seed_torch("weights", 1)
     unet = build_unet(settings.unet, latent_channels=shape[0], latent_size=shape[1], num_classes=images.num_classes).to(
         device
     )
@@ -77,20 +78,20 @@ def train(
         schedule=schedule.to(device),
         unconditional_label=images.num_classes,
         cond_drop_prob=settings.diffusion.cond_drop_prob,
-        seed=settings.seed,
+        random=random,
         distribution=settings.diffusion.timestep_distribution,
         mean=settings.diffusion.timestep_mean,
         is_stratified=settings.diffusion.stratified_timesteps,
     )
 
     def draw(step: int) -> dict[str, torch.Tensor]:
-        clean, labels = gather(batches.indices(step), generator(settings.seed, "posterior", step, device=device))
+        clean, labels = gather(batches.indices(step), random.generator("posterior", step, device=device))
         return drawing.inputs(clean, labels, step)
 
     validate = _validation(run, images, codec, drawing, device)
     count = settings.logging.preview_images
     request = replace(
-        request_of(settings.sampling, (index % images.num_classes for index in range(count))),
+        request_of(settings.sampling, (index % images.num_classes for index in range(count)), noise_rule=random.rule),
         num_inference_steps=settings.logging.preview_inference_steps,
     )
 
@@ -218,7 +219,7 @@ def _validation(run: Run, images: ImageSet, codec: LatentCodec, drawing: Diffusi
     with torch.no_grad():
         posteriors = [codec.vae.encode(pictures).latent_dist for pictures, _ in pairs]
     mean, std = (torch.cat([getattr(item, name).float() for item in posteriors]) for name in ("mean", "std"))
-    source = generator(settings.seed, "validation posterior", device=device)
+    source = drawing.random.generator("validation posterior", device=device)
     # a posterior sample, as in training: its noise is part of the loss, and the two curves can be compared
     clean = codec.scaling.normalize(mean + std * torch.randn(mean.shape, generator=source, device=device))
     labels = torch.cat([part for _, part in pairs])

@@ -13,7 +13,7 @@ from core.data.batches import Batches, on_device
 from core.latent.codec import to_uint8
 from core.models.vae import build_vae
 from core.runs.run import Run
-from core.seeding import derive, generator
+from core.seeding import Randomness, derive
 from core.training.session import OnStep, Outcome, Recipe, ShouldStop, run_training
 from core.training.start import start_run
 from core.training.vae_objective import VaeObjective
@@ -32,7 +32,8 @@ def train(
     settings = run.settings
     start = start_run(run, data_dir=data_dir, cache_dir=cache_dir)
     device, images = start.device, start.images
-    torch.manual_seed(derive(settings.seed, "weights", 0))
+    random = Randomness(settings.seed, run.rules.noise, "vae")
+    random.seed_torch("weights", 0)
     vae = build_vae(settings.vae, channels=images.channels, image_size=images.image_size)
     objective = VaeObjective(vae, settings.train_vae).to(device)
     resident = on_device(images.train, device)
@@ -41,7 +42,7 @@ def train(
     shape = (settings.vae.latent_channels, side, side)
 
     def noise(count: int, purpose: str, step: int) -> torch.Tensor:
-        source = generator(settings.seed, purpose, step, device=device)
+        source = random.generator(purpose, step, device=device)
         return torch.randn(count, *shape, generator=source, device=device)
 
     def draw(step: int) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 
 import streamlit as st
 
@@ -55,5 +56,5 @@ def first_recipe(source: ModelSource) -> Recipe:
         guidance_scale=min(max(defaults.guidance_scale, GUIDANCE[0]), GUIDANCE[1]),
         guidance_rescale=defaults.guidance_rescale,
         guidance_interval=defaults.guidance_interval,
-        versions=NEWEST.written(),
+        versions=replace(NEWEST, noise=source.rules.noise).written(),
     )

@@ -132,18 +132,18 @@ def controls(source: ModelSource) -> tuple[Recipe, bool]:
         guidance_scale=guidance,
         guidance_rescale=rescale,
         guidance_interval=interval,
-        versions=replace(NEWEST, noise=_noise_rule()).written(),
+        versions=replace(NEWEST, noise=_noise_rule(source)).written(),
     )
     with walk:
         return along(way, recipe, facts), bool(picked)
 
 
-def _noise_rule() -> int:
-    """The version of the noise that the link asks for: it names one only where that is not the first.
+def _noise_rule(source: ModelSource) -> int:
+    """The version of the noise that the link asks for; the model's own where it names none.
 
     Raises LabError for one that this version of the lab does not know.
     """
-    return rules_of({f"{PREFIX}noise": st.query_params.get("noise", "1")}).noise
+    return rules_of({f"{PREFIX}noise": st.query_params.get("noise", str(source.rules.noise))}).noise
 
 
 def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str, float, tuple[float, float]]:

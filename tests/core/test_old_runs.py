@@ -18,6 +18,7 @@ from core.evaluation.timestep_loss_results import key_of, read_kept
 from core.jobs.job_row import signature_of
 from core.model_folders.sources import RunSource
 from core.runs.run import Run, RunState
+from core.sampling.recipe import read_recipe_file
 from tests.models import Lab, brief_judges
 
 OLD = Path(__file__).resolve().parents[1] / "fixtures" / "runs-57d6eac"
@@ -105,6 +106,7 @@ def test_an_old_run_generates_the_same_images_from_old_and_new_requests(old: Lab
     first, second = (np.load(tmp_path / name / "samples.npz") for name in ("first", "second"))
     assert first["images"].shape == (20, 16, 16, 1) and first["images"].std() > 10
     np.testing.assert_array_equal(first["images"], second["images"])
+    assert read_recipe_file(tmp_path / "first" / "recipe.json").rules.noise == run.rules.noise == 1
     np.testing.assert_array_equal(first["labels"], np.repeat(np.arange(10), 2))
 
 

@@ -31,7 +31,7 @@ def test_what_is_new_writes_the_newest_and_what_is_old_has_the_first() -> None:
 
 
 @pytest.mark.parametrize(
-    "versions", [{"rules.noise": "2"}, {"rules.noise": "0"}, {"rules.noise": "x"}, {"rules.new": "1"}]
+    "versions", [{"rules.noise": "3"}, {"rules.noise": "0"}, {"rules.noise": "x"}, {"rules.new": "1"}]
 )
 def test_an_unknown_rule_is_one_sentence(versions: dict[str, str]) -> None:
     assert flaw(versions).startswith("made by a newer version of the lab: version ")
@@ -50,7 +50,7 @@ def arrays(**changes: int) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     "apply",
     [
-        lambda _: noise_sources(replace(REQUEST, noise_rule=2)),
+        lambda _: noise_sources(replace(REQUEST, noise_rule=3)),
         lambda _: holdout_indices(LABELS, 0.5, 0, rule=2),
         lambda _: limited_indices(LABELS, 2, 0, rule=2),
         lambda _: set_threads(1, rule=2),

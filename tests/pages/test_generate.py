@@ -68,8 +68,8 @@ def test_an_empty_lab_draws_with_the_demo_and_tells_how_good_it_is(open_page: Op
 
 
 def test_a_link_that_asks_for_the_noise_of_a_newer_lab_is_refused(open_page: OpenPage) -> None:
-    app = open_page("generate", run="model:mnist-demo", noise="2")
-    assert "version 2 of the rule 'noise'" in app.error[0].value and not app.exception
+    app = open_page("generate", run="model:mnist-demo", noise="3")
+    assert "version 3 of the rule 'noise'" in app.error[0].value and not app.exception
 
 
 def test_the_demo_draws_the_classes_that_were_asked_for(store: RunStore) -> None:

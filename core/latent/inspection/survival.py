@@ -16,6 +16,7 @@ from core.diffusion.schedule import NoiseSchedule
 from core.latent.codec import LatentCodec
 from core.latent.inspection.decoder_results import Survival
 from core.latent.inspection.statistics import psnr_of
+from core.rules import NEWEST
 from core.seeding import generator
 
 SEED = 0
@@ -37,7 +38,7 @@ def noisy_pictures(
     codec: LatentCodec, latents: torch.Tensor, schedule: NoiseSchedule, timesteps: Sequence[int]
 ) -> Iterator[SurvivalStep]:
     """Latents (N, c, h, w) with the same noise at every t, decoded: clean first, then each of `timesteps`."""
-    noise = torch.randn(latents.shape, generator=generator(SEED, "survival")).to(latents.device)
+    noise = torch.randn(latents.shape, generator=generator(SEED, "survival", rule=NEWEST.noise)).to(latents.device)
     yield SurvivalStep(t=-1, signal_scale=1.0, noise_scale=0.0, pictures=_decoded(codec, latents))
     for t in timesteps:
         index = torch.full((len(latents),), int(t), dtype=torch.long)

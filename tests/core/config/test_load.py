@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.config.frozen import BEFORE
-from core.config.load import BY_NAME_ONLY, Configuration, differences, load_config, load_preset, preset_names
+from core.config.load import (
+    BY_NAME_ONLY,
+    Configuration,
+    differences,
+    load_config,
+    load_preset,
+    preset_names,
+    rules_of_preset,
+)
 from core.config.schema import Settings, field_rows
 from core.config.strict_yaml import parse_yaml
 from core.errors import ConfigError
 from core.home import code_root
+from core.rules import NEWEST
 
 
 @pytest.fixture
@@ -131,6 +141,8 @@ def test_the_quick_preset_of_november_2026_is_pinned_whole() -> None:
         assert pinned[section] == before[section]
     assert {"image_size", "fit", "color", "holdout_fraction"} == set(pinned["data"])
     assert pinned["data"].items() <= before["data"].items()
+    assert rules_of_preset("quick-2026-11") == replace(NEWEST, noise=1)
+    assert rules_of_preset("quick") == rules_of_preset("") == NEWEST
 
 
 @pytest.mark.parametrize("preset", BY_NAME_ONLY)

@@ -113,8 +113,8 @@ HOSTILE = {
     ),
     "a format that never was": (changed(format=0), "not known"),
     "a newer rule": (
-        changed(versions={"rules.noise": "2"}),
-        "made by a newer version of the lab: version 2 of the rule",
+        changed(versions={"rules.noise": "3"}),
+        "made by a newer version of the lab: version 3 of the rule",
     ),
     "no format at all": (changed(format="one"), "format"),
 }
