@@ -37,7 +37,8 @@ from core.device import check_device, device_label
 from core.errors import LabError, UsageError
 from core.evaluation.folder_judge import judge_of_model_folder
 from core.evaluation.judge import Judge, load_or_train, split_features
-from core.evaluation.measures import choose_rows, measure
+from core.evaluation.labels import asked_labels, drawn_rows
+from core.evaluation.measures import measure
 from core.evaluation.metrics import FrechetReference
 from core.home import code_root
 from core.model_folders.model_facts import model_folder_info
@@ -115,14 +116,9 @@ class Court:
         makes; the mean of some draws."""
         features, labels = split_features(self.judge, self.image_set, "train"), self.image_set.train.labels
         reference, classes = FrechetReference(features), self.image_set.num_classes
-        found = []
-        for draw in range(draws):
-            parts = [
-                choose_rows(features[torch.from_numpy(labels == k)], count // classes, draw, f"finish-line-{k}")
-                for k in range(classes)
-            ]
-            found.append(reference.distance(torch.cat(parts)))
-        return statistics.mean(found)
+        counts = np.full(classes, count // classes)
+        rows = (drawn_rows(labels, counts, draw, "finish-line") for draw in range(draws))
+        return statistics.mean(reference.distance(features[torch.from_numpy(each)]) for each in rows)
 
 
 def is_balanced(labels: np.ndarray, classes: int) -> bool:
@@ -166,7 +162,7 @@ def judged_model(court: Court, source: ModelSource, count: int, changes: Sequenc
         raise UsageError(f"--set {other[0]}: only settings of the section sampling change how a model is judged")
     sampling = settings_from(with_overrides(source.settings.model_dump(mode="json"), chosen)).sampling
     model = source.load(device="auto")
-    labels = np.arange(count) % model.num_classes
+    labels = asked_labels("balanced", court.image_set.train.labels, model.num_classes, count, SEED)
     request = request_of(sampling, labels, noise_rule=model.noise_rule, seed=SEED)
     generating_s = 0.0
 

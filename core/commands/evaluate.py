@@ -11,6 +11,7 @@ from core.commands.options import find_source, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
 from core.commands.train import ends_of, finish_launch
+from core.config.schema import LABEL_CHOICES
 from core.errors import UsageError
 from core.evaluation.ceiling_results import ceiling_for
 from core.evaluation.report import REPORTS, report_rows, write_report
@@ -31,6 +32,11 @@ def add_parser(commands: Any) -> None:
         "run", metavar="RUN|MODEL_DIR", help="run id or name, model:NAME, or the path of a run or model folder"
     )
     parser.add_argument("--samples", type=int, metavar="N", help="images to generate (default: the run's setting)")
+    parser.add_argument(
+        "--labels",
+        choices=LABEL_CHOICES,
+        help="classes as often as in the training data, or all equally often (default: the run's setting)",
+    )
     parser.add_argument("--queue", action="store_true", help="queue it as a run and return, instead of measuring now")
 
 
@@ -43,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.samples is not None:
         arguments.overrides.append(f"evaluation.num_samples={arguments.samples}")
+    if arguments.labels is not None:
+        arguments.overrides.append(f"evaluation.labels={arguments.labels}")
     settings = settings_of_run(arguments, source, ("sampling", "evaluation", "machine"))
     if arguments.queue:
         if source.run is None:

@@ -47,7 +47,8 @@ from core.device import device_label, resolve_device
 from core.errors import CheckpointError, NonFiniteError
 from core.evaluation.evaluate import check_counts, check_pictures
 from core.evaluation.judge import Judge, load_or_train, split_features
-from core.evaluation.measures import MAX_NEIGHBOUR_PICTURES, choose_rows
+from core.evaluation.labels import asked_labels
+from core.evaluation.measures import MAX_NEIGHBOUR_PICTURES, choose_rows, fd_floor
 from core.evaluation.metrics import (
     FrechetReference,
     bootstrap_interval,
@@ -160,7 +161,9 @@ class _Session:
         self.cache_dir, self.device, self.should_stop = cache_dir, device, should_stop
         self.progress = progress
         self.diffusion = run.settings.diffusion
-        self.labels = np.arange(request.num_samples) % image_set.num_classes
+        self.labels = asked_labels(
+            request.labels, image_set.train.labels, image_set.num_classes, request.num_samples, request.base.seed
+        )
         self.passes, self.all_passes = 0, cost_of(request, self.diffusion).evaluations
         self.loaded: tuple[tuple[str, int], LoadedModel] | None = None
         check_counts(request.num_samples, request.recall_neighbours, image_set)
@@ -247,18 +250,17 @@ class _Session:
         )
         train = split_features(judge, self.image_set, "train", self._say)
         heldout = split_features(judge, self.image_set, "heldout", self._say)
-        floor_count = min(self.request.num_samples, len(heldout))
-        floor = choose_rows(heldout, floor_count, self.request.base.seed, "evaluation-heldout")
         self.train_features = train
         self.real = FrechetReference(train)
-        self.floor = self.real.distance(floor)
+        counts = np.bincount(self.labels, minlength=self.image_set.num_classes)
+        floor = fd_floor(self.real, heldout, self.image_set.heldout.labels, counts, self.request.base.seed)
+        self.floor = floor["fd_floor"]
         self.files.write_facts(
             Facts(
                 judge_hash=judge.hash,
                 judge_accuracy=judge.accuracy,
                 fd_reference_count=len(train),
-                fd_floor=self.floor,
-                fd_floor_count=floor_count,
+                **floor,
                 device=device_label(device),
                 data_set=self.image_set.name,
                 fingerprint=self.image_set.fingerprint,

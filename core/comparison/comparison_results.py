@@ -106,6 +106,8 @@ class Facts:
     data_set: str
     fingerprint: str
     class_names: tuple[str, ...]
+    fd_floor_sd: float | None = None
+    fd_floor_draws: int = 1
 
 
 CELLS = ResultKind(title="cell of a comparison", record=CellResult)

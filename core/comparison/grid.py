@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from core.config.schema import DiffusionSettings
+from core.config.schema import LABEL_CHOICES, DiffusionSettings, LabelChoice
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import UsageError, quoted
 from core.sampling.recipe import Recipe
@@ -77,7 +77,8 @@ class Cell:
 class ComparisonRequest:
     """What is compared. base: the settings that no axis changes, and those of the reference.
 
-    num_samples: N pictures a cell, picture i of class i mod K with the noise of (seed, i), the same in every cell.
+    num_samples: N pictures a cell, picture i with the noise of (seed, i) and a class that `labels` chooses, the same in
+    every cell. labels: one of "proportions" and "balanced"; a request that does not say is from before the choice.
     """
 
     run_id: str
@@ -89,6 +90,7 @@ class ComparisonRequest:
     batch_size: int = 256
     recall_neighbours: int = 3
     judge_epochs: int = 3
+    labels: LabelChoice = "balanced"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +173,8 @@ def check_request(request: ComparisonRequest) -> None:
             raise UsageError(f"{name}: must be a whole number from {low:,} to {high:,}, got {quoted(value)}")
     if request.recall_neighbours >= request.num_samples:
         raise UsageError(f"recall_neighbours: {request.recall_neighbours} needs more images than that")
+    if request.labels not in LABEL_CHOICES:
+        raise UsageError(f"labels: one of {', '.join(LABEL_CHOICES)}, got {quoted(request.labels)}")
     if not isinstance(request.with_reference, bool) or not isinstance(request.run_id, str):
         raise UsageError("request: run_id must be text and with_reference true or false")
 

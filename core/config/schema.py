@@ -7,12 +7,15 @@ to this installation and not to an experiment is in `site.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from core.config.compatibility import offered_samplers, pair_problem
 from core.diffusion.sampler_table import SamplerName
+
+LabelChoice = Literal["proportions", "balanced"]
+LABEL_CHOICES: tuple[LabelChoice, ...] = get_args(LabelChoice)
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Channels = Annotated[int, Field(ge=4, le=2048)]
@@ -283,6 +286,9 @@ class EvaluationSettings(Section):
     """How quality is measured."""
 
     num_samples: int = Field(1000, ge=10, le=100_000, description="Images generated for a report.")
+    labels: LabelChoice = Field(
+        "proportions", description="Classes as often as in the training data, or balanced: all equally often."
+    )
     recall_neighbours: int = Field(3, ge=1, le=20, description="k of the k-nearest-neighbor precision and recall.")
     judge_epochs: int = Field(3, ge=1, le=100, description="Passes over the data when the judge is trained.")
 

@@ -13,6 +13,7 @@ from core.config.schema import EvaluationSettings, SamplingSettings
 from core.device import device_label
 from core.errors import UsageError
 from core.evaluation.judge import load_or_train
+from core.evaluation.labels import LABELS_RULE, asked_labels
 from core.evaluation.measures import OnProgress, measure, part_of
 from core.evaluation.report import Report
 from core.runs.run import now_iso
@@ -35,15 +36,15 @@ def evaluate(
     seed: int,
     progress: OnProgress | None = None,
 ) -> Report:
-    """Generate `num_samples` pictures, picture i of class i mod K with the noise of (seed, i), and measure them.
+    """Generate `num_samples` pictures, picture i with the noise of (seed, i), and measure them.
 
-    `seed` stands in for sampling.seed and also draws the real pictures of precision and recall; the judge has a fixed
+    `seed` stands in for sampling.seed and also draws real pictures and the order of labels; the judge has a fixed
     seed, so that all runs on one dataset meet the same judge. progress(text, fraction 0 to 1 of the whole).
     Raises UsageError for a model of another dataset, too few pictures, or a sampler that does not fit the model.
     """
     check_pictures(model, image_set)
     check_counts(num_samples, evaluation.recall_neighbours, image_set)
-    labels = np.arange(num_samples) % image_set.num_classes
+    labels = asked_labels(evaluation.labels, image_set.train.labels, image_set.num_classes, num_samples, seed)
     request = request_of(sampling, labels, noise_rule=model.noise_rule, seed=seed)
     checked_sampler(model, request)
     started = time.monotonic()
@@ -70,6 +71,8 @@ def evaluate(
         data_set=image_set.name,
         fingerprint=image_set.fingerprint,
         num_samples=num_samples,
+        labels=evaluation.labels,
+        labels_rule=LABELS_RULE,
         sampler=sampling.sampler,
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=sampling.guidance_scale,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,14 @@ import torch
 
 from core.errors import UsageError
 from core.evaluation.judge import Judge, split_features
-from core.evaluation.metrics import copy_ratio, frechet_distance, precision_recall, wilson_interval
+from core.evaluation.labels import drawn_rows
+from core.evaluation.metrics import (
+    FrechetReference,
+    copy_ratio,
+    frechet_distance,
+    precision_recall,
+    wilson_interval,
+)
 from core.evaluation.report import ClassScore, Measures
 from core.seeding import derive
 
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
     from core.data.arrays import ImageSet
 
 MAX_NEIGHBOUR_PICTURES = 10_000
+FLOOR_DRAWS, FLOOR_PURPOSE = 10, "evaluation-heldout"
+MOST_OF_HELDOUT = 0.9
 MAX_COPY_PICTURES = 2_000  # a median needs no more, and each is compared with the whole training split
 
 OnProgress = Callable[[str, float], None]
@@ -28,13 +39,15 @@ OnProgress = Callable[[str, float], None]
 class Seen:
     """What the judge saw: features (·, D) of generated and of all real pictures, and its guesses (N,).
 
-    labels (N,): the classes asked for. classes: their names. neighbours: k. seed: draws every choice of rows.
+    labels (N,): the classes asked for; heldout_labels: those of the held-out pictures. classes: their names.
+    neighbours: k. seed: draws every choice of rows.
     """
 
     features: torch.Tensor
     train: torch.Tensor
     heldout: torch.Tensor
     labels: np.ndarray
+    heldout_labels: np.ndarray
     guesses: np.ndarray
     classes: tuple[str, ...]
     neighbours: int
@@ -51,9 +64,15 @@ class Seen:
         return choose_rows(self.features, self.pairs, self.seed, "evaluation-generated")
 
     @property
+    def counts(self) -> np.ndarray:
+        """How many pictures were asked of each class (K,)."""
+        return np.bincount(self.labels, minlength=len(self.classes))
+
+    @property
     def real_sample(self) -> torch.Tensor:
-        """min(N, held-out count) held-out rows: the floor of every measure."""
-        return choose_rows(self.heldout, min(len(self.features), len(self.heldout)), self.seed, "evaluation-heldout")
+        """Held-out rows with the labels asked for: the floor of every measure. Of a class with too few, all."""
+        rows = drawn_rows(self.heldout_labels, self.counts, self.seed, f"{FLOOR_PURPOSE}-0")
+        return self.heldout[torch.from_numpy(rows)]
 
 
 def class_accuracy(seen: Seen) -> dict[str, Any]:
@@ -69,13 +88,36 @@ def class_accuracy(seen: Seen) -> dict[str, Any]:
 
 
 def fd_judge(seen: Seen) -> dict[str, Any]:
-    """Fréchet distance to the whole training split, and its floor: that of held-out real pictures."""
-    real = seen.real_sample
+    """Fréchet distance to the whole training split, and its floor: that of held-out real pictures of these labels."""
     return {
         "fd_judge": frechet_distance(seen.train, seen.features),
         "fd_reference_count": len(seen.train),
-        "fd_floor": frechet_distance(seen.train, real),
-        "fd_floor_count": len(real),
+        **fd_floor(FrechetReference(seen.train), seen.heldout, seen.heldout_labels, seen.counts, seen.seed),
+    }
+
+
+def fd_floor(
+    reference: FrechetReference, heldout: torch.Tensor, labels: np.ndarray, counts: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """Mean and standard deviation of the distance of ten draws of held-out pictures, `counts` (K,) of each class.
+
+    heldout (M, D), labels (M,). A class with too few pictures weighs as much as was asked. The draws overlap, which the
+    finite population correction makes up for; where a draw takes more than nine tenths of the held-out pictures the
+    spread is None.
+    """
+    found = []
+    for draw in range(FLOOR_DRAWS):
+        rows = drawn_rows(labels, counts, seed, f"{FLOOR_PURPOSE}-{draw}")
+        there = np.bincount(labels[rows], minlength=len(counts))
+        weights = (counts / np.maximum(there, 1))[labels[rows]]
+        one = torch.from_numpy(weights / weights.mean())[None]
+        found.append(float(reference.distances(heldout[torch.from_numpy(rows)], one)[0]))
+    share = len(rows) / len(heldout)
+    return {
+        "fd_floor": statistics.mean(found),
+        "fd_floor_sd": statistics.stdev(found) / math.sqrt(1.0 - share) if share <= MOST_OF_HELDOUT else None,
+        "fd_floor_draws": FLOOR_DRAWS,
+        "fd_floor_count": len(rows),
     }
 
 
@@ -136,6 +178,7 @@ def measure(
         train=split_features(judge, image_set, "train", part_of(progress, 0.0, 0.6)),
         heldout=split_features(judge, image_set, "heldout", part_of(progress, 0.6, 0.7)),
         labels=labels,
+        heldout_labels=np.asarray(image_set.heldout.labels),
         guesses=guesses,
         classes=tuple(judge.classes),
         neighbours=neighbours,

@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.config.schema import SamplingSettings
+from core.config.schema import LabelChoice, SamplingSettings
 from core.evaluation import ceiling_results, timestep_loss_results
 from core.evaluation.ceiling_results import CEILINGS, Ceiling, ceiling_row
+from core.evaluation.labels import LABELS_RULE
 from core.evaluation.timestep_loss_results import LOSSES
 from core.runs.results import ResultKind
 from core.runs.run import Run
 from core.words import counted, guidance_in_words
+
+OLD_WAY = "measured the old way: classes balanced, floor in the data's proportions; compares with no newer figures"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,11 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """What `core.evaluation.measures.MEASURES` find; a newer one than a report is None in it. Shares are 0 to 1."""
+    """What `core.evaluation.measures.MEASURES` find; a newer one than a report is None in it. Shares are 0 to 1.
+
+    fd_floor: mean of `fd_floor_draws` draws of `fd_floor_count` held-out pictures; fd_floor_sd: standard deviation of
+    one draw, None where nearly all held-out pictures are in each.
+    """
 
     class_accuracy: float
     class_accuracy_low: float
@@ -40,6 +47,8 @@ class Measures:
     fd_reference_count: int
     fd_floor: float
     fd_floor_count: int
+    fd_floor_sd: float | None = None
+    fd_floor_draws: int = 1
     precision: float
     recall: float
     neighbours: int
@@ -53,7 +62,8 @@ class Measures:
 class Report(Measures):
     """One evaluation. Distances are in the units of the judge of `judge_hash` and compare only between reports that
     name the same one. job_id: the queued evaluation that measured it, '' for one of the terminal. guidance_rescale,
-    guidance_interval and whole_timesteps are None in reports of version 0.2.0 and before, which did not say.
+    guidance_interval and whole_timesteps are None in reports of version 0.2.0 and before, which did not say. labels:
+    the classes asked for, in proportions of the training data or balanced. labels_rule: see `core.evaluation.labels`.
     """
 
     created_at: str
@@ -78,6 +88,19 @@ class Report(Measures):
     guidance_interval: tuple[float, float] | None = None
     whole_timesteps: bool | None = None
     noise_rule: int = 1
+    labels: LabelChoice = "balanced"
+    labels_rule: int = 1
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it was measured the old way: its distance and floor compare with no newer ones."""
+        return self.labels_rule < LABELS_RULE
+
+    def labels_in_words(self) -> str:
+        """Which classes its images show."""
+        if self.is_old:
+            return OLD_WAY
+        return "classes as often as in the training images" if self.labels == "proportions" else "classes balanced"
 
     def sampling_in_words(self) -> str:
         """'unipc, 10 steps, guidance 1.5, seed 0': everything that decided the images but the model."""
@@ -110,7 +133,7 @@ def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[st
     """
     judged = f"right on {report.judge_accuracy:.2%} of {report.judge_heldout_count:,} held-out images"
     return [
-        ("images (N)", f"{report.num_samples:,}", "labels balanced over the classes"),
+        ("images (N)", f"{report.num_samples:,}", report.labels_in_words()),
         *measure_rows(report, ceiling),
         *((f"class {name}", value, note) for name, value, note in class_rows(report)),
         ("sampling", report.sampler, report.sampling_in_words().removeprefix(f"{report.sampler}, ")),
@@ -128,7 +151,9 @@ def measure_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[s
         real = f"; held-out real images {report.real_precision:.3f} / {report.real_recall:.3f}"
     against = f"{report.precision_recall_count:,} against as many real, k = {report.neighbours}"
     floor_count = f"{report.fd_floor_count:,} held-out real images"
-    if report.fd_floor_count != report.num_samples:
+    if report.fd_floor_sd is not None:
+        floor_count = f"± {report.fd_floor_sd:.2g} (standard deviation of {report.fd_floor_draws} draws); {floor_count}"
+    if report.fd_floor_count < report.num_samples:
         floor_count += " (fewer than N: the floor is biased upwards)"
     rows = [
         ("class accuracy", f"{report.class_accuracy:.2%}", f"the judge sees what was asked; {of_classes}"),
@@ -202,12 +227,12 @@ def figures_for_card(run: Run, step: int, weights: str) -> dict[str, Any] | None
 
 
 def report_for_card(run: Run, step: int) -> Report | None:
-    """The evaluation to print on the card: of that checkpoint, drawn as the run's settings say if there is one, then
-    of the most pictures, then the newest."""
+    """The evaluation to print on the card: of that checkpoint, measured as now if there is one, then drawn as the run's
+    settings say, then of the most pictures, then the newest."""
     wanted = run.settings.sampling
     of_step = [report for report in list_reports(run) if report.step == step]
 
-    def fitness(report: Report) -> tuple[bool, int]:
-        return report.is_drawn_as(wanted), report.num_samples
+    def fitness(report: Report) -> tuple[bool, bool, int]:
+        return not report.is_old, report.is_drawn_as(wanted), report.num_samples
 
     return max(of_step, key=fitness, default=None)

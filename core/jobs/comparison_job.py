@@ -85,6 +85,7 @@ def plan_comparison(
         batch_size=sampling.batch_size,
         recall_neighbours=evaluation.recall_neighbours,
         judge_epochs=evaluation.judge_epochs,
+        labels=evaluation.labels,
     )
     check_request(request)
     cells = cells_of(request, settings.diffusion)

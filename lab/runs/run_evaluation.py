@@ -97,10 +97,10 @@ def show_report(report: Report, ceiling: Ceiling | None) -> None:
 
 
 def conditions(report: Report) -> str:
-    """'1,000 images of step 1,400 · unipc, 10 steps, guidance 1.5, seed 0 · judge …, right on …'."""
+    """'1,000 images of step 1,400, classes balanced · unipc, 10 steps, guidance 1.5, seed 0 · judge …, right on …'."""
     return " · ".join(
         [
-            f"{count(report.num_samples)} images of step {count(report.step)}",
+            f"{count(report.num_samples)} images of step {count(report.step)}, {report.labels_in_words()}",
             report.sampling_in_words(),
             f"judge {report.judge_hash[:12]}, right on {report.judge_accuracy:.2%} of "
             f"{count(report.judge_heldout_count)} held-out images",

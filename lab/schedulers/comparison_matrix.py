@@ -243,10 +243,18 @@ def _drawn_sheet(folder: Path, index: int, stamp: Stamp, a_class: int, _comparis
     arrays = results.read_arrays(_comparison, index)
     if arrays is None or not _are_pictures(arrays.get("pictures")):
         return ""
-    classes = len(_comparison.facts.class_names) if _comparison.facts else 10
-    shown = arrays["pictures"][: max(1, min(a_class * classes, 40))]
+    pictures = arrays["pictures"]
+    labels = arrays.get("labels", np.empty(0))[: len(pictures)]
+    shown = pictures[_of_each_class(labels if labels.shape == (len(pictures),) else np.arange(len(pictures)), a_class)]
     zoom = max(1, round(SHEET_PX / (ACROSS * (shown.shape[2] + 1))))
     return "data:image/png;base64," + base64.b64encode(png(mosaic(shown, columns=ACROSS, zoom=zoom))).decode()
+
+
+def _of_each_class(labels: np.ndarray, most: int) -> np.ndarray:
+    """Places of the first `most` images of each class, the first of every class before the seconds; 40 at most."""
+    turns = np.array([int((labels[:place] == label).sum()) for place, label in enumerate(labels)], dtype=np.int64)
+    order = np.lexsort((labels, turns))
+    return order[turns[order] < most][:40]
 
 
 def _are_pictures(array: np.ndarray | None) -> bool:

@@ -154,7 +154,7 @@ def test_the_page_of_an_evaluation_shows_its_own_report_and_leads_to_the_run(
     assert metrics_of(app)["class accuracy"] == "87.50%"
     assert metrics_of(app)["VAE ceiling"] == "99.20% / 1.1"
     words = words_of(app)
-    assert "1,000 images of step 1,400 · unipc, 10 steps, guidance 1.5, seed 0" in words
+    assert "step 1,400, classes as often as in the training images · unipc, 10 steps, guidance 1.5, seed 0" in words
     assert "right on 99.48% of 10,000 held-out images" in words
     assert "reconstruction" not in words
     assert "Open the run it measured" in links_of(app)

@@ -9,12 +9,21 @@ import scipy.ndimage
 import torch
 
 import core.evaluation.evaluate as evaluate_module
-from core.config.schema import DiffusionSettings, EvaluationSettings, SamplingSettings, Settings, UnetSettings
+from core.config.schema import (
+    LABEL_CHOICES,
+    DiffusionSettings,
+    EvaluationSettings,
+    LabelChoice,
+    SamplingSettings,
+    Settings,
+    UnetSettings,
+)
 from core.config.schema import VaeSettings as VaeSection
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
 from core.evaluation.evaluate import evaluate
 from core.evaluation.judge import load_or_train, split_features
+from core.evaluation.labels import asked_labels
 from core.evaluation.measures import measure
 from core.evaluation.metrics import frechet_distance
 from core.evaluation.report import Measures
@@ -72,8 +81,9 @@ def blurred(images: np.ndarray, labels: np.ndarray) -> Planted:
 
 
 def without_a_class(images: np.ndarray, labels: np.ndarray) -> Planted:
-    kept = labels != 9
-    return images[kept], labels[kept]
+    """A model that was asked for all classes, and never draws a nine."""
+    others = np.flatnonzero(labels != 9)
+    return images[np.where(labels == 9, others[np.arange(len(labels)) % len(others)], np.arange(len(labels)))], labels
 
 
 def with_shuffled_labels(images: np.ndarray, labels: np.ndarray) -> Planted:
@@ -203,7 +213,10 @@ def test_a_report_says_all_that_a_reader_needs_to_believe_it(toy_cache: Path) ->
     assert any("Generating images, 40 of 40" in text for text, _ in seen)
 
 
-def test_picture_i_is_asked_of_class_i_mod_k(toy_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("choice", LABEL_CHOICES)
+def test_classes_are_asked_as_often_as_in_the_training_data_or_balanced(
+    toy_cache: Path, monkeypatch: pytest.MonkeyPatch, choice: LabelChoice
+) -> None:
     asked: list[tuple[int, tuple[int, ...]]] = []
 
     def draw(model: LoadedModel, request: SampleRequest) -> np.ndarray:
@@ -211,16 +224,19 @@ def test_picture_i_is_asked_of_class_i_mod_k(toy_cache: Path, monkeypatch: pytes
         return sample(model, request)
 
     monkeypatch.setattr(evaluate_module, "sample", draw)
-    evaluate(
+    report = evaluate(
         tiny_model(),
         TOY,
         num_samples=10,
         sampling=SamplingSettings(num_inference_steps=1, batch_size=4),
-        evaluation=EvaluationSettings(judge_epochs=1),
+        evaluation=EvaluationSettings(judge_epochs=1, labels=choice),
         cache_dir=toy_cache,
         seed=0,
     )
-    assert asked == [(0, (0, 1, 2, 0)), (4, (1, 2, 0, 1)), (8, (2, 0))]
+    labels = asked_labels(choice, TOY.train.labels, 3, 10, 0)
+    assert [(first, len(part)) for first, part in asked] == [(0, 4), (4, 4), (8, 2)]
+    assert [label for _, part in asked for label in part] == labels.tolist()
+    assert (report.labels, report.is_old) == (choice, False)
 
 
 def test_a_seed_gives_the_same_report_whatever_the_batch_size(toy_cache: Path) -> None:

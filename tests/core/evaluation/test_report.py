@@ -11,7 +11,7 @@ import pytest
 
 from core.config.schema import Settings
 from core.errors import UsageError
-from core.evaluation.report import ClassScore, Report, list_reports, report_rows, write_report
+from core.evaluation.report import ClassScore, Report, list_reports, report_for_card, report_rows, write_report
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.words import guidance_in_words
@@ -52,6 +52,10 @@ REPORT = Report(
     guidance_rescale=0.0,
     guidance_interval=(0.0, 1.0),
     whole_timesteps=False,
+    labels="proportions",
+    labels_rule=2,
+    fd_floor_sd=0.02,
+    fd_floor_draws=10,
 )
 
 
@@ -99,6 +103,20 @@ def test_a_report_says_everything_that_decided_its_images(run: Run) -> None:
     assert old.sampling_in_words() == "unipc, 10 steps, guidance 1.5, rescale and interval not recorded, seed 0"
 
 
+def test_a_report_of_an_older_lab_is_shown_and_marked_as_measured_the_old_way(run: Run) -> None:
+    path = write_report(run, REPORT)
+    values = json.loads(path.read_text())
+    for name in ("labels", "labels_rule", "fd_floor_sd", "fd_floor_draws"):
+        del values[name]
+    path.write_text(json.dumps({**values, "num_samples": 5000}))
+    [old] = list_reports(run)
+    assert old.is_old and not REPORT.is_old
+    assert "measured the old way" in {name: note for name, _, note in report_rows(old)}["images (N)"]
+    write_report(run, replace(REPORT, num_samples=100))
+    card = report_for_card(run, REPORT.step)
+    assert card is not None and card.num_samples == 100
+
+
 def test_a_run_that_was_never_evaluated_has_no_reports(run: Run) -> None:
     assert list_reports(run) == []
 
@@ -115,7 +133,8 @@ def test_a_vae_run_has_nothing_to_evaluate(tmp_path: Path) -> None:
     [
         ("class accuracy", "99.00%", "98.20% to 99.50%"),
         ("FD-judge", "1.25", "60,000 training images"),
-        ("FD-judge floor", "0.25", "1,000 held-out real images"),
+        ("images (N)", "1,000", "classes as often as in the training images"),
+        ("FD-judge floor", "0.25", "± 0.02 (standard deviation of 10 draws); 1,000 held-out real images"),
         ("recall", "0.750", "k = 3"),
         ("class zero", "99.00%", "495 of 500"),
         ("sampling", "unipc", "10 steps, guidance 1.5, seed 0"),
