@@ -22,6 +22,7 @@ if __name__ == "__main__":
 from core.commands.answer import add_json_option
 from core.commands.completion import answer_shell
 from core.commands.options import add_settings_options, folders_exported
+from core.commands.questions import with_answers
 from core.errors import LabError, StorageFull, is_full_disk, is_full_gpu, quoted
 from core.home import PROGRAM, fix_home
 from core.jobs.plain_lines import WITHOUT_BARS
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         with folders_exported(arguments):
-            code: int = arguments.handler(arguments)
+            code = with_answers(arguments, arguments.handler)
         sys.stdout.flush()
         return code
     except LabError as error:

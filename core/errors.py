@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+from typing import Self
 
 MAX_QUOTED = 80
 
@@ -49,11 +51,25 @@ class LabError(Exception):
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
+    def reworded(self, message: str) -> Self:
+        """The same problem in other words."""
+        found = copy.copy(self)
+        found.message = message
+        return found
+
 
 class UsageError(LabError):
     """The request itself is wrong (a setting, an option, a label): exit code 2, nothing was created."""
 
     exit_code = 2
+
+
+class Unanswered(UsageError):
+    """A question about somebody's images: `--option value` says yes to what they would be taken as."""
+
+    def __init__(self, message: str, hint: str = "", *, option: str = "", value: str = "") -> None:
+        super().__init__(message, hint)
+        self.option, self.value = option, value
 
 
 class NoRoomOnGpu(UsageError, RuntimeError):

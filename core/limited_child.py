@@ -24,7 +24,7 @@ import psutil
 
 from core import errors, reading
 from core.bound_child import bound_child
-from core.errors import DataUnavailable, LabError, StorageFull, UsageError
+from core.errors import DataUnavailable, LabError, StorageFull, Unanswered, UsageError
 from core.home import HOME_VARIABLE, code_root, lab_home, python_path
 
 FULL, FULL_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "the disk is full"
@@ -104,6 +104,8 @@ def write_outcome(folder: Path, read: Callable[[], Any], *, memory_bytes: int) -
     except LabError as error:
         is_usage, kind = isinstance(error, UsageError), type(error).__name__
         outcome = {"problem": error.message, "hint": error.hint, "is_usage": is_usage, "kind": kind}
+        if isinstance(error, Unanswered):
+            outcome |= {"option": error.option, "value": error.value}
     except MemoryError:
         outcome = {"problem": f"it needs more than {memory_bytes / 1e6:.0f} MB of memory to read", "hint": ""}
     except OSError as error:
@@ -143,6 +145,8 @@ def problem_of(outcome: dict[str, Any], *, begins: str) -> LabError:
     """
     problem, hint = str(outcome["problem"]), str(outcome.get("hint", ""))
     kind = getattr(errors, str(outcome.get("kind")), None)
+    if kind is Unanswered:
+        return Unanswered(problem, hint, option=str(outcome["option"]), value=str(outcome["value"]))
     if isinstance(kind, type) and issubclass(kind, LabError):
         return kind(problem, hint)
     return (StorageFull if outcome.get("is_full") else DataUnavailable)(f"{begins}: {problem}", hint)

@@ -1,4 +1,4 @@
-"""`import-data PATH --name NAME`: keep a folder, a zip or an npz as a data set that everybody here can train on."""
+"""`import-data PATH --name NAME`: keep images or arrays as a data set that everybody here can train on."""
 
 from __future__ import annotations
 
@@ -27,13 +27,18 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "import-data",
-        "Import a folder, a zip or an .npz file as a dataset for everyone on this server.",
+        "Import a folder, a zip or a file of arrays as a dataset for everyone on this server.",
         (
             "import-data pictures/flowers.zip --name flowers",
             "import-data pictures/flowers --name flowers --title Flowers --license CC0",
         ),
     )
-    parser.add_argument("source", type=Path, metavar="PATH", help="a folder of images, a .zip of one, or an .npz file")
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="PATH",
+        help="a folder or .zip of images, or arrays: .npz, Parquet, IDX, a CSV of pixels",
+    )
     parser.add_argument("--name", required=True, help="the name in data.name: small letters, digits, - and _")
     parser.add_argument("--title", default="", metavar="TEXT", help="the title that people see (default: the name)")
     parser.add_argument(

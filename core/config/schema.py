@@ -33,6 +33,11 @@ def one_spelling(color: object) -> object:
     return "gray" if color == "grey" else color
 
 
+def as_text(value: object) -> object:
+    """'8' for the whole number 8, as YAML reads what was typed; anything else as it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class DataSettings(Section):
     """What the models learn from."""
 
@@ -40,11 +45,11 @@ class DataSettings(Section):
     path: str | None = Field(
         None, description="Folder (one directory per class), zip or .npz file; for 'image_folder' and 'npz'."
     )
-    classes: Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]?)$")] = Field(
+    classes: Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]?)$"), BeforeValidator(as_text)] = Field(
         "auto",
         description="Level of directories below the path that names the classes, 1 = the first; auto = found out.",
     )
-    split: str = Field(
+    split: Annotated[str, BeforeValidator(as_text)] = Field(
         "auto",
         max_length=400,
         description="Directories held out, comma-separated; 'none': directories name no split; auto = found out.",
@@ -55,7 +60,7 @@ class DataSettings(Section):
         description="Where classes come from: 'folders', 'names' of files, or a table beside the images, FILE or "
         "FILE:COLUMN; auto = found out.",
     )
-    bit_depth: Literal["auto", "1", "8", "10", "12", "14", "16", "float"] = Field(
+    bit_depth: Annotated[Literal["auto", "1", "8", "10", "12", "14", "16", "float"], BeforeValidator(as_text)] = Field(
         "auto",
         description="Range of the stored values that becomes 0 to 255; auto = the range of the whole set decides.",
     )

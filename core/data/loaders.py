@@ -194,7 +194,7 @@ class NpzLoader:
         except MemoryError:
             raise
         except LabError as error:
-            raise type(error)(f"{where}: {error.message}", error.hint) from None
+            raise error.reworded(f"{where}: {error.message}") from None
         except Exception as error:  # damaged archives raise whatever their parsers meet
             if is_full_disk(error):
                 raise StorageFull(f"{where}: disk full while unpacking it") from None

@@ -94,7 +94,7 @@ def _path_said(settings: DataSettings) -> Iterator[None]:
     except LabError as error:
         if error.message.startswith("data.path: "):
             raise
-        raise type(error)(f"data.path: {settings.path}: {error.message}", error.hint) from None
+        raise error.reworded(f"data.path: {settings.path}: {error.message}") from None
 
 
 def _has_color(colored: list[str]) -> bool:

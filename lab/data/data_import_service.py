@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.data.importing.import_set import NO_ANSWERS, Seen, import_set, look_at
@@ -14,7 +14,7 @@ from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.runs import open_store
 from lab.services.typed_paths import in_roots
-from lab.services.uploads import uploaded_file
+from lab.services.uploads import uploaded_files
 
 WHAT = "import of a set"
 LOOK = "look at a set"
@@ -28,14 +28,14 @@ def begin_import(
     color: str,
     imported_by: str,
     source: Path,
-    upload: tuple[str, memoryview] | None = None,
+    uploads: Sequence[tuple[str, memoryview]] = (),
     answers: Answers = NO_ANSWERS,
 ) -> Work:
-    """Start it; what was uploaded (its name, its bytes) goes before `source`. The outcome is an Imported.
+    """Start it; what was uploaded (names and bytes) goes before `source`. The outcome is an Imported.
 
     Raises UsageError while another one is read, DataUnavailable for a source out of site.data_roots.
     """
-    kept = (upload[0], bytes(upload[1])) if upload else None
+    kept = [(file, bytes(data)) for file, data in uploads]
     given = source if kept else in_roots(source)
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> Imported:
@@ -54,10 +54,11 @@ def begin_import(
             )
 
         tell("reading", 0.0)
-        if kept is None:
+        if not kept:
             return read(given, str(source))
-        with uploaded_file(*kept, imports_dir()) as path:
-            return read(path, f"uploaded as {kept[0]}")
+        with uploaded_files(kept, imports_dir()) as path:
+            more = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
+            return read(path, f"uploaded as {kept[0][0]}{more}")
 
     return background.begin_alone(WHAT, imported_by, task, busy="another set is being imported")
 
@@ -65,19 +66,19 @@ def begin_import(
 def begin_look(
     *,
     source: Path,
-    upload: tuple[str, memoryview] | None = None,
+    uploads: Sequence[tuple[str, memoryview]] = (),
     answers: Answers = NO_ANSWERS,
     by: str,
 ) -> Work:
     """Read what an import would take, and store nothing. The outcome is a Seen. Raises as `begin_import`."""
-    kept = (upload[0], bytes(upload[1])) if upload else None
+    kept = [(file, bytes(data)) for file, data in uploads]
     given = source if kept else in_roots(source)
 
     def task(tell: Tell, cancelled: Callable[[], bool]) -> Seen:
         tell("reading", 0.0)
-        if kept is None:
+        if not kept:
             return look_at(given, answers=answers, cancelled=cancelled)
-        with uploaded_file(*kept, imports_dir()) as path:
+        with uploaded_files(kept, imports_dir()) as path:
             return look_at(path, answers=answers, cancelled=cancelled)
 
     return background.begin(background.own_key(LOOK, by), task)

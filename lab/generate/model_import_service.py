@@ -11,7 +11,7 @@ from lab.services import background
 from lab.services.background import Tell, Work
 from lab.services.settings import current_site
 from lab.services.typed_paths import in_roots
-from lab.services.uploads import uploaded_file
+from lab.services.uploads import uploaded_files
 
 WHAT = "import of a model"
 
@@ -37,7 +37,7 @@ def begin_model_import(
 
         if kept is None:
             return read(given)
-        with uploaded_file(*kept, folder) as path:
+        with uploaded_files([kept], folder) as path:
             return read(path)
 
     return background.begin_alone(WHAT, imported_by, task, busy="another model is being imported")

@@ -27,12 +27,13 @@ def picture_zip(path: Path) -> Path:
     return path
 
 
-def send(page: Any, file: Path, name: str, button: str = "Import") -> None:
-    """Fill the form and press the button."""
+def look_at(page: Any, file: Path, name: str) -> None:
+    """Fill the form and look at it; nothing may be imported before."""
+    expect(page.get_by_role("button", name="Import")).to_be_disabled()
     page.locator("input[type=file]").first.set_input_files(file)
     expect(page.get_by_text(file.name).first).to_be_visible()
     page.get_by_role("textbox", name="Name", exact=True).fill(name)
-    page.get_by_role("button", name=button).click()
+    page.get_by_role("button", name="Look at it first").click()
 
 
 def test_a_zip_becomes_a_set_and_nonsense_one_sentence(page: Any, server: Server, tmp_path: Path) -> None:
@@ -40,11 +41,11 @@ def test_a_zip_becomes_a_set_and_nonsense_one_sentence(page: Any, server: Server
     visit(page, server, "data?add=1")
     nonsense = tmp_path / "nonsense.zip"
     nonsense.write_bytes(b"no archive at all")
-    send(page, nonsense, "nonsense")
+    look_at(page, nonsense, "nonsense")
     expect(page.get_by_test_id("stAlert").filter(has_text="zip").first).to_be_visible()
     assert not imports.is_dir() or list(imports.iterdir()) == []
     visit(page, server, "data?add=1")
-    send(page, picture_zip(tmp_path / "stones.zip"), "stones", "Look at it first")
+    look_at(page, picture_zip(tmp_path / "stones.zip"), "stones")
     expect(page.get_by_text("2, from the directories in the folder")).to_be_visible()
     expect(page.get_by_test_id("gallery").get_by_text("leaf")).to_be_visible()
     shot(page, "data-reading")

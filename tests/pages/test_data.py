@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from core.data.importing.import_set import import_set
 from core.runs.store import RunStore
@@ -30,6 +32,14 @@ def made(tmp_path: Path) -> Path:
         class_names=np.array([HOSTILE, "b", "c"]),
     )
     return tmp_path / "x.npz"
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(each for each in app.button if each.label == label)
+
+
+def press(app: AppTest, label: str) -> None:
+    button(app, label).click().run()
 
 
 def words(app: object) -> str:
@@ -116,9 +126,9 @@ def test_ones_own_file_is_looked_at_after_a_press_and_stays(open_page: OpenPage,
 def test_an_import_from_the_screen_keeps_who_and_leaves_nothing_else(
     is_upload: bool, made: Path, tmp_path: Path
 ) -> None:
-    upload = (made.name, memoryview(made.read_bytes())) if is_upload else None
+    uploads = [(made.name, memoryview(made.read_bytes()))] if is_upload else []
     work = data_import_service.begin_import(
-        name="mine", title="", licence="", color="native", imported_by="ana", source=made, upload=upload
+        name="mine", title="", licence="", color="native", imported_by="ana", source=made, uploads=uploads
     )
     assert work.wait(600) and work.problem is None
     assert (work.result.imported_by, work.result.train_count) == ("ana", 12)
@@ -134,7 +144,7 @@ def test_a_hostile_upload_is_refused_and_nothing_stays(tmp_path: Path) -> None:
         color="native",
         imported_by="ana",
         source=Path(),
-        upload=("../../evil.zip", memoryview(b"no zip at all")),
+        uploads=[("../../evil.zip", memoryview(b"no zip at all"))],
     )
     assert work.wait(600)
     assert "evil.zip: not a zip archive" in str(work.problem)
@@ -153,7 +163,8 @@ def test_an_import_belongs_to_whom_began_it_and_a_second_asker_is_told(
     assert not app.get("progress")
     app.text_input(key="import-path").input(str(made))
     app.text_input(key="import-name").input("mine")
-    next(button for button in app.button if button.label == "Import").click().run()
+    press(app, "Look at it first")
+    press(app, "Import")
     assert [error.value for error in app.error] == ["Another set is being imported by Ana; wait until it is done"]
     goes_on.set()
     assert work.wait(600) and work.problem is None
@@ -186,17 +197,48 @@ def test_the_reading_is_shown_before_anything_is_stored_and_a_question_is_answer
             picture = np.random.default_rng(place).integers(0, 256, (8, 8), dtype=np.uint8)
             Image.fromarray(picture).save(tmp_path / "set" / part / f"{place}.png")
     app = open_page("data", add="1")
+    assert button(app, "Import").disabled
     app.text_input(key="import-path").input(str(tmp_path / "set"))
+    press(app, "Look at it first")
+    assert not app.error and button(app, "Import").disabled
+    assert "named like parts of a split" in app.warning[0].value and app.warning[0].value.endswith("Is that right?")
+    press(app, "Yes, take it so")
+    assert (app.text_input(key="import-split").value, list(app.warning), list(app.error)) == ("none", [], [])
+    assert "**classes:** 2, from the directories in the folder" in words(app)
+    assert not button(app, "Import").disabled and not (tmp_path / "imports").exists()
+    app.text_input(key="import-path").input(str(tmp_path))
+    press(app, "Import")
+    assert app.warning[0].value.startswith("This has changed since you looked at it") and button(app, "Import").disabled
+    assert not (tmp_path / "imports").exists(), "what was not shown is not stored"
+    app.text_input(key="import-path").input(str(tmp_path / "set"))
+    press(app, "Look at it first")
+    press(app, "Import")
+    assert not app.error and app.query_params["set"] == "set"
+    assert [path.name for path in (tmp_path / "imports").iterdir()] == ["set"]
 
-    def look() -> None:
-        next(button for button in app.button if button.label == "Look at it first").click().run()
 
-    look()
-    assert "named like parts of a split" in app.error[0].value and "split none" in app.error[0].value
-    app.text_input(key="import-split").input("none")
-    look()
-    assert not app.error and "**classes:** 2, from the directories in the folder" in words(app)
-    assert not (tmp_path / "imports").exists()
+@pytest.mark.usefixtures("store")
+def test_files_that_are_uploaded_together_are_read_together(tmp_path: Path) -> None:
+    digits = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+
+    def packed(array: np.ndarray) -> bytes:
+        head = bytes([0, 0, 8, array.ndim]) + b"".join(side.to_bytes(4, "big") for side in array.shape)
+        return gzip.compress(head + array.tobytes())
+
+    rows = [f"{place % 3},{' '.join(map(str, picture.ravel()))}" for place, picture in enumerate(digits)]
+    for files in (
+        {
+            "train-images-idx3-ubyte.gz": packed(digits),
+            "train-labels-idx1-ubyte.gz": packed(np.arange(12, dtype=np.uint8) % 3),
+        },
+        {"my faces.csv": "\n".join(["emotion,pixels", *rows]).encode()},
+    ):
+        work = data_import_service.begin_look(
+            source=Path(), uploads=[(f"../{name}", memoryview(data)) for name, data in files.items()], by="ana"
+        )
+        assert work.wait(600) and work.problem is None
+        assert work.result.reading.counts_train == (4, 4, 4)
+        assert not (tmp_path / "imports").exists()
 
 
 @pytest.mark.usefixtures("known_digits")
@@ -204,7 +246,7 @@ def test_a_path_in_the_home_of_nobody_is_one_sentence(open_page: OpenPage) -> No
     app = open_page("data")
     app.text_input(key="import-path").input("~nobody-of-that-name/x.npz")
     app.text_input(key="import-name").input("mine")
-    next(button for button in app.button if button.label == "Import").click().run()
+    press(app, "Look at it first")
     assert not app.exception
     assert len(app.error) == 1 and "nobody" in app.error[0].value
 

@@ -21,7 +21,7 @@ from core.data.imports import FACTS, FORMAT, NAME, Imported, imports_dir, read_i
 from core.data.limits import LIMITS, ReadLimits
 from core.data.reader.reading_of_set import Answers, Reading, reading_from
 from core.errors import DataUnavailable, LabError, UsageError, quoted
-from core.limited_child import PROGRESS, RESULT, Measured, run_limited
+from core.limited_child import PROGRESS, RESULT, Measured, problem_of, run_limited
 from core.runs.provenance import current_user
 from core.runs.rights import require_member
 from core.typed_paths import kind_of
@@ -142,17 +142,18 @@ def look_at(
 
 
 def _found(outcome: dict[str, Any], source: Path) -> dict[str, Any]:
-    """What the process found. Raises its problem, which begins with the name of the source."""
+    """What the process found. Raises its problem as what it is, beginning with the name of the source."""
     if "found" not in outcome:
-        kind = UsageError if outcome.get("is_usage") else DataUnavailable
-        raise kind(f"{quoted(source.name)}: {outcome['problem']}", outcome.get("hint", ""))
+        name = quoted(source.name)
+        error = problem_of(outcome, begins=name)
+        raise error.reworded(f"{name}: {error.message}") if "kind" in outcome else error
     found: dict[str, Any] = outcome["found"]
     return found
 
 
 def suggested_name(text: str) -> str:
     """A name close to what a file or folder is called, without its suffix; '' where no character fits."""
-    return re.sub(r"[^a-z0-9_-]+", "-", re.sub(r"\.(zip|npz)$", "", text.lower())).strip("-_")[:40]
+    return re.sub(r"[^a-z0-9_-]+", "-", re.sub(r"\.(zip|np[yz]|parquet|[ct]sv|gz)$", "", text.lower())).strip("-_")[:40]
 
 
 def check_import_name(name: str) -> None:

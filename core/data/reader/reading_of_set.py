@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from core.errors import UsageError, quoted
+from core.errors import Unanswered, UsageError, quoted
 
 AUTO = "auto"
 BIT_DEPTHS = (AUTO, "1", "8", "10", "12", "14", "16", "float")
@@ -27,6 +27,11 @@ class Answers:
     labels_from: str = AUTO
     bit_depth: str = AUTO
 
+    def __post_init__(self) -> None:
+        if self.bit_depth not in BIT_DEPTHS:
+            words = f"--bit-depth: must be one of {', '.join(BIT_DEPTHS)}, got '{quoted(self.bit_depth, 40)}'"
+            raise UsageError(words)
+
     def given(self) -> dict[str, str]:
         """Those that were said."""
         return {name: value for name, value in asdict(self).items() if value != AUTO}
@@ -46,12 +51,14 @@ class Question:
     option: str
     value: str
 
-    def as_error(self) -> UsageError:
+    def as_error(self) -> Unanswered:
         """The question as a refusal that names the flag which answers it: exit code 2."""
         flag = f"--{self.option.replace('_', '-')} {self.value}"
-        return UsageError(
+        return Unanswered(
             f"{self.seen}; it would be taken as {self.taken}",
             f"if that is right, say {flag} (in settings data.{self.option}={self.value})",
+            option=self.option,
+            value=self.value,
         )
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core.__main__ import build_parser, main
-from core.commands.options import folders_exported
+from core.commands.options import folders_exported, read_settings
+from core.commands.questions import with_answers
 from core.config.load import settings_from
 from core.config.site import FOLDERS
 from core.data.imports import imports_dir
 from core.jobs.job_row import job_for
 from core.jobs.start_supervisor import supervisor_environment
 from core.runs.store import RunStore
+from core.training.ready import check_ready
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +135,75 @@ def test_a_settings_file_that_does_not_name_the_imports_folder_leaves_it_alone(
     (lab / "my.yaml").write_text("data: {name: digits}\nsite: {runs: elsewhere}\n")
     with folders_exported(build_parser().parse_args(["runs", "--config", str(lab / "my.yaml")])):
         assert imports_dir() == before
+
+
+class Terminal(io.StringIO):
+    """Somebody who types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def dark(lab: Path) -> Path:
+    """A file of arrays that is nearly black: a question."""
+    np.savez(
+        lab / "dark.npz", images=np.arange(12 * 64).reshape(12, 8, 8).astype(np.uint8) % 9, labels=np.arange(12) % 3
+    )
+    return lab / "dark.npz"
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "last"),
+    [
+        ("8\n", 0, "train on it"),
+        ("\n", 2, "--bit-depth 8"),
+        ("", 2, "--bit-depth 8"),
+        ("7\n", 2, "--bit-depth: must be one of auto, 1, 8"),
+        ("12\n", 0, "train on it"),
+    ],
+)
+def test_a_question_is_asked_at_a_terminal_and_an_empty_line_stops(
+    typed: str, code: int, last: str, dark: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main(["import-data", str(dark), "--name", "dark"]) == code
+    said = capsys.readouterr()
+    assert "Type 8 if that is right, or another value; Enter alone stops.\n--bit-depth " in said.err
+    assert last in said.out + said.err
+    assert (dark.parent / "imports" / "dark").exists() == (code == 0)
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_without_a_terminal_and_for_programs_a_question_stays_a_refusal(
+    words: list[str], dark: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("8\n") if words else io.StringIO("8\n"))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main(["data", str(dark), *words]) == 2
+    said = capsys.readouterr()
+    assert said.err.endswith("say --bit-depth 8 (in settings data.bit_depth=8)\n") and "Type 8" not in said.err
+
+
+@pytest.mark.parametrize(("name", "value"), [("bit_depth", "8"), ("classes", "2"), ("split", "2020")])
+def test_an_answer_that_is_a_number_is_a_setting_too(name: str, value: str) -> None:
+    arguments = build_parser().parse_args(["train", "vae", "--set", f"data.{name}={value}"])
+    assert getattr(read_settings(arguments).data, name) == value
+
+
+def test_a_training_takes_the_answer_as_a_setting(
+    dark: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("16\n"))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    words = ["train", "vae", "--set", "data.name=npz", "--set", f"data.path={dark}", "--set", "machine.device=cpu"]
+    taken: list[list[str]] = []
+
+    def train(arguments: argparse.Namespace) -> int:
+        check_ready(read_settings(arguments), data_dir=dark.parent / "data", cache_dir=dark.parent / "cache")
+        taken.append(arguments.overrides)
+        return 0
+
+    assert with_answers(build_parser().parse_args(words), train) == 0
+    assert taken[0][-1] == "data.bit_depth=16" and "--bit-depth" in capsys.readouterr().err
