@@ -296,6 +296,20 @@ class EvaluationSettings(Section):
     )
     recall_neighbours: int = Field(3, ge=1, le=20, description="k of the k-nearest-neighbor precision and recall.")
     judge_epochs: int = Field(3, ge=1, le=100, description="Passes over the data when the judge is trained.")
+    at_end: Literal["none", "num_samples", "quick", "standard", "release"] = Field(
+        "none",
+        description="Queue an evaluation when a U-Net's training has finished: of num_samples images, or of a level's "
+        "1,000, 10,000 or 50,000.",
+    )
+    during: int = Field(
+        0,
+        ge=0,
+        description="Steps between measurements of quality while a U-Net trains, on its curves; 0 = none. The training "
+        "waits meanwhile; its numbers stay the same.",
+    )
+    during_samples: int = Field(
+        200, ge=10, le=10_000, description="Images generated for each measurement during a training."
+    )
 
 
 class LoggingSettings(Section):

@@ -71,7 +71,8 @@ def frechet_distance(real: torch.Tensor, fake: torch.Tensor) -> float:
     if not (real.isfinite().all() and fake.isfinite().all()):
         raise NonFiniteError("FD-judge: the judge gave features that are NaN or infinite")
     centre = real.double().mean(dim=0)  # the sums of squares stay small, so little is lost in their difference
-    metric = FrechetInceptionDistance(feature=_Features(real.shape[1])).set_dtype(torch.float64)
+    features = _Features(real.shape[1])  # the other ranks of a training have no part in it
+    metric = FrechetInceptionDistance(feature=features, sync_on_compute=False).set_dtype(torch.float64)
     metric.update(real.double() - centre, real=True)
     metric.update(fake.double() - centre, real=False)
     return max(0.0, float(metric.compute()))

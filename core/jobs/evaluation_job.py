@@ -7,6 +7,8 @@ kept nothing but the judge; it starts again.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from core.training.session import Outcome
 
 KIND = "evaluation"
+LEVELS = {"quick": 1_000, "standard": 10_000, "release": 50_000}  # images
+
+logger = logging.getLogger(__name__)
 
 
 def start_evaluation(
@@ -64,6 +69,30 @@ def start_evaluation(
         token=token,
         engine=engine,
     )
+
+
+def start_at_end(store: RunStore, unet_run: Run, *, engine: Engine | None = None) -> Run | None:
+    """Queue what evaluation.at_end asks for when a training has finished, once per run; None when that is nothing.
+
+    A failure is in the run's events and costs the training nothing.
+    """
+    try:
+        settings = unet_run.settings
+        if not unet_run.kind.generates or settings.evaluation.at_end == "none":
+            return None
+        return start_evaluation(
+            store,
+            unet_run,
+            num_samples=LEVELS.get(settings.evaluation.at_end),
+            owner=unet_run.info.owner,
+            token=f"at-end-{unet_run.id}",
+            engine=engine,
+        )
+    except Exception as error:
+        logger.warning("the evaluation at the end of %s was not queued: %s", unet_run.id, error)
+        with contextlib.suppress(OSError):
+            unet_run.add_event("evaluation not queued", reason=str(error))
+        return None
 
 
 def check_evaluable(run: Run) -> None:

@@ -17,7 +17,7 @@ from core.errors import LabError
 from core.home import code_root, python_path
 from core.jobs.accounts import open_service_folder, service_folder
 from core.jobs.serving import FOLDER, is_served
-from core.machine.attempts import boot_id
+from core.machine.attempts import TOKEN_VARIABLE, boot_id
 from core.runs.lock import FileLock, try_lock
 from core.runs.store import RunStore, storage_error
 
@@ -31,8 +31,11 @@ _BEGAN_BYTES = 128
 def start_supervisor(store: RunStore, worker: Sequence[str] | None = None) -> None:
     """Start one unless one lives, is being started, or the disk is full. Cheap enough for every click of everybody.
 
-    Raises LabError when it cannot be started.
+    A run that queues another one starts none: it would hand down its token and its devices. Raises LabError when it
+    cannot be started.
     """
+    if os.environ.get(TOKEN_VARIABLE):
+        return
     folder = store.root / FOLDER
     try:
         folder = open_service_folder(folder)

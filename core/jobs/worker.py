@@ -96,7 +96,10 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
         stops.look()
         ending = asked_to_end(run, stops.request, stops.signal or "a signal", outcome.step)
         return _end(run, ending, step=outcome.step)
-    return _end(run, Ending(state=outcome.state, reason=outcome.reason), step=outcome.step)
+    state = _end(run, Ending(state=outcome.state, reason=outcome.reason), step=outcome.step)
+    if state is RunState.FINISHED and run.kind.after and is_main_rank():
+        function_at(run.kind.after)(store, run)
+    return state
 
 
 def _share_cores(run: Run) -> None:

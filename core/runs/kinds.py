@@ -21,7 +21,9 @@ class Kind:
     title, noun: as in 'U-Net' and 'is a U-Net run'. worker: 'module.function' that works on such a run, imported in its
     own process (the signature is `core.jobs.worker.Trainer`). section: of the settings of its training, '' when it
     trains nothing. parent: the kind of the run it is made from. unit: what its steps are. work: 'module.function' that
-    counts its work; '' when that is the steps of its section.
+    counts its work; '' when that is the steps of its section. quality: 'module.function' that prepares what measures
+    its images while it trains, as `core.evaluation.during` does it. after: 'module.function' that gets the store and
+    a run that has finished, and never raises.
     vae: 'own' in its checkpoints, 'copy' of its parent's in vae/, which it takes at its start, or '' for none.
     generates: it makes images, and so can be sampled, evaluated, compared and exported. layers: arrays of a preview
     that make a film. evaluates: what it finds is an evaluation of its parent. listed: among the runs; others live on a
@@ -37,6 +39,8 @@ class Kind:
     unit: str = "step"
     work: str = ""
     vae: Literal["", "own", "copy"] = ""
+    quality: str = ""
+    after: str = ""
     generates: bool = False
     layers: tuple[str, ...] = ()
     evaluates: bool = False
@@ -71,6 +75,8 @@ _KINDS = (
         section="train_unet",
         parent="vae",
         vae="copy",
+        quality="core.evaluation.during.prepared",
+        after="core.jobs.evaluation_job.start_at_end",
         generates=True,
         layers=("noisy_images", "predicted_images"),
     ),

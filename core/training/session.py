@@ -53,13 +53,15 @@ class Recipe:
     """What differs between a VAE and a U-Net run.
 
     objective: module whose `.network` is trained. draw(step): that step's global batch. validate and preview get the
-    averaged network in evaluation mode; preview returns the arrays of one previews/*.npz.
+    averaged network in evaluation mode; preview returns the arrays of one previews/*.npz. quality: as validate, called
+    by all ranks at once every evaluation.during steps; None measures nothing.
     """
 
     objective: nn.Module
     draw: Draw
     validate: Callable[[nn.Module], dict[str, float]]
     preview: Callable[[nn.Module], dict[str, np.ndarray]]
+    quality: Callable[[nn.Module], dict[str, float]] | None = None
 
 
 def run_training(
@@ -98,11 +100,13 @@ def run_training(
         random.seed_torch("dropout", step, accelerator.process_index)
         return recipe.draw(step)
 
-    def log_line(result: StepResult, validation: dict[str, float]) -> None:
-        line = {**interval.line(result, status.elapsed_s), **validation}
+    def write(line: dict[str, Any]) -> None:
         if accelerator.is_main_process:
             writer.append(line)
-            trackers.log(line, result.step)
+            trackers.log(line, line["step"])
+
+    def log_line(result: StepResult, measured: dict[str, float]) -> None:
+        write({**interval.line(result, status.elapsed_s), **measured})
 
     status.write(RunState.RUNNING, first_step, stage="training", force=True)
     result: StepResult | None = None
@@ -128,9 +132,14 @@ def run_training(
             saves = last or stopping or step % settings.logging.save_every_steps == 0
             validates = last or step % settings.logging.validate_every_steps == 0
             with spent.on("validation"):
-                validation = session.validate() if validates else {}
+                measured = session.validate() if validates else {}
+            if recipe.quality and (last or step % settings.evaluation.during == 0) and not stopping:
+                with spent.on("quality"):
+                    measured |= session.measure_quality(recipe.quality)
             if saves or validates or step % settings.logging.log_every_steps == 0:
-                log_line(result, validation)
+                log_line(result, measured)
+            elif measured:  # a line of its own: the others average the steps that they average without it
+                write({"step": step, **measured})
             if step in previews:
                 with spent.on("previews"):
                     session.write_preview(step)
@@ -297,6 +306,10 @@ class _Session:
     def validate(self) -> dict[str, float]:
         """Held-out figures with the averaged weights."""
         return {f"val_{name}": value for name, value in self.recipe.validate(self._average()).items()}
+
+    def measure_quality(self, quality: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
+        """Quality of the images of the averaged weights; {} in all ranks but the first."""
+        return {f"eval_{name}": value for name, value in quality(self._average()).items()}
 
     def write_preview(self, step: int) -> None:
         """previews/step-%08d.npz, with the averaged weights (the fresh ones at step 0)."""

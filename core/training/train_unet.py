@@ -25,6 +25,7 @@ from core.latent.inspection.statistics import kl_per_channel
 from core.latent.stored_vae import build_from_files, load_codec
 from core.models.unet import build_unet
 from core.runs.checkpoints import WEIGHTS_FILE, load_newest
+from core.runs.kinds import function_at
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.sampling.load import LoadedModel
@@ -95,8 +96,8 @@ def train(
         num_inference_steps=settings.logging.preview_inference_steps,
     )
 
-    def preview(network: Any) -> dict[str, np.ndarray]:
-        model = LoadedModel(
+    def opened(network: Any) -> LoadedModel:
+        return LoadedModel(
             unet=network,
             codec=codec,
             schedule=schedule,
@@ -107,7 +108,9 @@ def train(
             step=0,
             device=device,
         )
-        path = record(model, request)
+
+    def preview(network: Any) -> dict[str, np.ndarray]:
+        path = record(opened(network), request)
         return {
             "images": path.images,
             "labels": np.array(path.labels, dtype=np.int64),
@@ -116,9 +119,20 @@ def train(
             "predicted_images": path.predicted_images,
         }
 
+    quality = None
+    if settings.evaluation.during:
+        measure = function_at(run.kind.quality)(
+            run,
+            images,
+            cache_dir=cache_dir,
+            accelerator=start.accelerator,
+            should_stop=should_stop,
+            progress=start.progress,
+        )
+        quality = measure and (lambda network: measure(opened(network)))
     return run_training(
         run,
-        Recipe(objective=objective, draw=draw, validate=validate, preview=preview),
+        Recipe(objective=objective, draw=draw, validate=validate, preview=preview, quality=quality),
         network_name="unet",
         accelerator=start.accelerator,
         status=start.status,

@@ -24,6 +24,10 @@ PLANNED_POINTS = 200
 MOST_RESUMES = 30
 Columns = Mapping[str, np.ndarray]
 PARTS = {"reconstruction": "Reconstruction error", "edge": "Edge error", "kl": "KL, nats per image"}
+QUALITY = {
+    "eval_class_accuracy": "Class accuracy of the averaged weights, higher is better",
+    "eval_fd_judge": "FD-judge of the averaged weights, lower is better",
+}
 
 
 def loss_curve(view: RunView) -> None:
@@ -39,13 +43,16 @@ def loss_curve(view: RunView) -> None:
     before = runs.before_branch(view.run)
     look = _look(view, columns, before)
     zoomable_chart(loss_figure(view, columns, before, look), look, "loss")
-    parts = [(key, words) for key, words in PARTS.items() if key in columns]
+    parts = [(key, words) for key, words in (*PARTS.items(), *QUALITY.items()) if key in columns]
     if parts:
         st.html(small_curves([(words, columns[key]) for key, words in parts]))
 
 
 def metric_curves(view: RunView) -> None:
-    """Learning rate and gradient norm. A box drawn over a chart zooms all charts of the run."""
+    """Learning rate and gradient norm, and the quality that was measured on the way.
+
+    A box drawn over a chart zooms all charts of the run.
+    """
     columns = runs.curves(view.run)
     if "step" not in columns:
         return
@@ -58,6 +65,10 @@ def metric_curves(view: RunView) -> None:
     with cells[1]:
         if "grad_norm" in columns:
             zoomable_chart(gradient_figure(view, columns, before, look), look, "grad_norm")
+    for cell, (key, title) in zip(st.columns(2), QUALITY.items(), strict=True):
+        with cell:
+            if key in columns:
+                zoomable_chart(quality_figure(key, title, view, columns, before, look), look, key)
 
 
 def _look(view: RunView, columns: Columns, before: Columns) -> Look:
@@ -135,6 +146,13 @@ def gradient_figure(view: RunView, columns: Columns, before: Columns, look: Look
     ink = palette(st.context.theme.type).training
     lines = _lines("grad_norm", "Gradient norm", ink, columns, before, look, smooth=True)
     return _small_figure("Gradient norm before clipping", lines, view, columns, look)
+
+
+def quality_figure(key: str, title: str, view: RunView, columns: Columns, before: Columns, look: Look) -> go.Figure:
+    """A measure of the images that the averaged weights gave, by step."""
+    ink = palette(st.context.theme.type).held_out
+    lines = _lines(key, title.partition(" of ")[0], ink, columns, before, look, markers=True)
+    return _small_figure(title, lines, view, columns, look)
 
 
 def _small_figure(title: str, lines: list[Curve], view: RunView, columns: Columns, look: Look) -> go.Figure:

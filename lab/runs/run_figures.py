@@ -104,8 +104,18 @@ def _quality(view: RunView) -> Figure:
         return Figure(name="Reconstruction error", value=significant(float(errors[-1])), note=note)
     reports = list_reports(view.run) if view.run.kind.generates else []
     if not reports:
-        return Figure(name="Class accuracy", value="–", note="not evaluated yet")
+        return _accuracy_so_far(view)
     return _accuracy(reports[0], f"{count(reports[0].num_samples)} images at step {count(reports[0].step)}")
+
+
+def _accuracy_so_far(view: RunView) -> Figure:
+    """What was measured while it trained, with its course."""
+    steps, shares = _known(runs.curves(view.run), "eval_class_accuracy")
+    if not len(steps):
+        return Figure(name="Class accuracy", value="–", note="not evaluated yet")
+    note = f"{count(view.run.settings.evaluation.during_samples)} images at step {count(float(steps[-1]))}"
+    ink = palette(st.context.theme.type).held_out.line
+    return Figure(name="Class accuracy", value=f"{100 * shares[-1]:.1f} %", note=note, line=shares, ink=ink)
 
 
 def _accuracy(report: Report, more: str) -> Figure:

@@ -35,6 +35,8 @@ METRIC_NAMES = {
     "learning_rate": "learning rate",
     "grad_norm": "gradient norm before clipping",
     "images_per_s": "images/s",
+    "eval_class_accuracy": "class accuracy during the training",
+    "eval_fd_judge": "FD-judge during the training",
 }
 
 SITE_SECTIONS = ("machine", "paths", "logging")

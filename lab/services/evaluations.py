@@ -45,7 +45,7 @@ def plan(run: Run, num_samples: object) -> Plan:
     if measured is not None:
         seconds = measured.elapsed_s * images / measured.num_samples
     elif speed := seconds_per_pass(run):
-        seconds = images * _passes_per_image(settings.sampling) * speed
+        seconds = images * passes_per_image(settings.sampling) * speed
     return Plan(
         settings=settings,
         seconds=seconds,
@@ -54,7 +54,8 @@ def plan(run: Run, num_samples: object) -> Plan:
     )
 
 
-def _passes_per_image(sampling: SamplingSettings) -> int:
+def passes_per_image(sampling: SamplingSettings) -> int:
+    """Passes through the U-Net that one image takes: two per step with guidance."""
     return expected_evaluations(
         CellSettings(
             sampler=sampling.sampler,
@@ -71,6 +72,15 @@ def seconds_per_pass(run: Run) -> float | None:
     """One pass of one image through the network, judged by the speed of the run's training; None when not known."""
     trained = run.status().images_per_s
     return 1 / (TRAINING_PASSES * trained) if trained else None
+
+
+def share_of_training(settings: Settings) -> float:
+    """What measuring quality while a U-Net trains takes, as a share of the training's own time; counted in passes of
+    an image through the network. The judge comes on top where there is none yet."""
+    train, measured = settings.train_unet, settings.evaluation
+    points = -(-train.steps // measured.during) if measured.during else 0
+    passes = points * measured.during_samples * passes_per_image(settings.sampling)
+    return passes / (TRAINING_PASSES * train.steps * train.batch_size)
 
 
 def start(run: Run, planned: Plan, *, owner: str, token: str) -> str:

@@ -12,6 +12,7 @@ from core.compute.questions import CHECK_READY
 from core.config.load import differences, get_value
 from core.config.schema import Settings, field_rows
 from core.errors import LabError
+from core.jobs.evaluation_job import LEVELS
 from core.runs.kinds import trained_by
 from core.weighing import Weighed
 from core.words import ago, count, duration, size
@@ -19,6 +20,7 @@ from lab.frame.problems import problems_shown
 from lab.frame.start_button import press_token, start_label
 from lab.frame.state import go_to, who
 from lab.services.computing import warm
+from lab.services.evaluations import share_of_training
 from lab.services.runs import RunView, list_views
 from lab.train import training_service
 from lab.train.dataset_cards import choose_dataset
@@ -174,12 +176,28 @@ def weighed_cost(settings: Settings, kind: str) -> tuple[Callable[[], None] | No
         time_words = "Time not measured yet"
     memory = max(each.need.gpu or each.need.host for each in weights)
     words = f"{time_words} · {size(memory)} of memory · about {size(disk_bytes(settings, weights))} of disk"
+    if any(part.quality for part in trained_by(kind)):
+        words += quality_words(settings)
     try:
         for each in weights:
             each.refuse()
     except LabError as error:
         return None, sentence(error), words
     return measure_now, "", words
+
+
+def quality_words(settings: Settings) -> str:
+    """What evaluations during and after the training cost, ' · …' or ''."""
+    asked, words = settings.evaluation, ""
+    if asked.during:
+        share = 100 * share_of_training(settings)
+        words += (
+            f" · quality every {count(asked.during)} steps: about {share:.2g} % more time, and a judge the first time"
+        )
+    if asked.at_end != "none":
+        images = LEVELS.get(asked.at_end, asked.num_samples)
+        words += f" · then an evaluation of {count(images)} images"
+    return words
 
 
 def show_differences(base: Settings, settings: Settings, called: str) -> None:

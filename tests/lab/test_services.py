@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import streamlit as st
 
+from core.config.load import load_config
 from core.runs.metrics import MetricsWriter, read_metrics
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from lab.services import runs
+from lab.services import evaluations, runs
 from lab.services.settings import current_site
 from lab.train import training_service
 from tests.pages.run_folders import make_run, write_checkpoint
@@ -152,6 +153,20 @@ def test_every_preset_says_what_it_gives_and_takes(preset: str, part: str) -> No
     assert preset in training_service.PRESET_WORDS
     assert planned.pictures == planned.steps * (settings.train_vae if part == "vae" else settings.train_unet).batch_size
     assert planned.seconds is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"),
+    [
+        ({}, 0.0),
+        ({"during": 1000, "during_samples": 600}, 12 * 600 * 40 / (3 * 12_000 * 256)),
+        ({"during": 7000, "during_samples": 600}, 2 * 600 * 40 / (3 * 12_000 * 256)),  # the end counts
+    ],
+)
+def test_the_cost_of_measuring_during_a_training_is_counted_in_passes(changes: dict[str, int], share: float) -> None:
+    asked = {f"evaluation.{name}": value for name, value in changes.items()}
+    found = evaluations.share_of_training(load_config(preset="standard", overrides=asked))
+    assert found == pytest.approx(share, rel=0.06)  # a multistep sampler may take a pass less
 
 
 def test_a_hostile_data_set_name_stays_short(store: RunStore) -> None:

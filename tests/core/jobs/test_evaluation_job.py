@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.config.load import load_config
+from core.config.load import load_config, settings_from
 from core.errors import CheckpointError, LabError, RunBusy, UsageError
 from core.evaluation.report import list_reports
 from core.jobs import worker
-from core.jobs.evaluation_job import passes_of, start_evaluation
+from core.jobs.engines.local import LocalEngine
+from core.jobs.evaluation_job import passes_of, start_at_end, start_evaluation
 from core.jobs.job_row import signature_of, work_of
 from core.jobs.queue import Queue
 from core.jobs.service import delete_run, request_stop, resume_run
@@ -23,6 +26,7 @@ from core.machine import attempts
 from core.runs.listing import last_checkpoint_in_words, run_row
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from core.training.session import Outcome
 from tests.endings import nobody_serves
 from tests.models import TINY, Lab, brief_judges
 
@@ -152,6 +156,50 @@ def test_only_a_unet_run_with_a_checkpoint_is_evaluated(store: RunStore, unet: R
     with pytest.raises(LabError, match="num_samples"):
         start_evaluation(store, unet, num_samples=0)
     assert len(store.list()) == count
+
+
+def finished_training(store: RunStore, unet: Run, at_end: str) -> tuple[Run, list[Run]]:
+    """A U-Net run whose trainer has nothing to do, and the evaluations that its end has queued."""
+    values = unet.settings.model_dump(mode="json")
+    values["evaluation"]["at_end"] = at_end
+    run = store.create("unet", settings_from(values), name="asks", owner="ana", parents=unet.info.parents)
+    shutil.copytree(unet.checkpoints_dir, run.checkpoints_dir)
+    done = Outcome(state=RunState.FINISHED, step=2)
+    assert worker.work(store, run, Stops(run), {"unet": lambda *_, **__: done}) is RunState.FINISHED
+    return run, [other for other in store.list() if other.info.parents == (run.id,)]
+
+
+@pytest.mark.parametrize(("at_end", "images"), [("num_samples", 20), ("quick", 1000), ("standard", 10_000)])
+def test_the_end_of_a_training_queues_the_evaluation_that_its_settings_ask_for(
+    store: RunStore, unet: Run, at_end: str, images: int
+) -> None:
+    run, (made,) = finished_training(store, unet, at_end)
+    assert (made.info.kind, made.info.owner, made.status().state) == ("evaluation", "ana", RunState.QUEUED)
+    assert made.settings.evaluation.num_samples == images
+    again = start_at_end(store, run)
+    assert again is not None and again.id == made.id, "once per run"
+    request_stop(store, made.id)
+
+
+def test_a_training_that_asks_for_no_evaluation_queues_none(store: RunStore, unet: Run) -> None:
+    assert finished_training(store, unet, "none")[1] == []
+
+
+def test_an_evaluation_that_cannot_be_queued_costs_the_training_nothing(
+    store: RunStore, unet: Run, tmp_path: Path
+) -> None:
+    class Refuses(LocalEngine):
+        def submit(self, *_: object, **__: object) -> None:
+            raise sqlite3.OperationalError("database is locked")
+
+    run, (made,) = finished_training(store, unet, "num_samples")
+    request_stop(store, made.id)
+    twin = store.create("unet", run.settings, parents=unet.info.parents)
+    shutil.copytree(unet.checkpoints_dir, twin.checkpoints_dir)
+    assert start_at_end(store, twin, engine=Refuses(store)) is None
+    assert [event["reason"] for event in twin.events() if event["event"] == "evaluation not queued"] == [
+        "database is locked"
+    ]
 
 
 def test_the_command_line_queues_one(store: RunStore, unet: Run, capsys: pytest.CaptureFixture[str]) -> None:

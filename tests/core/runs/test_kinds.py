@@ -22,8 +22,8 @@ def faults(kind: Kind) -> list[str]:
     try:
         if not wanted <= set(inspect.signature(function_at(kind.worker)).parameters):
             found.append("worker")
-        if kind.work:
-            function_at(kind.work)
+        for path in filter(None, (kind.work, kind.quality, kind.after)):
+            function_at(path)
     except (AttributeError, ImportError, ValueError):
         found.append("function")
     if kind.trains and not isinstance(getattr(Settings(), kind.section, None), TrainSettings):
@@ -43,6 +43,8 @@ def test_a_record_holds_together(kind: Kind) -> None:
     [
         ({"worker": "core.training.train_unet.trian"}, "function"),
         ({"worker": "core.training.start.start_run"}, "worker"),
+        ({"quality": "core.evaluation.during.prepare"}, "function"),
+        ({"after": "core.jobs.evaluation_job.start"}, "function"),
         ({"section": "train_gan"}, "section"),
         ({"parent": "comparison"}, "parent"),
     ],
