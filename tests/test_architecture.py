@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
         "core.compute.question",
     ),
     ("core.reading", "core.permissions", "core.rules", "core.words", "core.csv_text", "core.diffusion.sampler_table"),
-    ("core.bounded_cache", "core.leftovers", "core.bound_child", "core.seeding"),
+    ("core.bounded_cache", "core.leftovers", "core.bound_child", "core.diffusers_parts", "core.seeding"),
     ("core.config",),
     ("core.runs", "core.limited_child", "core.typed_paths"),
     ("core.device", "core.machine", "core.diffusion", "core.models", "core.data"),
@@ -193,8 +193,15 @@ def homeless(found: Sources) -> list[str]:
     return [module for module in found if room_of(module) is None and module not in ("core", "lab")]
 
 
+def strays(found: Sources) -> list[str]:
+    """Modules that import diffusers past the one that spares what nobody needs."""
+    names = {module: {name.partition(".")[0] for name in imported(source)} for module, source in found.items()}
+    return [module for module, roots in names.items() if "diffusers" in roots and module != "core.diffusers_parts"]
+
+
 @pytest.mark.parametrize(
-    "check", [upward_imports, circles, heavy_imports, heavy_screens, screens_in_core, rooms_named_for_nothing, homeless]
+    "check",
+    [strays, upward_imports, circles, heavy_imports, heavy_screens, screens_in_core, rooms_named_for_nothing, homeless],
 )
 def test_the_house_keeps_its_rule(check: object) -> None:
     assert check(sources()) == []  # type: ignore[operator]
@@ -221,6 +228,7 @@ def test_the_house_keeps_its_rule(check: object) -> None:
         (screens_in_core, {"core.jobs.service": "def f():\n    import streamlit"}),
         (rooms_named_for_nothing, {"core.data.utils": ""}),
         (homeless, {"core.attic.box": ""}),
+        (strays, {"core.models.dit": "def f():\n    from diffusers.models import DiTTransformer2DModel"}),
     ],
 )
 def test_a_planted_fault_is_caught(check: object, planted: Sources) -> None:

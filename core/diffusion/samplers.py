@@ -10,11 +10,11 @@ import inspect
 import warnings
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 
 from core.config.compatibility import pair_problem
+from core.diffusers_parts import diffusers
 from core.diffusion.sampler_table import SAMPLERS, Sampler
 from core.diffusion.schedule import NoiseSchedule
 from core.diffusion.stock import StockScheduler

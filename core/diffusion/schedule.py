@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
 
 from core.config.compatibility import pair_problem
 from core.config.schema import DiffusionSettings
+from core.diffusers_parts import DDPMScheduler
 from core.diffusion.stock import StockScheduler
 from core.errors import ConfigError
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from core.config.schema import EvaluationSettings
 from core.data.arrays import ImageSet
 from core.data.batches import images_to_model
 from core.device import device_label
+from core.diffusers_parts import AutoencoderKL
 from core.errors import CheckpointError
 from core.evaluation.ceiling_results import (
     Ceiling,

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from diffusers import AutoencoderKL
 
 from core import atomic, leftovers, reading
 from core.data.array_files import read_npy
 from core.data.batches import images_to_model
+from core.diffusers_parts import AutoencoderKL
 from core.errors import CheckpointError, StorageFull
 from core.latent.codec import LatentScaling, split_moments
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+
+from core.diffusers_parts import AutoencoderKL
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
 from core import reading
+from core.diffusers_parts import AutoencoderKL
 from core.errors import CheckpointError
 from core.latent.codec import LatentCodec, LatentScaling
 from core.runs.checkpoints import WEIGHTS_FILE

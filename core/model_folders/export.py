@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
-from diffusers import __version__ as diffusers_version
 from PIL import Image
 from safetensors.torch import save as save_safetensors
 
@@ -28,6 +26,7 @@ from core import atomic
 from core.config.frozen import dump_settings
 from core.config.load import settings_from
 from core.config.schema import MachineSettings, Settings
+from core.diffusers_parts import AutoencoderKL, diffusers
 from core.diffusion.sampler_table import EXPORTED_SAMPLERS, SAMPLERS
 from core.diffusion.samplers import build_sampler
 from core.errors import UsageError, quoted
@@ -185,7 +184,7 @@ def export_files(
         INDEX: _json(
             {
                 "_class_name": PIPELINE,
-                "_diffusers_version": diffusers_version,
+                "_diffusers_version": diffusers.__version__,
                 "scheduler": ["diffusers", type(sampler).__name__],
                 "transformer": ["diffusers", "UNet2DModel"],
                 "vae": ["diffusers", "AutoencoderKL"],

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from diffusers import AutoencoderKL, DiTTransformer2DModel, Transformer2DModel, UNet2DModel
 
+from core.diffusers_parts import AutoencoderKL, UNet2DModel, diffusers
 from core.errors import quoted
 from core.model_folders.diffusers_layout import (
     NULL_LABEL,
@@ -24,10 +24,11 @@ from core.model_folders.diffusers_layout import (
 )
 from core.model_folders.model_files import ModelRefused
 
+_DIT = diffusers.DiTTransformer2DModel
 _CLASSES = {
     "UNet2DModel": (UNet2DModel, UNet2DModel),
-    "DiTTransformer2DModel": (DiTTransformer2DModel, DiTTransformer2DModel),
-    "Transformer2DModel": (DiTTransformer2DModel, Transformer2DModel),  # as diffusers itself maps the old name
+    "DiTTransformer2DModel": (_DIT, _DIT),
+    "Transformer2DModel": (_DIT, diffusers.Transformer2DModel),  # as diffusers itself maps the old name
 }
 _HARMLESS = ("num_embeds_ada_norm", "force_upcast", "decay", "inv_gamma", "min_decay", "optimization_step", "power")
 _TABLE = ".embedding_table.weight"  # of each block of a DiT
@@ -56,7 +57,7 @@ class Denoiser:
     @property
     def is_dit(self) -> bool:
         """A transformer, not a U-Net."""
-        return self.kind is DiTTransformer2DModel
+        return self.kind is _DIT
 
     def narrowed(self, weights: dict[str, torch.Tensor], classes: int) -> dict[str, torch.Tensor]:
         """The weights for `build(classes)`: the rows 0 to K-1 and the null row, the outputs of the prediction."""

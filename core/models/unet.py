@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from diffusers import UNet2DModel
+from core.diffusers_parts import UNet2DModel
 
 from core.config.schema import UnetSettings
 from core.models.zero_init import start_branches_at_zero

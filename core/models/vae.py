@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffusers import AutoencoderKL
+from core.diffusers_parts import AutoencoderKL
 
 from core.config.schema import VaeSettings
 from core.models.zero_init import start_branches_at_zero

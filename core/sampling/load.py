@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from diffusers import UNet2DModel
 
 from core import reading
 from core.config.schema import Settings
 from core.device import resolve_device
+from core.diffusers_parts import UNet2DModel
 from core.diffusion.schedule import NoiseSchedule, build_schedule
 from core.errors import CheckpointError
 from core.latent.codec import LatentCodec

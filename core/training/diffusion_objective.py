@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from diffusers import UNet2DModel
 from torch import nn
 
+from core.diffusers_parts import UNet2DModel
 from core.diffusion.schedule import NoiseSchedule
 from core.seeding import Randomness
 

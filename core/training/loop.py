@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from diffusers.training_utils import EMAModel
 from torch import nn
 
 from core.config.schema import TrainSettings
+from core.diffusers_parts import AdamW
 from core.errors import NonFiniteError
 from core.rules import NEWEST, check
+from core.training.ema import Ema
 from core.training.learning_rate import learning_rate_at
 from core.training.muon import Muon
 from core.training.ranks import SharedMean
@@ -45,7 +46,7 @@ def train_steps(
     draw: Draw,
     accelerator: Accelerator,
     optimizer: torch.optim.Optimizer,
-    ema: EMAModel,
+    ema: Ema,
     settings: TrainSettings,
     first_step: int,
     mean: Mean | None = None,
@@ -57,7 +58,7 @@ def train_steps(
     A step whose loss or gradient is not finite changes neither weights nor optimizer nor EMA. Raises NonFiniteError
     after MAX_NONFINITE_IN_A_ROW of them in a row.
     """
-    parameters = list(accelerator.unwrap_model(objective).parameters())
+    parameters = list(objective.parameters())
     nonfinite_in_a_row = 0
     for step in range(first_step, settings.steps):
         learning_rate = learning_rate_at(step, settings)
@@ -80,7 +81,7 @@ def train_steps(
         losses_of_step = torch.stack(list(totals.values()))
         if mean:
             losses_of_step = average(parameters, losses_of_step, mean)
-        norm = accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
         figures = torch.cat([losses_of_step, torch.as_tensor(norm, device=accelerator.device).view(1)])
         figures = figures if mean else accelerator.reduce(figures, reduction="mean")
         *values, grad_norm = figures.tolist()  # the step's one device sync
@@ -133,7 +134,7 @@ def build_optimizer(
     check("optimizer", rule)
     if settings.optimizer == "muon":
         return Muon(network, settings, shared)
-    return torch.optim.AdamW(
+    return AdamW(
         network.parameters(),
         lr=settings.learning_rate,
         betas=(settings.adam_beta1, settings.adam_beta2),
@@ -142,16 +143,9 @@ def build_optimizer(
     )
 
 
-def build_ema(network: nn.Module, settings: TrainSettings) -> EMAModel:
-    """Averaged weights with warm-up: decay = min(ema_decay, 1 - (1 + t)^-ema_power)."""
-    return EMAModel(
-        network.parameters(),
-        decay=settings.ema_decay,
-        use_ema_warmup=True,
-        inv_gamma=1.0,
-        power=settings.ema_power,
-        foreach=True,
-    )
+def build_ema(network: nn.Module, settings: TrainSettings) -> Ema:
+    """The average of a network's weights, by the settings' decay."""
+    return Ema(network.parameters(), decay=settings.ema_decay, power=settings.ema_power)
 
 
 def _sync_only(accelerator: Accelerator, objective: nn.Module, sync: bool):  # type: ignore[no-untyped-def]

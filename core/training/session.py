@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from diffusers.training_utils import EMAModel
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
@@ -198,7 +197,7 @@ class _Session:
         network: Any = recipe.objective.network
         self.network: Any = network.to(accelerator.device)
         self.averaged: Any = deepcopy(self.network).eval().requires_grad_(False)
-        self.ema: EMAModel = build_ema(self.network, train)
+        self.ema = build_ema(self.network, train)
         self.objective: nn.Module = recipe.objective
         self.mean = shared_mean()
         self.optimizer = build_optimizer(self.network, train, rule=run.rules.optimizer, shared=self.mean)
@@ -220,7 +219,9 @@ class _Session:
             logger.info("resumed from step %s", f"{checkpoint.step:,}")
         # Accelerate wraps what is already on the device and restored; its own state is never saved. Ranks that share
         # memory need none of its averaging: evaluation_mode leaves that away, and sets no mode
-        self.objective = self.accelerator.prepare_model(self.objective, evaluation_mode=self.mean is not None)
+        self.objective = self.accelerator.prepare_model(
+            self.objective, device_placement=True, evaluation_mode=self.mean is not None
+        )
         self.optimizer = self.accelerator.prepare_optimizer(self.optimizer)
         self.objective.train()
         if can_graph(self.accelerator, self.run.settings.machine, self.run.train_settings):

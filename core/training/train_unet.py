@@ -192,7 +192,7 @@ def _latents(
         files = {name: checkpoint.files[f"vae_ema/{name}"] for name in ("config.json", WEIGHTS_FILE)}
         origin = {"vae_run": parent.id, "vae_step": checkpoint.step}
     weights_hash = hashlib.sha256(files[WEIGHTS_FILE]).hexdigest()
-    from diffusers import AutoencoderKL
+    from core.diffusers_parts import AutoencoderKL
 
     vae = build_from_files(AutoencoderKL, {f"vae/{name}": data for name, data in files.items()}, "vae")
     vae = vae.to(device).eval().requires_grad_(False)

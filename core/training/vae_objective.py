@@ -7,10 +7,10 @@ arXiv 1511.05440, section 3.2), and free overshoot beyond black and white.
 from __future__ import annotations
 
 import torch
-from diffusers import AutoencoderKL
 from torch import nn
 
 from core.config.schema import TrainVaeSettings
+from core.diffusers_parts import AutoencoderKL
 
 
 class VaeObjective(nn.Module):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 
 from core import leftovers
 from core.device import resolve_device
+from core.diffusers_parts import AutoencoderKL
 from core.errors import CheckpointError
 from core.latent.cache import cached_latents, encoded, measure_scaling
 from core.latent.codec import LatentCodec, LatentScaling, split_moments
