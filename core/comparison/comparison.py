@@ -28,7 +28,6 @@ from core.comparison.comparison_results import (
     Facts,
     Verdict,
     cell_name,
-    read_npz,
 )
 from core.comparison.grid import (
     PATH_PICTURES,
@@ -43,6 +42,7 @@ from core.comparison.grid import (
     path_reference,
     quality_reference,
 )
+from core.data.npz_file import read_npz
 from core.device import device_label, resolve_device
 from core.errors import CheckpointError, NonFiniteError
 from core.evaluation.evaluate import check_counts, check_pictures

@@ -6,7 +6,6 @@ written whole when it is done; parts/ holds the batches of what is being drawn, 
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
@@ -30,7 +29,7 @@ from core.comparison.grid import (
     settings_in_words,
 )
 from core.config.schema import DiffusionSettings
-from core.data.npz_file import arrays_in
+from core.data.npz_file import npz_bytes, read_npz
 from core.errors import LabError, RunNotFound, UsageError, quoted
 from core.runs.results import NewerResult, Record, ResultKind
 from core.runs.run import Run
@@ -359,21 +358,6 @@ def finding(comparison: Comparison) -> str:
             f"{_words(comparison, each)} from {what}: {_against(each, reference)}."
         )
     return f"{begin}No cell reaches {what}; closest is {_words(comparison, best)}: {_against(best, reference)}."
-
-
-def npz_bytes(arrays: Arrays) -> bytes:
-    """Arrays as the bytes of a compressed npz file."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def read_npz(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a file, or None when it is missing or damaged; nothing in it can run code."""
-    try:
-        return arrays_in(path)
-    except (OSError, LabError):
-        return None
 
 
 def _shown(kind: ResultKind[Record], path: Path) -> tuple[list[Record], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ import numpy as np
 from core import reading, words
 from core.data.archive import open_archive
 from core.data.limits import ReadLimits
-from core.errors import DataUnavailable, StorageFull, quoted
+from core.errors import DataUnavailable, LabError, StorageFull, quoted
 
 CHUNK_BYTES = 16_000_000
 MAX_HEADER = 4096
@@ -128,6 +129,21 @@ def arrays_in(
         raise
     except Exception as error:  # a damaged archive raises whatever its parsers meet
         raise DataUnavailable(f"it is not an archive of arrays ({quoted(error, 120)})") from None
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a file, or None when it is missing or damaged; nothing in it can run code."""
+    try:
+        return arrays_in(path)
+    except (OSError, LabError):
+        return None
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as the bytes of a compressed npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
 
 
 def npz_problem(arrays: Mapping[str, np.ndarray]) -> str:

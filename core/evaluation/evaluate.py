@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from core.config.schema import EvaluationSettings, SamplingSettings
 from core.device import device_label
 from core.errors import UsageError
-from core.evaluation.judge import load_or_train
+from core.evaluation.drawn import Drawn, DrawnFolder, drawn_key
+from core.evaluation.judge import Judge, load_or_train
 from core.evaluation.labels import LABELS_RULE, asked_labels
-from core.evaluation.measures import OnProgress, measure, part_of
+from core.evaluation.measures import Look, OnProgress, look_at, measure_looks, part_of
 from core.evaluation.report import Report
 from core.runs.run import now_iso
 from core.sampling.request import SampleRequest, batches_of, request_of
@@ -39,7 +41,8 @@ def evaluate(
     """Generate `num_samples` pictures, picture i with the noise of (seed, i), and measure them.
 
     `seed` stands in for sampling.seed and also draws real pictures and the order of labels; the judge has a fixed
-    seed, so that all runs on one dataset meet the same judge. progress(text, fraction 0 to 1 of the whole).
+    seed, so that all runs on one dataset meet the same judge. progress(text, fraction 0 to 1 of the whole); what it
+    raises ends the evaluation, and the next one goes on with the batches that are kept: see `core.evaluation.drawn`.
     Raises UsageError for a model of another dataset, too few pictures, or a sampler that does not fit the model.
     """
     check_pictures(model, image_set)
@@ -55,8 +58,15 @@ def evaluate(
         device=model.device,
         progress=part_of(progress, 0.0, 0.3),
     )
-    measures = measure(
-        _generate(model, request, part_of(progress, 0.3, 0.8)),
+    key = ""
+    if model.weights_sha256:
+        key = drawn_key(
+            request, weights=model.weights_sha256, judge=judge.hash, device=model.device.type, torch=torch.__version__
+        )
+    folder = DrawnFolder(cache_dir, key) if key else None
+    spared: list[float] = []
+    measures = measure_looks(
+        _looks(model, request, judge, folder, spared, part_of(progress, 0.3, 0.8)),
         labels,
         judge=judge,
         image_set=image_set,
@@ -86,18 +96,45 @@ def evaluate(
         judge_hash=judge.hash,
         judge_seed=judge.seed,
         judge_epochs=judge.epochs,
-        elapsed_s=time.monotonic() - started,
+        elapsed_s=time.monotonic() - started + sum(spared),
+        drawn_key=key,
         device=device_label(model.device),
         **measures.__dict__,
     )
 
 
-def _generate(model: LoadedModel, request: SampleRequest, progress: OnProgress | None) -> Iterator[np.ndarray]:
+def _looks(
+    model: LoadedModel,
+    request: SampleRequest,
+    judge: Judge,
+    folder: DrawnFolder | None,
+    spared: list[float],
+    progress: OnProgress | None,
+) -> Iterator[Look]:
+    """What the judge sees, batch by batch. spared: gets the seconds of each batch that was generated before."""
+    count = len(request.labels)
     for part in batches_of(request):
-        yield sample(model, part)
+        labels = np.array(part.labels, dtype=np.int64)
+        found = folder.part(part.first_index, labels) if folder else None
+        if found is not None:
+            spared.append(found.seconds)
+        else:
+            began = time.monotonic()
+            pictures = sample(model, part)
+            features, guesses = look_at(judge, pictures)
+            found = Drawn(
+                pictures=pictures,
+                labels=labels,
+                guesses=guesses.astype(np.int64),
+                features=features.numpy(),
+                seconds=time.monotonic() - began,
+            )
+            if folder:
+                folder.keep(part.first_index, found)
         done = part.first_index + len(part.labels)
         if progress:
-            progress(f"Generating images, {done:,} of {len(request.labels):,}", done / len(request.labels))
+            progress(f"Generating images, {done:,} of {count:,}", done / count)
+        yield torch.from_numpy(found.features), found.guesses
 
 
 def check_pictures(model: LoadedModel, image_set: ImageSet) -> None:

@@ -33,6 +33,7 @@ MOST_OF_HELDOUT = 0.9
 MAX_COPY_PICTURES = 2_000  # a median needs no more, and each is compared with the whole training split
 
 OnProgress = Callable[[str, float], None]
+Look = tuple[torch.Tensor, np.ndarray]  # of a batch: features (·, D), and the class (·,) that the judge sees in each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,12 @@ MEASURES: tuple[Callable[[Seen], Mapping[str, Any]], ...] = (
 )
 
 
+def look_at(judge: Judge, pictures: np.ndarray) -> Look:
+    """What the judge sees in a batch of pictures, uint8 (·, H, W, C)."""
+    features, probabilities = judge.look(pictures)
+    return features, probabilities.argmax(axis=1)
+
+
 def measure(
     pictures: Iterable[np.ndarray],
     labels: np.ndarray,
@@ -165,12 +172,34 @@ def measure(
     seed: int,
     progress: OnProgress | None = None,
 ) -> Measures:
-    """Measure pictures, given as batches of uint8 (·, H, W, C), that should be of `labels` (N,).
+    """As `measure_looks`, of pictures that are given as batches of uint8 (·, H, W, C)."""
+    return measure_looks(
+        (look_at(judge, batch) for batch in pictures),
+        labels,
+        judge=judge,
+        image_set=image_set,
+        neighbours=neighbours,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def measure_looks(
+    looks: Iterable[Look],
+    labels: np.ndarray,
+    *,
+    judge: Judge,
+    image_set: ImageSet,
+    neighbours: int,
+    seed: int,
+    progress: OnProgress | None = None,
+) -> Measures:
+    """Measure pictures that should be of `labels` (N,), given as what the judge saw of them, batch by batch.
 
     Only features are kept, so N pictures need not fit into memory. Raises UsageError for another number of pictures.
     """
-    found = [judge.look(batch) for batch in pictures]
-    guesses = np.concatenate([probabilities for _, probabilities in found]).argmax(axis=1)
+    found = list(looks)
+    guesses = np.concatenate([of_batch for _, of_batch in found])
     if len(guesses) != len(labels):
         raise UsageError(f"evaluation: {len(guesses)} images but {len(labels)} labels")
     seen = Seen(

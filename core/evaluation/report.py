@@ -64,6 +64,7 @@ class Report(Measures):
     name the same one. job_id: the queued evaluation that measured it, '' for one of the terminal. guidance_rescale,
     guidance_interval and whole_timesteps are None in reports of version 0.2.0 and before, which did not say. labels:
     the classes asked for, in proportions of the training data or balanced. labels_rule: see `core.evaluation.labels`.
+    drawn_key: names its images in the cache, see `core.evaluation.drawn`; '' where they were not kept.
     """
 
     created_at: str
@@ -90,6 +91,7 @@ class Report(Measures):
     noise_rule: int = 1
     labels: LabelChoice = "balanced"
     labels_rule: int = 1
+    drawn_key: str = ""
 
     @property
     def is_old(self) -> bool:

@@ -23,7 +23,7 @@ from core.runs.store import RunStore, lock_path
 from core.values import instant
 
 Choice = Literal["old checkpoints", "failed runs", "unused caches", "trash"]
-CACHE_KINDS = ("arrays", "latents", "judges", "studies", "overviews", "projections")
+CACHE_KINDS = ("arrays", "latents", "judges", "studies", "overviews", "projections", "evaluations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def size_stamp(run: Run) -> tuple[float, ...]:
 
 
 def cache_entries(cache_dir: Path, store: RunStore | None = None) -> list[CacheEntry]:
-    """Arrays, latents, judges, and what the Latents and Data pages measured.
+    """Arrays, latents, judges, images of evaluations, and what the Latents and Data pages measured.
 
     used_by needs the store; without it nothing is known to be in use.
     """

@@ -1,8 +1,8 @@
 """An evaluation as a job: how it is put into the queue, and what the worker does with it.
 
 It is a run of its own, so that it waits, stops and resumes as trainings do. Its report goes into the folder of the
-U-Net run that it measures, where `evaluate` keeps it too, and stays there when the job is deleted. A stopped one has
-kept nothing but the judge; it starts again.
+U-Net run that it measures, where `evaluate` keeps it too, and stays there when the job is deleted. A stopped one goes
+on with the images that lie in the cache.
 """
 
 from __future__ import annotations

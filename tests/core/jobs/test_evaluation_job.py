@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from core.__main__ import main
 from core.config.load import load_config, settings_from
 from core.errors import CheckpointError, LabError, RunBusy, UsageError
-from core.evaluation.report import list_reports
+from core.evaluation.report import Report, list_reports
 from core.jobs import worker
 from core.jobs.engines.local import LocalEngine
 from core.jobs.evaluation_job import passes_of, start_at_end, start_evaluation
@@ -121,6 +121,46 @@ def test_a_stopped_one_keeps_no_report_and_a_resume_keeps_it_with_the_unet_run(
     Queue(store.root).take_out(job.id)
     delete_run(store, job.id, by="ana")
     assert list_reports(unet)[0] == report
+
+
+def figures(report: Report) -> dict[str, object]:
+    """What must be equal, however often it was stopped."""
+    timed = ("created_at", "elapsed_s", "job_id")
+    return {name: value for name, value in asdict(report).items() if name not in timed}
+
+
+def test_a_stop_in_the_middle_costs_no_image_and_changes_no_figure(trained: Lab, store: RunStore, unet: Run) -> None:
+    values = unet.settings.model_dump(mode="json")
+    values["evaluation"]["num_samples"], values["sampling"]["batch_size"] = 26, 6
+    cut, whole = (start_evaluation(store, unet, settings=settings_from(values)) for _ in range(2))
+    drawn = trained.folders["cache_dir"] / "evaluations"
+    before = set(drawn.rglob("*.npz"))
+
+    def kept() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in drawn.rglob("*.npz") if path not in before}
+
+    class StopsAfterTwoBatches(Stops):
+        def is_asked(self) -> bool:
+            self.left = 0 if len(kept()) >= 2 else 10**9
+            return super().is_asked()
+
+    assert worker.work(store, cut, StopsAfterTwoBatches(cut)) is RunState.STOPPED
+    first = kept()
+    assert len(first) == 2
+    Queue(store.root).take_out(cut.id)
+    resume_run(store, cut.id, by="ana")
+    assert worker.work(store, cut, Stops(cut)) is RunState.FINISHED
+    assert first.items() < kept().items() and len(kept()) == 5
+    resumed, all_parts = list_reports(unet)[0], kept()
+    assert worker.work(store, whole, Stops(whole)) is RunState.FINISHED
+    assert kept() == all_parts, "the same images are not generated twice"
+    again = list_reports(unet)[0]
+    shutil.rmtree(drawn)
+    anew = start_evaluation(store, unet, settings=settings_from(values))
+    assert worker.work(store, anew, Stops(anew)) is RunState.FINISHED
+    assert figures(list_reports(unet)[0]) == figures(again) == figures(resumed)
+    for job in (whole, anew, cut):
+        Queue(store.root).take_out(job.id)
 
 
 def test_a_failure_is_one_sentence(store: RunStore, job: Run) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.comparison.comparison_results import read_npz
+from core.data.npz_file import read_npz
 from core.runs.lock import is_locked, try_lock
 
 

@@ -16,9 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.comparison.comparison_results import read_npz
 from core.data.array_files import read_npy
-from core.data.npz_file import arrays_in
+from core.data.npz_file import arrays_in, read_npz
 from core.errors import LabError, UsageError
 from core.runs.store import RunStore
 from core.sampling.pictures_in import decoded
