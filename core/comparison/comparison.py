@@ -420,8 +420,6 @@ class _Session:
                 guidance_scale=self.request.base.guidance_scale,
                 seed=0,
             )
-            if self.diffusion.rescale_betas_zero_snr:
-                warm = replace(warm, sampler="ddpm")
             for first in sample_steps(model, warm):
                 model.codec.decode_to_uint8(first.next_latents)
             self.loaded = ((weights, step), model)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 _WRONG_START = "DiTPipeline starts it with the wrong amount of noise"  # it ignores init_noise_sigma
 _MULTISTEP = {"solver_order": 2, "lower_order_final": True}
 _CLEAN_END = {"final_sigmas_type": "zero"}
+_ZERO_SNR = {"rescale_betas_zero_snr": True}  # ᾱ of the last timestep becomes 2⁻²⁴, which σ needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,9 @@ class Sampler:
     unmeasured, where noise is drawn. stochastic: it draws noise at every step. stages: network evaluations per step;
     the last step takes one.
     takes_order: `step` must be told an order that grows to `order` from where it began. counts_in_sigma: its state is
-    scaled by √(σ² + 1). whole_strides: it visits T // n, so that n must divide T. zero_snr: it knows schedules that end
-    in pure noise. words: as in '1,000-step … sampling'.
+    scaled by √(σ² + 1). whole_strides: it visits T // n, so that n must divide T.
+    zero_snr: the options it takes beside these on a schedule that ends in pure noise; None where diffusers divides by
+    zero there. words: as in '1,000-step … sampling'.
     refused_schedules, refused_predictions: name → the end of a sentence on why not. few_steps: schedule → (fewest
     steps, what fewer do, what to do instead). flow: None when diffusers has none. not_exported: why no model folder
     may name it, '' when one may.
@@ -53,7 +55,7 @@ class Sampler:
     takes_order: bool = False
     counts_in_sigma: bool = False
     whole_strides: bool = False
-    zero_snr: bool = False
+    zero_snr: Mapping[str, bool] | None = None
     refused_schedules: Mapping[str, str] = field(default_factory=dict)
     refused_predictions: Mapping[str, str] = field(default_factory=dict)
     few_steps: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)
@@ -80,7 +82,7 @@ SAMPLERS: dict[str, Sampler] = {
         options={"clip_sample": False, "variance_type": "fixed_small"},
         order=1,
         stochastic=True,
-        zero_snr=True,
+        zero_snr={},
         words="ancestral",
     ),
     "ddim": Sampler(  # arXiv 2010.02502
@@ -88,7 +90,7 @@ SAMPLERS: dict[str, Sampler] = {
         options={"clip_sample": False, "set_alpha_to_one": True},
         order=1,
         whole_strides=True,
-        zero_snr=True,
+        zero_snr={},
         words="DDIM",
     ),
     "euler": Sampler(  # arXiv 2206.00364, algorithm 2 without its second stage
@@ -96,6 +98,7 @@ SAMPLERS: dict[str, Sampler] = {
         options={"use_karras_sigmas": False},
         order=1,
         counts_in_sigma=True,
+        zero_snr=_ZERO_SNR,
         words="Euler",
         flow=FlowForm(class_name="FlowMatchEulerDiscreteScheduler", options={"shift": 1.0}, sigmas_given=True),
         not_exported=_WRONG_START,
@@ -105,6 +108,7 @@ SAMPLERS: dict[str, Sampler] = {
         order=1,
         stochastic=True,
         counts_in_sigma=True,
+        zero_snr=_ZERO_SNR,
         words="ancestral Euler",
         refused_predictions={"sample": "does not know prediction type sample; use dpmpp_2m_sde or ddpm"},
         few_steps={
@@ -123,7 +127,10 @@ SAMPLERS: dict[str, Sampler] = {
         stages=2,
         counts_in_sigma=True,
         words="Heun",
-        refused_schedules={"cosine": "diverges on the cosine schedule; use unipc or dpmpp_2m"},
+        refused_schedules={
+            "cosine": "diverges at the trailing timesteps of the cosine schedule, and leading ones lose the mean of "
+            "the data; use unipc or dpmpp_2m"
+        },
         flow=FlowForm(class_name="FlowMatchHeunDiscreteScheduler", options={"shift": 1.0}),
         not_exported=_WRONG_START,
     ),
@@ -140,6 +147,7 @@ SAMPLERS: dict[str, Sampler] = {
         class_name="DPMSolverMultistepScheduler",
         options={**_MULTISTEP, **_CLEAN_END, "use_karras_sigmas": False, "algorithm_type": "dpmsolver++"},
         order=2,
+        zero_snr=_ZERO_SNR,
         words="DPM-Solver++ (2M)",
         flow=_flow_sigmas("DPMSolverMultistepScheduler", algorithm_type="dpmsolver++", **_CLEAN_END),
     ),
@@ -148,6 +156,7 @@ SAMPLERS: dict[str, Sampler] = {
         options={**_MULTISTEP, **_CLEAN_END, "use_karras_sigmas": False, "algorithm_type": "sde-dpmsolver++"},
         order=1,
         stochastic=True,
+        zero_snr=_ZERO_SNR,
         words="DPM-Solver++ (2M, SDE)",
         flow=_flow_sigmas("DPMSolverMultistepScheduler", algorithm_type="sde-dpmsolver++", **_CLEAN_END),
         not_exported="a model folder names a class only, and its class is that of dpmpp_2m",
@@ -156,6 +165,7 @@ SAMPLERS: dict[str, Sampler] = {
         class_name="UniPCMultistepScheduler",
         options={**_MULTISTEP, **_CLEAN_END, "use_karras_sigmas": False},
         order=3,
+        zero_snr=_ZERO_SNR,
         words="UniPC",
         flow=_flow_sigmas("UniPCMultistepScheduler", **_CLEAN_END),
     ),
@@ -169,7 +179,7 @@ SAMPLERS: dict[str, Sampler] = {
     ),
 }
 FLOW_SAMPLERS = tuple(name for name, row in SAMPLERS.items() if row.flow and "flow" not in row.refused_schedules)
-ZERO_SNR_SAMPLERS = tuple(name for name, row in SAMPLERS.items() if row.zero_snr)
+ZERO_SNR_SAMPLERS = tuple(name for name, row in SAMPLERS.items() if row.zero_snr is not None)
 EXPORTED_SAMPLERS = tuple(name for name, row in SAMPLERS.items() if not row.not_exported)
 
 if TYPE_CHECKING:

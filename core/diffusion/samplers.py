@@ -44,7 +44,7 @@ def build_sampler(
     problem = pair_problem(
         schedule=schedule.name,
         prediction_type=schedule.prediction_type,
-        rescale_betas_zero_snr=bool(schedule.signal_scale[-1] == 0) and not schedule.is_flow,
+        rescale_betas_zero_snr=schedule.ends_in_noise,
         sampler=name,
         num_inference_steps=num_inference_steps,
         num_train_timesteps=schedule.num_train_timesteps,
@@ -140,6 +140,7 @@ def _variance_preserving(row: Sampler, schedule: NoiseSchedule, num_inference_st
         prediction_type=schedule.prediction_type,
         timestep_spacing=timestep_spacing,
         **row.options,
+        **((row.zero_snr or {}) if schedule.ends_in_noise else {}),
     )
     difference = (sampler.alphas_cumprod - schedule.alphas_cumprod).abs().max().item()
     if difference > ALPHA_BAR_TOLERANCE:

@@ -53,6 +53,11 @@ class NoiseSchedule:
         return self.prediction_type == "flow"
 
     @property
+    def ends_in_noise(self) -> bool:
+        """True where a schedule that keeps the variance has no signal left at its last timestep (arXiv 2305.08891)."""
+        return bool(self.signal_scale[-1] == 0) and not self.is_flow
+
+    @property
     def alphas_cumprod(self) -> torch.Tensor:
         """alpha_bar (T,): the share of signal variance, signal² / (signal² + noise²)."""
         return self.signal_scale**2 / (self.signal_scale**2 + self.noise_scale**2)

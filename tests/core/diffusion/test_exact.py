@@ -257,10 +257,35 @@ def test_refused_heun_on_cosine_really_diverges(steps: int) -> None:
     assert refused_error("heun", make("cosine"), steps) > 1.0
 
 
+def test_heun_on_leading_timesteps_of_cosine_really_loses_the_mean() -> None:
+    cosine, bright = make("cosine"), Mixture(weights=(1.0,), means=(0.5,), deviations=(0.5,))
+    heun = build_unchecked("heun", cosine, 10, timestep_spacing="leading")
+    lost = solver_error(heun, cosine, 10, mixture=bright, num_samples=PATHS).wasserstein
+    assert lost > 1.2 * solver_error("euler", cosine, 20, mixture=bright, num_samples=PATHS).wasserstein
+
+
+def ending_in_noise(schedule: str, prediction_type: str = "v_prediction") -> NoiseSchedule:
+    settings = {"schedule": schedule, "prediction_type": prediction_type, "rescale_betas_zero_snr": True}
+    return build_schedule(DiffusionSettings.model_validate(settings))
+
+
 @pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - set(ZERO_SNR_SAMPLERS)))
 def test_refused_samplers_really_diverge_with_zero_terminal_snr(sampler: str) -> None:
-    settings = {"schedule": "linear", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
-    assert refused_error(sampler, build_schedule(DiffusionSettings.model_validate(settings)), 20) == math.inf
+    assert refused_error(sampler, ending_in_noise("linear"), 20) == math.inf
+
+
+@pytest.mark.parametrize("sampler", sorted(set(ZERO_SNR_SAMPLERS)))
+@pytest.mark.parametrize(
+    ("schedule", "prediction_type"), [("linear", "v_prediction"), ("cosine", "v_prediction"), ("linear", "sample")]
+)
+def test_offered_samplers_are_right_with_zero_terminal_snr(schedule: str, prediction_type: str, sampler: str) -> None:
+    built = ending_in_noise(schedule, prediction_type)
+    if prediction_type in SAMPLERS[sampler].refused_predictions:
+        return
+    paths = 1 << 12 if SAMPLERS[sampler].stochastic else PATHS
+    few, many = (solver_error(sampler, built, steps, num_samples=paths) for steps in (10, 50))
+    assert many.wasserstein < max(0.45 * few.wasserstein, 2.5 * many.wasserstein_floor)
+    assert many.wasserstein < (0.06 if SAMPLERS[sampler].stochastic else 0.03)
 
 
 @pytest.mark.parametrize("steps", [5, 10, 20, 50])

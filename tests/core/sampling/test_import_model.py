@@ -23,13 +23,15 @@ from safetensors.torch import load_file, save_file
 from core.__main__ import main
 from core.config.schema import DiffusionSettings
 from core.config.site import LONGEST_LOGIN
-from core.diffusion.samplers import build_sampler
+from core.diffusion.gaussian_mixture_test import solver_error
+from core.diffusion.samplers import build_sampler, build_stock
 from core.diffusion.schedule import build_schedule
 from core.errors import UsageError
 from core.home import code_root
 from core.limited_child import RESULT, write_outcome
 from core.model_folders import import_child
 from core.model_folders import import_model as module
+from core.model_folders.diffusers_layout import SCHEDULER
 from core.model_folders.export import export_run
 from core.model_folders.import_child import ModelLimits, request_of
 from core.model_folders.import_diffusers import diffusions_like
@@ -37,7 +39,7 @@ from core.model_folders.import_model import delete_model, import_model
 from core.model_folders.model_facts import list_model_folders
 from core.model_folders.model_files import ModelRefused
 from core.model_folders.model_folder import load_model_folder
-from core.model_folders.stock_scheduler import scheduler_of
+from core.model_folders.stock_scheduler import read_scheduler, scheduler_of
 from core.reading import read_object
 from core.runs.run import Run
 from core.sampling.load import load_model
@@ -132,6 +134,15 @@ def test_the_noise_schedule_is_found_again(schedule: Any, zero: bool) -> None:
     assert found.prediction_type == "v_prediction"
     difference = build_schedule(found).signal_scale - build_schedule(asked).signal_scale
     assert difference.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "unipc"])
+def test_the_file_of_a_schedule_that_ends_in_pure_noise_samples_rightly(sampler: str) -> None:
+    asked = DiffusionSettings(schedule="linear", prediction_type="v_prediction", rescale_betas_zero_snr=True)
+    schedule = build_schedule(asked)
+    file = build_sampler(sampler, schedule, 50).to_json_string().encode()
+    stock = build_stock(read_scheduler({SCHEDULER: file}), 50)
+    assert solver_error(stock, schedule, 50, num_samples=128).wasserstein < 0.02
 
 
 def overlapping(folder: Path, target: Path) -> Path:
