@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -48,18 +48,33 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one of the processes on a CPU does of work on images that needs no gradient."""
+
+    rank: int = 0
+    count: int = 1
+
+    def of(self, images: int) -> range:
+        """The places, of so many, that are this process's; empty where there are fewer images than processes."""
+        return range(images * self.rank // self.count, images * (self.rank + 1) // self.count)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What differs between a VAE and a U-Net run.
 
     objective: module whose `.network` is trained. draw(step): that step's global batch. validate and preview get the
-    averaged network in evaluation mode; preview returns the arrays of one previews/*.npz. quality: as validate, called
-    by all ranks at once every evaluation.during steps; None measures nothing.
+    averaged network in evaluation mode and the share of the images they work on. validate returns the share's part of
+    each mean: the parts of all shares add up to it. preview returns the arrays of one previews/*.npz, with the images
+    in the order of their places; preview_axes: the axis of each array that counts images, if any does. quality: of
+    the averaged network, called by all ranks at once every evaluation.during steps; None measures nothing.
     """
 
     objective: nn.Module
     draw: Draw
-    validate: Callable[[nn.Module], dict[str, float]]
-    preview: Callable[[nn.Module], dict[str, np.ndarray]]
+    validate: Callable[[nn.Module, Share], dict[str, float]]
+    preview: Callable[[nn.Module, Share], dict[str, np.ndarray]]
+    preview_axes: Mapping[str, int]
     quality: Callable[[nn.Module], dict[str, float]] | None = None
 
 
@@ -200,6 +215,7 @@ class _Session:
         self.ema = build_ema(self.network, train)
         self.objective: nn.Module = recipe.objective
         self.mean = shared_mean()
+        self.share = Share(rank=self.mean.rank, count=self.mean.count) if self.mean else Share()
         self.optimizer = build_optimizer(self.network, train, rule=run.rules.optimizer, shared=self.mean)
         self.elapsed_before_s = 0.0
 
@@ -305,8 +321,11 @@ class _Session:
         return self.averaged
 
     def validate(self) -> dict[str, float]:
-        """Held-out figures with the averaged weights."""
-        return {f"val_{name}": value for name, value in self.recipe.validate(self._average()).items()}
+        """Held-out figures with the averaged weights, the same in all processes."""
+        parts: list[Any] = [self.recipe.validate(self._average(), self.share)]
+        if self.mean:
+            parts = _of_all(parts[0])
+        return {f"val_{name}": sum(part.get(name, 0.0) for part in parts) for name in parts[0] or parts[-1]}
 
     def measure_quality(self, quality: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
         """Quality of the images of the averaged weights; {} in all ranks but the first."""
@@ -314,13 +333,33 @@ class _Session:
 
     def write_preview(self, step: int) -> None:
         """previews/step-%08d.npz, with the averaged weights (the fresh ones at step 0)."""
+        if not (self.mean or self.accelerator.is_main_process):
+            return
+        arrays = self.recipe.preview(self._average(), self.share)
+        if self.mean:
+            arrays = merged(_of_all(arrays), self.recipe.preview_axes)
         if not self.accelerator.is_main_process:
             return
-        arrays = self.recipe.preview(self._average())
         buffer = io.BytesIO()
         np.savez_compressed(buffer, step=np.int64(step), **arrays)  # type: ignore[arg-type]
         atomic.make_folder(self.run.previews_dir, parents=False)
         atomic.write_bytes(self.run.previews_dir / f"step-{step:08d}.npz", buffer.getvalue())
+
+
+def _of_all(own: Any) -> list[Any]:
+    """What every process has, in their order, in all of them."""
+    found = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, own)
+    return found
+
+
+def merged(parts: Sequence[Mapping[str, np.ndarray]], axes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The arrays of all shares as one; empty parts count for nothing."""
+    parts = [part for part in parts if part]
+    return {
+        name: np.concatenate([part[name] for part in parts], axis=axes[name]) if name in axes else first
+        for name, first in parts[0].items()
+    }
 
 
 class _Interval:

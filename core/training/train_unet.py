@@ -33,7 +33,7 @@ from core.sampling.request import request_of
 from core.sampling.trajectory import record
 from core.seeding import Randomness, derive
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
-from core.training.session import OnStep, Outcome, Recipe, ShouldStop, run_training
+from core.training.session import OnStep, Outcome, Recipe, Share, ShouldStop, run_training
 from core.training.start import start_run
 
 logger = logging.getLogger(__name__)
@@ -109,8 +109,12 @@ def train(
             device=device,
         )
 
-    def preview(network: Any) -> dict[str, np.ndarray]:
-        path = record(opened(network), request)
+    def preview(network: Any, share: Share) -> dict[str, np.ndarray]:
+        own = share.of(count)
+        if not own:
+            return {}
+        part = replace(request, labels=request.labels[own.start : own.stop], first_index=own.start)
+        path = record(opened(network), part)
         return {
             "images": path.images,
             "labels": np.array(path.labels, dtype=np.int64),
@@ -132,7 +136,14 @@ def train(
         quality = measure and (lambda network: measure(opened(network)))
     return run_training(
         run,
-        Recipe(objective=objective, draw=draw, validate=validate, preview=preview, quality=quality),
+        Recipe(
+            objective=objective,
+            draw=draw,
+            validate=validate,
+            preview=preview,
+            preview_axes={"images": 0, "labels": 0, "noisy_images": 1, "predicted_images": 1},
+            quality=quality,
+        ),
         network_name="unet",
         accelerator=start.accelerator,
         status=start.status,
@@ -240,11 +251,12 @@ def _validation(run: Run, images: ImageSet, codec: LatentCodec, drawing: Diffusi
     fixed = replace(drawing, cond_drop_prob=0.0).inputs(clean, labels, 0, purpose="validation")
 
     @torch.no_grad()
-    def validate(network: nn.Module) -> dict[str, float]:
+    def validate(network: nn.Module, share: Share) -> dict[str, float]:
         objective = DiffusionObjective(network)  # type: ignore[arg-type]
         total = 0.0
-        for start in range(0, count, 256):
-            part = {name: value[start : start + 256] for name, value in fixed.items()}
+        own = share.of(count)
+        for start in range(own.start, own.stop, 256):
+            part = {name: value[start : min(start + 256, own.stop)] for name, value in fixed.items()}
             total += float(objective(**part)["loss"]) * len(part["labels"]) / count
         return {"loss": total}
 

@@ -14,7 +14,7 @@ from core.latent.codec import to_uint8
 from core.models.vae import build_vae
 from core.runs.run import Run
 from core.seeding import Randomness, derive
-from core.training.session import OnStep, Outcome, Recipe, ShouldStop, run_training
+from core.training.session import OnStep, Outcome, Recipe, Share, ShouldStop, run_training
 from core.training.start import start_run
 from core.training.vae_objective import VaeObjective
 
@@ -54,19 +54,24 @@ def train(
     chosen = np.random.default_rng(derive(settings.seed, "validation")).permutation(len(images.heldout.labels))[:count]
 
     @torch.no_grad()
-    def validate(network: nn.Module) -> dict[str, float]:
+    def validate(network: nn.Module, share: Share) -> dict[str, float]:
         fixed = VaeObjective(network, settings.train_vae)  # type: ignore[arg-type]
         totals: dict[str, float] = {}
         drawn = noise(count, "validation", 0)
-        for start in range(0, count, 256):
-            pictures, _ = heldout.gather(chosen[start : start + 256])
-            for name, value in fixed(pictures, drawn[start : start + 256]).items():
+        own = share.of(count)
+        for start in range(own.start, own.stop, 256):
+            part = slice(start, min(start + 256, own.stop))
+            pictures, _ = heldout.gather(chosen[part])
+            for name, value in fixed(pictures, drawn[part]).items():
                 totals[name] = totals.get(name, 0.0) + float(value) * len(pictures) / count
         return totals
 
     @torch.no_grad()
-    def preview(network: Any) -> dict[str, np.ndarray]:
-        pictures, labels = heldout.gather(chosen[: settings.logging.preview_images])
+    def preview(network: Any, share: Share) -> dict[str, np.ndarray]:
+        own = share.of(min(count, settings.logging.preview_images))
+        if not own:
+            return {}
+        pictures, labels = heldout.gather(chosen[own.start : own.stop])
         reconstructions = network.decode(network.encode(pictures).latent_dist.mean).sample
         return {
             "inputs": to_uint8(pictures),
@@ -76,7 +81,13 @@ def train(
 
     return run_training(
         run,
-        Recipe(objective=objective, draw=draw, validate=validate, preview=preview),
+        Recipe(
+            objective=objective,
+            draw=draw,
+            validate=validate,
+            preview=preview,
+            preview_axes={"inputs": 0, "reconstructions": 0, "labels": 0},
+        ),
         network_name="vae",
         accelerator=start.accelerator,
         status=start.status,

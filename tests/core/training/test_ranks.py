@@ -106,6 +106,11 @@ def test_two_processes_learn_what_one_learns(box: Box) -> None:
         assert together["step"].tolist() == expected["step"].tolist()
         np.testing.assert_allclose(together["loss"], expected["loss"], rtol=2e-3)
         np.testing.assert_allclose(together["val_loss"], expected["val_loss"], rtol=5e-3)
+        for path in sorted(one.previews_dir.iterdir()):  # each of two drew a half of it
+            with np.load(path) as wanted, np.load(two.previews_dir / path.name) as found:
+                assert set(found) == set(wanted)
+                for name in wanted:
+                    np.testing.assert_allclose(found[name].astype(float), wanted[name], atol=8)
         assert [info.step for info in list_checkpoints(two)] == [info.step for info in list_checkpoints(one)]
         box.wait(lambda run=two: says_released(run), f"{two.id} was never said to be released")
         told = [event["event"] for event in two.events()]

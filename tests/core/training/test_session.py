@@ -16,7 +16,7 @@ from core.config.schema import Settings
 from core.errors import CheckpointError, DataUnavailable, NonFiniteError, StorageFull
 from core.runs.checkpoints import load_newest
 from core.runs.run import Run, RunState
-from core.training.session import preview_steps
+from core.training.session import Share, merged, preview_steps
 from core.training.vae_objective import VaeObjective
 from tests.models import Lab
 
@@ -52,6 +52,16 @@ def test_previews_hold_the_path_for_the_film(trained: Run) -> None:
         assert file["images"].shape == (4, 16, 16, 1)
         assert file["noisy_images"].shape == file["predicted_images"].shape == (3, 4, 16, 16, 1)
         assert file["labels"].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("images", [0, 1, 2, 7])
+def test_shares_of_images_are_all_of_them_in_order(images: int) -> None:
+    shares = [Share(rank=rank, count=3).of(images) for rank in range(3)]
+    assert [place for share in shares for place in share] == list(range(images))
+    parts = [{"images": np.array(share), "timesteps": np.arange(2)} for share in shares if share]
+    if images:
+        whole = merged([{}, *parts], {"images": 0})
+        assert whole["images"].tolist() == list(range(images)) and whole["timesteps"].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("total", "count"), [(1400, 12), (30, 3), (1, 12), (100, 1), (100, 0)])
