@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from benchmarks.report import RESULTS, processor
 from core.config.load import load_config, read_site
@@ -36,6 +35,7 @@ from core.evaluation.metrics import frechet_distance, wilson_interval
 from core.jobs.worker import work
 from core.jobs.worker_stop import StopRequests
 from core.latent.codec import to_uint8
+from core.latent.inspection.psnr_ssim import picture_psnr, ssim_of
 from core.latent.stored_vae import build_from_files
 from core.runs.checkpoints import load_newest
 from core.runs.run import Run, RunState
@@ -130,10 +130,8 @@ def ceiling(run: Run, images: ImageSet, judge: Judge) -> dict[str, float]:
         part = np.array(real[start : start + 250])
         posterior = vae.encode(images_to_model(torch.from_numpy(part))).latent_dist
         drawn = to_uint8(vae.decode(posterior.mean).sample)
-        error = ((drawn.astype(np.float64) - part) ** 2).mean(axis=(1, 2, 3))
-        psnr.append(10 * np.log10(255**2 / np.maximum(error, 1e-3)))
-        pair = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 for pictures in (drawn, part))
-        ssim.append(structural_similarity_index_measure(*pair, data_range=1.0, reduction="none"))
+        psnr.append(picture_psnr(part, drawn))
+        ssim.append(ssim_of(part, drawn))
         nats.append(kl_by_site(posterior.mean, posterior.logvar).sum(dim=(1, 2, 3)))
         means.append(posterior.mean.flatten(1))
         found, probabilities = judge.look(drawn)
@@ -144,7 +142,7 @@ def ceiling(run: Run, images: ImageSet, judge: Judge) -> dict[str, float]:
     return {
         "pictures": len(labels),
         "psnr": float(np.concatenate(psnr).mean()),
-        "ssim": float(torch.cat(ssim).mean()),
+        "ssim": float(np.concatenate(ssim).mean()),
         "fd_judge": frechet_distance(split_features(judge, images, "train"), torch.cat(features)),
         "class_accuracy": right / len(labels),
         "class_accuracy_low": low,

@@ -59,7 +59,8 @@ def made(root: Path) -> None:
     for run in store.list():
         attempts.write_stop(run.folder, attempts.current_attempt(run.folder), attempts.StopRequest(level=1, by="ana"))
     probe = ProbeScore(num_train=9, num_test=9, num_inputs=4, correct=3, accuracy=0.3, low=0.1, high=0.5)
-    values: dict[str, Any] = {"int": 3, "float": 0.5, "str": "x", "ProbeScore": probe}
+    values: dict[str, Any] = {"int": 3, "float": 0.5, "str": "x", "ProbeScore": probe, "float | None": 0.5}
+    values["LabelChoice | None"] = "proportions"
     subject = ceiling_results.subject_of(unet)
     found = Ceiling(**{name: values[str(kind)] for name, kind in Ceiling.__annotations__.items()})
     found = replace(found, vae_hash=subject.vae_hash, num_pictures=40)

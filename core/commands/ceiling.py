@@ -10,7 +10,7 @@ from core.commands.command_help import add_command
 from core.commands.options import check_has_begun, find_run, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
-from core.evaluation.ceiling_results import CEILINGS, DEFAULT_PICTURES, ceiling_rows, check_count, in_words, subject_of
+from core.evaluation.ceiling_results import CEILINGS, ceiling_rows, check_count, in_words, subject_of
 
 
 def add_parser(commands: Any) -> None:
@@ -26,13 +26,17 @@ def add_parser(commands: Any) -> None:
         "--checkpoint", "--step", type=int, metavar="STEP", help="the checkpoint of that step (default: the newest)"
     )
     parser.add_argument(
-        "--samples", type=int, default=DEFAULT_PICTURES, metavar="N", help="held-out images, at most all of them"
+        "--samples",
+        type=int,
+        metavar="N",
+        help="held-out images, at most all of them (default: as many as an evaluation of the run generates)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; the ceiling is stored in the run."""
-    check_count(arguments.samples)
+    if arguments.samples is not None:
+        check_count(arguments.samples)
     source = find_run(arguments, arguments.run)
     subject_of(source, arguments.checkpoint)
     check_has_begun(source)
@@ -49,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = vae_ceiling(
             source,
             image_set,
-            num_pictures=arguments.samples,
+            num_pictures=arguments.samples or settings.evaluation.num_samples,
             evaluation=settings.evaluation,
             cache_dir=site.cache,
             device=resolve_device(settings.machine.device),

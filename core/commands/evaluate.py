@@ -13,8 +13,7 @@ from core.commands.tables import table
 from core.commands.train import ends_of, finish_launch
 from core.config.schema import LABEL_CHOICES
 from core.errors import UsageError
-from core.evaluation.ceiling_results import ceiling_for
-from core.evaluation.report import REPORTS, report_rows, write_report
+from core.evaluation.report import REPORTS, ceiling_beside, report_rows, write_report
 from core.home import PROGRAM
 from core.jobs.evaluation_job import start_evaluation
 from core.runs.store import RunStore
@@ -86,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = None if source.run is None else str(write_report(source.run, report))
 
     def words() -> str:
-        ceiling = None if source.run is None else ceiling_for(source.run, judge_hash=report.judge_hash)
+        ceiling = None if source.run is None else ceiling_beside(source.run, report)
         parts = [table(["metric", "value", "note"], report_rows(report, ceiling))]
         if source.run is not None and ceiling is None:
             parts.append(f"The VAE's own ceiling has not been measured. Run: {PROGRAM} ceiling {source.id}")

@@ -57,7 +57,7 @@ from core.evaluation.metrics import (
     resample_weights,
     wilson_interval,
 )
-from core.latent.inspection.survival import picture_psnr
+from core.latent.inspection.psnr_ssim import picture_psnr
 from core.runs.run import Run, now_iso
 from core.sampling.load import LoadedModel, load_model
 from core.sampling.request import SampleRequest, batches_of

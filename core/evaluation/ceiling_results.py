@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import reading
+from core.config.schema import LabelChoice
 from core.errors import CheckpointError, RunNotFound, UsageError
 from core.runs.facts import codec_facts
 from core.runs.listing import list_checkpoints
@@ -21,7 +22,6 @@ from core.runs.run import Run
 FORMAT_VERSION = 1
 FOLDER = "ceiling"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-DEFAULT_PICTURES = 10_000
 LEAST_PICTURES, MOST_PICTURES = 20, 100_000
 
 
@@ -41,8 +41,11 @@ class ProbeScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
-    """Held-out pictures through encoder (posterior mean) and decoder, measured as generated ones are.
+    """Held-out pictures through encoder and decoder, measured as generated ones are.
 
+    The judge sees pictures decoded from posterior samples, which is what a U-Net learns; psnr and ssim are those of the
+    posterior means, as on the Latents page. labels: which classes an evaluation of num_asked images asks for; None in
+    files of version 0.2.0 and before, which chose without regard to labels and showed means to the judge too.
     Shares are 0 to 1, psnr in dB; *_error are standard errors over pictures. FD compares only between reports of one
     judge_hash. real_accuracy: the judge on the same pictures, untouched. probe_samples: on posterior samples, which is
     what a U-Net learns from; probe_means: on the noise-free means; probe_pixels: on the pictures themselves.
@@ -74,13 +77,23 @@ class Ceiling:
     precision_recall_count: int
     psnr: float
     psnr_error: float
-    ssim: float
-    ssim_error: float
+    ssim: float | None
+    ssim_error: float | None
     probe_samples: ProbeScore
     probe_means: ProbeScore
     probe_pixels: ProbeScore
     elapsed_s: float
     device: str
+    labels: LabelChoice | None = None
+    num_asked: int = 0
+
+    def decoded_in_words(self) -> str:
+        """Which pictures the judge saw."""
+        if self.labels is None:
+            return "held out; real → encoder (posterior mean) → decoder; measured the old way"
+        classes = "as often as in the training images" if self.labels == "proportions" else "balanced"
+        few = "" if self.num_pictures == self.num_asked else f", of {self.num_asked:,} asked: some classes have fewer"
+        return f"held out, classes {classes}{few}; real → encoder (posterior sample) → decoder"
 
 
 CEILINGS = ResultKind(title="VAE ceiling", record=Ceiling, format=FORMAT_VERSION)
@@ -128,9 +141,11 @@ def subject_of(run: Run, step: int | None = None) -> CeilingSubject:
         raise CheckpointError(f"{run.id}: its VAE cannot be read ({type(error).__name__}: {error})") from None
 
 
-def key_of(*, vae_hash: str, fingerprint: str, num_pictures: int, judge_epochs: int, neighbours: int) -> str:
+def key_of(
+    *, vae_hash: str, fingerprint: str, num_pictures: int, labels: LabelChoice, judge_epochs: int, neighbours: int
+) -> str:
     """Hash of what decides a ceiling."""
-    decides = [FORMAT_VERSION, vae_hash, fingerprint, num_pictures, judge_epochs, neighbours]
+    decides = [FORMAT_VERSION, vae_hash, fingerprint, num_pictures, labels, judge_epochs, neighbours]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
 
 
@@ -145,22 +160,37 @@ def list_ceilings(run: Run) -> list[Ceiling]:
     return sorted(found, key=lambda each: (each.num_pictures, each.created_at), reverse=True)
 
 
-def ceiling_for(run: Run, *, judge_hash: str | None = None, step: int | None = None) -> Ceiling | None:
+def ceiling_for(
+    run: Run,
+    *,
+    judge_hash: str | None = None,
+    step: int | None = None,
+    num_pictures: int = 0,
+    labels: LabelChoice | None = None,
+) -> Ceiling | None:
     """The known ceiling of a run's VAE, from its own folder or that of the VAE run it was trained on.
 
-    Matched by the hash of the weights, not by names; with judge_hash only one whose FD compares. None where there is
-    none, or where the run names no VAE yet.
+    Matched by the hash of the weights, not by names; with judge_hash only one whose FD compares. Of several the one of
+    the number of images and the labels of an evaluation, where given, else that of the most images. None where there
+    is none, or where the run names no VAE yet.
     """
     try:
         subject = subject_of(run, step)
         parents = [Run(run.folder.parent / name) for name in run.info.parents if Path(name).name == name]
     except (CheckpointError, UsageError, RunNotFound):
         return None
-    for place in (run, *parents):
-        for found in list_ceilings(place):
-            if found.vae_hash == subject.vae_hash and judge_hash in (None, found.judge_hash):
-                return found
-    return None
+    fitting = [
+        found
+        for place in (run, *parents)
+        for found in list_ceilings(place)
+        if found.vae_hash == subject.vae_hash and judge_hash in (None, found.judge_hash)
+    ]
+
+    def fitness(found: Ceiling) -> tuple[bool, bool, bool, int]:
+        same_labels = labels in (None, found.labels)
+        return found.labels is not None, same_labels, found.num_asked == num_pictures, found.num_pictures
+
+    return max(fitting, key=fitness, default=None)
 
 
 def ceiling_rows(found: Ceiling) -> list[tuple[str, str, str]]:
@@ -169,15 +199,16 @@ def ceiling_rows(found: Ceiling) -> list[tuple[str, str, str]]:
     against = f"{found.precision_recall_count:,} against as many real, k = {found.neighbours}"
     learned = f"learned from {found.probe_samples.num_train:,} training images"
     rows = [
-        ("images (N)", f"{found.num_pictures:,}", "held out; real → encoder (posterior mean) → decoder"),
+        ("images (N)", f"{found.num_pictures:,}", found.decoded_in_words()),
         ("class accuracy", f"{found.class_accuracy:.2%}", f"{interval}; untouched {found.real_accuracy:.2%}"),
         ("FD-judge", f"{found.fd_judge:.4g}", f"lower is better; {found.fd_reference_count:,} training images"),
         ("FD-judge floor", f"{found.fd_floor:.4g}", f"{found.fd_floor_count:,} real ones against the same"),
         ("precision", f"{found.precision:.3f}", f"share that looks real; {against}"),
         ("recall", f"{found.recall:.3f}", f"share of real variety that is reached; {against}"),
-        ("PSNR", f"{found.psnr:.2f} dB", f"± {2 * found.psnr_error:.2f} (2 standard errors)"),
-        ("SSIM", f"{found.ssim:.4f}", f"± {2 * found.ssim_error:.4f} (2 standard errors)"),
+        ("PSNR", f"{found.psnr:.2f} dB", f"± {2 * found.psnr_error:.2f} (2 standard errors); posterior means"),
     ]
+    if found.ssim is not None and found.ssim_error is not None:
+        rows.append(("SSIM", f"{found.ssim:.4f}", f"± {2 * found.ssim_error:.4f} (2 standard errors); posterior means"))
     for name, probe, what in (
         ("linear probe, samples", found.probe_samples, "posterior samples, what a U-Net learns from"),
         ("linear probe, means", found.probe_means, "posterior means, without their noise"),
@@ -193,14 +224,15 @@ def ceiling_rows(found: Ceiling) -> list[tuple[str, str, str]]:
     return rows
 
 
-def ceiling_row(found: Ceiling) -> tuple[str, str, str]:
-    """The ceiling as one line of an evaluation's table."""
-    return (
-        "VAE ceiling",
-        f"{found.class_accuracy:.2%} / {found.fd_judge:.4g}",
-        f"class accuracy / FD-judge of {found.num_pictures:,} held-out images through this VAE; recall "
-        f"{found.recall:.3f}",
-    )
+def ceiling_row(found: Ceiling, num_samples: int = 0, labels: LabelChoice | None = None) -> tuple[str, str, str]:
+    """The ceiling as one line of the table of an evaluation of `num_samples` images with these labels."""
+    note = f"class accuracy / FD-judge of {found.num_pictures:,} held-out images through this VAE; recall "
+    note += f"{found.recall:.3f}"
+    if found.labels is None:
+        note += "; measured the old way, from posterior means"
+    elif num_samples and (found.num_asked, found.labels) != (num_samples, labels):
+        note += "; of another number of images or other labels, so its FD does not compare"
+    return ("VAE ceiling", f"{found.class_accuracy:.2%} / {found.fd_judge:.4g}", note)
 
 
 def in_words(found: Ceiling) -> str:

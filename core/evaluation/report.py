@@ -9,7 +9,7 @@ from typing import Any
 
 from core.config.schema import LabelChoice, SamplingSettings
 from core.evaluation import ceiling_results, timestep_loss_results
-from core.evaluation.ceiling_results import CEILINGS, Ceiling, ceiling_row
+from core.evaluation.ceiling_results import CEILINGS, Ceiling, ceiling_for, ceiling_row
 from core.evaluation.labels import LABELS_RULE
 from core.evaluation.timestep_loss_results import LOSSES
 from core.runs.results import ResultKind
@@ -163,7 +163,7 @@ def measure_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[s
         ("FD-judge floor", f"{report.fd_floor:.4g}", f"{floor_count} against the same training images"),
     ]
     if ceiling:
-        rows.append(ceiling_row(ceiling))
+        rows.append(ceiling_row(ceiling, report.num_samples, report.labels))
     rows += [
         ("precision", f"{report.precision:.3f}", f"share that looks real; {against}{real}"),
         ("recall", f"{report.recall:.3f}", f"share of real variety that is reached; {against}"),
@@ -174,6 +174,11 @@ def measure_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[s
         ),
     ]
     return rows
+
+
+def ceiling_beside(run: Run, report: Report) -> Ceiling | None:
+    """The known ceiling of the run's VAE that stands beside this report: the same judge, and N and labels if it can."""
+    return ceiling_for(run, judge_hash=report.judge_hash, num_pictures=report.num_samples, labels=report.labels)
 
 
 def class_rows(report: Report) -> list[tuple[str, str, str]]:

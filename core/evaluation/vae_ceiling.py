@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from core.config.schema import EvaluationSettings
 from core.data.arrays import ImageSet
@@ -28,11 +27,13 @@ from core.evaluation.ceiling_results import (
 )
 from core.evaluation.evaluate import check_counts
 from core.evaluation.judge import load_or_train
+from core.evaluation.labels import asked_labels, drawn_rows
 from core.evaluation.measures import measure
 from core.evaluation.metrics import wilson_interval
+from core.evaluation.timestep_loss import fixed_noise
 from core.latent.codec import LatentCodec, LatentScaling
 from core.latent.inspection.probe import linear_probe
-from core.latent.inspection.survival import picture_psnr
+from core.latent.inspection.psnr_ssim import picture_psnr, ssim_of
 from core.latent.stored_vae import build_from_files, load_codec
 from core.runs.checkpoints import load_newest
 from core.runs.facts import fingerprint_of
@@ -58,9 +59,10 @@ def vae_ceiling(
 ) -> Ceiling:
     """The ceiling of a run's VAE: what is kept in the run, or measured now and kept there.
 
-    num_pictures: at most so many held-out pictures, always the same ones. Of a VAE run the averaged weights of `step`
-    (newest by default), of a U-Net run its own copy. progress(text, fraction 0 to 1). Raises UsageError for too few
-    pictures, CheckpointError where the VAE cannot be read or was trained on other pictures.
+    num_pictures: at most so many held-out pictures, always the same ones, with the labels that an evaluation of as many
+    asks for (`evaluation.labels`); where a class has too few of them, all of it. Of a VAE run the averaged
+    weights of `step` (newest by default), of a U-Net run its own copy. progress(text, fraction 0 to 1). Raises
+    UsageError for too few pictures, CheckpointError where the VAE cannot be read or was trained on other pictures.
     """
     check_count(num_pictures)
     subject = subject_of(run, step)
@@ -70,6 +72,7 @@ def vae_ceiling(
         vae_hash=subject.vae_hash,
         fingerprint=image_set.fingerprint,
         num_pictures=count,
+        labels=evaluation.labels,
         judge_epochs=evaluation.judge_epochs,
         neighbours=evaluation.recall_neighbours,
     )
@@ -92,8 +95,10 @@ def vae_ceiling(
         device=device,
         progress=lambda text, fraction: report(text, 0.4 * fraction),
     )
-    chosen = _choose(len(image_set.heldout.labels), count, "ceiling-heldout")
-    labels = np.asarray(image_set.heldout.labels[chosen])
+    classes, heldout = image_set.num_classes, np.asarray(image_set.heldout.labels)
+    asked = asked_labels(evaluation.labels, image_set.train.labels, classes, count, SEED)
+    chosen = np.sort(drawn_rows(heldout, np.bincount(asked, minlength=classes), SEED, "ceiling"))
+    labels, num_asked, count = heldout[chosen], count, len(chosen)
     psnr, ssim, real_right = [], [], 0
 
     def through() -> Iterator[np.ndarray]:
@@ -101,12 +106,12 @@ def vae_ceiling(
         for start in range(0, count, BATCH):
             places = chosen[start : start + BATCH]
             real = image_set.heldout.images[places]
-            found = reconstruct(codec, real, device)
-            psnr.append(picture_psnr(real, found))
-            ssim.append(picture_ssim(real, found))
+            of_means, of_samples = reconstruct(codec, real, places, device)
+            psnr.append(picture_psnr(real, of_means))
+            ssim.append(ssim_of(real, of_means))
             real_right += int((judge.classify(real).argmax(axis=1) == labels[start : start + BATCH]).sum())
             report(f"Images through the VAE, {start + len(places):,} of {count:,}", 0.4 + 0.3 * start / count)
-            yield found
+            yield of_samples
 
     measures = measure(
         through(),
@@ -129,6 +134,8 @@ def vae_ceiling(
         data_set=image_set.name,
         fingerprint=image_set.fingerprint,
         num_pictures=count,
+        labels=evaluation.labels,
+        num_asked=num_asked,
         num_classes=image_set.num_classes,
         judge_hash=judge.hash,
         judge_accuracy=judge.accuracy,
@@ -147,8 +154,8 @@ def vae_ceiling(
         precision_recall_count=measures.precision_recall_count,
         psnr=float(values.mean()),
         psnr_error=_standard_error(values),
-        ssim=float(likeness.mean()),
-        ssim_error=_standard_error(likeness),
+        ssim=None if np.isnan(likeness).any() else float(likeness.mean()),
+        ssim_error=None if np.isnan(likeness).any() else _standard_error(likeness),
         probe_samples=probes["samples"],
         probe_means=probes["means"],
         probe_pixels=probes["pixels"],
@@ -187,20 +194,19 @@ def open_codec(run: Run, subject: CeilingSubject, device: torch.device) -> Laten
     return LatentCodec(vae=vae.requires_grad_(False), scaling=scaling)
 
 
-def reconstruct(codec: LatentCodec, images: np.ndarray, device: torch.device) -> np.ndarray:
-    """uint8 (N, H, W, C) → through the posterior mean and back, the same shape."""
-    return codec.decode_to_uint8(codec.encode(images_to_model(torch.from_numpy(np.array(images)).to(device))))
+@torch.no_grad()
+def reconstruct(
+    codec: LatentCodec, images: np.ndarray, places: np.ndarray, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (N, H, W, C) → decoded from the posterior means, and from a sample each, as a U-Net learns; same shape.
 
-
-def picture_ssim(real: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(N,) structural similarity of pictures (N, H, W, C) uint8, by torchmetrics.
-
-    Source: Wang et al. 2004, doi 10.1109/TIP.2003.819861.
+    places (N,): of the pictures in their split; they decide the samples.
     """
-    pairs = [torch.from_numpy(np.array(each)).permute(0, 3, 1, 2).float() for each in (found, real)]
-    values = structural_similarity_index_measure(*pairs, data_range=255.0, reduction="none")
-    assert isinstance(values, torch.Tensor)
-    return values.reshape(-1).double().numpy()
+    posterior = codec.vae.encode(images_to_model(torch.from_numpy(np.array(images)).to(device))).latent_dist
+    mean, std = posterior.mean.float(), posterior.std.float()
+    sample = mean + std * fixed_noise("ceiling posterior", places, mean)
+    of_means, of_samples = (codec.decode_to_uint8(codec.scaling.normalize(raw)) for raw in (mean, sample))
+    return of_means, of_samples
 
 
 def probe_scores(codec: LatentCodec, image_set: ImageSet, device: torch.device) -> dict[str, ProbeScore]:

@@ -63,13 +63,17 @@ def _figures(found: Ceiling) -> None:
     )
     cells[2].metric("Precision / recall", f"{found.precision:.2f} / {found.recall:.2f}", help="arXiv 1904.06991")
     cells[3].metric("PSNR", f"{found.psnr:.1f} dB", help=f"± {2 * found.psnr_error:.2f} (2 standard errors)")
-    cells[4].metric("SSIM", f"{found.ssim:.3f}", help=f"± {2 * found.ssim_error:.4f} (2 standard errors)")
+    cells[4].metric("SSIM", _ssim(found), help="Mean of the posterior means' reconstructions")
     st.caption(
-        f"{count(found.num_pictures)} held-out images through encoder (posterior mean) and decoder, measured "
+        f"{count(found.num_pictures)} images, {found.decoded_in_words()}, measured "
         f"{ago(found.created_at)} with the judge and the functions of an evaluation. A U-Net's figures end "
         "near these. A ceiling far from the floor means: train a better VAE first.",
         help="Reconstructions limit what a U-Net can reach: arXiv 2112.10752, section 4.1.",
     )
+
+
+def _ssim(found: Ceiling) -> str:
+    return "–" if found.ssim is None else f"{found.ssim:.3f}"
 
 
 def _probes(found: Ceiling) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.evaluation.ceiling_results import Ceiling, ceiling_for, ceiling_rows, in_words
-from core.evaluation.report import Report, class_rows, list_reports, measure_rows, unreadable_results
+from core.evaluation.report import Report, ceiling_beside, class_rows, list_reports, measure_rows, unreadable_results
 from core.home import PROGRAM
 from core.words import ago, count, duration
 from lab.frame.state import page_file
@@ -29,7 +29,7 @@ def run_evaluation(view: RunView) -> None:
     """What is measured now, the figures of the newest evaluation, and the ceiling of the VAE; or the way to them."""
     run = view.run
     reports = list_reports(run) if run.kind.generates else []
-    ceiling = ceiling_for(run, judge_hash=reports[0].judge_hash if reports else None)
+    ceiling = ceiling_beside(run, reports[0]) if reports else ceiling_for(run)
     if run.kind.generates:
         _now(view, has_report=bool(reports))
     if reports:
@@ -85,7 +85,7 @@ def evaluation_report(view: RunView) -> None:
     if report is None:
         st.caption("The figures appear when it has finished." if view.is_active else "It left no report.")
         return
-    show_report(report, ceiling_for(measured.run, judge_hash=report.judge_hash) if measured else None)
+    show_report(report, ceiling_beside(measured.run, report) if measured else None)
 
 
 def show_report(report: Report, ceiling: Ceiling | None) -> None:

@@ -79,8 +79,8 @@ class LatentOverview:
 
     @cached_property
     def psnr(self) -> float:
-        """dB, of the mean squared error over all pictures."""
-        return float(statistics.psnr_of(self.squared_error.mean(dtype=np.float64)))
+        """Mean over pictures, dB."""
+        return float(statistics.psnr_of(self.squared_error).mean())
 
     @property
     def mean_ssim(self) -> float:
@@ -88,18 +88,18 @@ class LatentOverview:
         return float(self.ssim.mean(dtype=np.float64))
 
     def by_class(self) -> list[tuple[str, int, float, float]]:
-        """(class, pictures, PSNR, mean SSIM), classes without a picture left out."""
+        """(class, pictures, mean PSNR, mean SSIM), classes without a picture left out."""
         rows = []
         for place, name in enumerate(self.subject.class_names):
             mine = self.labels == place
             if mine.any():
-                error = self.squared_error[mine].mean(dtype=np.float64)
-                rows.append((name, int(mine.sum()), float(statistics.psnr_of(error)), float(self.ssim[mine].mean())))
+                psnr = float(statistics.psnr_of(self.squared_error[mine]).mean())
+                rows.append((name, int(mine.sum()), psnr, float(self.ssim[mine].mean())))
         return rows
 
     def psnr_quantiles(self) -> dict[str, np.ndarray]:
         """PSNR of pictures at 5, 25, 50, 75 and 95 %, a class; a perfect copy counts as 100 dB."""
-        each = np.minimum(statistics.psnr_of(self.squared_error), 100.0)
+        each = statistics.psnr_of(self.squared_error)
         found = {}
         for place, name in enumerate(self.subject.class_names):
             mine = each[self.labels == place]

@@ -11,6 +11,7 @@ import numpy as np
 
 ACTIVE_VARIANCE = 0.01  # arXiv 1509.00519, section 5.2
 RESAMPLES = 200
+MOST_DB = 100.0  # of a PSNR
 LOG_VARIANCE_LIMITS = (-30.0, 20.0)  # as diffusers clamps it
 EDGES = np.linspace(-5.0, 5.0, 101)
 _CHANNEL = (0, 2, 3)
@@ -172,10 +173,10 @@ def explained_variance(images: np.ndarray, reconstructions: np.ndarray) -> float
 
 
 def psnr_of(squared_error: np.ndarray | float, *, reach: float = 255.0) -> np.ndarray:
-    """Mean squared error → peak signal-to-noise ratio, dB; infinite for a perfect copy."""
+    """Mean squared error → peak signal-to-noise ratio, dB; a perfect copy counts as MOST_DB."""
     with np.errstate(divide="ignore"):
-        ratio: np.ndarray = 10.0 * np.log10(reach**2 / np.asarray(squared_error, dtype=np.float64))
-    return ratio
+        ratio = 10.0 * np.log10(reach**2 / np.asarray(squared_error, dtype=np.float64))
+    return np.asarray(np.minimum(MOST_DB, ratio))
 
 
 def _halves(mean: np.ndarray, std: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

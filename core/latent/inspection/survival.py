@@ -15,7 +15,7 @@ import torch
 from core.diffusion.schedule import NoiseSchedule
 from core.latent.codec import LatentCodec
 from core.latent.inspection.decoder_results import Survival
-from core.latent.inspection.statistics import psnr_of
+from core.latent.inspection.psnr_ssim import picture_psnr
 from core.rules import NEWEST
 from core.seeding import generator
 
@@ -90,13 +90,6 @@ def survival(
         psnr_error=tuple(spread for _, _, spread, _ in found),
         accuracy=tuple(value for *_, value in found) if classify is not None else (),
     )
-
-
-def picture_psnr(real: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(N,) peak signal-to-noise ratio in dB of pictures (N, H, W, C) uint8, peak 255; at most 100 for equal ones."""
-    difference = real.astype(np.float64) - found.astype(np.float64)
-    error = (difference**2).reshape(len(real), -1).mean(axis=1)
-    return np.asarray(np.minimum(100.0, psnr_of(error)))
 
 
 def in_words(found: Survival, share: float = 0.99) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from core.config.schema import EvaluationSettings, Settings, VaeSettings
 from core.data.arrays import ImageSet
+from core.data.batches import images_to_model
 from core.errors import CheckpointError, UsageError
 from core.evaluation import vae_ceiling as module
 from core.evaluation.ceiling_results import (
@@ -30,9 +30,14 @@ from core.evaluation.ceiling_results import (
     list_ceilings,
     subject_of,
 )
+from core.evaluation.labels import asked_labels
+from core.evaluation.measures import measure
 from core.evaluation.report import report_rows
-from core.evaluation.vae_ceiling import picture_ssim, probe_scores, reconstruct, vae_ceiling
+from core.evaluation.vae_ceiling import open_codec, probe_scores, reconstruct, vae_ceiling
 from core.latent.codec import LatentCodec, LatentScaling
+from core.latent.inspection.opened_vae import LatentStudy
+from core.latent.inspection.quality import look_at
+from core.latent.inspection.vae_source import LatentSubject
 from core.models.vae import build_vae
 from core.runs.checkpoints import network_files, save_checkpoint
 from core.runs.run import Run
@@ -78,6 +83,8 @@ CEILING = Ceiling(
     probe_pixels=PROBE,
     elapsed_s=30.0,
     device="CPU, 1 thread",
+    labels="proportions",
+    num_asked=10_000,
 )
 
 
@@ -194,17 +201,6 @@ def test_ceilings_come_back_as_they_were_written_and_foreign_files_are_left_out(
     assert list_ceilings(run) == [CEILING]
 
 
-def test_ssim_and_psnr_are_those_of_the_reference_library():
-    source = np.random.default_rng(0)
-    real = source.integers(0, 256, (3, 16, 16, 1), dtype=np.uint8)
-    found = np.clip(real.astype(int) + source.integers(-20, 20, real.shape), 0, 255).astype(np.uint8)
-    tensors = [torch.from_numpy(each).permute(0, 3, 1, 2).float() for each in (found, real)]
-    likeness = [structural_similarity_index_measure(a[None], b[None], data_range=255.0) for a, b in zip(*tensors)]  # noqa: B905
-    ratios = [peak_signal_noise_ratio(a, b, data_range=255.0) for a, b in zip(*tensors)]  # noqa: B905
-    assert picture_ssim(real, found) == pytest.approx([float(each) for each in likeness], abs=1e-5)
-    assert module.picture_psnr(real, found) == pytest.approx([float(each) for each in ratios], abs=1e-4)
-
-
 def test_probes_of_posterior_samples_see_a_collapse_that_those_of_the_means_do_not():
     scores = probe_scores(codec(noise=30.0), TOY, CPU)
     assert scores["means"] == scores["pixels"] and scores["means"].accuracy == 1.0
@@ -214,8 +210,71 @@ def test_probes_of_posterior_samples_see_a_collapse_that_those_of_the_means_do_n
 
 
 def test_a_reconstruction_keeps_shape_and_kind():
-    found = reconstruct(codec(), TOY.heldout.images[:5], CPU)
-    assert np.array_equal(found, TOY.heldout.images[:5])
+    images, places = TOY.heldout.images[:5], np.arange(5)
+    for found in reconstruct(codec(), images, places, CPU):
+        assert np.array_equal(found, images)
+    of_means, of_samples = reconstruct(codec(noise=0.1), images, places, CPU)
+    assert np.array_equal(of_means, images) and not np.array_equal(of_samples, images)
+    assert np.array_equal(reconstruct(codec(noise=0.1), images[2:3], places[2:3], CPU)[1], of_samples[2:3])
+
+
+def test_the_judge_sees_what_a_unet_is_taught(store, cache, monkeypatch):
+    def found(noise: float) -> Ceiling:
+        monkeypatch.setattr(module, "open_codec", lambda run, subject, device: codec(noise))
+        return measured(vae_run(store), cache)
+
+    quiet, loud = found(0.0), found(1.0)
+    assert loud.fd_judge > 10 * quiet.fd_judge and loud.class_accuracy < quiet.class_accuracy
+    assert (loud.psnr, loud.ssim) == (quiet.psnr, quiet.ssim) == (100.0, pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("choice", ["proportions", "balanced"])
+def test_its_labels_are_those_of_an_evaluation_of_as_many(store, cache, monkeypatch, choice):
+    seen = []
+    monkeypatch.setattr(module, "open_codec", lambda run, subject, device: codec())
+    monkeypatch.setattr(
+        module, "measure", lambda batches, labels, **others: seen.append(labels) or measure(batches, labels, **others)
+    )
+    found = measured(
+        vae_run(store), cache, evaluation=EvaluationSettings(judge_epochs=1, labels=choice), num_pictures=20
+    )
+    wanted = asked_labels(choice, TOY.train.labels, TOY.num_classes, 20, 0)
+    assert np.array_equal(np.sort(seen[0]), np.sort(wanted)) and (found.labels, found.num_asked) == (choice, 20)
+
+
+def test_the_ceiling_of_the_same_number_and_labels_stands_beside_an_evaluation(store):
+    run = vae_run(store)
+    hash = subject_of(run).vae_hash
+    small = replace(CEILING, key="a" * 16, vae_hash=hash, num_pictures=990, num_asked=1000)
+    balanced = replace(small, key="b" * 16, labels="balanced")
+    old = replace(CEILING, key="c" * 16, vae_hash=hash, num_pictures=50_000, labels=None, num_asked=0)
+    for each in (small, balanced, old, replace(CEILING, vae_hash=hash)):
+        keep(run, each)
+    assert ceiling_for(run, num_pictures=1000, labels="proportions") == small
+    assert ceiling_for(run, num_pictures=1000, labels="balanced") == balanced
+    assert ceiling_for(run) == replace(CEILING, vae_hash=hash)
+    assert "does not compare" in ceiling_row(small, 5000, "proportions")[2]
+    assert "does not compare" not in ceiling_row(small, 1000, "proportions")[2]
+    assert "measured the old way" in ceiling_row(old, 1000, "proportions")[2]
+
+
+@torch.no_grad()
+def test_psnr_and_ssim_are_those_of_the_latents_page(store, cache):
+    run = vae_run(store)
+    found = measured(run, cache, num_pictures=1000)
+    pictures = {"images": TOY.heldout.images, "labels": np.asarray(TOY.heldout.labels)}
+    names = {"class_names": TOY.class_names, "fingerprint": TOY.fingerprint, "vae_hash": found.vae_hash}
+    about = {"step": 10, "weights": "ema", **pictures, **names}
+    opened = open_codec(run, subject_of(run), CPU)
+    posterior = opened.vae.encode(images_to_model(torch.from_numpy(TOY.heldout.images))).latent_dist
+    moments = torch.cat([posterior.mean, posterior.logvar], dim=1).numpy()
+    subject = LatentSubject(
+        run=run, set_name=TOY.name, vae_dir=run.folder, scaling=None, num_heldout=len(moments), **about
+    )
+    study = LatentStudy(run_id=run.id, title="", codec=opened, key="k", moments=moments, device=CPU, **about)
+    seen = look_at(subject, study)
+    assert found.num_pictures == len(moments)
+    assert (found.psnr, found.ssim) == (pytest.approx(seen.psnr, abs=1e-6), pytest.approx(seen.mean_ssim, abs=1e-6))
 
 
 @pytest.mark.parametrize(
@@ -247,7 +306,7 @@ def test_the_table_and_the_words_state_what_they_rest_on():
 
 def test_an_evaluation_draws_the_ceiling_only_when_it_is_known():
     assert "VAE ceiling" not in {row[0] for row in report_rows(REPORT)}
-    assert ceiling_row(CEILING) in report_rows(REPORT, CEILING)
+    assert ceiling_row(CEILING, REPORT.num_samples, REPORT.labels) in report_rows(REPORT, CEILING)
     assert ceiling_row(CEILING)[1] == "99.20% / 1.1"
 
 

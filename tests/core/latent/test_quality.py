@@ -16,9 +16,8 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from core.latent.inspection.opened_vae import LatentStudy, open_subject
 from core.latent.inspection.overview import LatentOverview, read_overview
-from core.latent.inspection.psnr_ssim import squared_error, ssim_of
+from core.latent.inspection.psnr_ssim import picture_psnr, squared_error, ssim_of
 from core.latent.inspection.quality import make_overview, reconstruct
-from core.latent.inspection.statistics import psnr_of
 from core.latent.inspection.vae_source import LatentSubject, find_subject
 from core.latent.inspection.verdict import UNSCALED_DEVIATION, judge, span
 from tests.core.latent.test_study import made, root, run_of  # noqa: F401
@@ -34,8 +33,8 @@ def pictures(channels: int, size: tuple[int, int] = (20, 14)) -> tuple[np.ndarra
 @pytest.mark.parametrize("channels", [1, 3])
 def test_psnr_of_each_picture_is_that_of_scikit_image(channels: int) -> None:
     first, second = pictures(channels)
-    found = psnr_of(squared_error(first, second))
-    assert math.isinf(found[0])
+    found = picture_psnr(first, second)
+    assert found[0] == 100.0
     expected = [peak_signal_noise_ratio(a, b, data_range=255) for a, b in zip(first[1:], second[1:], strict=True)]
     np.testing.assert_allclose(found[1:], expected, rtol=1e-9)
 
@@ -79,7 +78,7 @@ def test_an_overview_holds_every_reconstruction_with_its_error(root: Path, overv
     study = open_subject(overview.subject, device="cpu", cache_dir=root / "cache")
     np.testing.assert_array_equal(overview.reconstructions[:5], reconstruct(study, study.mean[:5]))
     np.testing.assert_allclose(overview.squared_error, squared_error(overview.images, overview.reconstructions))
-    assert overview.psnr == pytest.approx(peak_signal_noise_ratio(overview.images, overview.reconstructions))
+    assert overview.psnr == pytest.approx(picture_psnr(overview.images, overview.reconstructions).mean())
     worst = overview.worst(3)
     assert overview.squared_error[worst[0]] == overview.squared_error.max()
     assert len(overview.by_class()) == 10

@@ -10,7 +10,8 @@ from core.config.schema import DiffusionSettings
 from core.diffusion.schedule import build_schedule
 from core.latent.codec import LatentCodec, LatentScaling, to_uint8
 from core.latent.inspection.decoder_results import Survival
-from core.latent.inspection.survival import first_below, last_above, noisy_pictures, picture_psnr, survival
+from core.latent.inspection.psnr_ssim import picture_psnr
+from core.latent.inspection.survival import first_below, last_above, noisy_pictures, survival
 
 
 class Mirror:
