@@ -262,6 +262,9 @@ class TrainUnetSettings(TrainSettings):
         False,
         description="Encode the dataset in machine.mixed_precision, in about half the time, instead of float32.",
     )
+    image_limit: int | None = Field(
+        None, ge=1, description="At most this many training images, drawn at random once, are encoded and learned from."
+    )
 
 
 class SamplingSettings(Section):

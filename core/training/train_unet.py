@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from core import atomic, reading
-from core.data.arrays import ImageSet
+from core.data.arrays import ImageSet, Split
 from core.data.batches import Batches, on_device
+from core.data.splits import limited_indices
 from core.diffusion.schedule import build_schedule
 from core.errors import CheckpointError
 from core.latent.cache import LatentSet, cached_latents
@@ -57,8 +58,11 @@ def train(
     ranks = start.accelerator.num_processes if device.type == "cpu" else 1
     is_mixed = settings.train_unet.encode_in_mixed_precision and start.accelerator.mixed_precision == "bf16"
     dtype = torch.bfloat16 if is_mixed else torch.float32
+    split = _limited(images.train, settings.train_unet.image_limit, settings.seed, run.rules.split)
     with nullcontext() if ranks > 1 else start.accelerator.main_process_first():  # on CPUs all of them encode together
-        latents, codec = _latents(run, images, device, cache_dir, store_root, start.progress, should_stop, ranks, dtype)
+        latents, codec = _latents(
+            run, images, split, device, cache_dir, store_root, start.progress, should_stop, ranks, dtype
+        )
     if latents is None:
         return Outcome(
             state=RunState.STOPPED, step=start.step, reason="stopped while encoding latents; nothing to save yet"
@@ -73,8 +77,8 @@ def train(
     )
     objective = DiffusionObjective(unet)
     schedule = build_schedule(settings.diffusion)
-    batches = Batches(images.train, batch_size=settings.train_unet.batch_size, seed=settings.seed)
-    gather = MomentsGather(latents, images.train.labels, device)
+    batches = Batches(split, batch_size=settings.train_unet.batch_size, seed=settings.seed)
+    gather = MomentsGather(latents, split.labels, device)
     drawing = DiffusionDraw(
         schedule=schedule.to(device),
         unconditional_label=images.num_classes,
@@ -152,6 +156,27 @@ def train(
     )
 
 
+def _limited(split: Split, limit: int | None, seed: int, rule: int) -> Split:
+    """The split itself, or some of its images, chosen as data.train_limit chooses."""
+    places = limited_indices(np.arange(len(split.labels)), limit, seed, rule=rule)
+    if len(places) == len(split.labels):
+        return split
+    return Split(images=_Chosen(split.images, places), labels=split.labels[places])  # type: ignore[arg-type]
+
+
+class _Chosen:
+    """Images at some places of an array, read when they are asked for."""
+
+    def __init__(self, images: np.ndarray, places: np.ndarray) -> None:
+        self.images, self.places = images, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self.images[self.places[part]]
+
+
 class MomentsGather:
     """Clean, normalised latents of chosen pictures: a posterior sample each, drawn from the given generator."""
 
@@ -179,6 +204,7 @@ class MomentsGather:
 def _latents(
     run: Run,
     images: ImageSet,
+    split: Split,
     device: torch.device,
     cache_dir: Path,
     store_root: Path,
@@ -187,7 +213,7 @@ def _latents(
     ranks: int,
     dtype: torch.dtype,
 ) -> tuple[LatentSet | None, LatentCodec]:
-    """The dataset's latents and the codec; at the first start the VAE is copied into the run folder.
+    """The latents of the split, and the codec; at the first start the VAE is copied into the run folder.
 
     ranks, dtype: how many processes come here together, and what they compute in; see `cached_latents`.
     """
@@ -211,10 +237,11 @@ def _latents(
         raise CheckpointError(
             f"{run.id}: its VAE is for {vae.config.in_channels}-channel images, '{images.name}' has {images.channels}"
         )
+    key = f"{images.name}-{images.fingerprint[:12]}-{weights_hash[:12]}"
     found = cached_latents(
         vae,
-        images.train.images,
-        key=f"{images.name}-{images.fingerprint[:12]}-{weights_hash[:12]}",
+        split.images,
+        key=key if split is images.train else f"{key}-{len(split.labels)}-of-seed-{run.settings.seed}",
         cache_dir=cache_dir,
         progress=progress,
         should_stop=should_stop,

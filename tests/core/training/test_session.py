@@ -13,6 +13,7 @@ import torch
 
 from core import atomic
 from core.config.schema import Settings
+from core.data.splits import limited_indices
 from core.errors import CheckpointError, DataUnavailable, NonFiniteError, StorageFull
 from core.runs.checkpoints import load_newest
 from core.runs.run import Run, RunState
@@ -86,6 +87,18 @@ def test_a_run_without_its_vae_run_still_trains_on_its_own_copy(
     lab.train(unet, lambda: len(seen) >= 9, lambda result: seen.append(result.step))
     lab.store.delete(vae.id, is_active=lambda run: False)
     assert lab.train(unet).step == 30  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_a_unet_on_some_of_the_images_encodes_these_alone(
+    lab: Lab, finished_vae: Run, tiny: Callable[..., Settings]
+) -> None:
+    few = {"train_unet.steps": 3, "logging.num_previews": 0}
+    for limit in (None, 100):
+        lab.train(lab.create("unet", tiny(**few, **{"train_unet.image_limit": limit}), finished_vae))
+    some, whole = sorted((np.load(path) for path in lab.root.glob("cache/latents/*/moments.npy")), key=len)
+    places = limited_indices(np.arange(len(whole)), 100, 0)
+    np.testing.assert_allclose(some, whole[places], atol=1e-5)
 
 
 @pytest.mark.slow
