@@ -18,6 +18,7 @@ LONGEST_SLEEP_S = 0.2
 SHORTEST_WAIT_S = 60.0  # below a second, it is meant to end
 WAITS = {"communicate", "join", "result", "wait"}
 PATIENCE = {"patience_s", "timeout", "timeout_s"}
+SAVING = {"stop_grace_s", "machine.stop_grace_s"}  # seconds that a run gets to save before it is killed
 FEW_STEPS = 1000  # of a run that must not end before a test has acted: twenty seconds of the stand-in
 LOOKS = {"all_inner_texts", "all_text_contents", "bounding_box", "count", "evaluate", "evaluate_all", "get_attribute"}
 LOOKS |= {"inner_html", "inner_text", "input_value", "is_checked", "is_disabled", "is_editable", "is_enabled"}
@@ -63,7 +64,8 @@ def test_browser_tests_are_what_two_workers_begin_with(long: int, others: int, w
 
 def faults(source: str) -> Iterator[tuple[int, str]]:
     """(line, rule) of what a test may not do: patch a private name or a dotted string, wait for a fixed time, run
-    again when it fails, choose itself by a variable, look at a page once, or need a machine that is not busy."""
+    again when it fails, choose itself by a variable, look at a page or type once, or need a machine that is not busy.
+    """
     looks_at_pages, waits_for_steps = "tests.browser.conftest" in source, ".wait_for_step(" in source
     for node in ast.walk(ast.parse(source)):
         if looks_at_pages and isinstance(node, ast.Assert):
@@ -77,8 +79,10 @@ def faults(source: str) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
             if "'/proc'" in ast.unparse(node.generators[0].iter) and "read_" in ast.unparse(node):
                 yield node.lineno, "reads processes that may end meanwhile"
-        elif isinstance(node, ast.FunctionDef) and waits_for_steps:
-            yield from acts_on_short_runs(node)
+        elif isinstance(node, ast.FunctionDef):
+            yield from acts_on_short_runs(node) if waits_for_steps else ()
+            yield from types_once(node) if looks_at_pages else ()
+            yield from hurries_a_save(node)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and isinstance(node.left, ast.Call):
             if ast.unparse(node.left) == "time.monotonic()" and is_too_soon(node.right):
                 yield node.lineno, "gives up too soon"
@@ -123,6 +127,31 @@ def acts_on_short_runs(function: ast.FunctionDef) -> Iterator[tuple[int, str]]:
             yield node.lineno, "acts on a run that may have ended"
 
 
+def types_once(function: ast.FunctionDef) -> Iterator[tuple[int, str]]:
+    """What is filled in and entered at once: a page that is drawn again in between forgets it."""
+    steps = [each.value.func for each in ast.walk(function) if isinstance(each, ast.Expr) and is_method(each.value)]
+    filled = {ast.unparse(step.value) for step in steps if step.attr == "fill"}
+    for step in steps:
+        if step.attr == "press" and ast.unparse(step.value) in filled:
+            yield step.lineno, "types once"
+
+
+def is_method(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+
+
+def hurries_a_save(function: ast.FunctionDef) -> Iterator[tuple[int, str]]:
+    """A run that shall save when it is stopped is killed instead where the machine is busy."""
+    given = [(part.arg, part.value) for part in ast.walk(function) if isinstance(part, ast.keyword)]
+    for part in ast.walk(function):
+        if isinstance(part, ast.Dict):
+            given += [(getattr(key, "value", None), value) for key, value in zip(part.keys, part.values, strict=True)]
+    ignores = any(each in ast.unparse(function) for each in ("STANDIN_IGNORE_TERM", "STANDIN_CHILDREN"))
+    for name, value in given:
+        if name in SAVING and is_too_soon(value) and not ignores:
+            yield value.lineno, "gives a run little time to save"
+
+
 def test_no_test_breaks_these_rules() -> None:
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("*.py")):
@@ -150,6 +179,9 @@ def test_no_test_breaks_these_rules() -> None:
             "def test_x(box):\n run = box.create(steps=60)\n box.wait_for_step(run, 7)",
             "acts on a run that may have ended",
         ),
+        (f"{BROWSER}def test_x(field):\n field.fill('Bob')\n field.press('Enter')", "types once"),
+        ("def settings():\n return {'machine': {'stop_grace_s': 2.0}}", "gives a run little time to save"),
+        ("def test_x(box):\n box.create(stop_grace_s=5)", "gives a run little time to save"),
         (f"{BROWSER}assert page.locator('p').count() == 1", "looks at a page once"),
         (f"{BROWSER}assert canvas.evaluate(PICTURE) != before", "looks at a page once"),
         (f"{BROWSER}assert page.url == link", "looks at a page once"),

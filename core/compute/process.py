@@ -31,6 +31,7 @@ COMMAND = (sys.executable, "-m", "core.compute.worker")
 IDLE_S = 300.0
 LOOK_S = 0.1
 PATIENCE_S = 5.0  # with one that is stopped
+HANGING_UP_S, ENDING_S = 2.0, 60.0  # between the ends of two sockets of a process that ends, and until it is gone
 STOPPED = ("T", "t")  # states of /proc/PID/stat
 FIRST_TO_GO = "800"  # of the kernel's out-of-memory scores: before the server
 
@@ -56,15 +57,23 @@ class _Child:
         self.stands_since = 0.0  # monotonic seconds since it is stopped, as by SIGSTOP; 0 while it runs
 
     def death(self) -> str:
-        """How it died, in one sentence. It was just seen to hang up: it ends within moments."""
+        """How it died, in one sentence. It was just seen to hang up: it ends within moments, or lives and refused."""
         try:
-            code = self.process.wait(2.0)
+            code = self.process.wait(ENDING_S if self._hung_up() else 0.0)
         except subprocess.TimeoutExpired:
             return self.why or "the process that computes takes no more questions now; try again"
         if self.why:
             return self.why
         how = f"killed by signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return f"the process that computes ended ({how}); try again"
+
+    def _hung_up(self) -> bool:
+        """Whether it lets go of all its sockets, as a process that ends does; it may do so a moment after the first."""
+        poll = select.poll()
+        with contextlib.suppress(ValueError, OSError):  # closed by another thread: it was ended
+            poll.register(self.control, select.POLLIN)
+            return bool(poll.poll(1000 * HANGING_UP_S))
+        return True
 
     def private_bytes(self) -> int:
         """Memory that it alone holds; 0 when it is gone."""

@@ -169,6 +169,31 @@ def press(page: Page, element: Any, key: str, shows: Any, words: str) -> None:
     wait_for(done, words)
 
 
+def typed(
+    page: Page, field: Any, value: str, has_happened: Any, words: str, *, opened: Callable[[], object] = bool
+) -> None:
+    """Fill a field and press Enter until that has had its effect: a page that is drawn again forgets what was typed.
+
+    opened: opens what the field lies in, where that may close.
+    """
+
+    def done() -> bool:
+        if has_happened():
+            return True
+        settle(page)
+        with contextlib.suppress(PlaywrightTimeout):  # it was drawn again, or closed
+            opened()
+            field.fill(value, timeout=3_000)
+            field.press("Enter", timeout=3_000)
+        settle(page)
+        deadline = time.monotonic() + LOST_CLICK_S
+        while not has_happened() and time.monotonic() < deadline:
+            page.evaluate(FRAMES)
+        return bool(has_happened())
+
+    wait_for(done, words)
+
+
 def from_menu(page: Page, menu: Any, entry: Any, has_happened: Any, words: str) -> None:
     """Open a menu and click its entry until that has had its effect: a menu closes when the page is drawn again."""
 

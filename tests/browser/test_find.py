@@ -35,6 +35,7 @@ def test_typing_finds_and_enter_opens_while_fields_keep_their_keys(page: Any, se
 
     page.get_by_role("button", name="Find").click()
     expect(options.first).to_have_attribute("aria-selected", "true")
+    expect(field).to_be_focused()
     page.keyboard.type("first")
     expect(options).to_have_count(2)
     page.keyboard.press("ArrowDown")

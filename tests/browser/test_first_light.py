@@ -16,7 +16,7 @@ import psutil
 from core.jobs.engines.choose import observed_status
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from tests.browser.conftest import IDLE, PICTURE, Server, expect, in_chromium, settle, shot, visit, wait_for
+from tests.browser.conftest import IDLE, PICTURE, Server, expect, in_chromium, settle, shot, typed, visit, wait_for
 
 pytestmark = in_chromium
 
@@ -39,18 +39,10 @@ def lines(run: Run) -> int:
 
 
 def fill(page: Any, label: str, value: str) -> None:
-    """Type it until it stays: a page that is drawn again between two keys forgets what was typed."""
+    """Type it until it stays."""
     named = [page.get_by_role(role, name=label) for role in ("spinbutton", "textbox")]  # it is marked as changed then
-
-    def stays() -> bool:
-        settle(page)
-        field = page.get_by_label(label, exact=True).first
-        field.fill(value)
-        field.press("Enter")
-        settle(page)
-        return bool(named[0].or_(named[1]).first.input_value() == value)
-
-    wait_for(stays, f"'{label}' does not keep {value}")
+    field, kept = page.get_by_label(label, exact=True).first, named[0].or_(named[1]).first
+    typed(page, field, value, lambda: kept.input_value() == value, f"'{label}' does not keep {value}")
 
 
 def choose(page: Any, card: str) -> None:

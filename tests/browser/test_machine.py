@@ -18,7 +18,18 @@ from core.jobs.engines.local import LocalEngine
 from core.jobs.queue import Queue
 from core.runs.run import Run
 from core.runs.store import RunStore
-from tests.browser.conftest import Server, drawn_again, expect, from_menu, in_chromium, person, shot, visit, wait_for
+from tests.browser.conftest import (
+    Server,
+    drawn_again,
+    expect,
+    from_menu,
+    in_chromium,
+    person,
+    shot,
+    typed,
+    visit,
+    wait_for,
+)
 
 pytestmark = in_chromium
 GB = 10**9
@@ -103,10 +114,8 @@ def test_the_box_of_two_people(page: Any, server: Server, waiting: list[Run], st
     assert observed_status(first).state == "queued"
 
     asks_to_take_out(new, first)
-    field = dialog.get_by_label("Your name")
-    field.fill("Bob")
-    field.press("Enter")
-    expect(dialog.get_by_text("Bob", exact=True)).to_be_visible()
+    is_named = dialog.get_by_text("Bob", exact=True).is_visible
+    typed(new, dialog.get_by_label("Your name"), "Bob", is_named, "the window does not take a name")
     dialog.get_by_role("button", name="Take out").click()
     wait_for(lambda: observed_status(first).state == "stopped", "it was not taken out")
     assert any(by == "Bob" for _, by in events(first))

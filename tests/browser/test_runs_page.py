@@ -28,7 +28,8 @@ def row(page: Any, name: str) -> Any:
 
 
 def places(page: Any, names: list[str]) -> list[Any]:
-    return [row(page, name).bounding_box() for name in names]
+    """How far down the rows stand: their width follows the ages, which grow."""
+    return [(row(page, name).bounding_box() or {}).get("y") for name in names]
 
 
 def test_ticks_stay_with_their_runs_when_a_new_one_comes_and_the_link_compares_them(page: Any, server: Server) -> None:

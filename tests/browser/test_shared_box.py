@@ -60,7 +60,7 @@ def events(run: Run, word: str) -> list[str]:
 
 def test_two_people_share_one_box(page: Any, server: Server, standins: None) -> None:
     ana, ben = person(page, server, "Ana"), person(page, server, "Ben")
-    first = train(ana, server, "Ana's VAE", 20_000)
+    first = train(ana, server, "Ana's VAE", 100_000)
     wait_for(lambda: observed_status(first).state is RunState.RUNNING and first.status().step > 5, "it never trained")
     assert first.info.owner == "Ana"
 

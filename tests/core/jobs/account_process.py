@@ -32,7 +32,7 @@ class Verbs:
         self.engine = LocalEngine(self.store, worker=worker)
 
     def start(self, steps: int = 100_000) -> str:
-        values = {"train_vae": {"steps": steps}, "machine": {"device": "cpu", "stop_grace_s": 5.0}}
+        values = {"train_vae": {"steps": steps}, "machine": {"device": "cpu", "stop_grace_s": 600}}
         run = self.store.create("vae", settings_from(values), owner="somebody")
         self.engine.submit([run])
         return run.id

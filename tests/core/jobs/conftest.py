@@ -63,7 +63,7 @@ class Box:
             {
                 "train_vae": {"steps": steps},
                 "train_unet": {"steps": steps},
-                "machine": {"device": "cpu", "stop_grace_s": 2.0, **machine},
+                "machine": {"device": "cpu", "stop_grace_s": PATIENCE_S, **machine},
             }
         )
 

@@ -19,7 +19,7 @@ from core.jobs.recovery import FRESH_S, SEEN_S, take_in_unqueued
 from core.machine import attempts
 from core.runs.lock import try_lock
 from core.runs.run import Run, Status
-from tests.core.jobs.conftest import Box
+from tests.core.jobs.conftest import PATIENCE_S, Box
 
 DAY_S = 86_400.0
 SHIM = """
@@ -72,11 +72,11 @@ def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     ("age_s", "seen_for_s", "is_taken_in"),
     [
-        (0, 0, False),
+        (0, -PATIENCE_S, False),
         (0, FRESH_S + 1, True),
-        (-DAY_S, 0, False),
+        (-DAY_S, -PATIENCE_S, False),
         (-DAY_S, SEEN_S + 1, True),  # written before the clock was put back
-        (DAY_S, 0, False),  # written before it was put forward, by somebody who is about to queue it
+        (DAY_S, -PATIENCE_S, False),  # written before it was put forward, by somebody who is about to queue it
         (DAY_S, SEEN_S + 1, True),
     ],
 )

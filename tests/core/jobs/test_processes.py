@@ -8,7 +8,7 @@ import pytest
 
 from core.machine.processes import identity_of, is_alive, own_identity
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_zombie_is_dead(sleeper):
 def test_a_command_name_with_brackets_and_blanks_is_read(tmp_path):
     program = tmp_path / "a) b (c"
     program.symlink_to("/bin/sleep")
-    process = subprocess.Popen([str(program), "60"])
+    process = subprocess.Popen([str(program), "600"])
     try:
         assert is_alive(identity_of(process.pid))
     finally:

@@ -18,6 +18,7 @@ from core.rules import NEWEST, Rules
 from core.runs.lock import try_lock
 from core.runs.run import ProcessIdentity, RunState, Status
 from core.runs.store import lock_path
+from tests.core.jobs.conftest import PATIENCE_S
 from tests.endings import nobody_serves
 
 
@@ -165,7 +166,8 @@ def live_but_stopped(store, run):
     return attempt
 
 
-def test_a_run_whose_process_is_still_ending_is_waited_for_and_deleted(begin, store):
+def test_a_run_whose_process_is_still_ending_is_waited_for_and_deleted(begin, store, monkeypatch):
+    monkeypatch.setattr(service, "RELEASE_PATIENCE_S", PATIENCE_S)
     run = begin("vae")[0]
     attempt = live_but_stopped(store, run)
     later = threading.Timer(0.5, lambda: Queue(store.root).release(run.id, attempt, JobState.ENDED))
@@ -176,8 +178,9 @@ def test_a_run_whose_process_is_still_ending_is_waited_for_and_deleted(begin, st
 
 
 @pytest.mark.parametrize("what", ["its row", "its lock"])
-def test_a_run_whose_process_is_still_ending_is_waited_for_and_resumed(begin, store, what):
+def test_a_run_whose_process_is_still_ending_is_waited_for_and_resumed(begin, store, monkeypatch, what):
     """Resume was refused for as long as the process took to end: ten seconds after "failed"."""
+    monkeypatch.setattr(local, "RELEASE_PATIENCE_S", PATIENCE_S)
     run = begin("vae")[0]
     queue = Queue(store.root)
     attempt = live_but_stopped(store, run)

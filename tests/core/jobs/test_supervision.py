@@ -142,7 +142,7 @@ class TestStops:
     def test_what_ignores_the_request_is_killed_after_the_grace_with_all_it_started(self, box, monkeypatch, workers):
         monkeypatch.setenv("STANDIN_IGNORE_TERM", "1")
         monkeypatch.setenv("STANDIN_CHILDREN", str(workers))
-        run = box.create(steps=ENDLESS)
+        run = box.create(steps=ENDLESS, stop_grace_s=2)
         box.submit(run)
         box.wait_for_step(run, 6)
         box.wait(lambda: len(box.pids(run)) == 1 + workers)
@@ -153,7 +153,7 @@ class TestStops:
 
     def test_data_workers_that_outlive_a_finished_training_are_ended(self, box, monkeypatch):
         monkeypatch.setenv("STANDIN_CHILDREN", "2")
-        run = box.create(steps=3)
+        run = box.create(steps=3, stop_grace_s=2)
         box.submit(run)
         box.wait_until_judged(run)
         assert run.status().state is RunState.FINISHED
