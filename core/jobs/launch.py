@@ -84,7 +84,8 @@ def start_shim(
 
     lock: the run's, never free in between. folder: where its code is imported from. forks: what may fork both instead.
     """
-    shim = [sys.executable, "-m", "core.jobs.shim", "--run", str(run.folder.resolve()), "--attempt", str(attempt)]
+    place = run.folder.parent.resolve() / run.id  # not where a link in its place leads
+    shim = [sys.executable, "-m", "core.jobs.shim", "--run", str(place), "--attempt", str(attempt)]
     shim += ["--grace", f"{grace_s(run):g}"]
     if command is not None and forks is not None:
         token, log = attempts.token_of(run.folder.name, attempt), run.log_path.resolve()

@@ -17,11 +17,11 @@ from core import atomic, reading
 from core.config.frozen import settings_digest
 from core.errors import LabError
 from core.jobs.accounts import is_shared, state_folder
+from core.jobs.confinement import SEAL_VARIABLE
 from core.jobs.queue import Job
 from core.runs.run import Run
 
 FOLDER = "orders"  # in the account's state folder
-SEAL_VARIABLE = "LAB_SEAL"  # in the environment of a worker whose settings others could change
 REQUEST_FILE = "request.json"  # what a measuring run is asked beside its settings
 CHANGED = "its folder or settings were changed after it was queued; resume it to accept them"
 UNKNOWN = "nobody of its account has queued it in this shared folder; resume it to start it"

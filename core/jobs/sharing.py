@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.errors import LabError
 from core.jobs.accounts import is_shared, state_folder
+from core.jobs.confinement import FEWEST, version
 from core.jobs.serving import FOLDER
 from core.permissions import account_name, group_name, is_private_group
 
@@ -35,6 +36,9 @@ def findings(runs: Path, group: str = "") -> Iterator[Finding]:
             yield None, f"{words}: share it with chmod g+s, or close it with chmod g-w"
         return
     yield True, f"accounts of {name} share {runs}; each has a supervisor and starts its own runs"
+    if version() < FEWEST:
+        words = "this kernel has no Landlock (Linux 6.2 or newer)"
+        yield None, f"{words}: a link in the place of a run at work can lead its process out of {runs}"
     if group and group != name:
         yield False, f"site.group is {group}, and {runs} belongs to {name}: {_command(runs, group)}"
     if os.geteuid() and found.st_gid not in {os.getegid(), *os.getgroups()}:

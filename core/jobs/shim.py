@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from core import atomic, errors, reading
+from core.jobs.confinement import SEAL_VARIABLE, confine
 from core.machine import attempts
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,11 @@ class Shim:
                 return
             except FileNotFoundError:  # the run was deleted under us
                 return
+            except PermissionError as error:  # something else is in its place
+                if SEAL_VARIABLE in os.environ:
+                    logger.error("the end of %s cannot be written: %s", self.token, error)
+                    return
+                time.sleep(1.0)
             except OSError as error:  # a full disk: the outcome waits until there is room
                 logger.error("the end of %s cannot be written yet: %s", self.token, error)
                 time.sleep(1.0)
@@ -218,6 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments: Any = parser.parse_args(argv)
     logging.basicConfig(format="%(asctime)s shim: %(message)s", stream=sys.stderr)
     os.set_inheritable(arguments.lock, False)
+    confine(arguments.run.parent)
     shim = Shim(arguments.run, arguments.attempt, grace_s=arguments.grace, child=arguments.child, adopt=arguments.adopt)
     shim.run(arguments.command)
     return 0

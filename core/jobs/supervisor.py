@@ -187,7 +187,8 @@ class Supervisor:
             if end is None and attempts.living_in(run.folder, job.attempt):
                 logger.warning("%s: its shim is gone, its training lives: adopting it", job.run_id)
                 run.add_event("adopted", reason="the process that watched it was gone")
-                self._spawn(run, job.attempt, lock, None, environment=dict(os.environ), folder=code_root())
+                environment = {**os.environ, **self.orders.seal(job)}
+                self._spawn(run, job.attempt, lock, None, environment=environment, folder=code_root())
                 return
             if end is None and started is None:  # we died before it started, or an older folder was put back
                 status = run.status()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from core.config.load import read_site
 from core.device import resolve_device
 from core.errors import LabError, RankLost, RunBusy, StorageFull, is_full_disk, is_full_gpu
+from core.jobs.confinement import confine
 from core.jobs.exit_reason import FULL_DISK, Ending, asked_to_end, write_ending
 from core.jobs.orders import check_seal
 from core.jobs.worker_stop import StopRequests
@@ -205,6 +206,7 @@ def main(argv: Sequence[str] | None = None, *, trainers: Mapping[str, Trainer] |
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
     store = RunStore(arguments.runs)
     try:
+        confine(store.root)
         run = store.get(arguments.run)
         if not os.environ.get(TOKEN_VARIABLE):  # started by hand: no shim holds the run's lock
             take_run_lock(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.server import free_port
 from core.startup import PACKAGES, start_problem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +48,38 @@ def test_without_packages_every_entry_ends_with_one_sentence(entry: list[str]) -
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: the package torch is missing, and 19 more are. ")
     assert done.stderr.count("\n") == 1
+
+
+AS_3_10 = "import runpy, sys; sys.version_info = (3, 10, 12, 'final', 0); "
+STREAMLIT = "sys.argv = ['streamlit', 'run', 'lab/Home.py', '--server.headless', 'true', '--server.port', '{port}']; "
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "code",
+    [
+        "runpy.run_module('core', run_name='__main__')",
+        "import latent_diffusion_lab as lab; lab.main()",
+        "import streamlit.web.cli as cli; " + AS_3_10 + STREAMLIT + "cli.main()",
+    ],
+    ids=["python -m core", "latent-lab", "streamlit run"],
+)
+def test_an_old_python_is_named_by_every_entry(code: str) -> None:
+    """Streamlit's own packages come first there: what it does with an older Python is its own matter."""
+    begins = "" if "streamlit" in code else AS_3_10
+    program = begins + code.format(port=free_port())
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 1
+    assert f"error: Python 3.11 or newer is needed, and this is 3.10 ({sys.executable}). Run: make " in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+FIRST = ("core/__init__.py", "core/startup.py", "core/__main__.py", "latent_diffusion_lab/__init__.py", "lab/Home.py")
+
+
+@pytest.mark.parametrize("path", FIRST)
+def test_what_is_read_before_the_question_is_asked_is_no_newer_python(path: str) -> None:
+    ast.parse((ROOT / path).read_text(), feature_version=(3, 8))
 
 
 def test_a_locale_that_is_not_utf8_is_named_before_a_path_fails() -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from core.jobs import confinement
+
 ROOT = Path(__file__).resolve().parents[3]
 FIRST = 20_000 + 10 * (os.getpid() % 4_000)  # whoever runs tests here ends all processes of its own accounts
 GROUP, ANA, BEN, CLEO = range(FIRST, FIRST + 4)
@@ -40,12 +42,13 @@ class Account:
     def __init__(self, lab: Lab, uid: int, *, umask: int, groups: tuple[int, ...] = (GROUP,)) -> None:
         self.uid = uid
         home = lab.folder / f"home-{uid}"
-        home.mkdir(mode=0o700, exist_ok=True)
-        os.chown(home, uid, uid)
+        for folder in (home, home / "tmp"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            os.chown(folder, uid, uid)
         script = str(Path(__file__).with_name("account_process.py"))
         self.process = subprocess.Popen(
             [lab.python, script, str(lab.runs), json.dumps(lab.worker)],
-            env={**lab.environment, "HOME": str(home), "LAB_USER": f"user{uid}"},
+            env={**lab.environment, "HOME": str(home), "TMPDIR": str(home / "tmp"), "LAB_USER": f"user{uid}"},
             cwd=lab.folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -279,6 +282,21 @@ def test_a_member_of_the_group_decides_nothing_about_a_process_of_another(lab: L
     assert all(lab.workers(run) == set() for run in (settings, folder, planted))
     with pytest.raises(Refused, match=f"{place}: should belong to account {CLEO} alone, and account {BEN} made it"):
         lab.account(CLEO, umask=0o002).do("serve")
+
+
+def test_what_takes_the_place_of_a_run_at_work_leads_its_process_nowhere(lab: Lab) -> None:
+    if confinement.version() < confinement.FEWEST:
+        pytest.skip("needs Landlock, of Linux 6.2 or newer")
+    ana, ben = lab.account(ANA, umask=0o002), lab.account(BEN, umask=0o002)
+    private = lab.folder / f"home-{ANA}" / "private"
+    private.mkdir(mode=0o700)
+    os.chown(private, ANA, ANA)
+    for place in ("checkpoints", ""):
+        run = ana.do("start")
+        lab.wait(lambda run=run: lab.is_at_work(run) and (lab.runs / run / "checkpoints").exists(), "it never started")
+        ben.do("swap", str(lab.runs / run / place), str(private))
+        lab.wait(lambda run=run: not lab.workers(run), "its process goes on in another place")
+        assert list(private.iterdir()) == []
 
 
 def test_an_account_that_may_only_look_looks_and_doctor_sees_what_a_member_would(lab: Lab) -> None:

@@ -251,3 +251,21 @@ def test_another_boot_means_interrupted(vae):
     status = observed_status(vae)
     assert status.state is RunState.INTERRUPTED
     assert status.reason.startswith("the machine was restarted")
+
+
+@pytest.mark.parametrize(
+    ("act", "took_effect"),
+    [
+        (lambda store, run: request_stop(store, run.id, by="bo"), lambda run, job: job.state is JobState.ENDED),
+        (lambda store, run: service.pause_run(store, run.id, by="bo"), lambda run, job: job.state is JobState.PAUSED),
+        (lambda store, run: move_run(store, run.id, to="last", by="bo"), lambda run, job: job.place > 1),
+        (lambda store, run: set_priority(store, run.id, 3, by="bo"), lambda run, job: job.priority == 3),
+    ],
+    ids=["stop", "pause", "move", "priority"],
+)
+def test_what_took_effect_is_no_error_where_it_cannot_be_put_on_record(begin, store, act, took_effect):
+    run, _ = begin("vae")[0], begin("vae")
+    (run.folder / "events.jsonl").unlink(missing_ok=True)
+    (run.folder / "events.jsonl").mkdir()
+    act(store, run)
+    assert took_effect(run, Queue(store.root).job(run.id))
