@@ -69,6 +69,7 @@ def metric() -> None:
         train=train,
         heldout=heldout,
         labels=labels,
+        train_labels=labels,
         heldout_labels=labels,
         guesses=np.zeros(40, dtype=np.int64),
         classes=("even", "odd"),

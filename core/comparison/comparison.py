@@ -53,10 +53,10 @@ from core.evaluation.metrics import (
     FrechetReference,
     bootstrap_interval,
     paired_difference_interval,
-    precision_recall,
     resample_weights,
     wilson_interval,
 )
+from core.evaluation.neighbourhoods import neighbourhoods
 from core.latent.inspection.psnr_ssim import picture_psnr
 from core.runs.run import Run, now_iso
 from core.sampling.load import LoadedModel, load_model
@@ -297,7 +297,7 @@ class _Session:
         seed = self.request.base.seed
         real = choose_rows(self.train_features, pairs, seed, "evaluation-train")
         generated = choose_rows(drawn.features.float(), pairs, seed, "evaluation-generated")
-        _, recall = precision_recall(real, generated, self.request.recall_neighbours)
+        recall = neighbourhoods(real, generated, self.request.recall_neighbours).recall
         result = replace(
             blank,
             num_pictures=count,

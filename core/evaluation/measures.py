@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from core.errors import UsageError
+from core.evaluation.intervals import halves, normal_interval, standard_error
 from core.evaluation.judge import Judge, split_features
 from core.evaluation.labels import drawn_rows
 from core.evaluation.metrics import (
     FrechetReference,
     copy_ratio,
     frechet_distance,
-    precision_recall,
+    kernel_distance,
     wilson_interval,
 )
-from core.evaluation.report import ClassScore, Measures
+from core.evaluation.neighbourhoods import neighbourhoods
+from core.evaluation.report import ClassScore, Figure, Measures
 from core.seeding import derive
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 MAX_NEIGHBOUR_PICTURES = 10_000
 FLOOR_DRAWS, FLOOR_PURPOSE = 10, "evaluation-heldout"
 MOST_OF_HELDOUT = 0.9
+MOST_CLASSES = 100
+MAX_KERNEL_PICTURES = 2_500  # each with each other, in memory
+LEAST_PER_DIMENSION = 2  # images: below it an interval of FD-judge is not one
 MAX_COPY_PICTURES = 2_000  # a median needs no more, and each is compared with the whole training split
 
 OnProgress = Callable[[str, float], None]
@@ -40,7 +45,7 @@ Look = tuple[torch.Tensor, np.ndarray]  # of a batch: features (·, D), and the 
 class Seen:
     """What the judge saw: features (·, D) of generated and of all real pictures, and its guesses (N,).
 
-    labels (N,): the classes asked for; heldout_labels: those of the held-out pictures. classes: their names.
+    labels (N,): the classes asked for; train_labels, heldout_labels: those of the real pictures. classes: their names.
     neighbours: k. seed: draws every choice of rows.
     """
 
@@ -48,6 +53,7 @@ class Seen:
     train: torch.Tensor
     heldout: torch.Tensor
     labels: np.ndarray
+    train_labels: np.ndarray
     heldout_labels: np.ndarray
     guesses: np.ndarray
     classes: tuple[str, ...]
@@ -84,17 +90,73 @@ def class_accuracy(seen: Seen) -> dict[str, Any]:
         "class_accuracy": float(right.mean()),
         "class_accuracy_low": low,
         "class_accuracy_high": high,
-        "per_class": tuple(_class_score(name, right[seen.labels == k]) for k, name in enumerate(seen.classes)),
+        "per_class": tuple(_class_score(seen, k, right) for k in range(len(seen.classes))),
     }
+
+
+def confusion(seen: Seen) -> dict[str, Any]:
+    """How often the judge takes a picture of each class asked for each class."""
+    size = len(seen.classes)
+    if size > MOST_CLASSES:
+        return {}
+    pairs = np.bincount(seen.labels * size + seen.guesses, minlength=size * size).reshape(size, size)
+    return {"confusion": tuple(tuple(int(number) for number in row) for row in pairs)}
 
 
 def fd_judge(seen: Seen) -> dict[str, Any]:
     """Fréchet distance to the whole training split, and its floor: that of held-out real pictures of these labels."""
-    return {
-        "fd_judge": frechet_distance(seen.train, seen.features),
+    reference = FrechetReference(seen.train)
+    value, count = frechet_distance(seen.train, seen.features), len(seen.features)
+    found = {
+        "fd_judge": value,
         "fd_reference_count": len(seen.train),
-        **fd_floor(FrechetReference(seen.train), seen.heldout, seen.heldout_labels, seen.counts, seen.seed),
+        **fd_floor(reference, seen.heldout, seen.heldout_labels, seen.counts, seen.seed),
     }
+    if count < LEAST_PER_DIMENSION * seen.features.shape[1]:
+        return found
+    error = fd_error(reference, seen.features, seen.labels)
+    low, high = normal_interval(value, error)
+    endless = endless_distance(reference, seen.features, seen.labels)
+    endless_low, endless_high = normal_interval(endless, error)
+    infinite = Figure(value=endless, low=endless_low, high=endless_high, count=count)
+    return {**found, "fd_low": max(0.0, low), "fd_high": high, "fd_infinite": infinite}
+
+
+def fd_error(reference: FrechetReference, features: torch.Tensor, labels: np.ndarray) -> float:
+    """The standard error of FD-judge of features (N, D) of the labels asked (N,)."""
+    return standard_error(lambda places: reference.influence(features[torch.from_numpy(places)]), labels)
+
+
+def endless_distance(reference: FrechetReference, features: torch.Tensor, labels: np.ndarray) -> float:
+    """FD-judge of endless pictures: a line in 1/N through that of all, of halves and of quarters (means of parts).
+
+    Source: arXiv 1911.07023, section 4.
+    """
+    levels = [[np.arange(len(labels))]]
+    for _ in range(2):
+        levels.append([part[each] for part in levels[-1] for each in halves(labels[part])])
+    found = [np.mean([reference.distance(features[torch.from_numpy(part)]) for part in parts]) for parts in levels]
+    return float(np.polyfit([len(parts) for parts in levels], found, 1)[1])
+
+
+def kid(seen: Seen) -> dict[str, Any]:
+    """Kernel distance to as many training pictures, 2,500 a side at most, and that of ten draws of real ones."""
+    count = min(seen.pairs, MAX_KERNEL_PICTURES)
+    if count < 4:  # halves have an error too
+        return {}
+    rows = chosen_rows(len(seen.features), count, seen.seed, "evaluation-generated")
+    features, labels = seen.features[torch.from_numpy(rows)], seen.labels[rows]
+    references = choose_rows(seen.train, count, seen.seed, "evaluation-train")
+    value, _ = kernel_distance(references, features)
+    error = standard_error(lambda places: kernel_distance(references, features[torch.from_numpy(places)])[1], labels)
+    low, high = normal_interval(value, error)
+    counts = np.bincount(labels, minlength=len(seen.classes))
+    draws = [
+        drawn_rows(seen.heldout_labels, counts, seen.seed, f"{FLOOR_PURPOSE}-{draw}") for draw in range(FLOOR_DRAWS)
+    ]
+    floors = [kernel_distance(references, seen.heldout[torch.from_numpy(each)])[0] for each in draws]
+    spread = statistics.stdev(floors) if len(draws[0]) <= MOST_OF_HELDOUT * len(seen.heldout) else None
+    return {"kid": Figure(value=value, low=low, high=high, floor=statistics.mean(floors), floor_sd=spread, count=count)}
 
 
 def fd_floor(
@@ -122,22 +184,33 @@ def fd_floor(
     }
 
 
-def neighbourhoods(seen: Seen) -> dict[str, Any]:
-    """Precision and recall between `pairs` generated and as many training pictures, and of held-out real ones."""
+def nearness(seen: Seen) -> dict[str, Any]:
+    """Precision, recall, density and coverage between `pairs` generated and as many training pictures, and of held-out
+    real ones."""
     references = choose_rows(seen.train, seen.pairs, seen.seed, "evaluation-train")
-    precision, recall = precision_recall(references, seen.generated_sample, seen.neighbours)
+    found = neighbourhoods(references, seen.generated_sample, seen.neighbours)
+    low, high = wilson_interval(round(found.precision * seen.pairs), seen.pairs)
     real = seen.real_sample
     count = min(seen.pairs, len(real))
-    real_precision, real_recall = (None, None)
-    if seen.neighbours < count:
-        real_precision, real_recall = precision_recall(references[:count], real[:count], seen.neighbours)
+    floor = neighbourhoods(references[:count], real[:count], seen.neighbours) if seen.neighbours < count else None
+    clipped = {
+        name: Figure(
+            value=getattr(found, name), floor=None if floor is None else getattr(floor, name), count=seen.pairs
+        )
+        for name in ("clipped_density", "clipped_coverage")
+    }
     return {
-        "precision": precision,
-        "recall": recall,
+        "precision": found.precision,
+        "precision_low": low,
+        "precision_high": high,
+        "recall": found.recall,
+        "density": found.density,
+        "coverage": found.coverage,
+        **clipped,
         "neighbours": seen.neighbours,
         "precision_recall_count": seen.pairs,
-        "real_precision": real_precision,
-        "real_recall": real_recall,
+        "real_precision": None if floor is None else floor.precision,
+        "real_recall": None if floor is None else floor.recall,
     }
 
 
@@ -150,8 +223,10 @@ def copies(seen: Seen) -> dict[str, Any]:
 # each returns fields of Measures
 MEASURES: tuple[Callable[[Seen], Mapping[str, Any]], ...] = (
     class_accuracy,
+    confusion,
     fd_judge,
-    neighbourhoods,
+    nearness,
+    kid,
     copies,
 )
 
@@ -207,6 +282,7 @@ def measure_looks(
         train=split_features(judge, image_set, "train", part_of(progress, 0.0, 0.6)),
         heldout=split_features(judge, image_set, "heldout", part_of(progress, 0.6, 0.7)),
         labels=labels,
+        train_labels=np.asarray(image_set.train.labels),
         heldout_labels=np.asarray(image_set.heldout.labels),
         guesses=guesses,
         classes=tuple(judge.classes),
@@ -218,18 +294,41 @@ def measure_looks(
     return Measures(**{name: value for each in MEASURES for name, value in each(seen).items()})
 
 
-def _class_score(name: str, right: np.ndarray) -> ClassScore:
-    correct, count = int(right.sum()), len(right)
+def _class_score(seen: Seen, label: int, right: np.ndarray) -> ClassScore:
+    """right (N,): which pictures are of the class that was asked."""
+    asked = seen.labels == label
+    correct, count = int(right[asked].sum()), int(asked.sum())
     low, high = wilson_interval(correct, count)
-    return ClassScore(
-        name=name, count=count, correct=correct, accuracy=correct / count if count else 0.0, low=low, high=high
+    score = ClassScore(
+        name=seen.classes[label],
+        count=count,
+        correct=correct,
+        accuracy=correct / count if count else 0.0,
+        low=low,
+        high=high,
+    )
+    train = seen.train[torch.from_numpy(seen.train_labels == label)]
+    heldout = seen.heldout[torch.from_numpy(seen.heldout_labels == label)]
+    if min(count, len(train), len(heldout)) < 2 or len(seen.classes) > MOST_CLASSES:
+        return score
+    reference, one = FrechetReference(train), np.zeros(len(heldout), dtype=np.int64)
+    floor = fd_floor(reference, heldout, one, np.array([count]), seen.seed)
+    return replace(
+        score,
+        fd=reference.distance(seen.features[torch.from_numpy(asked)]),
+        fd_floor=floor["fd_floor"],
+        fd_floor_sd=floor["fd_floor_sd"],
     )
 
 
 def choose_rows(features: torch.Tensor, count: int, seed: int, purpose: str) -> torch.Tensor:
     """`count` of the rows (at most all) in random order, a choice of (seed, purpose)."""
-    chosen = np.random.default_rng(derive(seed, purpose)).permutation(len(features))[:count]
-    return features[torch.from_numpy(chosen)]
+    return features[torch.from_numpy(chosen_rows(len(features), count, seed, purpose))]
+
+
+def chosen_rows(total: int, count: int, seed: int, purpose: str) -> np.ndarray:
+    """Places of `count` of `total` rows, as `choose_rows` takes them."""
+    return np.random.default_rng(derive(seed, purpose)).permutation(total)[:count]
 
 
 def part_of(progress: OnProgress | None, start: float, end: float) -> OnProgress | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from statistics import NormalDist
 
+import numpy as np
 import torch
 from scipy.stats import binomtest
 from torch import nn
@@ -94,6 +95,22 @@ class FrechetReference:
         """As `frechet_distance(real, fake)`, within float rounding."""
         return float(self.distances(fake, torch.ones(1, len(fake), dtype=torch.float64))[0])
 
+    def influence(self, fake: torch.Tensor) -> np.ndarray:
+        """(M,) float64: how much more of picture i of fake (M, D) would move the squared distance, to first order.
+
+        The gradient of the distance by mean and covariance of the fake, at what these are. Its mean is 0.
+        """
+        shifted = fake.double() - self.mean
+        mean = shifted.mean(dim=0)
+        centred = shifted - mean
+        covariance = centred.T @ centred / (len(fake) - 1)
+        values, vectors = torch.linalg.eigh(self.root @ covariance @ self.root)
+        kept = values > values[-1] * 1e-9
+        inverse = vectors[:, kept] / values[kept].sqrt() @ vectors[:, kept].T
+        gradient = torch.eye(len(mean), dtype=torch.float64) - self.root @ inverse @ self.root
+        squares = ((centred @ gradient) * centred).sum(dim=1)
+        return (2.0 * centred @ mean + squares - squares.mean()).numpy()
+
     def distances(self, fake: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """(R,) squared Fréchet distances of R resamples of fake (M, D), float64.
 
@@ -134,25 +151,26 @@ def bootstrap_interval(resampled: torch.Tensor, observed: float, confidence: flo
     return observed + float(ends[0]), observed + float(ends[1])
 
 
-def precision_recall(
-    real: torch.Tensor, fake: torch.Tensor, k: int, *, block_size: int | None = None
-) -> tuple[float, float]:
-    """Improved precision and recall (0 to 1) of fake (M, D) against real (N, D) features.
+def kernel_distance(real: torch.Tensor, fake: torch.Tensor) -> tuple[float, np.ndarray]:
+    """KID of fake (M, D) against real (N, D): (value, what each of the fake contributes (M,)), float64.
 
-    Precision: share of fake inside the union of balls around the real, each reaching to its k-th real neighbour (the
-    picture itself not counted); recall: the same with the sets exchanged. Distances are computed block_size
-    rows at a time (default: as many as make 64 MiB), so that 10,000 a side and more fit into memory.
-    Raises UsageError unless 1 <= k < min(N, M). Source: arXiv 1904.06991, eqs. 1 and 2 (there k = 3).
+    The unbiased estimate of the squared maximum mean discrepancy with the kernel (x·y / D + 1)³: its expectation does
+    not depend on M, and it may be below 0. Needs M × N numbers of memory. Raises UsageError for fewer than 2 images.
+    Source: arXiv 1801.01401, section 3.
     """
-    if not 1 <= k < min(len(real), len(fake)):
-        raise UsageError(
-            f"evaluation.recall_neighbours: {k} needs more than {k} images per side, got {len(real)} real and "
-            f"{len(fake)} generated"
-        )
-    centre = real.mean(dim=0)
-    real, fake = (real - centre).float(), (fake - centre).float()
-    real_radii, fake_radii = _squared_radii(real, k, block_size), _squared_radii(fake, k, block_size)
-    return _share_covered(fake, real, real_radii, block_size), _share_covered(real, fake, fake_radii, block_size)
+    if len(real) < 2 or len(fake) < 2:
+        raise UsageError(f"KID: needs at least 2 images per side, got {len(real)} and {len(fake)}")
+    real, fake = real.double(), fake.double()
+
+    def kernel(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        return (left @ right.T / left.shape[1] + 1.0).pow_(3)
+
+    among_real, among_fake, between = kernel(real, real), kernel(fake, fake), kernel(fake, real)
+    own = (among_fake.sum(dim=1) - among_fake.diagonal()) / (len(fake) - 1)
+    others = between.mean(dim=1)
+    first = float(among_real.sum() - among_real.diagonal().sum()) / (len(real) * (len(real) - 1))
+    influence = 2.0 * (own - others)
+    return first + float(own.mean() - 2.0 * others.mean()), (influence - influence.mean()).numpy()
 
 
 def nearest(queries: torch.Tensor, references: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -164,7 +182,7 @@ def nearest(queries: torch.Tensor, references: Iterable[torch.Tensor]) -> tuple[
     places = torch.zeros(len(queries), dtype=torch.int64)
     seen = 0
     for block in references:
-        found = _squared_distances(queries, block).min(dim=1)
+        found = squared_distances(queries, block).min(dim=1)
         closer = found.values < best
         best = torch.where(closer, found.values, best)
         places = torch.where(closer, found.indices + seen, places)
@@ -178,7 +196,7 @@ def nearest_distances(
     """(M,) Euclidean distance of each of queries (M, D) to its nearest of references (N, D)."""
     centre = references.mean(dim=0)
     queries, references = (queries - centre).float(), (references - centre).float()
-    return nearest(queries, references.split(_rows(queries, block_size)))[0]
+    return nearest(queries, references.split(rows_at_once(queries, block_size)))[0]
 
 
 def copy_ratio(fake: torch.Tensor, train: torch.Tensor, heldout: torch.Tensor) -> float:
@@ -192,27 +210,24 @@ def copy_ratio(fake: torch.Tensor, train: torch.Tensor, heldout: torch.Tensor) -
     return found / base if base > 0.0 else 1.0
 
 
-def _squared_distances(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def squared_distances(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """(M, N) squared Euclidean distances of left (M, D) and right (N, D)."""
     products = torch.addmm(right.square().sum(dim=1)[None], left, right.T, alpha=-2.0)
     return products.add_(left.square().sum(dim=1, keepdim=True)).clamp_(min=0.0)
 
 
-def _squared_radii(points: torch.Tensor, k: int, block_size: int | None) -> torch.Tensor:
+def nearest_others(points: torch.Tensor, k: int, block_size: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k nearest others of each of points (N, D): (squared distances (N, k), growing, and places (N, k))."""
     parts = []
-    rows_at_once = _rows(points, block_size)
-    for start in range(0, len(points), rows_at_once):
-        distances = _squared_distances(points[start : start + rows_at_once], points)
+    rows_per_block = rows_at_once(points, block_size)
+    for start in range(0, len(points), rows_per_block):
+        distances = squared_distances(points[start : start + rows_per_block], points)
         rows = torch.arange(len(distances))
         distances[rows, start + rows] = torch.inf  # not its own neighbour
-        parts.append(distances.topk(k, dim=1, largest=False).values[:, -1])
-    return torch.cat(parts)
+        parts.append(distances.topk(k, dim=1, largest=False))
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def _share_covered(points: torch.Tensor, centres: torch.Tensor, radii: torch.Tensor, block_size: int | None) -> float:
-    blocks = points.split(_rows(centres, block_size))
-    covered = sum(int((_squared_distances(block, centres) <= radii).any(dim=1).sum()) for block in blocks)
-    return covered / len(points)
-
-
-def _rows(columns: torch.Tensor, block_size: int | None) -> int:
+def rows_at_once(columns: torch.Tensor, block_size: int | None) -> int:
+    """How many rows of distances to `columns` make 64 MiB."""
     return block_size or max(1, BLOCK_FLOATS // len(columns))

@@ -21,7 +21,8 @@ OLD_WAY = "measured the old way: classes balanced, floor in the data's proportio
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore:
-    """Of `count` pictures asked of one class, `correct` are that class for the judge; 95 % Wilson interval."""
+    """Of `count` pictures asked of one class, `correct` are that class for the judge; 95 % Wilson interval. fd: their
+    distance to the training pictures of the class; None for fewer than 2 pictures or more than 100 classes."""
 
     name: str
     count: int
@@ -29,6 +30,24 @@ class ClassScore:
     accuracy: float
     low: float
     high: float
+    fd: float | None = None
+    fd_floor: float | None = None
+    fd_floor_sd: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A measure of `count` images: its 95 % interval, None where none is known, and what real held-out images get.
+
+    floor_sd: the standard deviation of that over draws, None for one draw.
+    """
+
+    value: float
+    count: int
+    low: float | None = None
+    high: float | None = None
+    floor: float | None = None
+    floor_sd: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +55,10 @@ class Measures:
     """What `core.evaluation.measures.MEASURES` find; a newer one than a report is None in it. Shares are 0 to 1.
 
     fd_floor: mean of `fd_floor_draws` draws of `fd_floor_count` held-out pictures; fd_floor_sd: standard deviation of
-    one draw, None where nearly all held-out pictures are in each.
+    one draw, None where nearly all held-out pictures are in each. fd_low, fd_high: 95 % interval of the expectation at
+    this number of images; fd_infinite: extrapolated to endless images (arXiv 1911.07023). density, coverage and the
+    clipped ones: see `core.evaluation.neighbourhoods`. confusion: K rows of the classes asked, K columns of the
+    classes seen; None for more than 100.
     """
 
     class_accuracy: float
@@ -49,6 +71,17 @@ class Measures:
     fd_floor_count: int
     fd_floor_sd: float | None = None
     fd_floor_draws: int = 1
+    fd_low: float | None = None
+    fd_high: float | None = None
+    fd_infinite: Figure | None = None
+    kid: Figure | None = None
+    precision_low: float | None = None
+    precision_high: float | None = None
+    density: float | None = None
+    coverage: float | None = None
+    clipped_density: Figure | None = None
+    clipped_coverage: Figure | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
     precision: float
     recall: float
     neighbours: int
@@ -157,16 +190,38 @@ def measure_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[s
         floor_count = f"± {report.fd_floor_sd:.2g} (standard deviation of {report.fd_floor_draws} draws); {floor_count}"
     if report.fd_floor_count < report.num_samples:
         floor_count += " (fewer than N: the floor is biased upwards)"
+    within = "" if report.fd_low is None else f"95 % interval {report.fd_low:.4g} to {report.fd_high:.4g} at this N; "
     rows = [
         ("class accuracy", f"{report.class_accuracy:.2%}", f"the judge sees what was asked; {of_classes}"),
-        ("FD-judge", f"{report.fd_judge:.4g}", f"lower is better; {report.fd_reference_count:,} training images"),
+        (
+            "FD-judge",
+            f"{report.fd_judge:.4g}",
+            f"lower is better; {within}{report.fd_reference_count:,} training images",
+        ),
         ("FD-judge floor", f"{report.fd_floor:.4g}", f"{floor_count} against the same training images"),
     ]
+    if report.fd_infinite:
+        rows.append(("FD-judge, endless N", *_figure(report.fd_infinite, ".4g", "extrapolated: without the bias of N")))
+    if report.kid:
+        rows.append(("KID", *_figure(report.kid, ".3g", "lower is better; its expectation does not depend on N")))
     if ceiling:
         rows.append(ceiling_row(ceiling, report.num_samples, report.labels))
+    certain = (
+        f"; 95 % interval {report.precision_low:.3f} to {report.precision_high:.3f}"
+        if report.precision_low is not None
+        else ""
+    )
     rows += [
-        ("precision", f"{report.precision:.3f}", f"share that looks real; {against}{real}"),
+        ("precision", f"{report.precision:.3f}", f"share that looks real{certain}; {against}{real}"),
         ("recall", f"{report.recall:.3f}", f"share of real variety that is reached; {against}"),
+        *(
+            (name, *_figure(found, ".3f", words))
+            for name, found, words in (
+                ("clipped density", report.clipped_density, "share as likely as real images"),
+                ("clipped coverage", report.clipped_coverage, "share that is as varied as real images"),
+            )
+            if found
+        ),
         (
             "copy ratio",
             f"{report.copy_ratio:.2f}",
@@ -181,18 +236,45 @@ def ceiling_beside(run: Run, report: Report) -> Ceiling | None:
     return ceiling_for(run, judge_hash=report.judge_hash, num_pictures=report.num_samples, labels=report.labels)
 
 
+def _figure(found: Figure, digits: str, words: str) -> tuple[str, str]:
+    """Its value, and what it says with interval, floor and N."""
+    parts = [words]
+    if found.low is not None:
+        parts.append(f"95 % interval {found.low:{digits}} to {found.high:{digits}}")
+    if found.floor is not None:
+        spread = "" if found.floor_sd is None else f" ± {found.floor_sd:.2g}"
+        parts.append(f"held-out real images {found.floor:{digits}}{spread}")
+    return f"{found.value:{digits}}", "; ".join([*parts, f"N = {found.count:,}"])
+
+
+def confusions(report: Report, most: int = 5) -> list[tuple[str, str, int, int]]:
+    """(class asked, class seen, images, images asked) of what the judge most often takes for another class."""
+    names = [score.name for score in report.per_class]
+    found = [
+        (names[asked], names[seen], number, sum(row))
+        for asked, row in enumerate(report.confusion or ())
+        for seen, number in enumerate(row)
+        if seen != asked and number
+    ]
+    return sorted(found, key=lambda each: -each[2])[:most]
+
+
 def class_rows(report: Report) -> list[tuple[str, str, str]]:
     """The class accuracy of each class, as (class, value, note)."""
     return [
         (
             score.name,
             f"{score.accuracy:.2%}" if score.count else "–",
-            f"{score.correct} of {score.count}; {score.low:.1%} to {score.high:.1%}"
+            f"{score.correct} of {score.count}; {score.low:.1%} to {score.high:.1%}{_distance_of(score)}"
             if score.count
             else "no images asked",
         )
         for score in report.per_class
     ]
+
+
+def _distance_of(score: ClassScore) -> str:
+    return "" if score.fd is None else f"; FD {score.fd:.3g}, real {score.fd_floor:.3g}"
 
 
 def write_report(run: Run, report: Report) -> Path:

@@ -165,6 +165,16 @@ def test_the_floor_is_that_of_heldout_pictures_against_the_training_split(judged
     assert found.fd_floor == pytest.approx(frechet_distance(train, heldout), rel=1e-6)
 
 
+def test_the_distance_of_enough_images_has_an_interval_and_is_extrapolated(judged: Judged) -> None:
+    real = judged.image_set.train
+    images, labels = real.images[:300], real.labels[:300]
+    found = measure([images], labels, judge=judged.judge, image_set=judged.image_set, neighbours=3, seed=0)
+    assert found.fd_low is not None and found.fd_high is not None and found.fd_infinite is not None
+    assert found.fd_low < found.fd_judge < found.fd_high
+    assert found.fd_infinite.value < found.fd_judge
+    assert found.precision_low is not None and found.precision_low < found.precision
+
+
 def test_measures_do_not_depend_on_how_the_pictures_are_cut_into_batches(judged: Judged) -> None:
     images, labels = judged.unseen.images[:90], judged.unseen.labels[:90]
     first, second = (
@@ -208,6 +218,11 @@ def test_a_report_says_all_that_a_reader_needs_to_believe_it(toy_cache: Path) ->
     assert sum(score.correct for score in report.per_class) == round(report.class_accuracy * 40)
     assert report.class_accuracy_low <= report.class_accuracy <= report.class_accuracy_high
     assert (report.fd_floor_count, report.fd_reference_count, report.precision_recall_count) == (30, 60, 40)
+    assert report.fd_infinite is None is report.fd_low  # 40 images do not give an interval
+    assert report.kid is not None and report.kid.low is not None and report.kid.low < report.kid.value
+    assert report.confusion is not None and [sum(row) for row in report.confusion] == [14, 13, 13]
+    assert [row[k] for k, row in enumerate(report.confusion)] == [score.correct for score in report.per_class]
+    assert all(score.fd is not None and score.fd_floor is not None for score in report.per_class)
     fractions = [fraction for _, fraction in seen]
     assert fractions == sorted(fractions)
     assert any("Generating images, 40 of 40" in text for text, _ in seen)

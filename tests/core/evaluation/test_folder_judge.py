@@ -82,7 +82,7 @@ def test_the_bundled_demo_brings_the_judge_that_measured_it() -> None:
     model = load_model_folder(folder, device="cpu")
     assert judge is not None and report is not None and report["judge_hash"] == judge.hash
     labels = tuple(range(10))
-    pictures = sample(model, request_of(model.settings.sampling, labels))
+    pictures = sample(model, request_of(model.settings.sampling, labels, noise_rule=model.noise_rule))
     assert (judge.classify(pictures).argmax(axis=1) == labels).sum() >= 9
 
 

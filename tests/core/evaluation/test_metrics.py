@@ -11,9 +11,9 @@ from core.evaluation.metrics import (
     bootstrap_interval,
     copy_ratio,
     frechet_distance,
+    kernel_distance,
     nearest_distances,
     paired_difference_interval,
-    precision_recall,
     resample_weights,
     wilson_interval,
 )
@@ -103,45 +103,33 @@ def test_frechet_distance_refuses_features_that_are_no_numbers(side: int, value:
         frechet_distance(*sides)
 
 
-def naive_precision(real: np.ndarray, fake: np.ndarray, k: int) -> float:
-    """arXiv 1904.06991, eq. 1, written out."""
-    radii = [sorted(np.linalg.norm(point - real, axis=1))[k] for point in real]
-    inside = [
-        any(np.linalg.norm(point - centre) <= radius for centre, radius in zip(real, radii, strict=True))
-        for point in fake
-    ]
-    return float(np.mean(inside))
+def naive_kernel_distance(real: np.ndarray, fake: np.ndarray) -> float:
+    """arXiv 1801.01401, section 3, pair by pair."""
+    size = real.shape[1]
+
+    def mean(left: np.ndarray, right: np.ndarray, same: bool) -> float:
+        pairs = [(x @ y / size + 1) ** 3 for i, x in enumerate(left) for j, y in enumerate(right) if not same or i != j]
+        return float(np.mean(pairs))
+
+    return mean(real, real, True) + mean(fake, fake, True) - 2 * mean(real, fake, False)
 
 
-@pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("block_size", [7, None])
-def test_precision_recall_agrees_with_the_definition_in_any_block_size(k: int, block_size: int | None) -> None:
-    real, fake = normal(90, 4, 1), normal(60, 4, 2) + 1.0
-    expected = (naive_precision(real.numpy(), fake.numpy(), k), naive_precision(fake.numpy(), real.numpy(), k))
-    assert precision_recall(real, fake, k, block_size=block_size) == pytest.approx(expected)
-    assert 0.0 < min(expected) < max(expected) < 1.0
+def test_the_kernel_distance_agrees_with_the_definition() -> None:
+    real, fake = normal(30, 5, 1), 1.2 * normal(20, 5, 2) + 0.3
+    value, influence = kernel_distance(real, fake)
+    assert value == pytest.approx(naive_kernel_distance(real.numpy(), fake.numpy()), rel=1e-10)
+    without = [kernel_distance(real, torch.cat([fake[:i], fake[i + 1 :]]))[0] for i in range(20)]
+    jackknife = 19 * (np.mean(without) - np.array(without))  # what leaving a picture out says of it
+    assert influence == pytest.approx(jackknife, rel=0.2, abs=0.2 * np.abs(jackknife).max())
+    with pytest.raises(UsageError, match="at least 2 images"):
+        kernel_distance(real, fake[:1])
 
 
-def test_precision_recall_of_one_set_with_itself_is_perfect() -> None:
-    points = normal(300, 16).float()
-    assert precision_recall(points, points.clone(), 3) == (1.0, 1.0)
-
-
-def test_precision_recall_of_distant_sets_is_nothing() -> None:
-    assert precision_recall(normal(50, 4), normal(50, 4, 1) + 100.0, 3) == (0.0, 0.0)
-
-
-def test_fakes_of_one_kind_are_precise_but_recall_little() -> None:
-    real = torch.cat([normal(100, 8, 1), normal(100, 8, 2) + 50.0])
-    precision, recall = precision_recall(real, normal(200, 8, 3), 3)
-    assert precision > 0.8
-    assert recall <= 0.5
-
-
-@pytest.mark.parametrize("k", [0, 20])
-def test_precision_recall_refuses_more_neighbours_than_there_are(k: int) -> None:
-    with pytest.raises(UsageError, match=r"evaluation\.recall_neighbours"):
-        precision_recall(normal(40, 4), normal(20, 4), k)
+def test_the_kernel_distance_of_real_pictures_is_zero_on_average_at_any_number() -> None:
+    real = normal(400, 6, 100)
+    for count in (20, 80):
+        found = [kernel_distance(real, normal(count, 6, seed))[0] for seed in range(60)]
+        assert abs(np.mean(found)) < 3 * np.std(found) / 60**0.5 + 0.01
 
 
 def test_nearest_distances_agree_with_cdist_in_any_block_size() -> None:

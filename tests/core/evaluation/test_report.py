@@ -11,7 +11,16 @@ import pytest
 
 from core.config.schema import Settings
 from core.errors import UsageError
-from core.evaluation.report import ClassScore, Report, list_reports, report_for_card, report_rows, write_report
+from core.evaluation.report import (
+    ClassScore,
+    Figure,
+    Report,
+    confusions,
+    list_reports,
+    report_for_card,
+    report_rows,
+    write_report,
+)
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.words import guidance_in_words
@@ -145,6 +154,30 @@ def test_the_table_states_each_figure_with_what_it_rests_on(metric: str, value: 
     rows = {name: (text, remark) for name, text, remark in report_rows(REPORT)}
     assert rows[metric][0] == value
     assert note in rows[metric][1]
+
+
+def test_what_a_newer_measure_found_stands_in_the_table_with_interval_floor_and_number(run: Run) -> None:
+    figure = Figure(value=0.5, low=0.4, high=0.6, floor=0.1, floor_sd=0.02, count=1000)
+    found = replace(
+        REPORT,
+        fd_low=1.2,
+        fd_high=1.3,
+        fd_infinite=figure,
+        kid=figure,
+        clipped_density=replace(figure, low=None, high=None, floor_sd=None),
+        confusion=((495, 4, 1), (0, 500, 0), (2, 7, 491)),
+        per_class=tuple(replace(REPORT.per_class[0], name=name, fd=1.0, fd_floor=0.5) for name in "abc"),
+    )
+    write_report(run, found)
+    assert list_reports(run) == [found]
+    rows = {name: (value, note) for name, value, note in report_rows(found)}
+    assert "95 % interval 1.2 to 1.3 at this N" in rows["FD-judge"][1]
+    assert rows["KID"][0] == "0.5"
+    assert "95 % interval 0.4 to 0.6; held-out real images 0.1 ± 0.02; N = 1,000" in rows["KID"][1]
+    assert rows["clipped density"][1].endswith("held-out real images 0.100; N = 1,000")
+    assert "FD 1, real 0.5" in rows["class a"][1]
+    assert confusions(found, 2) == [("c", "b", 7, 500), ("a", "b", 4, 500)]
+    assert "clipped coverage" not in rows
 
 
 def test_a_class_of_which_no_picture_was_asked_has_no_accuracy() -> None:
