@@ -28,7 +28,14 @@ from core.runs.run import Run
 from core.runs.store import RunStore
 
 FIGURES = ROOT / "docs" / "figures"
-HEIGHTS = {"overview": 900, "train": 1010, "run": 1000, "generate": 860, "machine": 480}  # no other processes on it
+HEIGHTS = {
+    "overview": 900,
+    "train": 1010,
+    "run": 1000,
+    "evaluate": 860,
+    "generate": 860,
+    "machine": 480,
+}  # no other processes on it
 HEIGHT = 760
 COLORS = 200  # of a PNG's palette
 ANIMATION = "scrubber-and-film.webp"
@@ -124,6 +131,13 @@ def trained(store: RunStore, environment: dict[str, str]) -> list[Run]:
         command = [sys.executable, "-m", "core", "train", "all", "--preset", "quick", "--name", "first try", *words]
         subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
         found = finished(store)
+        subprocess.run(
+            [sys.executable, "-m", "core", "evaluate", found[-1].id],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
     return found
 
 
@@ -165,6 +179,7 @@ def main() -> None:
                 "data": f"data?set={DATA}",
                 "schedulers": "schedulers",
                 "latents": f"latents?run={vae.id}",
+                "evaluate": f"evaluate?run={unet.id}",
                 "machine": "machine",
                 "generate": f"generate?run={DEMO}&steps=10",
             }

@@ -23,6 +23,7 @@ PAGES = {
     "data": "data",
     "schedulers": "schedulers",
     "latents": "latents",
+    "evaluate": "evaluate",
     "machine": "machine",
 }
 STATES: dict[str, Callable[[RunStore], list[Run]]] = {

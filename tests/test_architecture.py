@@ -44,7 +44,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
     ("lab.services",),
     ("lab.widgets",),
     ("lab.frame",),
-    ("lab.data", "lab.generate", "lab.latents", "lab.machine", "lab.schedulers", "lab.train"),
+    ("lab.data", "lab.evaluate", "lab.generate", "lab.latents", "lab.machine", "lab.schedulers", "lab.train"),
     ("lab.runs", "lab.overview"),
     ("lab.Home", "pages"),
 )

@@ -23,11 +23,12 @@ PAGES = {
     "data": ("Data", ":material/photo_library:"),
     "schedulers": ("Schedulers", ":material/ssid_chart:"),
     "latents": ("Latents", ":material/blur_on:"),
+    "evaluate": ("Evaluate", ":material/grading:"),
     "generate": ("Generate", ":material/brush:"),
 }
 GROUPS = {
     "Work": ("overview", "train", "runs", "generate"),
-    "Understand": ("data", "schedulers", "latents"),
+    "Understand": ("data", "schedulers", "latents", "evaluate"),
 }  # and Machine, over the glyphs of the machine
 PROXY_KEYS = ("email", "name", "preferred_username", "user")  # of server.trustedUserHeaders
 WHO_KEY = WHO_COOKIE = "lab-who"

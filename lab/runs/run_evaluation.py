@@ -11,7 +11,8 @@ import streamlit as st
 from core.evaluation.ceiling_results import Ceiling, ceiling_for, ceiling_rows, in_words
 from core.evaluation.report import Report, ceiling_beside, class_rows, list_reports, measure_rows, unreadable_results
 from core.home import PROGRAM
-from core.words import ago, count, duration
+from core.words import ago, count
+from lab.evaluate.score_card import conditions
 from lab.frame.state import page_file
 from lab.runs.evaluation_form import evaluate_button
 from lab.services import evaluations, runs
@@ -41,6 +42,13 @@ def run_evaluation(view: RunView) -> None:
             _table(ceiling_rows(ceiling))
     else:
         st.caption("The ceiling of its VAE was not measured" + (" with this judge." if reports else "."))
+    if reports:
+        st.page_link(
+            page_file("evaluate"),
+            label="Score card, confusion and nearest training images",
+            icon=":material/grading:",
+            query_params={"run": view.id},
+        )
     for problem in unreadable_results(run):
         st.caption(escaped(problem, 300))
     st.page_link(
@@ -94,20 +102,6 @@ def show_report(report: Report, ceiling: Ceiling | None) -> None:
     _table(measure_rows(report, ceiling))
     with st.expander(f"Accuracy of each of {count(len(report.per_class))} classes"):
         _table(class_rows(report), first="class")
-
-
-def conditions(report: Report) -> str:
-    """'1,000 images of step 1,400, classes balanced · unipc, 10 steps, guidance 1.5, seed 0 · judge …, right on …'."""
-    return " · ".join(
-        [
-            f"{count(report.num_samples)} images of step {count(report.step)}, {report.labels_in_words()}",
-            report.sampling_in_words(),
-            f"judge {report.judge_hash[:12]}, right on {report.judge_accuracy:.2%} of "
-            f"{count(report.judge_heldout_count)} held-out images",
-            f"{report.data_set} {report.fingerprint[:12]}",
-            f"{duration(report.elapsed_s)} on {report.device}",
-        ]
-    )
 
 
 def _table(rows: list[tuple[str, str, str]], first: str = "metric") -> None:

@@ -10,7 +10,7 @@ from tests.pages.run_folders import make_run
 
 pytestmark = in_chromium
 HIGHEST_TITLE_PX = 90
-PAGES = ("Train", "Runs", "Generate", "Data", "Schedulers", "Latents", "Machine")
+PAGES = ("Train", "Runs", "Generate", "Data", "Schedulers", "Latents", "Evaluate", "Machine")
 
 
 def address(page: Any, server: Server) -> str:

@@ -25,6 +25,7 @@ VIEWS = {
     "runs": ("",),
     "machine": ("",),
     "data": ("",),
+    "evaluate": ("",),
     "generate": ("Create", "Gallery", "Film"),
     "latents": ("Images", "Channels", "Map", "Decoder", "Ceiling", "Compare"),
     "schedulers": ("Schedules", "Samplers", "Loss by timestep", "Self-test"),

@@ -1,0 +1,126 @@
+"""The Evaluate page: the score card, what is wrong in words, the images behind it, and every state before that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.evaluation.ceiling_results import keep
+from core.evaluation.drawn import Drawn, DrawnFolder
+from core.evaluation.labels import LABELS_RULE
+from core.evaluation.report import ClassScore, Report, write_report
+from core.jobs.queue import Queue
+from core.runs.run import Run, RunState
+from core.runs.store import RunStore
+from lab.services.settings import current_site
+from tests.core.evaluation.test_report import REPORT
+from tests.core.evaluation.test_vae_ceiling import CEILING
+from tests.endings import nobody_serves
+from tests.pages.conftest import OpenPage
+from tests.pages.run_folders import make_run, write_checkpoint
+from tests.pages.test_run_evaluation import links_of, unet, vae, words_of  # noqa: F401 - fixtures
+
+KEY = "ab" * 16
+
+
+@pytest.fixture
+def saved(unet: Run) -> Iterator[Run]:  # noqa: F811
+    """A U-Net run with a checkpoint; nobody serves the queue."""
+    write_checkpoint(unet, 100)
+    with nobody_serves(RunStore(unet.folder.parent)):
+        yield unet
+
+
+def html_of(app: AppTest) -> str:
+    return "\n".join(element.proto.body for element in app.get("html"))
+
+
+def two_classes(**changes: object) -> Report:
+    """40 images, of which 3 of class 'ant' are read as 'bee'."""
+    scores = tuple(
+        ClassScore(name=name, count=20, correct=right, accuracy=right / 20, low=0.5, high=1.0)
+        for name, right in (("ant", 17), ("bee", 20))
+    )
+    drawn = {"num_samples": 40, "drawn_key": KEY, "labels_rule": LABELS_RULE}
+    return replace(REPORT, per_class=scores, **{**drawn, **changes})  # type: ignore[arg-type]
+
+
+def keep_images() -> None:
+    labels = np.repeat([0, 1], 20)
+    guesses = labels.copy()
+    guesses[:3] = 1
+    DrawnFolder(current_site().cache, KEY).keep(
+        0,
+        Drawn(
+            pictures=np.zeros((40, 8, 8, 1), np.uint8),
+            labels=labels,
+            guesses=guesses,
+            features=np.zeros((40, 4), np.float32),
+            seconds=1.0,
+        ),
+    )
+
+
+def test_an_empty_lab_leads_to_training(open_page: OpenPage) -> None:
+    app = open_page("evaluate")
+    assert "No trained U-Net yet." in words_of(app)
+    assert "Train a model" in links_of(app)
+
+
+def test_a_run_that_was_never_evaluated_shows_the_form_and_queues_one(
+    store: RunStore, saved: Run, open_page: OpenPage
+) -> None:
+    app = open_page("evaluate", run=saved.id)
+    assert "Not evaluated yet." in words_of(app)
+    app = app.number_input(key=f"evaluate-{saved.id}/images").set_value(500).run()
+    app = app.button(key="evaluate-yes").click().run()
+    (made,) = [run for run in store.list() if run.kind.evaluates]
+    assert (made.info.parents, made.settings.evaluation.num_samples) == ((saved.id,), 500)
+    assert Queue(store.root).job(made.id) is not None
+    assert not [button for button in app.button if button.key == "evaluate-yes"], "one at a time"
+
+
+def test_one_that_works_shows_its_progress_and_one_that_failed_its_reason(
+    store: RunStore, saved: Run, open_page: OpenPage
+) -> None:
+    facts = {"step": 0, "steps_total": 1, "logged": 0, "parents": (saved.id,)}
+    failed = make_run(store, "evaluation", state=RunState.FAILED, name="first", **facts)
+    failed.write_status(replace(failed.status(), reason="the judge diverged"))
+    assert "The last evaluation did not finish: the judge diverged" in words_of(open_page("evaluate", run=saved.id))
+    job = make_run(store, "evaluation", state=RunState.RUNNING, name="second", **facts)
+    job.write_status(replace(job.status(), share=0.34, stage="Generating images, 340 of 1,000"))
+    assert "34 % · Generating images, 340 of 1,000" in words_of(open_page("evaluate", run=saved.id))
+
+
+def test_the_score_card_stands_between_real_images_and_the_vae(vae: Run, saved: Run, open_page: OpenPage) -> None:  # noqa: F811
+    keep(vae, CEILING)
+    write_report(saved, two_classes())
+    keep_images()
+    app = open_page("evaluate", run=saved.id)
+    words, html = words_of(app), html_of(app)
+    assert "15.0 % of the images asked for as ant are read as bee: 3 of 20." in words
+    assert html.count('<tr><th scope="row">') >= 5
+    assert "99.20 %" in html, "what its VAE alone reaches"
+    assert 'style="--share:1.00" title="3 images">150</td>' in html
+    assert "3 of 3, in the order in which they were generated." in words
+    assert "measured the old way" not in words
+
+
+def test_a_link_names_the_cell_of_the_confusion(saved: Run, open_page: OpenPage) -> None:
+    write_report(saved, two_classes())
+    keep_images()
+    assert "20 of 20, in the order" in words_of(open_page("evaluate", run=saved.id, cell="1-1"))
+
+
+def test_an_old_report_says_so_and_one_without_images_leads_to_a_new_one(saved: Run, open_page: OpenPage) -> None:
+    write_report(saved, two_classes(labels_rule=1, drawn_key=""))
+    words = words_of(open_page("evaluate", run=saved.id)) + "".join(
+        element.value for element in open_page("evaluate", run=saved.id).warning
+    )
+    assert "Measured the old way" in words
+    assert "was not recorded with this evaluation" in words
+    assert "Its images were not kept" in words
