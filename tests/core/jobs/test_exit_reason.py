@@ -20,6 +20,7 @@ from core.machine import attempts
 from core.machine.attempts import boot_id
 from core.runs.run import RunState, Status
 from tests.core.jobs import standin_worker
+from tests.core.jobs.conftest import PATIENCE_S
 
 KEPT = "the last checkpoint is of step 5"
 
@@ -82,7 +83,11 @@ def test_processes_are_told_as_many_as_there_were(box, asked, device, state, rea
     [
         ({"level": 1}, {}, f"stopped by bo; it ended before it could save; {KEPT}"),
         ({"level": 2}, {"exit_code": -9}, f"killed by bo; {KEPT}"),
-        ({"level": 1}, {"was_killed": True}, f"killed because it did not stop within 2 s of the request by bo; {KEPT}"),
+        (
+            {"level": 1},
+            {"was_killed": True},
+            f"killed because it did not stop within {PATIENCE_S:.0f} s of the request by bo; {KEPT}",
+        ),
     ],
 )
 def test_a_process_that_was_asked_to_stop(run, request_, facts, reason):
