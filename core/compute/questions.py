@@ -17,6 +17,7 @@ from core.config.site import SiteSettings
 from core.data.one_per_class import ClassImages
 from core.diffusion.solver_curve import SampleDensity, SolverCurve
 from core.evaluation.ceiling_results import Ceiling
+from core.evaluation.measure_test_results import MeasureTest
 from core.evaluation.nearest_results import Nearest
 from core.evaluation.timestep_loss_results import ErrorWeights, TimestepLoss
 from core.latent.inspection.decoder_results import Survived, Traits
@@ -40,6 +41,9 @@ DRAW: Question[[Recipe, SiteSettings, MachineSettings, bool], Drawing] = Questio
 DRAW_CELLS: Question[[tuple[Recipe, ...], SiteSettings, MachineSettings], tuple[CellImages, ...]] = Question(
     f"{_ANSWERS}.drawing", "draw_cells"
 )
+
+# A run's id: which measure sees which fault of its dataset's images; kept beside the judge.
+TEST_MEASURES: Question[[str, SiteSettings], MeasureTest] = Question(f"{_ANSWERS}.measure_test", "test_measures")
 
 MEASURE_TIMESTEP_LOSS: Question[[str, int, ErrorWeights, int, int, SiteSettings], TimestepLoss] = Question(
     f"{_ANSWERS}.timestep_loss", "measure_timestep_loss"

@@ -5,13 +5,14 @@ A measure that a report does not hold is left out. Never imports PyTorch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from core.evaluation.ceiling_results import Ceiling
-from core.evaluation.report import Report
+from core.evaluation.report import Figure, Measures, Report
 
 FEW_PER_MILLE = 5  # a class that is taken for another less often than this is not worth a sentence
 CLEAR_SHARE = 0.02  # of variety or realism below real images: less is not worth a sentence
@@ -45,7 +46,6 @@ MEASURES = (
         words="the judge sees the class asked for",
         low="class_accuracy_low",
         high="class_accuracy_high",
-        real="judge_accuracy",
         is_share=True,
     ),
     Measure(
@@ -106,43 +106,47 @@ class Score:
 
     @property
     def is_below_real(self) -> bool:
-        """Whether its interval, or where it has none the value, is worse than what real images get."""
+        """Whether it is worse than what real images get, beyond what chance explains.
+
+        A share is, where real images are one draw of as many, beyond three standard errors of the difference.
+        """
         if self.real is None:
             return False
+        if self.measure.clear:
+            chance = SPREADS * math.sqrt(2.0 * max(0.0, self.real * (1.0 - self.real)) / self.count)
+            return self.value < self.real - max(self.measure.clear, chance)
         if self.measure.less_is_better:
             return (self.value if self.low is None else self.low) > self.real + SPREADS * (self.spread or 0.0)
-        return self.value + self.measure.clear < self.real if self.high is None else self.high < self.real
+        return (self.value if self.high is None else self.high) < self.real
 
 
 def scores_of(report: Report, ceiling: Ceiling | None = None) -> list[Score]:
     """Every measure that the report holds, in the order of MEASURES. ceiling: of its VAE, by the same judge."""
-    found = []
+    return scores_of_measures(report, ceiling, real_accuracy=report.judge_accuracy, count=report.num_samples)
+
+
+def scores_of_measures(
+    found: Measures, ceiling: Ceiling | None = None, *, real_accuracy: float, count: int
+) -> list[Score]:
+    """As `scores_of`. real_accuracy: the judge's on real images; count: images that were measured."""
+    fixed = {"class_accuracy": real_accuracy, "copy_ratio": 1.0}
+    scores = []
     for measure in MEASURES:
-        value = getattr(report, measure.field, None)
-        if value is None:
+        kept = getattr(found, measure.field, None)
+        if kept is None:
             continue
         vae = getattr(ceiling, measure.field, None)
-        vae = getattr(vae, "value", vae)
-        if hasattr(value, "value"):  # a figure with all that belongs to it
-            known = {name: getattr(value, name, None) for name in ("low", "high")}
-            found.append(
-                Score(
-                    measure=measure,
-                    value=value.value,
-                    count=value.count,
-                    real=getattr(value, "floor", None),
-                    spread=getattr(value, "floor_sd", None),
-                    vae=vae,
-                    **known,
-                )
-            )
-            continue
-        known = {name: getattr(report, getattr(measure, name), None) for name in ("low", "high", "real", "spread")}
-        if measure.field == "copy_ratio":
-            known["real"] = 1.0
-        count = report.precision_recall_count if measure.field in ("precision", "recall") else report.num_samples
-        found.append(Score(measure=measure, value=value, count=count, vae=vae, **known))
-    return found
+        if isinstance(kept, Figure):
+            known = {"low": kept.low, "high": kept.high, "real": kept.floor, "spread": kept.floor_sd}
+            value, number = kept.value, kept.count
+        else:
+            value = kept
+            known = {name: getattr(found, getattr(measure, name), None) for name in ("low", "high", "real", "spread")}
+            known["real"] = fixed.get(measure.field, known["real"])
+            number = found.precision_recall_count if measure.field in ("precision", "recall") else count
+        vae = vae.value if isinstance(vae, Figure) else vae
+        scores.append(Score(measure=measure, value=value, count=number, vae=vae, **known))
+    return scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,9 +208,9 @@ def confusion_of(
 
     labels, guesses (N,): of the images, where the report does not say.
     """
-    kept, size = getattr(report, "confusion", None), len(report.per_class)
-    if kept is not None:
-        return np.array(kept, dtype=np.int64).reshape(size, size)
+    size = len(report.per_class)
+    if report.confusion is not None:
+        return np.array(report.confusion, dtype=np.int64).reshape(size, size)
     if not len(labels):
         return None
     asked, seen = np.asarray(labels), np.asarray(guesses)

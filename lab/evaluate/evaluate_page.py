@@ -12,6 +12,7 @@ from core.evaluation.scores import confusion_of, findings, headline, scores_of
 from core.words import ago, count
 from lab.evaluate import evaluate_service
 from lab.evaluate.confusion import show_confusion
+from lab.evaluate.measure_test import show_measure_test
 from lab.evaluate.nearest import show_nearest
 from lab.evaluate.score_card import conditions, findings_column, score_card
 from lab.evaluate.start_form import start_form
@@ -137,3 +138,4 @@ def _report(view: RunView, report: Report) -> None:
         show_confusion(confusion, [score.name for score in report.per_class], drawn)
     with right:
         show_nearest(view.run, report, drawn)
+    show_measure_test(view.run)

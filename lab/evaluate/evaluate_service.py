@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core.compute.questions import FIND_NEAREST
+from core.compute.questions import FIND_NEAREST, TEST_MEASURES
 from core.evaluation.drawn import Drawn, drawn_images
+from core.evaluation.judge_facts import JUDGE_SEED, JudgeRecipe, judge_folder
+from core.evaluation.measure_test_results import MeasureTest, kept_test
 from core.evaluation.nearest_results import Nearest
 from core.evaluation.report import Report
 from core.model_folders.sources import RunSource
@@ -50,6 +52,31 @@ def search(run: Run, report: Report, drawn: Drawn) -> Work:
 def searched(report: Report) -> Work | None:
     """The search of this evaluation, running or done."""
     return background.find(_key(report)) if report.drawn_key else None
+
+
+def kept_measure_test(run: Run) -> MeasureTest | None:
+    """The test of the measures on the run's dataset, as it lies beside the judge; None where there is none."""
+    source = RunSource(run)
+    judge = judges.find(source)
+    if judge is None:
+        return None
+    recipe = JudgeRecipe(seed=JUDGE_SEED, epochs=source.settings.evaluation.judge_epochs)
+    return kept_test(judge_folder(current_site().cache, source.fingerprint, recipe), judge.sha256)
+
+
+def test_measures(run: Run) -> Work:
+    """Test them in the background, once per dataset for everyone who looks."""
+    return background.begin(_test_key(run), asked(TEST_MEASURES, RunSource(run).id, current_site()))
+
+
+def measure_test(run: Run) -> Work | None:
+    """The test that runs, or has just ended."""
+    return background.find(_test_key(run))
+
+
+def _test_key(run: Run) -> str:
+    source = RunSource(run)
+    return f"evaluate-test-{source.fingerprint[:16]}-{source.settings.evaluation.judge_epochs}"
 
 
 def most_suspicious(found: Nearest, most: int) -> np.ndarray:

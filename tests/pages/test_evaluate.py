@@ -16,7 +16,9 @@ from core.evaluation.report import ClassScore, Report, write_report
 from core.jobs.queue import Queue
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
+from lab.evaluate import evaluate_service
 from lab.services.settings import current_site
+from tests.core.evaluation.test_corruptions import fault, found
 from tests.core.evaluation.test_report import REPORT
 from tests.core.evaluation.test_vae_ceiling import CEILING
 from tests.endings import nobody_serves
@@ -114,6 +116,18 @@ def test_a_link_names_the_cell_of_the_confusion(saved: Run, open_page: OpenPage)
     write_report(saved, two_classes())
     keep_images()
     assert "20 of 20, in the order" in words_of(open_page("evaluate", run=saved.id, cell="1-1"))
+
+
+def test_the_test_of_the_measures_is_shown_where_it_was_made(
+    saved: Run, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(saved, two_classes())
+    assert "Puts known faults into real images" in words_of(open_page("evaluate", run=saved.id))
+    made = found(fault("Real images", False, is_none=True), fault("Blur <b>", True))
+    monkeypatch.setattr(evaluate_service, "kept_measure_test", lambda run: made)
+    app = open_page("evaluate", run=saved.id)
+    assert "Every fault is seen by at least one measure; untouched images pass" in words_of(app)
+    assert "● sees it" in html_of(app) and "Blur &lt;b&gt;" in html_of(app)
 
 
 def test_an_old_report_says_so_and_one_without_images_leads_to_a_new_one(saved: Run, open_page: OpenPage) -> None:
