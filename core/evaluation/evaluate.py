@@ -17,6 +17,7 @@ from core.evaluation.drawn import Drawn, DrawnFolder, drawn_key
 from core.evaluation.judge import Judge, load_or_train
 from core.evaluation.labels import LABELS_RULE, asked_labels
 from core.evaluation.measures import Look, OnProgress, look_at, measure_looks, part_of
+from core.evaluation.memorization import MOST, memorization
 from core.evaluation.report import Report
 from core.runs.run import now_iso
 from core.sampling.request import SampleRequest, batches_of, request_of
@@ -65,14 +66,23 @@ def evaluate(
         )
     folder = DrawnFolder(cache_dir, key) if key else None
     spared: list[float] = []
+    first: list[np.ndarray] = []
     measures = measure_looks(
-        _looks(model, request, judge, folder, spared, part_of(progress, 0.3, 0.8)),
+        _looks(model, request, judge, folder, spared, first, part_of(progress, 0.3, 0.75)),
         labels,
         judge=judge,
         image_set=image_set,
         neighbours=evaluation.recall_neighbours,
         seed=seed,
-        progress=part_of(progress, 0.8, 1.0),
+        progress=part_of(progress, 0.75, 0.9),
+    )
+    copies = memorization(
+        np.concatenate(first),
+        labels,
+        judge=judge,
+        image_set=image_set,
+        seed=seed,
+        progress=part_of(progress, 0.9, 1.0),
     )
     return Report(
         created_at=now_iso(),
@@ -98,6 +108,7 @@ def evaluate(
         judge_epochs=judge.epochs,
         elapsed_s=time.monotonic() - started + sum(spared),
         drawn_key=key,
+        memorization=copies,
         device=device_label(model.device),
         **measures.__dict__,
     )
@@ -109,9 +120,11 @@ def _looks(
     judge: Judge,
     folder: DrawnFolder | None,
     spared: list[float],
+    first: list[np.ndarray],
     progress: OnProgress | None,
 ) -> Iterator[Look]:
-    """What the judge sees, batch by batch. spared: gets the seconds of each batch that was generated before."""
+    """What the judge sees, batch by batch. spared: gets the seconds of each batch that was generated before; first:
+    the first pictures, as many as are tested for copies."""
     count = len(request.labels)
     for part in batches_of(request):
         labels = np.array(part.labels, dtype=np.int64)
@@ -131,6 +144,7 @@ def _looks(
             )
             if folder:
                 folder.keep(part.first_index, found)
+        first.append(found.pictures[: max(0, MOST - part.first_index)])
         done = part.first_index + len(part.labels)
         if progress:
             progress(f"Generating images, {done:,} of {count:,}", done / count)

@@ -11,6 +11,7 @@ from core.config.schema import LabelChoice, SamplingSettings
 from core.evaluation import ceiling_results, timestep_loss_results
 from core.evaluation.ceiling_results import CEILINGS, Ceiling, ceiling_for, ceiling_row
 from core.evaluation.labels import LABELS_RULE
+from core.evaluation.memorization_results import Memorization, memorization_rows
 from core.evaluation.timestep_loss_results import LOSSES
 from core.runs.results import ResultKind
 from core.runs.run import Run
@@ -97,7 +98,8 @@ class Report(Measures):
     name the same one. job_id: the queued evaluation that measured it, '' for one of the terminal. guidance_rescale,
     guidance_interval and whole_timesteps are None in reports of version 0.2.0 and before, which did not say. labels:
     the classes asked for, in proportions of the training data or balanced. labels_rule: see `core.evaluation.labels`.
-    drawn_key: names its images in the cache, see `core.evaluation.drawn`; '' where they were not kept.
+    drawn_key: names its images in the cache, see `core.evaluation.drawn`; '' where they were not kept. memorization:
+    None in reports of version 0.2.0 and before, and where there are too few images to tell.
     """
 
     created_at: str
@@ -125,6 +127,21 @@ class Report(Measures):
     labels: LabelChoice = "balanced"
     labels_rule: int = 1
     drawn_key: str = ""
+    memorization: Memorization | None = None
+
+    @property
+    def near_share(self) -> Figure | None:
+        """Share of images that lie nearer to training images, in pixels, than held-out ones do; None if not tested."""
+        if not self.memorization:
+            return None
+        found = self.memorization.pixels
+        return Figure(
+            value=found.share,
+            count=self.memorization.num_generated,
+            low=found.low,
+            high=found.high,
+            floor=found.expected,
+        )
 
     @property
     def is_old(self) -> bool:
@@ -222,12 +239,12 @@ def measure_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[s
             )
             if found
         ),
-        (
-            "copy ratio",
-            f"{report.copy_ratio:.2f}",
-            "distance to the nearest training image: 1 as new as real, 0 copies",
-        ),
     ]
+    if report.memorization:
+        rows += memorization_rows(report.memorization)
+    else:
+        words = "distance to the nearest training image, held-out ones 1: says little of disguised copies"
+        rows.append(("copy ratio", f"{report.copy_ratio:.2f}", words))
     return rows
 
 

@@ -82,6 +82,13 @@ MEASURES = (
         field="clipped_coverage", title="Coverage", words="share that is as varied as real images", clear=CLEAR_SHARE
     ),
     Measure(
+        field="near_share",
+        title="Near copies",
+        words="share nearer to a training image than 99 % of held-out images",
+        is_share=True,
+        less_is_better=True,
+    ),
+    Measure(
         field="copy_ratio",
         title="Distance to training",
         words="1: as far as held-out images, 0: copies",
@@ -133,7 +140,7 @@ def scores_of_measures(
     scores = []
     for measure in MEASURES:
         kept = getattr(found, measure.field, None)
-        if kept is None:
+        if kept is None or (measure.field == "copy_ratio" and getattr(found, "memorization", None)):
             continue
         vae = getattr(ceiling, measure.field, None)
         if isinstance(kept, Figure):
@@ -191,6 +198,10 @@ def findings(report: Report, confusion: np.ndarray | None) -> list[Finding]:
     if distance.is_below_real:
         words = f"FD-judge is {distance.value:.3g}; as many real images get {distance.real:.3g}."
         found.append(Finding(title="As a set they differ from the training images", words=words))
+    if report.memorization:
+        is_sign = report.memorization.is_sign
+        title = "They repeat training images" if is_sign else "No sign of memorization by this test"
+        return [*found, Finding(title=title, words=report.memorization.in_words(), is_fault=is_sign)]
     copies = scores["copy_ratio"]
     if copies.is_below_real:
         words = f"They lie at {copies.value:.2f} of the distance that held-out images have to the training images."

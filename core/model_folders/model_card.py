@@ -116,9 +116,19 @@ def _figures(report: Mapping[str, Any] | None, settings: Settings) -> str:
         f"| FD-judge, lower is better | {report['fd_judge']:.4g}; floor of {report['fd_floor_count']:,} real held-out "
         f"images {report['fd_floor']:.4g}{spread} |\n"
         f"| precision / recall | {report['precision']:.3f} / {report['recall']:.3f}{real} |\n"
-        f"| copy ratio, 1 as new as real | {report['copy_ratio']:.2f} |\n"
+        f"{_copies(report)}"
         f"| judge | `{report['judge_hash'][:12]}`, right on {report['judge_accuracy']:.2%} of "
         f"{report['judge_heldout_count']:,} real held-out images |\n"
+    )
+
+
+def _copies(report: Mapping[str, Any]) -> str:
+    found = report.get("memorization")
+    if not found:
+        return f"| copy ratio, of held-out images 1 | {report['copy_ratio']:.2f} |\n"
+    return (
+        f"| nearer to a training image than 99 % of held-out images | {found['pixels']['share']:.1%} in pixels, "
+        f"{found['features']['share']:.1%} in features; {found['pixels']['expected']:.1%} without copying |\n"
     )
 
 
