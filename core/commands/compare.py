@@ -31,7 +31,7 @@ from core.words import duration
 MARKS = (
     "* lowest FD-judge",
     "+ no other cell is both cheaper and better",
-    "= indistinguishable from the reference, or better",
+    "= as good as the reference, or better",
 )
 
 

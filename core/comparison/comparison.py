@@ -1,8 +1,8 @@
 """Sampler comparison: the same pictures drawn with every setting of a grid, and what each costs and is worth.
 
 A generator of frozen results, a cell each. Every cell has the same labels and noise, so cells are compared in pairs:
-the bootstrap draws the same pictures of both sides. All figures rest on features rounded to float16, as they are kept,
-so that a comparison that was stopped and went on gives the same figures as one that was not.
+a difference is that of the same pictures of both sides. All figures rest on features rounded to float16, as they are
+kept, so that a comparison that was stopped and went on gives the same figures as one that was not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from core.comparison.comparison_results import (
     ComparisonFolder,
     Difference,
     Facts,
-    Verdict,
     cell_name,
 )
 from core.comparison.grid import (
@@ -45,31 +44,26 @@ from core.comparison.grid import (
 from core.data.npz_file import read_npz
 from core.device import device_label, resolve_device
 from core.errors import CheckpointError, NonFiniteError
+from core.evaluation.differences import normal_interval, paired_difference
 from core.evaluation.evaluate import check_counts, check_pictures
 from core.evaluation.judge import Judge, load_or_train, split_features
 from core.evaluation.labels import asked_labels
-from core.evaluation.measures import MAX_NEIGHBOUR_PICTURES, choose_rows, fd_floor
+from core.evaluation.measures import MAX_NEIGHBOUR_PICTURES, choose_rows, fd_difference_error, fd_error, fd_floor
 from core.evaluation.metrics import (
     FrechetReference,
-    bootstrap_interval,
-    paired_difference_interval,
-    resample_weights,
     wilson_interval,
 )
 from core.evaluation.neighbourhoods import neighbourhoods
+from core.evaluation.verdict import accuracy_change, fd_change, judgement
 from core.latent.inspection.psnr_ssim import picture_psnr
 from core.runs.run import Run, now_iso
 from core.sampling.load import LoadedModel, load_model
 from core.sampling.request import SampleRequest, batches_of
 from core.sampling.steps import sample_steps
-from core.seeding import generator
 
 if TYPE_CHECKING:
     from core.data.arrays import ImageSet
 
-RESAMPLES = 200
-FD_MARGIN = 0.25  # of the reference's own distance: below it nobody sees a difference
-ACCURACY_MARGIN = 0.03
 SHOWN_PICTURES, SHOWN_A_CLASS = 40, 4
 PATH = "path"
 OnProgress = Callable[[str, int, int], None]
@@ -125,24 +119,6 @@ def compare(
         return
 
 
-def verdict_of(fd: Difference, accuracy: Difference, *, fd_scale: float) -> Verdict:
-    """What the two differences from the reference say.
-
-    fd_scale: the reference's own FD-judge, or the floor where that is higher. 'indistinguishable' needs both intervals
-    to hold 0 and to be narrow; where they hold 0 because the pictures are too few, it is 'unclear'.
-    """
-    if fd.low > 0.0 or accuracy.high < 0.0:
-        return "worse"
-    if fd.high < 0.0:
-        return "better"
-    margin = FD_MARGIN * fd_scale
-    if fd.low < -margin or fd.high > margin or accuracy.low < -ACCURACY_MARGIN:
-        return "unclear"
-    if accuracy.low > 0.0:
-        return "better"
-    return "indistinguishable" if accuracy.high <= ACCURACY_MARGIN else "unclear"
-
-
 class _Session:
     """One attempt: what is loaded once and used by many cells."""
 
@@ -164,6 +140,7 @@ class _Session:
         self.labels = asked_labels(
             request.labels, image_set.train.labels, image_set.num_classes, request.num_samples, request.base.seed
         )
+        self.compared = sum(not cell.problem for cell in cells_of(request, self.diffusion))
         self.passes, self.all_passes = 0, cost_of(request, self.diffusion).evaluations
         self.loaded: tuple[tuple[str, int], LoadedModel] | None = None
         check_counts(request.num_samples, request.recall_neighbours, image_set)
@@ -269,17 +246,6 @@ class _Session:
         )
         return judge
 
-    @cached_property
-    def weights(self) -> torch.Tensor:
-        """The resamples (200, N), the same for every cell, so that differences are paired."""
-        source = generator(self.request.base.seed, "comparison-bootstrap", rule=self.run.rules.noise)
-        return resample_weights(self.request.num_samples, RESAMPLES, source)
-
-    @cached_property
-    def reference_distances(self) -> torch.Tensor:
-        """FD-judge of the reference in every resample (200,)."""
-        return self.real.distances(self.reference[1].features, self.weights)
-
     @property
     def _shown(self) -> int:
         return min(SHOWN_A_CLASS * self.image_set.num_classes, SHOWN_PICTURES)
@@ -291,8 +257,7 @@ class _Session:
         right = drawn.guesses == self.labels[:count]
         low, high = wilson_interval(int(right.sum()), count)
         fd = self.real.distance(drawn.features)
-        resampled = self.real.distances(drawn.features, self.weights)
-        fd_low, fd_high = bootstrap_interval(resampled, fd)
+        fd_low, fd_high = normal_interval(fd, fd_error(self.real, drawn.features, self.labels[:count]))
         pairs = min(count, len(self.train_features), MAX_NEIGHBOUR_PICTURES)
         seed = self.request.base.seed
         real = choose_rows(self.train_features, pairs, seed, "evaluation-train")
@@ -313,19 +278,30 @@ class _Session:
         )
         if alone or not self.request.with_reference:
             return result
-        return self._along_path(self._against_reference(result, resampled, right), drawn)
+        return self._along_path(self._against_reference(result, drawn, right), drawn)
 
-    def _against_reference(self, result: CellResult, resampled: torch.Tensor, right: np.ndarray) -> CellResult:
+    def _against_reference(self, result: CellResult, drawn: _Drawn, right: np.ndarray) -> CellResult:
         reference, its = self.reference
         observed = result.fd_judge - reference.fd_judge
-        low, high = bootstrap_interval(resampled - self.reference_distances, observed)
+        error = fd_difference_error(self.real, drawn.features, its.features, self.labels)
+        low, high = normal_interval(observed, error)
         fd = Difference(value=observed, low=low, high=high)
-        theirs = its.guesses == self.labels
-        low, high = paired_difference_interval(torch.from_numpy(right), torch.from_numpy(theirs))
+        changed, accuracy_error = paired_difference(right, its.guesses == self.labels)
+        low, high = normal_interval(changed, accuracy_error)
         accuracy = Difference(value=result.class_accuracy - reference.class_accuracy, low=low, high=high)
-        scale = max(reference.fd_judge, self.floor)
-        verdict = verdict_of(fd, accuracy, fd_scale=scale)
-        return replace(result, fd_difference=fd, accuracy_difference=accuracy, verdict=verdict)
+        count = len(right)
+        changes = (
+            fd_change(observed, error, reference=reference.fd_judge, floor=self.floor),
+            accuracy_change(changed, accuracy_error, reference=reference.class_accuracy, num_images=count),
+        )
+        found = judgement(changes, count, cells=self.compared)
+        return replace(
+            result,
+            fd_difference=fd,
+            accuracy_difference=accuracy,
+            verdict=found.word,
+            more_images=found.more_images,
+        )
 
     def _along_path(self, result: CellResult, drawn: _Drawn) -> CellResult:
         if not follows_path(result.settings, path_reference(self.request, self.diffusion)):

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -31,19 +30,19 @@ from core.comparison.grid import (
 from core.config.schema import DiffusionSettings
 from core.data.npz_file import npz_bytes, read_npz
 from core.errors import LabError, RunNotFound, UsageError, quoted
+from core.evaluation.verdict import Verdict
 from core.runs.results import NewerResult, Record, ResultKind
 from core.runs.run import Run
 
 FOLDER = "comparisons"
 REFERENCE = "reference"
 ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
-Verdict = Literal["", "better", "indistinguishable", "worse", "unclear"]
 Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Cell minus reference, with its 95 % interval."""
+    """Cell minus reference, with its 95 % interval; of FD-judge and fewer than 512 images, one that is wider."""
 
     value: float
     low: float
@@ -57,7 +56,8 @@ class CellResult:
     evaluations: passes of one picture through the U-Net, counted. seconds: drawing all N pictures, judging not.
     agreement: share of the first agreement_count pictures that the judge takes for the class it sees in the picture of
     the same noise on the 1000-step deterministic path; psnr_db: their mean likeness to it. fd_low, fd_high: 95 %
-    bootstrap interval over the pictures. Differences are against the quality reference.
+    interval of the expectation at this N. Differences are against the quality reference; verdict: see
+    `core.evaluation.verdict`, more_images: how many more per cell would tell.
     """
 
     index: int
@@ -79,6 +79,7 @@ class CellResult:
     fd_difference: Difference | None = None
     accuracy_difference: Difference | None = None
     verdict: Verdict = ""
+    more_images: int | None = None
     created_at: str = ""
 
     @property
@@ -89,7 +90,7 @@ class CellResult:
     @property
     def is_as_good(self) -> bool:
         """True when it is at least as good as the reference, as far as can be told."""
-        return self.verdict in ("better", "indistinguishable")
+        return self.verdict in ("better", "as good")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,14 +349,15 @@ def finding(comparison: Comparison) -> str:
     good = cheapest_as_good(comparison)
     what = comparison.reference_words
     if good is not None:
-        verb = "better than" if good.verdict == "better" else "indistinguishable from"
+        verb = "better than" if good.verdict == "better" else "as good as"
         return f"{begin}{_words(comparison, good)} is {verb} {what}: {_against(good, reference)}."
-    unclear = [each for each in comparison.drawn if each.verdict == "unclear"]
+    unclear = [each for each in comparison.drawn if each.verdict == "cannot tell"]
     if unclear:
         each = min(unclear, key=lambda each: (each.evaluations, each.fd_judge))
+        more = f" About {each.more_images:,} more would tell." if each.more_images else ""
         return (
-            f"{begin}{comparison.request.num_samples:,} images per cell are too few to tell "
-            f"{_words(comparison, each)} from {what}: {_against(each, reference)}."
+            f"{begin}{comparison.request.num_samples:,} images per cell cannot tell "
+            f"{_words(comparison, each)} from {what}: {_against(each, reference)}.{more}"
         )
     return f"{begin}No cell reaches {what}; closest is {_words(comparison, best)}: {_against(best, reference)}."
 

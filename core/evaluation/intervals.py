@@ -10,17 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from statistics import NormalDist
 
 import numpy as np
 
 Influence = Callable[[np.ndarray], np.ndarray]
-
-
-def normal_interval(value: float, error: float, confidence: float = 0.95) -> tuple[float, float]:
-    """(low, high) of an estimate with a normal standard error."""
-    half = NormalDist().inv_cdf(0.5 + confidence / 2.0) * error
-    return value - half, value + half
 
 
 def halves(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

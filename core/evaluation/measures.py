@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from core.errors import UsageError
-from core.evaluation.intervals import halves, normal_interval, standard_error
+from core.evaluation.differences import normal_interval
+from core.evaluation.intervals import halves, standard_error
 from core.evaluation.judge import Judge, split_features
 from core.evaluation.labels import drawn_rows
 from core.evaluation.metrics import (
@@ -34,7 +35,7 @@ FLOOR_DRAWS, FLOOR_PURPOSE = 10, "evaluation-heldout"
 MOST_OF_HELDOUT = 0.9
 MOST_CLASSES = 100
 MAX_KERNEL_PICTURES = 2_500  # each with each other, in memory
-LEAST_PER_DIMENSION = 2  # images: below it an interval of FD-judge is not one
+LEAST_PER_DIMENSION = 4  # images: below it an interval of FD-judge is not one
 MAX_COPY_PICTURES = 2_000  # a median needs no more, and each is compared with the whole training split
 
 OnProgress = Callable[[str, float], None]
@@ -123,8 +124,26 @@ def fd_judge(seen: Seen) -> dict[str, Any]:
 
 
 def fd_error(reference: FrechetReference, features: torch.Tensor, labels: np.ndarray) -> float:
-    """The standard error of FD-judge of features (N, D) of the labels asked (N,)."""
-    return standard_error(lambda places: reference.influence(features[torch.from_numpy(places)]), labels)
+    """The standard error of FD-judge of features (N, D) of the labels asked (N,); twice that for few images."""
+    return _cautious(features) * standard_error(
+        lambda places: reference.influence(features[torch.from_numpy(places)]), labels
+    )
+
+
+def fd_difference_error(
+    reference: FrechetReference, first: torch.Tensor, second: torch.Tensor, labels: np.ndarray
+) -> float:
+    """As `fd_error`, of the difference between two sets (N, D) of the same labels and noise, image by image."""
+
+    def influence(places: np.ndarray) -> np.ndarray:
+        chosen = torch.from_numpy(places)
+        return reference.influence(first[chosen]) - reference.influence(second[chosen])
+
+    return _cautious(first) * standard_error(influence, labels)
+
+
+def _cautious(features: torch.Tensor) -> float:
+    return 1.0 if len(features) >= LEAST_PER_DIMENSION * features.shape[1] else 2.0
 
 
 def endless_distance(reference: FrechetReference, features: torch.Tensor, labels: np.ndarray) -> float:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -27,22 +25,6 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         return 0.0, 1.0
     found = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return float(found.low), float(found.high)
-
-
-def paired_difference_interval(
-    first: torch.Tensor, second: torch.Tensor, confidence: float = 0.95
-) -> tuple[float, float]:
-    """The interval (low, high) of the difference of two proportions, first minus second, over the same N trials.
-
-    first, second: (N,) bool. The adjusted Wald interval of Bonett and Price 2012, doi 10.3102/1076998611411915: only
-    trials where the two disagree speak.
-    """
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
-    total = len(first) + 2
-    gained, lost = (only_first + 1) / total, (only_second + 1) / total
-    half = z * math.sqrt((gained + lost - (gained - lost) ** 2) / total)
-    return max(-1.0, gained - lost - half), min(1.0, gained - lost + half)
 
 
 BLOCK_FLOATS = 2**24
@@ -131,24 +113,6 @@ class FrechetReference:
             inner = torch.linalg.eigvalsh(self.root @ covariance @ self.root).clamp(min=0.0).sqrt().sum()
             found.append(mean @ mean + self.covariance.trace() + covariance.trace() - 2.0 * inner)
         return torch.stack(found).clamp(min=0.0)
-
-
-def resample_weights(count: int, resamples: int, source: torch.Generator) -> torch.Tensor:
-    """(R, N) float64: how often each of `count` pictures is drawn in each bootstrap resample; rows sum to N."""
-    drawn = torch.randint(count, (resamples, count), generator=source)
-    once = torch.ones_like(drawn, dtype=torch.float64)
-    return torch.zeros_like(once).scatter_add_(1, drawn, once)
-
-
-def bootstrap_interval(resampled: torch.Tensor, observed: float, confidence: float = 0.95) -> tuple[float, float]:
-    """(low, high): the spread of resampled values (R,) around the observed one.
-
-    Recentred, because a resample repeats pictures and so lies a little higher than what it was drawn from; of a paired
-    difference that shift is small. Source: Efron and Tibshirani 1993, chapters 10 and 13.
-    """
-    tail = (1.0 - confidence) / 2.0
-    ends = torch.quantile(resampled.double() - resampled.double().mean(), torch.tensor([tail, 1.0 - tail]).double())
-    return observed + float(ends[0]), observed + float(ends[1])
 
 
 def kernel_distance(real: torch.Tensor, fake: torch.Tensor) -> tuple[float, np.ndarray]:

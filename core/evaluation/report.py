@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from core.config.schema import LabelChoice, SamplingSettings
+from core.errors import UsageError
 from core.evaluation import ceiling_results, timestep_loss_results
 from core.evaluation.ceiling_results import CEILINGS, Ceiling, ceiling_for, ceiling_row
+from core.evaluation.differences import normal_interval, unpaired_difference
 from core.evaluation.labels import LABELS_RULE
 from core.evaluation.memorization_results import Memorization, memorization_rows
 from core.evaluation.timestep_loss_results import LOSSES
+from core.evaluation.verdict import Judgement, accuracy_change, fd_change, judgement
 from core.runs.results import ResultKind
 from core.runs.run import Run
 from core.words import counted, guidance_in_words
@@ -292,6 +296,38 @@ def class_rows(report: Report) -> list[tuple[str, str, str]]:
 
 def _distance_of(score: ClassScore) -> str:
     return "" if score.fd is None else f"; FD {score.fd:.3g}, real {score.fd_floor:.3g}"
+
+
+def compared(report: Report, reference: Report, *, cells: int = 1) -> Judgement:
+    """What `report` is against `reference`, of other noise or another model; `cells` are compared at once.
+
+    Raises UsageError, in one sentence, for reports that do not compare: of another judge, dataset, number of images or
+    labels, measured the old way, or of fewer images than an interval needs.
+    """
+    for words, of in (
+        ("another judge", lambda each: each.judge_hash),
+        ("another dataset", lambda each: each.fingerprint),
+        ("another number of images", lambda each: each.num_samples),
+        ("other labels", lambda each: (each.labels, each.labels_rule)),
+    ):
+        if of(report) != of(reference):
+            raise UsageError(f"{report.run_id} and {reference.run_id}: measured with {words}", "evaluate both alike")
+    if report.is_old or report.fd_high is None or reference.fd_high is None:
+        why = "measured the old way" if report.is_old else "too few images for an interval of FD-judge"
+        raise UsageError(f"{report.run_id} and {reference.run_id}: {why}", "evaluate both again, with 1,000 images")
+    count, half = report.num_samples, normal_interval(0.0, 1.0)[1]
+    errors = [(each.fd_high or 0.0) - each.fd_judge for each in (report, reference)]
+    changed, error = unpaired_difference(*((round(each.class_accuracy * count), count) for each in (report, reference)))
+    changes = (
+        fd_change(
+            report.fd_judge - reference.fd_judge,
+            math.hypot(*errors) / half,
+            reference=reference.fd_judge,
+            floor=reference.fd_floor,
+        ),
+        accuracy_change(changed, error, reference=reference.class_accuracy, num_images=count),
+    )
+    return judgement(changes, count, cells=cells)
 
 
 def write_report(run: Run, report: Report) -> Path:

@@ -30,9 +30,9 @@ SHEET_PX = 165
 A_CLASS = {"1 per class": 1, "2 per class": 2, "4 per class": 4}
 VERDICTS = {
     "better": "▲ better than the reference",
-    "indistinguishable": "≈ as good as the reference",
+    "as good": "≈ as good as the reference",
     "worse": "▽ worse than the reference",
-    "unclear": "? too few images to tell",
+    "cannot tell": "? cannot tell",
 }
 STYLE = """<style>
 .lab-matrix { overflow-x: auto; }
@@ -103,7 +103,7 @@ def _point(found: Comparison, result: CellResult, *, by_seconds: bool, by_accura
         f"FD-judge {significant(result.fd_judge)} ({significant(result.fd_low)} to {significant(result.fd_high)})",
         f"{result.class_accuracy:.1%} right ({result.class_accuracy_low:.1%} to {result.class_accuracy_high:.1%})",
         f"{result.evaluations:g} evaluations, {result.seconds:.3g} s",
-        VERDICTS.get(result.verdict, ""),
+        _verdict(result),
     ]
     return Point(
         cost=result.seconds if by_seconds else result.evaluations,
@@ -174,10 +174,16 @@ def _cell(
     if index in front:
         marks.append("◆ on the Pareto front")
     if result.verdict:
-        marks.append(VERDICTS.get(result.verdict, ""))
+        marks.append(_verdict(result))
     sheet = _image(_sheet(found, index, a_class), _text(found.words(result)))
     kind = ' class="good"' if result.is_as_good else ""
     return f"<td{kind}>{sheet}{_figures(result, marks)}</td>"
+
+
+def _verdict(result: CellResult) -> str:
+    """Against the reference, with how many more images would tell."""
+    more = f": about {count(result.more_images)} more images would" if result.more_images else ""
+    return VERDICTS.get(result.verdict, "") + more
 
 
 def _refused(problem: str, span: int = 1) -> str:
@@ -217,17 +223,17 @@ def _explained(found: Comparison) -> None:
 **same class, dB**: likeness of the first {count_on_path} images
 to those of the same noise on the slow deterministic path. Stochastic samplers have none.
 
-**≈ as good**: the 95 % intervals of both differences from the reference, FD and accuracy, include 0 and are narrow.
-Narrow: within a quarter of the reference's FD and 3 points of accuracy, from
-{count(found.request.num_samples)} pairs of images.
+**≈ as good**: the 95 % intervals of both differences from the reference lie inside the margins: a tenth of its FD
+and a quarter of its error rate. **Better**, **worse**: one interval excludes 0, corrected for the number of cells.
+**Cannot tell**: neither, from {count(found.request.num_samples)} pairs of images.
 
 **◆ Pareto front**: no other cell has fewer evaluations and a lower FD."""
     )
     with st.expander("Formula and sources"):
         st.latex(r"\mathrm{FD} = |\mu_r - \mu_g|^2 + \mathrm{Tr}\,(\Sigma_r + \Sigma_g - 2(\Sigma_r\Sigma_g)^{1/2})")
         st.caption(
-            "On 128 features of the judge, which is not FID: arXiv 1706.08500, eq. 6. Interval: paired bootstrap over "
-            "images, 200 resamples. Accuracy: Bonett and Price 2012, doi 10.3102/1076998611411915. Recall: arXiv "
+            "On 128 features of the judge, which is not FID: arXiv 1706.08500, eq. 6. Interval: from the influence of "
+            "each image, in pairs. Accuracy: Bonett and Price 2012, doi 10.3102/1076998611411915. Recall: arXiv "
             "1904.06991, eq. 2."
         )
 

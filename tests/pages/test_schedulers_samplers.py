@@ -121,7 +121,7 @@ def plant(
             agreement=0.97,
             psnr_db=31.4,
             agreement_count=100,
-            verdict="indistinguishable",
+            verdict="as good",
             **figures,
         ),
         CellResult(index=2, settings=places[2].settings, problem=places[2].problem),
@@ -226,7 +226,7 @@ def test_the_result_is_a_finding_a_chart_and_a_matrix(unet: Run, store: RunStore
     app = open_view(open_page, run=unet.id, comparison=job.id)
     assert not app.error
     assert (
-        "unipc with 10 steps (20 network evaluations per image) is indistinguishable from 1,000-step Euler sampling: "
+        "unipc with 10 steps (20 network evaluations per image) is as good as 1,000-step Euler sampling: "
         "FD-judge 0.3 against 0.29"
     ) in words_of(app).replace("\u2060", "")
     assert len(figures_of(app)) == 1
@@ -347,7 +347,7 @@ def test_the_csv_has_a_line_a_cell_and_the_reference(unet: Run, store: RunStore)
     rows = list(csv.DictReader(io.StringIO(comparison_service.as_csv(read_comparison(unet, job.id)).decode())))
     assert [row["role"] for row in rows] == ["cell", "cell", "cell", "reference"]
     assert [row["on_pareto_front"] for row in rows] == ["True", "True", "False", "False"]
-    assert rows[1]["verdict"] == "indistinguishable"
+    assert rows[1]["verdict"] == "as good"
     assert float(rows[1]["fd_difference_low"]) == -0.05
     assert "on flow matching is never better" in rows[2]["refused_because"]
 

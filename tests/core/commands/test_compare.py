@@ -154,7 +154,7 @@ def done(unet: Run) -> str:
             settings=cells[1].settings,
             **{**figures, "evaluations": 20.0},
             fd_difference=same,
-            verdict="indistinguishable",
+            verdict="as good",
         ),
         CellResult(index=2, settings=cells[2].settings, problem=cells[2].problem),
     ]
@@ -183,7 +183,7 @@ def test_the_table_has_four_figures_a_cell_and_marks(unet: Run, done: str) -> No
     assert lines[5].split() == ["deis", "FD-judge", "refused", "-"]
     assert "reference: 1,000-step Euler sampling, FD-judge 0.29" in text
     assert "refused: sampling.sampler: 'deis' on flow matching is never better" in text
-    assert "So far: unipc with 10 steps (20 network evaluations per image) is indistinguishable from" in lines[-1]
+    assert "So far: unipc with 10 steps (20 network evaluations per image) is as good as" in lines[-1]
 
 
 def test_the_json_holds_every_cell_that_is_done(unet: Run, done: str) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.evaluation.intervals import halves, normal_interval, standard_error
-from core.evaluation.measures import endless_distance, fd_error
+from core.evaluation.differences import normal_interval, paired_difference, unpaired_difference
+from core.evaluation.intervals import halves, standard_error
+from core.evaluation.measures import endless_distance, fd_difference_error, fd_error
 from core.evaluation.metrics import FrechetReference
 from tests.core.evaluation.test_metrics import normal
 
@@ -61,3 +62,44 @@ def test_the_endless_distance_is_without_the_bias_of_few_images() -> None:
 
 def test_a_normal_interval_is_1_96_standard_errors_to_each_side() -> None:
     assert normal_interval(1.0, 0.1) == pytest.approx((0.804, 1.196), abs=1e-4)
+
+
+@pytest.mark.parametrize(("count", "factor"), [(95, 2.0), (96, 1.0)])
+def test_few_images_get_twice_the_error(count: int, factor: float) -> None:
+    images, labels = drawn(5, count), np.zeros(count, dtype=np.int64)
+    plain = standard_error(lambda places: REFERENCE.influence(images[torch.from_numpy(places)]), labels)
+    assert fd_error(REFERENCE, images, labels) == pytest.approx(factor * plain)
+
+
+def test_the_difference_of_pairs_is_known_better_than_that_of_strangers() -> None:
+    labels = np.zeros(240, dtype=np.int64)
+    same = drawn(7)
+    paired = fd_difference_error(REFERENCE, same + 0.05 * drawn(8), same, labels)
+    strange = fd_difference_error(REFERENCE, drawn(9), same, labels)
+    assert paired < 0.3 * strange
+    assert fd_difference_error(REFERENCE, same, same.clone(), labels) == 0.0
+
+
+def test_the_paired_difference_is_the_published_formula() -> None:
+    first = np.repeat([True, True, False, False], (60, 15, 5, 20))
+    second = np.repeat([True, False, True, False], (60, 15, 5, 20))
+    value, error = paired_difference(first, second)
+    gained, lost = 16 / 102, 6 / 102
+    assert value == pytest.approx(gained - lost)
+    assert error == pytest.approx(((gained + lost - (gained - lost) ** 2) / 102) ** 0.5)
+
+
+def test_the_intervals_of_differences_hold_the_truth_about_as_often_as_they_say() -> None:
+    source = np.random.default_rng(0)
+    hits = np.zeros(2)
+    for _ in range(400):
+        chance, other = source.random(200), source.random(200)
+        for place, (value, error) in enumerate(
+            (
+                paired_difference(chance < 0.9, (chance > 0.05) & (chance < 0.93)),
+                unpaired_difference((int((chance < 0.9).sum()), 200), (int((other < 0.88).sum()), 200)),
+            )
+        ):
+            low, high = normal_interval(value, error)
+            hits[place] += low <= 0.9 - 0.88 <= high
+    assert min(hits) / 400 >= 0.92 and max(hits) / 400 <= 0.99
