@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from core.comparison.recipe_grid import CellImages
+from core.comparison.trade_off import HalvedCell
 from core.compute.question import Question
 from core.config.schema import DataSettings, DiffusionSettings, MachineSettings, Settings
 from core.config.site import SiteSettings
@@ -44,6 +45,11 @@ DRAW_CELLS: Question[[tuple[Recipe, ...], SiteSettings, MachineSettings], tuple[
 
 # A run's id: which measure sees which fault of its dataset's images; kept beside the judge.
 TEST_MEASURES: Question[[str, SiteSettings], MeasureTest] = Question(f"{_ANSWERS}.measure_test", "test_measures")
+
+# Of a run's comparison, by its id: each cell on both halves of its images.
+HALVED_CELLS: Question[[str, str, SiteSettings], tuple[HalvedCell, ...]] = Question(
+    f"{_ANSWERS}.trade_off", "halved_cells"
+)
 
 MEASURE_TIMESTEP_LOSS: Question[[str, int, ErrorWeights, int, int, SiteSettings], TimestepLoss] = Question(
     f"{_ANSWERS}.timestep_loss", "measure_timestep_loss"

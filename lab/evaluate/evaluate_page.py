@@ -16,6 +16,7 @@ from lab.evaluate.measure_test import show_measure_test
 from lab.evaluate.nearest import show_nearest
 from lab.evaluate.score_card import conditions, findings_column, score_card
 from lab.evaluate.start_form import start_form
+from lab.evaluate.trade_off import show_trade_off
 from lab.frame.live_fragment import live_until
 from lab.frame.state import page_file
 from lab.services import evaluations, runs
@@ -138,4 +139,5 @@ def _report(view: RunView, report: Report) -> None:
         show_confusion(confusion, [score.name for score in report.per_class], drawn)
     with right:
         show_nearest(view.run, report, drawn)
+    show_trade_off(view)
     show_measure_test(view.run)

@@ -130,6 +130,16 @@ def test_the_test_of_the_measures_is_shown_where_it_was_made(
     assert "● sees it" in html_of(app) and "Blur &lt;b&gt;" in html_of(app)
 
 
+def test_a_comparison_of_guidance_and_steps_is_started_once(store: RunStore, saved: Run, open_page: OpenPage) -> None:
+    write_report(saved, two_classes())
+    app = open_page("evaluate", run=saved.id)
+    assert "No comparison of guidance on this run yet" in words_of(app)
+    app = app.button(key="trade-off-start").click().run()
+    (made,) = [run for run in store.list() if run.info.kind == "comparison"]
+    assert made.info.parents == (saved.id,)
+    assert "trade-off-start" not in {button.key for button in app.button}
+
+
 def test_an_old_report_says_so_and_one_without_images_leads_to_a_new_one(saved: Run, open_page: OpenPage) -> None:
     write_report(saved, two_classes(labels_rule=1, drawn_key=""))
     words = words_of(open_page("evaluate", run=saved.id)) + "".join(
