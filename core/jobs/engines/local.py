@@ -149,8 +149,10 @@ class LocalEngine:
                 time.sleep(0.1)
 
     def _is_ending(self, run: Run) -> bool:
-        """True while its status has its last word, and something of the attempt is still there."""
-        return not run.status().state.is_active and (self._is_live(run) or is_locked(lock_path(run)))
+        """True while it is over, written down or not, and something of the attempt is still there."""
+        if not (self._is_live(run) or is_locked(lock_path(run))):
+            return False
+        return not self.observe(run).status.state.is_active
 
     def _is_live(self, run: Run) -> bool:
         job = self.queue.job(run.id)

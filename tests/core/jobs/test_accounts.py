@@ -162,9 +162,8 @@ def processes() -> Iterator[tuple[int, list[str]]]:
                 yield path.stat().st_uid, words
 
 
-@pytest.fixture(scope="module")
-def python() -> str:
-    """A Python that other accounts may execute: this one may lie in root's home."""
+def python_for_all() -> str:
+    """A Python that other accounts may execute, '' for none: this one may lie in root's home."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for name in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")])}
@@ -174,7 +173,12 @@ def python() -> str:
             )
             if done.returncode == 0:
                 return name
-    pytest.skip("no Python here may be executed by other accounts")
+    return ""
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    return python_for_all() or pytest.skip("no Python here may be executed by other accounts")
 
 
 @contextlib.contextmanager
@@ -338,3 +342,21 @@ def test_the_group_looks_at_a_lab_that_it_may_only_read(python: str) -> None:
             ben.do("start")
         assert ana.do("stop", run) == "stopped"
         assert lab.owners() == {ANA}
+
+
+def test_an_account_that_may_only_read_generates_images_elsewhere(python: str, trained_lab: Path) -> None:
+    with lab_of(python, owner=ANA, mode=0o2750) as lab:
+        shutil.copytree(trained_lab / "runs", lab.runs, dirs_exist_ok=True)
+        for path in lab.runs.rglob("*"):
+            os.chown(path, ANA, GROUP)
+            path.chmod(0o2750 if path.is_dir() else 0o640)
+        ben = lab.account(BEN, umask=0o022)
+        run = next(path.name for path in lab.runs.iterdir() if "-unet-" in path.name)
+        words = ["sample", run, "--labels", "0-1", "--per-class", "1", "--steps", "2"]
+        out = lab.folder / f"home-{BEN}" / "images"
+        code, output, errors = ben.do("command", *words, "--out", str(out))
+        assert code == 0 and str(out) in output, errors
+        assert {path.suffix for path in out.iterdir()} >= {".png", ".json"}
+        code, _, errors = ben.do("command", *words)
+        assert code == 2 and errors.splitlines()[-1].endswith("Permission denied; give another folder"), errors
+        assert lab.owners() == {ANA}, "whoever generates leaves nothing behind"

@@ -316,6 +316,21 @@ class TestDeaths:
         assert f"it died {MAX_FRUITLESS} times at the same checkpoint" in status.reason
         assert len(box.marks("start")) == MAX_FRUITLESS + 1
 
+    def test_a_run_that_died_with_its_supervisor_is_taken_up_by_whoever_resumes_it(self, real_box, monkeypatch):
+        """It was refused as worked on, for as long as nobody started a supervisor."""
+        monkeypatch.setattr(local, "RELEASE_PATIENCE_S", PATIENCE_S)
+        run = real_box.create(steps=ENDLESS, auto_resume=False)
+        real_box.submit(run)
+        real_box.wait_for_step(run, 6)
+        real_box.kill_supervisor()
+        for pid in [*real_box.shim_pids(run), *real_box.pids(run)]:
+            kill(pid)
+        real_box.hurry()
+        real_box.wait(lambda: not real_box.engine.observe(run).status.state.is_active)
+        assert service.resume_run(real_box.store, run.id, engine=real_box.engine) == [run]
+        real_box.wait_until_judged(run)
+        assert run.status().state is RunState.FINISHED
+
     def test_after_a_restart_of_the_machine_runs_come_back_as_asked(self, real_box):
         comes_back, stays = (real_box.create(steps=ENDLESS, auto_resume=returns) for returns in (True, False))
         real_box.submit(comes_back)
