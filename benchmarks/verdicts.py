@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--run", required=True, help="a run or model")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--count", type=int, default=2000, metavar="N", help="images a set")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--cells", type=int, default=1, help="compared at once: the correction")
     parser.add_argument("--pool", type=Path, default=Path("pool.npz"), help="where what the judge saw is kept")
     parser.add_argument("--images", type=int, default=10_000, help="images of the pool")
@@ -66,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     pool = pool_of(options.run, options.images, options.pool)
-    source, count = np.random.default_rng(0), options.count
+    source, count = np.random.default_rng(options.seed), options.count
 
     def null(pairs: bool) -> Judgement:
         """Noise of its own on each side; in pairs as a stochastic sampler, image by image of one class."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from core.commands.answer import answer
@@ -11,12 +13,14 @@ from core.commands.options import find_source, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
 from core.commands.train import ends_of, finish_launch
-from core.config.schema import LABEL_CHOICES
+from core.config.schema import LABEL_CHOICES, Settings
 from core.errors import UsageError
-from core.evaluation.report import REPORTS, ceiling_beside, report_rows, write_report
+from core.evaluation.report import REPORTS, Report, ceiling_beside, report_rows, write_report
 from core.home import PROGRAM
 from core.jobs.evaluation_job import start_evaluation
 from core.runs.store import RunStore
+
+LEVELS = {"quick": (1_000, 1), "standard": (10_000, 1), "release": (50_000, 3)}  # images, seeds
 
 
 def add_parser(commands: Any) -> None:
@@ -32,6 +36,11 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--samples", type=int, metavar="N", help="images to generate (default: the run's setting)")
     parser.add_argument(
+        "--level",
+        choices=tuple(LEVELS),
+        help="1,000, 10,000 or 50,000 images; release measures three times, with the seed and the next two",
+    )
+    parser.add_argument(
         "--labels",
         choices=LABEL_CHOICES,
         help="classes as often as in the training data, or all equally often (default: the run's setting)",
@@ -46,16 +55,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"{source.id}: does not name its dataset", f"import it again: {PROGRAM} import-model FOLDER --data NAME"
         )
+    images, seeds = LEVELS.get(arguments.level, (None, 1))
+    if images is not None and not any(text.startswith("evaluation.num_samples=") for text in arguments.overrides):
+        arguments.overrides.append(f"evaluation.num_samples={images}")
     if arguments.samples is not None:
         arguments.overrides.append(f"evaluation.num_samples={arguments.samples}")
     if arguments.labels is not None:
         arguments.overrides.append(f"evaluation.labels={arguments.labels}")
     settings = settings_of_run(arguments, source, ("sampling", "evaluation", "machine"))
+    banks = [with_seed(settings, settings.sampling.seed + number) for number in range(seeds)]
     if arguments.queue:
         if source.run is None:
             raise UsageError(f"{source.id}: a model folder keeps no evaluation", "evaluate it without --queue")
         store = RunStore(source.run.folder.parent)
-        queued = [start_evaluation(store, source.run, settings=settings)]
+        queued = [start_evaluation(store, source.run, settings=each) for each in banks]
         code = finish_launch(arguments, store, queued, detach=True)
         answer(arguments, ends_of(queued))
         return code
@@ -72,25 +85,52 @@ def run(arguments: argparse.Namespace) -> int:
         check_room(model, min(settings.evaluation.num_samples, settings.sampling.batch_size))
         show("reading the dataset", 0.0)
         image_set = prepare(trained.data, data_dir=site.data, cache_dir=site.cache, rules=source.rules)
-        report = evaluate(
-            model,
-            image_set,
-            num_samples=settings.evaluation.num_samples,
-            sampling=settings.sampling,
-            evaluation=settings.evaluation,
-            cache_dir=site.cache,
-            seed=settings.sampling.seed,
-            progress=show,
-        )
-    path = None if source.run is None else str(write_report(source.run, report))
+        measured = []
+        for bank in banks:
+            report = evaluate(
+                model,
+                image_set,
+                num_samples=bank.evaluation.num_samples,
+                sampling=bank.sampling,
+                evaluation=bank.evaluation,
+                cache_dir=site.cache,
+                seed=bank.sampling.seed,
+                progress=show,
+            )
+            measured.append((report, None if source.run is None else str(write_report(source.run, report))))
 
     def words() -> str:
-        ceiling = None if source.run is None else ceiling_beside(source.run, report)
-        parts = [table(["metric", "value", "note"], report_rows(report, ceiling))]
-        if source.run is not None and ceiling is None:
-            parts.append(f"The VAE's own ceiling has not been measured. Run: {PROGRAM} ceiling {source.id}")
-        parts.append(f"stored in {path}" if path else "not stored: a model folder stays as it was exported")
+        parts = []
+        for report, path in measured:
+            ceiling = None if source.run is None else ceiling_beside(source.run, report)
+            parts.append(table(["metric", "value", "note"], report_rows(report, ceiling)))
+            if source.run is not None and ceiling is None:
+                parts.append(f"The VAE's own ceiling has not been measured. Run: {PROGRAM} ceiling {source.id}")
+            parts.append(f"stored in {path}" if path else "not stored: a model folder stays as it was exported")
+        if len(measured) > 1:
+            parts.append(over_seeds([report for report, _ in measured]))
         return "\n\n".join(parts)
 
-    answer(arguments, {"path": path, **REPORTS.as_json(report)}, words)
+    first, *others = ({"path": path, **REPORTS.as_json(report)} for report, path in measured)
+    answer(arguments, {**first, "other_seeds": others} if others else first, words)
     return 0
+
+
+def with_seed(settings: Settings, seed: int) -> Settings:
+    """The same, with another seed of the generated images."""
+    return settings.model_copy(update={"sampling": settings.sampling.model_copy(update={"seed": seed})})
+
+
+def over_seeds(reports: Sequence[Report]) -> str:
+    """'3 seeds: class accuracy 99.10% ± 0.05%, …': means, and standard deviations over the seeds."""
+
+    def spread(name: str, digits: str) -> str:
+        values = [getattr(report, name) for report in reports]
+        return f"{statistics.mean(values):{digits}} ± {statistics.stdev(values):{digits}}"
+
+    figures = (
+        ("class accuracy", "class_accuracy", ".2%"),
+        ("FD-judge", "fd_judge", ".4g"),
+        ("recall", "recall", ".3f"),
+    )
+    return f"{len(reports)} seeds: " + ", ".join(f"{words} {spread(name, digits)}" for words, name, digits in figures)
