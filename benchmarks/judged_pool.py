@@ -54,7 +54,7 @@ def pool_of(run: str, count: int, file: Path) -> Pool:
     with contextlib.suppress(OSError):
         return _pool(reference, arrays_in(file))
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(file, **_drawn(run, count, court))
+    np.savez(file, **_drawn(run, count, court))  # type: ignore[arg-type]
     return _pool(reference, arrays_in(file))
 
 

@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--level",
         choices=tuple(LEVELS),
-        help="1,000, 10,000 or 50,000 images; release measures three times, with the seed and the next two",
+        help="1,000, 10,000 or 50,000 images; release measures three seeds (default: the run's setting)",
     )
     parser.add_argument(
         "--labels",

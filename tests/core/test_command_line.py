@@ -315,11 +315,13 @@ def test_a_unet_that_contradicts_its_vae_run_is_refused(trained, option):
 
 def test_evaluation_prints_a_table_and_keeps_a_report(trained):
     with brief_judges(min_steps=30):
-        done = trained("evaluate", "tiny", "--samples", 20, "--set", "evaluation.judge_epochs=1")
+        words = ("--level", "release", "--samples", 20, "--set", "evaluation.judge_epochs=1")
+        done = trained("evaluate", "tiny", *words)
     assert done.returncode == 0, done.stderr
-    assert "class accuracy" in done.stdout
-    reports = list(trained.store.get("tiny").evaluations_dir.glob("*.json"))
-    assert json.loads(reports[0].read_text())["num_samples"] == 20
+    assert "class accuracy" in done.stdout and "3 seeds: class accuracy" in done.stdout
+    paths = sorted(trained.store.get("tiny").evaluations_dir.glob("*.json"))
+    reports = [json.loads(path.read_text()) for path in paths]
+    assert [(report["num_samples"], report["seed"]) for report in reports] == [(20, 0), (20, 1), (20, 2)]
 
 
 def test_doctor_says_what_works(lab):
