@@ -23,7 +23,7 @@ class Rules:
     split: which pictures are held out, and which few are trained on.
     folders: which files of a folder are pictures, and of which class; 2 is core.data.reader, for every door.
     bit_depth: how more than 8 bits become 8; 2 lets the range of the whole set decide. optimizer: what
-    takes a step. threads: how many are used where nobody says.
+    takes a step. threads: how many are used where nobody says. loss_weight: of min-SNR; by 2 it is never 0.
     """
 
     noise: int = 1
@@ -32,13 +32,14 @@ class Rules:
     bit_depth: int = 1
     optimizer: int = 1
     threads: int = 1
+    loss_weight: int = 1
 
     def written(self) -> dict[str, str]:
         """As they stand among the versions of a run or a recipe."""
         return {f"{PREFIX}{name}": str(version) for name, version in asdict(self).items()}
 
 
-NEWEST = Rules(noise=2, folders=2, bit_depth=2)
+NEWEST = Rules(noise=2, folders=2, bit_depth=2, loss_weight=2)
 NAMES = tuple(field.name for field in fields(Rules))
 
 

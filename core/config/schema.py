@@ -135,10 +135,22 @@ class DiffusionSettings(Section):
 
     num_train_timesteps: int = Field(1000, ge=10, le=10000, description="Timesteps T of the noise schedule.")
     schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid", "flow"] = Field(
-        "flow", description="Noise schedule; 'flow' is flow matching's straight path (rectified flow)."
+        "flow",
+        description="Noise schedule; 'flow' is flow matching's straight path (rectified flow). 'sigmoid' has a sigmoid "
+        "of betas, as in diffusers, not of alpha bar (arXiv 2301.10972).",
     )
-    beta_start: float = Field(1e-4, gt=0.0, lt=1.0, description="First beta of linear, scaled_linear and sigmoid.")
-    beta_end: float = Field(0.02, gt=0.0, lt=1.0, description="Last beta of linear, scaled_linear and sigmoid.")
+    beta_start: float = Field(
+        1e-4,
+        gt=0.0,
+        lt=1.0,
+        description="First beta of linear, scaled_linear and sigmoid. Latent diffusion's scaled_linear: 0.00085.",
+    )
+    beta_end: float = Field(
+        0.02,
+        gt=0.0,
+        lt=1.0,
+        description="Last beta of linear, scaled_linear and sigmoid. Latent diffusion's scaled_linear: 0.012.",
+    )
     prediction_type: Literal["epsilon", "v_prediction", "sample", "flow"] = Field(
         "flow", description="What the U-Net predicts: the noise, v, the clean latents, or flow's velocity."
     )
@@ -146,7 +158,10 @@ class DiffusionSettings(Section):
         False, description="Rescale the schedule so that the last timestep is pure noise (arXiv 2305.08891)."
     )
     min_snr_gamma: float | None = Field(
-        None, gt=0.0, description="Min-SNR loss weight (arXiv 2303.09556), 5 is usual; empty = no weight."
+        None,
+        gt=0.0,
+        description="Min-SNR loss weight (arXiv 2303.09556), 5 is usual; empty = no weight. Validation losses with and "
+        "without it do not compare, nor does the loss by timestep average to them.",
     )
     timestep_distribution: Literal["uniform", "logit_normal"] = Field(
         "uniform",
@@ -237,7 +252,8 @@ class TrainVaeSettings(TrainSettings):
         1e-5,
         ge=0.0,
         description="Weight of the KL divergence (nats per image) beside the mean error per pixel. 1e-4 leaves a third "
-        "of the nats. 1e-2 collapses the latents unless free_bits prevents it.",
+        "of the nats. 1e-2 collapses the latents unless free_bits prevents it. The error is a mean over pixels, the KL "
+        "a sum: at twice the image side an equal weight holds the latents four times as hard.",
     )
     free_bits: float = Field(
         0.0,
@@ -281,7 +297,8 @@ class SamplingSettings(Section):
         "guidance.",
     )
     guidance_interval: tuple[Fraction, Fraction] = Field(
-        (0.0, 1.0), description="Noise levels t / T between which guidance acts, low and high (arXiv 2404.07724)."
+        (0.0, 1.0),
+        description="Noise levels t / T between which guidance acts, low and high; arXiv 2404.07724 counts in sigma.",
     )
     whole_timesteps: bool = Field(
         False, description="Flow matching: give the network σ·T cut to a whole number, as diffusers does."

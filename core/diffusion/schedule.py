@@ -17,6 +17,7 @@ from core.config.schema import DiffusionSettings
 from core.diffusers_parts import DDPMScheduler
 from core.diffusion.stock import StockScheduler
 from core.errors import ConfigError
+from core.rules import NEWEST, check
 
 _DIFFUSERS_NAMES = {
     "linear": "linear",
@@ -40,6 +41,7 @@ class NoiseSchedule:
     noise_scale: torch.Tensor
     timesteps: torch.Tensor
     min_snr_gamma: float | None = None
+    weight_rule: int = NEWEST.loss_weight
     stock: StockScheduler | None = None
 
     @property
@@ -77,6 +79,7 @@ class NoiseSchedule:
             noise_scale=self.noise_scale.to(device),
             timesteps=self.timesteps.to(device),
             min_snr_gamma=self.min_snr_gamma,
+            weight_rule=self.weight_rule,
             stock=self.stock,
         )
 
@@ -95,11 +98,19 @@ class NoiseSchedule:
         return noise - latents
 
     def loss_weight(self, t: torch.Tensor) -> torch.Tensor:
-        """Weight of the squared error at t (N,): 1, or min-SNR-γ (arXiv 2303.09556, section 3.4)."""
+        """Weight of the squared error at t (N,): 1, or min-SNR-γ (arXiv 2303.09556, section 3.4).
+
+        For v and sample prediction the paper's is 0 where no signal is left, so the first step of sampling would never
+        be learned. Version 2 of the rule "loss_weight" takes SNR + 1 in place of the SNR, as the examples of diffusers
+        do for v; there the weight is 1 for v.
+        """
         if self.min_snr_gamma is None:
             return torch.ones_like(self.signal_scale[t])
         snr = self.snr[t]
-        clipped = snr.clamp(max=self.min_snr_gamma)
+        if self.weight_rule > 1 and self.prediction_type != "epsilon":
+            clipped = (snr + 1).clamp(max=self.min_snr_gamma)
+        else:
+            clipped = snr.clamp(max=self.min_snr_gamma)
         if self.prediction_type == "epsilon":
             return clipped / snr
         if self.prediction_type == "v_prediction":
@@ -107,8 +118,13 @@ class NoiseSchedule:
         return clipped
 
 
-def build_schedule(settings: DiffusionSettings) -> NoiseSchedule:
-    """The schedule these settings describe, on the CPU. Raises ConfigError for an impossible combination."""
+def build_schedule(settings: DiffusionSettings, *, weight_rule: int = NEWEST.loss_weight) -> NoiseSchedule:
+    """The schedule these settings describe, on the CPU.
+
+    weight_rule: version of the rule "loss_weight", see core.rules. Raises ConfigError for an impossible combination,
+    LabError for another version.
+    """
+    check("loss_weight", weight_rule)
     problem = pair_problem(
         schedule=settings.schedule,
         prediction_type=settings.prediction_type,
@@ -129,9 +145,8 @@ def build_schedule(settings: DiffusionSettings) -> NoiseSchedule:
         beta_end=settings.beta_end,
         rescale_betas_zero_snr=settings.rescale_betas_zero_snr,
     ).betas
-    return _variance_preserving(
-        betas, settings.schedule, settings.prediction_type, min_snr_gamma=settings.min_snr_gamma
-    )
+    found = _variance_preserving(betas, settings.schedule, settings.prediction_type)
+    return replace(found, min_snr_gamma=settings.min_snr_gamma, weight_rule=weight_rule)
 
 
 def stock_schedule(scheduler: Any, stock: StockScheduler, name: str) -> NoiseSchedule:
@@ -153,9 +168,7 @@ def _straight_path(count: int) -> NoiseSchedule:
     )
 
 
-def _variance_preserving(
-    betas: torch.Tensor, name: str, prediction_type: str, *, min_snr_gamma: float | None = None
-) -> NoiseSchedule:
+def _variance_preserving(betas: torch.Tensor, name: str, prediction_type: str) -> NoiseSchedule:
     alpha_bar = torch.cumprod(1.0 - betas, dim=0)  # float32 on purpose: the very numbers that diffusers samples with
     return NoiseSchedule(
         name=name,
@@ -164,7 +177,6 @@ def _variance_preserving(
         signal_scale=alpha_bar.sqrt(),
         noise_scale=(1.0 - alpha_bar).sqrt(),
         timesteps=torch.arange(len(betas), dtype=torch.float32),
-        min_snr_gamma=min_snr_gamma,
     )
 
 

@@ -76,7 +76,7 @@ def train(
         device
     )
     objective = DiffusionObjective(unet)
-    schedule = build_schedule(settings.diffusion)
+    schedule = build_schedule(settings.diffusion, weight_rule=run.rules.loss_weight)
     batches = Batches(split, batch_size=settings.train_unet.batch_size, seed=settings.seed)
     gather = MomentsGather(latents, split.labels, device)
     drawing = DiffusionDraw(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -74,21 +76,35 @@ def test_a_perfect_prediction_gives_back_latents_and_noise(prediction_type: str)
 
 
 @pytest.mark.parametrize(
-    ("prediction_type", "weight"),
+    ("prediction_type", "rule", "weight"),
     [
-        ("epsilon", lambda snr: min(snr, 5) / snr),
-        ("v_prediction", lambda snr: min(snr, 5) / (snr + 1)),
-        ("sample", lambda snr: min(snr, 5)),
+        ("epsilon", 1, lambda snr: min(snr, 5) / snr),
+        ("epsilon", 2, lambda snr: min(snr, 5) / snr),
+        ("v_prediction", 1, lambda snr: min(snr, 5) / (snr + 1)),
+        ("v_prediction", 2, lambda snr: min(snr + 1, 5) / (snr + 1)),
+        ("sample", 1, lambda snr: min(snr, 5)),
+        ("sample", 2, lambda snr: min(snr + 1, 5)),
     ],
 )
 @pytest.mark.parametrize("t", [0, 250, 999])
-def test_min_snr_weight_is_the_papers(prediction_type: str, weight: object, t: int) -> None:
+def test_min_snr_weight_is_the_papers_or_that_of_snr_plus_1(
+    prediction_type: str, rule: int, weight: Callable[[float], float], t: int
+) -> None:
     settings = DiffusionSettings.model_validate(
         {"schedule": "linear", "prediction_type": prediction_type, "min_snr_gamma": 5.0}
     )
-    schedule = build_schedule(settings)
+    schedule = build_schedule(settings, weight_rule=rule).to("cpu")
     snr = float(schedule.alphas_cumprod[t] / (1 - schedule.alphas_cumprod[t]))
-    assert float(schedule.loss_weight(torch.tensor([t]))) == pytest.approx(weight(snr), rel=1e-3)  # type: ignore[operator]
+    assert float(schedule.loss_weight(torch.tensor([t]))) == pytest.approx(weight(snr), rel=1e-3)
+
+
+@pytest.mark.parametrize("prediction_type", ["v_prediction", "sample"])
+def test_min_snr_trains_the_first_step_of_sampling_where_no_signal_is_left(prediction_type: str) -> None:
+    values = {"schedule": "linear", "prediction_type": prediction_type, "min_snr_gamma": 5.0}
+    settings = DiffusionSettings.model_validate({**values, "rescale_betas_zero_snr": True})
+    last = torch.tensor([999])
+    assert float(build_schedule(settings).loss_weight(last)) == pytest.approx(1.0)
+    assert float(build_schedule(settings, weight_rule=1).loss_weight(last)) == 0.0  # what older runs keep
 
 
 def test_without_min_snr_every_timestep_weighs_one() -> None:
