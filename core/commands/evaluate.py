@@ -13,14 +13,12 @@ from core.commands.options import find_source, settings_of_run, site_of
 from core.commands.progress import progress_bar
 from core.commands.tables import table
 from core.commands.train import ends_of, finish_launch
-from core.config.schema import LABEL_CHOICES, Settings
+from core.config.schema import LABEL_CHOICES
 from core.errors import UsageError
 from core.evaluation.report import REPORTS, Report, ceiling_beside, report_rows, write_report
 from core.home import PROGRAM
-from core.jobs.evaluation_job import start_evaluation
+from core.jobs.evaluation_job import LEVELS, start_evaluation, with_seed
 from core.runs.store import RunStore
-
-LEVELS = {"quick": (1_000, 1), "standard": (10_000, 1), "release": (50_000, 3)}  # images, seeds
 
 
 def add_parser(commands: Any) -> None:
@@ -114,11 +112,6 @@ def run(arguments: argparse.Namespace) -> int:
     first, *others = ({"path": path, **REPORTS.as_json(report)} for report, path in measured)
     answer(arguments, {**first, "other_seeds": others} if others else first, words)
     return 0
-
-
-def with_seed(settings: Settings, seed: int) -> Settings:
-    """The same, with another seed of the generated images."""
-    return settings.model_copy(update={"sampling": settings.sampling.model_copy(update={"seed": seed})})
 
 
 def over_seeds(reports: Sequence[Report]) -> str:

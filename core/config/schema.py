@@ -319,7 +319,7 @@ class EvaluationSettings(Section):
     at_end: Literal["none", "num_samples", "quick", "standard", "release"] = Field(
         "none",
         description="Queue an evaluation when a U-Net's training has finished: of num_samples images, or of a level's "
-        "1,000, 10,000 or 50,000.",
+        "1,000, 10,000 or 50,000; release measures three seeds.",
     )
     during: int = Field(
         0,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from core.training.session import Outcome
 
 KIND = "evaluation"
-LEVELS = {"quick": 1_000, "standard": 10_000, "release": 50_000}  # images
+LEVELS = {"quick": (1_000, 1), "standard": (10_000, 1), "release": (50_000, 3)}  # images, seeds
 
 logger = logging.getLogger(__name__)
 
@@ -71,28 +71,38 @@ def start_evaluation(
     )
 
 
-def start_at_end(store: RunStore, unet_run: Run, *, engine: Engine | None = None) -> Run | None:
-    """Queue what evaluation.at_end asks for when a training has finished, once per run; None when that is nothing.
+def with_seed(settings: Settings, seed: int) -> Settings:
+    """The same, with another seed of the generated images."""
+    return settings.model_copy(update={"sampling": settings.sampling.model_copy(update={"seed": seed})})
+
+
+def start_at_end(store: RunStore, unet_run: Run, *, engine: Engine | None = None) -> list[Run]:
+    """Queue what evaluation.at_end asks for when a training has finished, once per run: one for each seed of its level.
 
     A failure is in the run's events and costs the training nothing.
     """
     try:
         settings = unet_run.settings
         if not unet_run.kind.generates or settings.evaluation.at_end == "none":
-            return None
-        return start_evaluation(
-            store,
-            unet_run,
-            num_samples=LEVELS.get(settings.evaluation.at_end),
-            owner=unet_run.info.owner,
-            token=f"at-end-{unet_run.id}",
-            engine=engine,
-        )
+            return []
+        images, seeds = LEVELS.get(settings.evaluation.at_end, (None, 1))
+        return [
+            start_evaluation(
+                store,
+                unet_run,
+                settings=with_seed(settings, settings.sampling.seed + number),
+                num_samples=images,
+                owner=unet_run.info.owner,
+                token=f"at-end-{unet_run.id}-{number}",
+                engine=engine,
+            )
+            for number in range(seeds)
+        ]
     except Exception as error:
         logger.warning("the evaluation at the end of %s was not queued: %s", unet_run.id, error)
         with contextlib.suppress(OSError):
             unet_run.add_event("evaluation not queued", reason=str(error))
-        return None
+        return []
 
 
 def check_evaluable(run: Run) -> None:

@@ -195,8 +195,10 @@ def quality_words(settings: Settings) -> str:
             f" · quality every {count(asked.during)} steps: about {share:.2g} % more time, and a judge the first time"
         )
     if asked.at_end != "none":
-        images = LEVELS.get(asked.at_end, asked.num_samples)
-        words += f" · then an evaluation of {count(images)} images"
+        images, seeds = LEVELS.get(asked.at_end, (asked.num_samples, 1))
+        words += f" · then an evaluation of {count(images)} images" + (
+            f" for each of {seeds} seeds" if seeds > 1 else ""
+        )
     return words
 
 

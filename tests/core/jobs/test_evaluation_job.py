@@ -209,16 +209,21 @@ def finished_training(store: RunStore, unet: Run, at_end: str) -> tuple[Run, lis
     return run, [other for other in store.list() if other.info.parents == (run.id,)]
 
 
-@pytest.mark.parametrize(("at_end", "images"), [("num_samples", 20), ("quick", 1000), ("standard", 10_000)])
+@pytest.mark.parametrize(
+    ("at_end", "images", "seeds"),
+    [("num_samples", 20, [0]), ("quick", 1000, [0]), ("standard", 10_000, [0]), ("release", 50_000, [0, 1, 2])],
+)
 def test_the_end_of_a_training_queues_the_evaluation_that_its_settings_ask_for(
-    store: RunStore, unet: Run, at_end: str, images: int
+    store: RunStore, unet: Run, at_end: str, images: int, seeds: list[int]
 ) -> None:
-    run, (made,) = finished_training(store, unet, at_end)
-    assert (made.info.kind, made.info.owner, made.status().state) == ("evaluation", "ana", RunState.QUEUED)
-    assert made.settings.evaluation.num_samples == images
-    again = start_at_end(store, run)
-    assert again is not None and again.id == made.id, "once per run"
-    request_stop(store, made.id)
+    run, found = finished_training(store, unet, at_end)
+    assert sorted(made.settings.sampling.seed for made in found) == seeds
+    for made in found:
+        assert (made.info.kind, made.info.owner, made.status().state) == ("evaluation", "ana", RunState.QUEUED)
+        assert made.settings.evaluation.num_samples == images
+    assert {again.id for again in start_at_end(store, run)} == {made.id for made in found}, "once per run"
+    for made in found:
+        request_stop(store, made.id)
 
 
 def test_a_training_that_asks_for_no_evaluation_queues_none(store: RunStore, unet: Run) -> None:
@@ -236,7 +241,7 @@ def test_an_evaluation_that_cannot_be_queued_costs_the_training_nothing(
     request_stop(store, made.id)
     twin = store.create("unet", run.settings, parents=unet.info.parents)
     shutil.copytree(unet.checkpoints_dir, twin.checkpoints_dir)
-    assert start_at_end(store, twin, engine=Refuses(store)) is None
+    assert start_at_end(store, twin, engine=Refuses(store)) == []
     assert [event["reason"] for event in twin.events() if event["event"] == "evaluation not queued"] == [
         "database is locked"
     ]
