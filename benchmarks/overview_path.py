@@ -31,7 +31,8 @@ def path_of(model: LoadedModel, image: np.ndarray) -> dict[str, Any]:
         posterior = model.codec.vae.encode(pixels).latent_dist  # sampled, as the U-Net learns it
         raw_latents = posterior.sample(torch.Generator().manual_seed(SEED))
         start = Start(at=START_STEP, latents=model.codec.scaling.normalize(raw_latents))
-        steps = list(sample_steps(model, request_of(model.settings.sampling, [DIGIT], seed=SEED), start=start))
+        request = request_of(model.settings.sampling, [DIGIT], noise_rule=model.noise_rule, seed=SEED)
+        steps = list(sample_steps(model, request, start=start))
     clean = steps[-1].next_latents
     latents = {"latent": start.latents, "noisy_latent": steps[0].noisy_latents, "clean_latent": clean}
     stages = {name: value[0].float().cpu().numpy() for name, value in latents.items()}

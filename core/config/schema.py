@@ -252,8 +252,8 @@ class TrainVaeSettings(TrainSettings):
         1e-5,
         ge=0.0,
         description="Weight of the KL divergence (nats per image) beside the mean error per pixel. 1e-4 leaves a third "
-        "of the nats. 1e-2 collapses the latents unless free_bits prevents it. The error is a mean over pixels, the KL "
-        "a sum: at twice the image side an equal weight holds the latents four times as hard.",
+        "of the nats. 1e-2 collapses the latents unless free_bits prevents it. The error is a mean over pixels and the "
+        "KL a sum: at twice the image side, equal weights hold latents four times as hard.",
     )
     free_bits: float = Field(
         0.0,
@@ -279,7 +279,9 @@ class TrainUnetSettings(TrainSettings):
         description="Encode the dataset in machine.mixed_precision, in about half the time, instead of float32.",
     )
     image_limit: int | None = Field(
-        None, ge=1, description="At most this many training images, drawn at random once, are encoded and learned from."
+        None,
+        ge=1,
+        description="At most this many training images, chosen at random once, are encoded and learned from.",
     )
 
 

@@ -208,7 +208,9 @@ def measure_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[s
     against = f"{report.precision_recall_count:,} against as many real, k = {report.neighbours}"
     floor_count = f"{report.fd_floor_count:,} held-out real images"
     if report.fd_floor_sd is not None:
-        floor_count = f"± {report.fd_floor_sd:.2g} (standard deviation of {report.fd_floor_draws} draws); {floor_count}"
+        floor_count = (
+            f"± {report.fd_floor_sd:.2g} (standard deviation over {report.fd_floor_draws} choices); {floor_count}"
+        )
     if report.fd_floor_count < report.num_samples:
         floor_count += " (fewer than N: the floor is biased upwards)"
     within = "" if report.fd_low is None else f"95 % interval {report.fd_low:.4g} to {report.fd_high:.4g} at this N; "

@@ -140,13 +140,13 @@ def _look(path: str, files: Sequence[tuple[str, memoryview]], answers: Answers) 
 def _question(asked: Unanswered) -> None:
     """What must be said before an import, and the button that says yes."""
 
-    def yes() -> None:
+    def take_it_so() -> None:
         st.session_state[f"import-{asked.option.replace('_', '-')}"] = asked.value
         st.session_state[AGAIN] = True
 
     st.warning(f"{escaped(capitalized(asked.message), 600)}. Is that right?", icon=":material/help:")
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("Yes, take it so", key="import-yes", on_click=yes)
+        st.button("Yes, take it so", key="import-yes", on_click=take_it_so)
         st.caption(f"If not, say it under *How to read it*, as {asked.option.replace('_', '-')}, and look again.")
 
 

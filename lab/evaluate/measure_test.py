@@ -39,7 +39,7 @@ def show_measure_test(run: Run) -> None:
     elif st.button(
         "Test the measures" if found is None else "Test again",
         icon=":material/fact_check:",
-        help="Takes a minute or two on a CPU, once per dataset. It goes on when you leave this page.",
+        help="Takes a minute or two on a CPU, once per dataset. It continues when you leave this page.",
     ):
         evaluate_service.test_measures(run)
         st.rerun()

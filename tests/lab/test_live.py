@@ -87,5 +87,5 @@ def test_no_callback_begins_anything() -> None:
     assert called <= {
         *("st.login", "st.logout", "lambda", "work.cancel", "_cancel"),
         *("vae_service.forget", "_forget", "_leave_kept", "_open", "open_tab", "forget_run", "leave_grid"),
-        *("st.session_state.update", "_add_more", "_agree", "_next_seed", "_generate", "ask_again"),
+        *("st.session_state.update", "_add_more", "_agree", "_next_seed", "_generate", "ask_again", "take_it_so"),
     }

@@ -167,7 +167,7 @@ def test_the_floor_is_that_of_heldout_pictures_against_the_training_split(judged
 
 def test_the_distance_of_enough_images_has_an_interval_and_is_extrapolated(judged: Judged) -> None:
     real = judged.image_set.train
-    images, labels = real.images[:300], real.labels[:300]
+    images, labels = real.images[:600], real.labels[:600]
     found = measure([images], labels, judge=judged.judge, image_set=judged.image_set, neighbours=3, seed=0)
     assert found.fd_low is not None and found.fd_high is not None and found.fd_infinite is not None
     assert found.fd_low < found.fd_judge < found.fd_high

@@ -143,7 +143,7 @@ def test_a_vae_run_has_nothing_to_evaluate(tmp_path: Path) -> None:
         ("class accuracy", "99.00%", "98.20% to 99.50%"),
         ("FD-judge", "1.25", "60,000 training images"),
         ("images (N)", "1,000", "classes as often as in the training images"),
-        ("FD-judge floor", "0.25", "± 0.02 (standard deviation of 10 draws); 1,000 held-out real images"),
+        ("FD-judge floor", "0.25", "± 0.02 (standard deviation over 10 choices); 1,000 held-out real images"),
         ("recall", "0.750", "k = 3"),
         ("class zero", "99.00%", "495 of 500"),
         ("sampling", "unipc", "10 steps, guidance 1.5, seed 0"),

@@ -63,7 +63,7 @@ def test_unknown_keys_neither_hide_a_run_nor_stop_it(store: RunStore, run: Run) 
     ("spoil", "words"),
     [
         (lambda run: versions(run, format="99"), r"\(format 99; this one knows"),
-        (lambda run: versions(run, rules_noise="2"), "version 2 of the rule 'noise'"),
+        (lambda run: versions(run, rules_noise="3"), "version 3 of the rule 'noise'"),
         (lambda run: versions(run, rules_shuffle="1"), "version 1 of the rule 'shuffle'"),
         (lambda run: change(run.folder / "run.json", kind="sweep"), "runs of the kind 'sweep' are not known here"),
         (lambda run: change(run.status_path, state="warming"), "its state is 'warming'"),

@@ -164,7 +164,13 @@ def drawn(trained: Run, stock_python: Path, tmp_path_factory: pytest.TempPathFac
     found: dict[str, Any] = {"said": json.loads(answer.stdout.splitlines()[-1]), "venv": stock_python.parents[1]}
     for scale in (1.0, 2.5):
         request = SampleRequest(
-            labels=LABELS, sampler="unipc", num_inference_steps=8, guidance_scale=scale, seed=SEED, whole_timesteps=True
+            labels=LABELS,
+            sampler="unipc",
+            num_inference_steps=8,
+            guidance_scale=scale,
+            seed=SEED,
+            whole_timesteps=True,
+            noise_rule=1,
         )
         found[f"our flow {scale}"] = our_pictures(model, request)
         found[f"our cosine {scale}"] = our_pictures(noisy, replace(request, sampler="ddim"))
