@@ -82,6 +82,10 @@ def naming(folder: Path) -> list[list[str]]:
 def end_lab(store: RunStore) -> None:
     """Kill supervisor, shims and trainings of this runs folder."""
     kill_supervisor(store)
+    for pid, words in command_lines().items():  # one that was just started has no lock yet
+        if {"core.jobs.supervisor", str(store.root)} <= set(words) and pid != os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     queue = Queue(store.root)
     for job in queue.jobs(*JobState):
         for pid in shim_pids(store.root / job.run_id):
