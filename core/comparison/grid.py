@@ -9,11 +9,11 @@ import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from core.config.schema import LABEL_CHOICES, DiffusionSettings, LabelChoice
+from core.config.schema import LABEL_CHOICES, DiffusionSettings, LabelChoice, SamplingSettings
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import UsageError, quoted
 from core.sampling.recipe import Recipe
@@ -60,6 +60,12 @@ class CellSettings:
     guidance_rescale: float = 0.0
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     whole_timesteps: bool = False
+
+
+def cell_settings(sampling: SamplingSettings, *, step: int = 0) -> CellSettings:
+    """A cell that samples as these settings say, from the averaged weights."""
+    shared = {each.name for each in fields(CellSettings)} - {"weights", "step"}
+    return CellSettings(weights="ema", step=step, **{name: getattr(sampling, name) for name in shared})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ on the other. The best of many cells looks better than it is on the images that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.comparison.comparison_results import CellResult, Comparison
 from core.comparison.grid import CellSettings, value_in_words
@@ -70,13 +70,9 @@ def suggested(cells: Sequence[HalvedCell]) -> HalvedCell | None:
 
 
 def cell_of(comparison: Comparison, wanted: CellSettings) -> CellResult | None:
-    """The cell that is drawn with these settings, whatever its seed; None where there is none."""
-    names = ("sampler", "num_inference_steps", GUIDANCE, "guidance_rescale", "guidance_interval", "whole_timesteps")
-    return next(
-        (
-            each
-            for each in comparison.drawn
-            if all(getattr(each.settings, name) == getattr(wanted, name) for name in names)
-        ),
-        None,
-    )
+    """The cell that is drawn with these settings, whatever its seed and weights; None where there is none."""
+
+    def asked(found: CellSettings) -> CellSettings:
+        return replace(found, seed=0, weights="", step=0)
+
+    return next((each for each in comparison.drawn if asked(each.settings) == asked(wanted)), None)

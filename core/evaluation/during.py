@@ -16,11 +16,13 @@ import torch
 
 from core.evaluation.judge import NUM_FEATURES, Judge, OnProgress, load_or_train, split_features
 from core.evaluation.labels import asked_labels
+from core.evaluation.measures import look_at
 from core.evaluation.metrics import frechet_distance
 from core.runs.run import Run
 from core.sampling.load import LoadedModel
-from core.sampling.request import SampleRequest, request_of
+from core.sampling.request import SampleRequest, batches_of, request_of, slice_of
 from core.sampling.steps import sample
+from core.training.session import Share
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -77,14 +79,13 @@ def prepared(
     settings, seed = run.settings, run.settings.sampling.seed
     count, choice = settings.evaluation.during_samples, settings.evaluation.labels
     labels = asked_labels(choice, images.train.labels, images.num_classes, count, seed)
-    request = request_of(settings.sampling, labels, noise_rule=run.rules.noise)
+    request = replace(request_of(settings.sampling, labels, noise_rule=run.rules.noise), batch_size=AT_ONCE)
 
     def measure(model: LoadedModel) -> dict[str, float]:
         seen = []
-        for start in range(0, len(labels), AT_ONCE):
+        for part in batches_of(request):
             if _any(accelerator, should_stop()):
                 return {}
-            part = replace(request, labels=request.labels[start : start + AT_ONCE], first_index=start)
             seen.append(_seen_by_all(accelerator, model, judge, part))
         if not accelerator.is_main_process:
             return {}
@@ -104,18 +105,16 @@ def prepared(
 def _seen_by_all(accelerator: Accelerator, model: LoadedModel, judge: Judge, request: SampleRequest) -> torch.Tensor:
     """(N, 129): what the judge sees in each image, its features and its guess. Each rank generates its share of them;
     what fails is NaN."""
-    count, ranks = len(request.labels), accelerator.num_processes
-    first, end = (count * rank // ranks for rank in (accelerator.process_index, accelerator.process_index + 1))
+    count = len(request.labels)
+    own = Share(rank=accelerator.process_index, count=accelerator.num_processes).of(count)
     seen = torch.zeros(count, NUM_FEATURES + 1)
-    if first < end:
-        own = replace(request, labels=request.labels[first:end], first_index=request.first_index + first)
+    if own:
         try:
-            features, probabilities = judge.look(sample(model, own))
-            guesses = torch.from_numpy(probabilities.argmax(axis=1))
-            seen[first:end] = torch.cat([features, guesses[:, None].float()], dim=1)
+            features, guesses = look_at(judge, sample(model, slice_of(request, own.start, own.stop)))
+            seen[own.start : own.stop] = torch.cat([features, torch.from_numpy(guesses)[:, None].float()], dim=1)
         except Exception as error:  # the other ranks wait for this share
             logger.warning("images could not be generated for a measurement of quality: %s", error)
-            seen[first:end] = torch.nan
+            seen[own.start : own.stop] = torch.nan
     return _sum(accelerator, seen)
 
 

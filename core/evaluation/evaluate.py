@@ -65,10 +65,16 @@ def evaluate(
             request, weights=model.weights_sha256, judge=judge.hash, device=model.device.type, torch=torch.__version__
         )
     folder = DrawnFolder(cache_dir, key) if key else None
-    spared: list[float] = []
-    first: list[np.ndarray] = []
+    looks: list[Look] = []
+    first: list[np.ndarray] = []  # pictures, as many as are tested for copies
+    spared_s = 0.0
+    for part, is_kept in _parts(model, request, judge, folder, part_of(progress, 0.3, 0.75)):
+        if missing := MOST - sum(map(len, first)):  # an empty part would hold its whole batch in memory
+            first.append(part.pictures[:missing])
+        looks.append((torch.from_numpy(part.features), part.guesses))
+        spared_s += part.seconds if is_kept else 0.0
     measures = measure_looks(
-        _looks(model, request, judge, folder, spared, first, part_of(progress, 0.3, 0.75)),
+        looks,
         labels,
         judge=judge,
         image_set=image_set,
@@ -106,7 +112,7 @@ def evaluate(
         judge_hash=judge.hash,
         judge_seed=judge.seed,
         judge_epochs=judge.epochs,
-        elapsed_s=time.monotonic() - started + sum(spared),
+        elapsed_s=time.monotonic() - started + spared_s,
         drawn_key=key,
         memorization=copies,
         device=device_label(model.device),
@@ -114,24 +120,15 @@ def evaluate(
     )
 
 
-def _looks(
-    model: LoadedModel,
-    request: SampleRequest,
-    judge: Judge,
-    folder: DrawnFolder | None,
-    spared: list[float],
-    first: list[np.ndarray],
-    progress: OnProgress | None,
-) -> Iterator[Look]:
-    """What the judge sees, batch by batch. spared: gets the seconds of each batch that was generated before; first:
-    the first pictures, as many as are tested for copies."""
+def _parts(
+    model: LoadedModel, request: SampleRequest, judge: Judge, folder: DrawnFolder | None, progress: OnProgress | None
+) -> Iterator[tuple[Drawn, bool]]:
+    """The pictures and what the judge sees in them, batch by batch, and whether a batch was generated before."""
     count = len(request.labels)
     for part in batches_of(request):
         labels = np.array(part.labels, dtype=np.int64)
-        found = folder.part(part.first_index, labels) if folder else None
-        if found is not None:
-            spared.append(found.seconds)
-        else:
+        kept = found = folder.part(part.first_index, labels) if folder else None
+        if found is None:
             began = time.monotonic()
             pictures = sample(model, part)
             features, guesses = look_at(judge, pictures)
@@ -144,11 +141,10 @@ def _looks(
             )
             if folder:
                 folder.keep(part.first_index, found)
-        first.append(found.pictures[: max(0, MOST - part.first_index)])
         done = part.first_index + len(part.labels)
         if progress:
             progress(f"Generating images, {done:,} of {count:,}", done / count)
-        yield torch.from_numpy(found.features), found.guesses
+        yield found, kept is not None
 
 
 def check_pictures(model: LoadedModel, image_set: ImageSet) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.stats import betabinom, mannwhitneyu
 from torch import nn
 
 from core.evaluation.judge import Judge, split_features
@@ -94,7 +96,7 @@ def copy_test(distances: torch.Tensor, cells: np.ndarray, count: int) -> CopyTes
         expected=rank / (len(real) + 1),
         chance=chance_of_at_least(near, count, rank, len(real)),
         c_t=statistic,
-        c_t_chance=0.5 * math.erfc(-statistic / spread / math.sqrt(2)) if spread else 1.0,
+        c_t_chance=NormalDist().cdf(statistic / spread) if spread else 1.0,
     )
 
 
@@ -108,11 +110,9 @@ def c_t(drawn: np.ndarray, real: np.ndarray, drawn_cells: np.ndarray, real_cells
         a, b = drawn[drawn_cells == cell], real[real_cells == cell]
         if min(len(a), len(b)) < 5:
             continue
-        ordered = np.sort(b)
-        below, upto = np.searchsorted(ordered, a, "left"), np.searchsorted(ordered, a, "right")
-        wins = 0.5 * float((below + upto).sum())  # pairs in which the generated one is farther, ties by half
         middle, pairs = 0.5 * len(a) * len(b), len(a) * len(b)
-        found.append((wins - middle) / math.sqrt(pairs * (len(a) + len(b) + 1) / 12))
+        farther = mannwhitneyu(a, b, method="asymptotic").statistic  # pairs, ties by half
+        found.append((farther - middle) / math.sqrt(pairs * (len(a) + len(b) + 1) / 12))
         weights.append(len(b))
     if not found:
         return 0.0, 0.0
@@ -125,14 +125,7 @@ def chance_of_at_least(near: int, count: int, rank: int, real: int) -> float:
 
     The share below it is Beta(rank, real + 1 - rank), so the number is beta-binomial.
     """
-    a, b = rank, real + 1 - rank
-    whole = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-
-    def log_chance(x: int) -> float:
-        ways = math.lgamma(count + 1) - math.lgamma(x + 1) - math.lgamma(count - x + 1)
-        return ways + math.lgamma(x + a) + math.lgamma(count - x + b) - math.lgamma(count + a + b) - whole
-
-    return min(1.0, sum(math.exp(log_chance(x)) for x in range(near, count + 1)))
+    return float(betabinom.sf(near - 1, count, rank, real + 1 - rank))
 
 
 def _nearest(

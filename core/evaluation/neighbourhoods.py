@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.stats import betabinom
 
 from core.errors import UsageError
 from core.evaluation.metrics import nearest_others, rows_at_once, squared_distances
@@ -71,17 +72,9 @@ def share_of_good(covered: float, real: int, fake: int, k: int) -> float:
 
     Of m such images a ball holds a beta-binomial number, because it holds k of the real ones.
     """
-    good = torch.arange(fake + 1, dtype=torch.float64)[:, None]
-    held = torch.arange(k, dtype=torch.float64)
-
-    def log_beta(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        return torch.lgamma(first) + torch.lgamma(second) - torch.lgamma(first + second)
-
-    log_choices = -torch.log1p(good) - log_beta((good - held).clamp(min=0.0) + 1.0, held + 1.0)
-    size, others = torch.tensor(float(k)).double(), torch.tensor(float(real - k)).double()
-    chance = (log_choices + log_beta(held + size, (good - held).clamp(min=0.0) + others) - log_beta(size, others)).exp()
-    expected = 1.0 - ((size - held) / size * torch.where(held <= good, chance, 0.0)).sum(dim=1)
-    return float(np.interp(covered, expected.numpy(), good[:, 0].numpy() / fake))
+    good, held = np.arange(fake + 1)[:, None], np.arange(k)
+    expected = 1.0 - ((k - held) / k * betabinom.pmf(held, good, k, real - k)).sum(axis=1)
+    return float(np.interp(covered, expected, good[:, 0] / fake))
 
 
 def _mean_share(counts: torch.Tensor, k: int) -> float:

@@ -270,18 +270,6 @@ def _figure(found: Figure, digits: str, words: str) -> tuple[str, str]:
     return f"{found.value:{digits}}", "; ".join([*parts, f"N = {found.count:,}"])
 
 
-def confusions(report: Report, most: int = 5) -> list[tuple[str, str, int, int]]:
-    """(class asked, class seen, images, images asked) of what the judge most often takes for another class."""
-    names = [score.name for score in report.per_class]
-    found = [
-        (names[asked], names[seen], number, sum(row))
-        for asked, row in enumerate(report.confusion or ())
-        for seen, number in enumerate(row)
-        if seen != asked and number
-    ]
-    return sorted(found, key=lambda each: -each[2])[:most]
-
-
 def class_rows(report: Report) -> list[tuple[str, str, str]]:
     """The class accuracy of each class, as (class, value, note)."""
     return [

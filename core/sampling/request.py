@@ -91,10 +91,15 @@ class Start:
 
 def batches_of(request: SampleRequest) -> Iterator[SampleRequest]:
     """The request cut into parts of batch_size, each keeping its pictures' noise."""
-    columns = ("labels", "seeds", "places", "to_labels", "label_mix", "to_seeds", "noise_mix")
     for start in range(0, len(request.labels), request.batch_size):
-        parts = {name: getattr(request, name)[start : start + request.batch_size] for name in columns}
-        yield replace(request, **parts, first_index=request.first_index + start)
+        yield slice_of(request, start, start + request.batch_size)
+
+
+def slice_of(request: SampleRequest, start: int, end: int) -> SampleRequest:
+    """Its pictures from `start` to before `end`, each with the noise that it has in the whole."""
+    columns = ("labels", "seeds", "places", "to_labels", "label_mix", "to_seeds", "noise_mix")
+    parts = {name: getattr(request, name)[start:end] for name in columns}
+    return replace(request, **parts, first_index=request.first_index + start)
 
 
 def check_pictures(request: SampleRequest, class_names: tuple[str, ...]) -> None:

@@ -30,7 +30,7 @@ from core.runs.kinds import function_at
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.sampling.load import LoadedModel
-from core.sampling.request import request_of
+from core.sampling.request import request_of, slice_of
 from core.sampling.trajectory import record
 from core.seeding import Randomness, derive
 from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
@@ -117,8 +117,7 @@ def train(
         own = share.of(count)
         if not own:
             return {}
-        part = replace(request, labels=request.labels[own.start : own.stop], first_index=own.start)
-        path = record(opened(network), part)
+        path = record(opened(network), slice_of(request, own.start, own.stop))
         return {
             "images": path.images,
             "labels": np.array(path.labels, dtype=np.int64),

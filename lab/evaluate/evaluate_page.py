@@ -6,8 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.evaluation.ceiling_results import ceiling_for
-from core.evaluation.report import Report, list_reports, unreadable_results
+from core.evaluation.report import Report, ceiling_beside, list_reports, unreadable_results
 from core.evaluation.scores import confusion_of, findings, headline, scores_of
 from core.words import ago, count
 from lab.evaluate import evaluate_service
@@ -108,7 +107,7 @@ def _active(active: RunView) -> None:
 
 
 def _report(view: RunView, report: Report) -> None:
-    ceiling = ceiling_for(view.run, judge_hash=report.judge_hash)
+    ceiling = ceiling_beside(view.run, report)
     drawn = evaluate_service.images_of(report)
     labels, guesses = (drawn.labels, drawn.guesses) if drawn else ((), ())
     confusion = confusion_of(report, labels, guesses)

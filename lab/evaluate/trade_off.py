@@ -6,9 +6,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.comparison.comparison_results import CellResult, Comparison
-from core.comparison.grid import CellSettings
+from core.comparison.grid import cell_settings
 from core.comparison.trade_off import LEAST_IMAGES, MOST_LOST, HalfFigures, cell_of, lines_of, suggested
-from core.config.schema import SamplingSettings
 from core.words import count
 from lab.evaluate import trade_off_service
 from lab.frame.live_fragment import live_until
@@ -38,7 +37,7 @@ def show_trade_off(view: RunView) -> None:
         _start(view)
     if found is None:
         return
-    own = cell_of(found, _own(view.run.settings.sampling))
+    own = cell_of(found, cell_settings(view.run.settings.sampling))
     show_chart(trade_off_figure(found, own, theme=st.context.theme.type), key="trade-off")
     st.caption(
         f"Up: more often the right class. Right: more varied. One point per guidance scale, "
@@ -86,20 +85,6 @@ def trade_off_figure(found: Comparison, own: CellResult | None, *, theme: str | 
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
     )
     return go.Figure(data=data, layout=layout)
-
-
-def _own(sampling: SamplingSettings) -> CellSettings:
-    return CellSettings(
-        sampler=sampling.sampler,
-        num_inference_steps=sampling.num_inference_steps,
-        guidance_scale=sampling.guidance_scale,
-        seed=sampling.seed,
-        weights="ema",
-        step=0,
-        guidance_rescale=sampling.guidance_rescale,
-        guidance_interval=sampling.guidance_interval,
-        whole_timesteps=sampling.whole_timesteps,
-    )
 
 
 def _suggestion(view: RunView, found: Comparison, own: CellResult | None) -> None:

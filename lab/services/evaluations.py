@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.comparison.grid import CellSettings, expected_evaluations
+from core.comparison.grid import cell_settings, expected_evaluations
 from core.config.load import settings_from
 from core.config.schema import SamplingSettings, Settings
 from core.errors import RunNotFound
@@ -56,16 +56,7 @@ def plan(run: Run, num_samples: object) -> Plan:
 
 def passes_per_image(sampling: SamplingSettings) -> int:
     """Passes through the U-Net that one image takes: two per step with guidance."""
-    return expected_evaluations(
-        CellSettings(
-            sampler=sampling.sampler,
-            num_inference_steps=sampling.num_inference_steps,
-            guidance_scale=sampling.guidance_scale,
-            seed=sampling.seed,
-            weights="ema",
-            step=0,
-        )
-    )
+    return expected_evaluations(cell_settings(sampling))
 
 
 def seconds_per_pass(run: Run) -> float | None:

@@ -112,6 +112,19 @@ def test_the_score_card_stands_between_real_images_and_the_vae(vae: Run, saved: 
     assert "measured the old way" not in words
 
 
+def test_of_several_ceilings_the_one_of_these_labels_and_images_stands_beside(
+    vae: Run,  # noqa: F811
+    saved: Run,
+    open_page: OpenPage,
+) -> None:
+    keep(vae, CEILING)
+    fitting = {"num_pictures": 40, "num_asked": 40, "labels": "balanced", "class_accuracy": 0.971}
+    keep(vae, replace(CEILING, key="f" * 16, **fitting))  # type: ignore[arg-type]
+    write_report(saved, two_classes(labels="balanced"))
+    html = html_of(open_page("evaluate", run=saved.id))
+    assert "97.10 %" in html and "99.20 %" not in html
+
+
 def test_a_link_names_the_cell_of_the_confusion(saved: Run, open_page: OpenPage) -> None:
     write_report(saved, two_classes())
     keep_images()
