@@ -118,7 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         if is_full_disk(error):
             return told(f"{where}{FULL_DISK}", StorageFull.exit_code)
-        if found := refusal(error, Path.cwd()):
+        found = refusal(error, Path.cwd())
+        if found:
             return told(str(found), found.exit_code)
         return told(f"{where}{error.strerror or error}", 1)
     except UnicodeEncodeError as error:  # a path of other bytes than UTF-8, in a place that takes text only

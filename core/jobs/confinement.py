@@ -1,4 +1,4 @@
-"""Where a process of a shared runs folder may write, held by the kernel. Standard library only.
+"""Where a process of a shared runs folder may write, held by the kernel. Standard library and `outside` only.
 
 Members of the group can put a link in the place of a run's folder, or of a folder in it, at any moment. Landlock binds
 what a process may write to folders as they are when it starts, whatever names lead to later.
@@ -13,6 +13,8 @@ import struct
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from core.machine.outside import keep_outside
 
 SEAL_VARIABLE = "LAB_SEAL"  # in the environment of processes in a runs folder that other accounts may write
 FOLDERS = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")  # a worker's own, beside the runs folder
@@ -30,11 +32,16 @@ def version() -> int:
     return max(0, _call(_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION)))
 
 
-def confine(runs: Path) -> bool:
+def confine(runs: Path, *, sees_others: bool = False) -> bool:
     """From now on this process, which has one thread, and what it starts write in the runs folder, its own folders and
-    temporary ones alone. Whether it is so: False where the folder is one account's, and where the kernel cannot."""
+    temporary ones alone. Whether it is so: False where the folder is one account's, and where the kernel cannot.
+
+    sees_others: `core.machine.outside` keeps a thread that still sees processes which are bound otherwise.
+    """
     if not os.environ.get(SEAL_VARIABLE) or version() < FEWEST:
         return False
+    if sees_others:
+        keep_outside()
     named = [os.environ[name] for name in FOLDERS if os.environ.get(name)]
     for folder in named:
         with contextlib.suppress(OSError):
@@ -42,6 +49,17 @@ def confine(runs: Path) -> bool:
     home = os.environ.get("HOME", "")
     caches = [f"{home}/{name}" for name in CACHES] if home.startswith("/") else []
     return _restrict([str(runs), *named, tempfile.gettempdir(), *SYSTEM, *caches])
+
+
+def confine_thread(runs: Path) -> bool:
+    """From now on this thread and what it starts write in the runs folder and temporary ones alone. Whether it is so.
+
+    What `core.machine.outside` calls is not bound.
+    """
+    if version() < FEWEST:
+        return False
+    keep_outside()
+    return _restrict([str(runs), tempfile.gettempdir(), *SYSTEM])
 
 
 def _restrict(folders: Iterable[str]) -> bool:

@@ -29,6 +29,7 @@ from typing import NamedTuple
 from core import atomic
 from core.jobs.worker import end_with
 from core.machine import attempts
+from core.machine.outside import outside
 from core.runs.lock import FileLock
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class ForkServer:
         self.line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LONGEST)
         try:
             with theirs, self.log_path.open("ab") as log:
-                self.process = subprocess.Popen(
+                self.process = outside(
+                    subprocess.Popen,
                     [
                         sys.executable,
                         "-m",

@@ -16,6 +16,7 @@ from core.jobs.plain_lines import WITHOUT_BARS
 from core.jobs.queue import Job
 from core.jobs.slots import CPU, Device
 from core.machine import attempts
+from core.machine.outside import outside
 from core.runs.lock import FileLock
 from core.runs.run import Run
 
@@ -94,7 +95,8 @@ def start_shim(
     shim += ["--lock", str(lock.descriptor), *(["--adopt"] if command is None else ["--", *command])]
     try:
         with log_path.open("ab") as own:
-            return subprocess.Popen(
+            return outside(
+                subprocess.Popen,
                 shim,
                 cwd=folder,
                 env=environment,

@@ -224,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments: Any = parser.parse_args(argv)
     logging.basicConfig(format="%(asctime)s shim: %(message)s", stream=sys.stderr)
     os.set_inheritable(arguments.lock, False)
-    confine(arguments.run.parent)
+    confine(arguments.run.parent, sees_others=True)
     shim = Shim(arguments.run, arguments.attempt, grace_s=arguments.grace, child=arguments.child, adopt=arguments.adopt)
     shim.run(arguments.command)
     return 0

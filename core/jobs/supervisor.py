@@ -24,7 +24,8 @@ from core.config.load import read_site
 from core.errors import LabError, is_full_disk
 from core.home import code_root
 from core.jobs import frozen_code
-from core.jobs.accounts import open_service_folder, service_folder, state_folder
+from core.jobs.accounts import is_shared, open_service_folder, service_folder, state_folder
+from core.jobs.confinement import confine_thread
 from core.jobs.exit_reason import Ending, again, ending_of, never_started, settled, without_its_vae, write_ending
 from core.jobs.fork_server import ForkServer
 from core.jobs.housekeeping import Housekeeping
@@ -46,6 +47,7 @@ from core.jobs.start_supervisor import (
     take_start,
 )
 from core.machine import attempts
+from core.machine.outside import outside
 from core.machine.processes import is_of
 from core.permissions import account_name
 from core.runs.lock import FileLock, adopt_lock, try_lock
@@ -462,7 +464,7 @@ class Supervisor:
         logger.info("the code was changed: continuing with it")
         self.close()
         os.set_inheritable(self.lock.descriptor, True)
-        os.execv(sys.executable, command_line(self.store, self.worker, lock=self.lock.descriptor))  # noqa: S606
+        outside(os.execv, sys.executable, command_line(self.store, self.worker, lock=self.lock.descriptor))
 
     def _on_term(self, number: int, frame: object) -> None:
         self.quitting = True
@@ -511,6 +513,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         lock = take_lock(folder)
     if lock is None:
         return 0
+    if is_shared(store.root):
+        confine_thread(store.root)  # what is started is bound by itself
     try:
         worker = json.loads(arguments.worker) if arguments.worker else None
         return Supervisor(store, lock, worker=worker).serve(starting)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core import atomic, reading
+from core.machine.outside import outside
 
 TOKEN_VARIABLE = "LAB_ATTEMPT"  # noqa: S105 - a name, no secret
 COMPUTE_VARIABLE = "LAB_COMPUTE"  # in the environment of the lab's process that computes for screens
@@ -281,9 +282,13 @@ def own_processes() -> list[OwnProcess]:
 def _has_opened(pid: int, beginning: str) -> bool:
     """Whether a process holds a file whose path begins so; False where one may not look."""
     try:
-        return any(str(link.readlink()).startswith(beginning) for link in (_PROC / str(pid) / "fd").iterdir())
+        return any(name.startswith(beginning) for name in outside(_open_files, pid))
     except OSError:
         return False
+
+
+def _open_files(pid: int) -> list[str]:
+    return [str(link.readlink()) for link in (_PROC / str(pid) / "fd").iterdir()]
 
 
 def living_stat(pid: int) -> list[str] | None:
@@ -301,7 +306,7 @@ def living_stat(pid: int) -> list[str] | None:
 def _variable_of(pid: int, name: str) -> str | None:
     """Of a process's environment; None where it has none of that name, or may not be looked at."""
     try:
-        entries = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        entries = outside((_PROC / str(pid) / "environ").read_bytes).split(b"\0")
     except OSError:
         return None
     start = f"{name}=".encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,12 +75,22 @@ def test_an_old_python_is_named_by_every_entry(code: str) -> None:
     assert "Traceback" not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize("version", ["3.7", "3.8", "3.9", "3.10"])
+def test_an_older_python_that_is_here_reads_what_asks_for_a_newer(version: str) -> None:
+    found = shutil.which(f"python{version}") or ""
+    if not found or subprocess.run([found, "--version"], capture_output=True).returncode:
+        pytest.skip(f"no Python {version} here")
+    done = subprocess.run([found, "-m", "core", "train", "all"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f"and this is {version} (" in done.stderr
+
+
 FIRST = ("core/__init__.py", "core/startup.py", "core/__main__.py", "latent_diffusion_lab/__init__.py", "lab/Home.py")
 
 
 @pytest.mark.parametrize("path", FIRST)
 def test_what_is_read_before_the_question_is_asked_is_no_newer_python(path: str) -> None:
-    ast.parse((ROOT / path).read_text(), feature_version=(3, 8))
+    ast.parse((ROOT / path).read_text(), feature_version=(3, 7))
 
 
 def test_a_locale_that_is_not_utf8_is_named_before_a_path_fails() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from core.jobs import confinement
+from core.machine import attempts
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRST = 20_000 + 10 * (os.getpid() % 4_000)  # whoever runs tests here ends all processes of its own accounts
@@ -360,3 +361,100 @@ def test_an_account_that_may_only_read_generates_images_elsewhere(python: str, t
         code, _, errors = ben.do("command", *words)
         assert code == 2 and errors.splitlines()[-1].endswith("Permission denied; give another folder"), errors
         assert lab.owners() == {ANA}, "whoever generates leaves nothing behind"
+
+
+@pytest.mark.skipif(confinement.version() < confinement.FEWEST, reason="needs Landlock, of Linux 6.2 or newer")
+class TestBound:
+    """What the kernel holds about the processes that look after a run."""
+
+    def test_a_run_whose_shim_died_is_found_again(self, lab: Lab) -> None:
+        """The shim that comes after it is bound, the run's processes are bound otherwise."""
+        ana = lab.account(ANA, umask=0o002)
+        run = ana.do("start")
+        lab.wait(lambda: lab.is_at_work(run), "it never started")
+        attempt = json.loads((lab.runs / run / "attempt.json").read_text())["attempt"]
+        (first,) = shims(run)
+        os.kill(first, signal.SIGKILL)
+        lab.wait(lambda: shims(run) - {first}, "no shim came after it")
+        step = lab.status(run)["step"]
+        lab.wait(lambda: lab.status(run)["step"] > step, "it does not go on")
+        ana.do("stop", run)
+        lab.wait(lambda: lab.status(run)["state"] == "stopped", "it was not stopped")
+        lab.wait(lambda: not lab.workers(run), "its process is left behind")
+        assert json.loads((lab.runs / run / "attempt.json").read_text())["attempt"] == attempt
+
+    def test_what_a_training_leaves_behind_is_ended(self, lab: Lab) -> None:
+        """Its shim was bound after the training had been forked, so the kernel hides the training from it."""
+        ana = lab.account(ANA, umask=0o002)
+        run = lab.runs / ana.do("start")
+        lab.wait(lambda: lab.is_at_work(run.name), "it never started")
+        ana.do("stop", run.name)
+        lab.wait(lambda: not shims(run.name), "its shim goes on")
+        token = f"{run.name}.7"
+        program = (
+            "import os, sys; run, token = sys.argv[1:]; lock = os.open(run, os.O_RDONLY); "
+            "os.set_inheritable(lock, True); pid = os.fork(); "
+            "pid or os.execve('/bin/sh', ['sh', '-c', 'sleep 600 & sleep 1'], {**os.environ, 'LAB_ATTEMPT': token}); "
+            "os.execv(sys.executable, [sys.executable, '-m', 'core.jobs.shim', '--run', run, '--attempt', '7', "
+            "'--lock', str(lock), '--grace', '0', '--child', str(pid), '--', 'sh'])"
+        )
+        subprocess.run(
+            [lab.python, "-c", program, str(run), token],
+            env={**lab.environment, confinement.SEAL_VARIABLE: "any"},
+            user=ANA,
+            group=ANA,
+            extra_groups=(GROUP,),
+            check=True,
+        )
+        end = json.loads((run / "exit.json").read_text())
+        assert (end["attempt"], end["exit_code"], end["left"]) == (7, 0, 0)
+        assert attempts.living_pids(token) == []
+
+    def test_a_supervisor_writes_nowhere_else_even_in_the_moment_after_it_has_looked(self, lab: Lab) -> None:
+        ana = lab.account(ANA, umask=0o002)
+        private = lab.folder / f"home-{ANA}" / "private"
+        private.mkdir(mode=0o700)
+        os.chown(private, ANA, ANA)
+        ana.do("start")
+        lab.wait(lambda: lab.supervisors() == {ANA}, "no supervisor serves")
+        (supervisor,) = (pid for pid, words in command_lines() if str(lab.runs) in words and SUPERVISOR in words)
+        lab.wait(lambda: is_bound(supervisor), "its supervisor may write anywhere")
+        program = (
+            "import subprocess, sys; from pathlib import Path; from core.jobs.confinement import confine_thread; "
+            "from core.machine.outside import outside; runs, private = map(Path, sys.argv[1:]); "
+            "assert confine_thread(runs); (runs / 'of-a-run').symlink_to(private); (runs / 'own').touch(); "
+            "outside(subprocess.run, ['touch', str(private / 'of-a-training')], check=True); "
+            "(runs / 'of-a-run' / 'status.json').touch()"
+        )
+        done = subprocess.run(
+            [lab.python, "-c", program, str(lab.runs), str(private)],
+            env={**lab.environment, "TMPDIR": str(private.parent / "tmp")},
+            user=ANA,
+            group=ANA,
+            extra_groups=(GROUP,),
+            capture_output=True,
+            text=True,
+        )
+        assert "PermissionError" in done.stderr and "of-a-run/status.json" in done.stderr
+        assert [path.name for path in private.iterdir()] == ["of-a-training"]
+
+
+SUPERVISOR = "core.jobs.supervisor"
+
+
+def command_lines() -> Iterator[tuple[int, list[str]]]:
+    """(pid, command line) of what lives."""
+    for path in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if path.name.isdigit() and (words := (path / "cmdline").read_bytes().decode().split("\0"))[0]:
+                yield int(path.name), words
+
+
+def shims(run: str) -> set[int]:
+    """Pids of the processes that watch a run."""
+    return {pid for pid, words in command_lines() if "core.jobs.shim" in words and any(run in word for word in words)}
+
+
+def is_bound(pid: int) -> bool:
+    """Whether the main thread of a process gave up rights for good, as Landlock asks of it."""
+    return "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
