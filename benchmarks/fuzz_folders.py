@@ -28,7 +28,19 @@ from core.errors import LabError
 
 NAMES = st.sampled_from(
     [
-        *("train", "test", "val", "Validation", "seg_train", "cars_test", "unlabeled", "images", "labels", "data"),
+        *(
+            "train",
+            "test",
+            "val",
+            "Validation",
+            "seg_train",
+            "cars_test",
+            "unlabeled",
+            "labeled",
+            "images",
+            "labels",
+            "data",
+        ),
         *("cat", "Cat", "dog", "10", "9", "thumbs", ".hidden", "__MACOSX", "a b", "ü", "train set", "test tube"),
     ]
 )
@@ -43,7 +55,9 @@ PATHS = st.lists(
     st.tuples(st.lists(NAMES, max_size=4), FILES).map(lambda each: "/".join([*each[0], each[1]])), max_size=14
 )
 CELLS = st.lists(st.tuples(FILES, st.sampled_from(["a", "b", "1", "", "é", '"', "\x00"])), max_size=6)
-HEADERS = st.sampled_from(["file_name,label", "image;class", "path\tlabel\tsplit", "id,label,species", "", "x,y"])
+HEADERS = st.sampled_from(
+    ["file_name,label", "image,a,b", "image;class", "path\tlabel\tsplit", "id,label,species", "", "x,y"]
+)
 ANSWERS = st.builds(
     Answers,
     classes=st.sampled_from(["auto", "auto", "1", "2", "7"]),

@@ -56,7 +56,7 @@ class ImageFolderLoader:
     def _found(self, settings: DataSettings) -> PictureSet | ArrayParts:
         path = own_path(settings, wants=(FOLDER, FILE), hint=HINT, limits=self.limits)
         with _path_said(settings):
-            return find_set(path, answered(settings), self.limits, follow=True)
+            return find_set(path, answered(settings), self.limits, follow=True, rule=self.rules.folders)
 
     def _load_as_before(self, settings: DataSettings) -> RawSet:
         """Version 1 of both rules. No test split, no archive."""

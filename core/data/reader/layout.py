@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from core.data.decoding import natural_key
-from core.data.reader.names import GENERIC, HELDOUT, TRAIN, part_of
+from core.data.reader.names import GENERIC, HELDOUT, TRAIN, has_no_labels, part_of
 from core.data.reader.reading_of_set import AUTO, Answers, Question
 from core.errors import DataUnavailable, UsageError, quoted
+from core.rules import NEWEST
 
 NONE, FOLDERS, NAMES = "none", "folders", "names"
 LOOSE_SHARE = 0.1  # of the images; more that lie in no class are a question
@@ -61,15 +63,17 @@ def arrange(
     labels: Labels | None = None,
     answers: Answers = Answers(),  # noqa: B008 (frozen)
     most_classes: int = 1000,
+    rule: int = NEWEST.folders,
 ) -> Arranged:
     """What `images` (paths with slashes) are, of `directories` (all there are).
 
-    others, unread: directories that hold files of other kinds, and images in a format that is not read.
+    others, unread: directories that hold files of other kinds, and images in a format that is not read. rule: the
+    version of `folders` in core.rules.
     Raises DataUnavailable for what no answer mends, UsageError for an answer that does not fit.
     """
     if not images:
         raise DataUnavailable("there are no images in it", "it needs one directory per class, with images inside")
-    tree = _Tree(images, directories, others, unread, answers)
+    tree = _Tree(images, directories, others, unread, answers, rule)
     source = answers.labels_from
     if source == NAMES:
         made = tree.by_names()
@@ -97,13 +101,30 @@ class _Tree:
         others: Collection[str],
         unread: Collection[str],
         answers: Answers,
+        rule: int,
     ) -> None:
+        self.rule = rule
         self.paths: list[Parts] = [tuple(path.split("/")) for path in images]
         self.directories = [tuple(path.split("/")) for path in directories]
         self.others, self.unread, self.answers = set(others) - set(unread), set(unread), answers
         self.prefix = self._stripped((), self.paths)
         self.below = [path for path in self.paths if path[: len(self.prefix)] == self.prefix]
+        self.unlabelled: Counter[str] = Counter()
+        if rule > 2 and answers.classes == AUTO:
+            self._set_unlabelled_aside()
         self.split = self._split()
+
+    def _set_unlabelled_aside(self) -> None:
+        """Directories that say of themselves that their images have no class, where others lie beside them."""
+        at = len(self.prefix)
+        tops = {path[at] for path in self.below if len(path) > at + 1}
+        aside = {top for top in tops if has_no_labels(top)}
+        if not aside or aside == tops:
+            return
+        self.unlabelled.update(path[at] for path in self.below if path[at] in aside)
+        kept = [path for path in self.below if path[at] not in aside]
+        self.prefix = self._stripped(self.prefix, kept)
+        self.below = [path for path in kept if path[: len(self.prefix)] == self.prefix]
 
     def _stripped(self, prefix: Parts, paths: Sequence[Parts]) -> Parts:
         """The prefix with every directory that holds all others with images, and so names no class."""
@@ -183,7 +204,9 @@ class _Tree:
         classes, loose = self._classes_in(self.prefix)
         made = Arranged(layout=f"the directories in {_shown(self.prefix)}", train=dict(classes))
         self._leave_out(made, loose, "in no class directory")
-        outside = len(self.paths) - len(self.below)
+        if self.rule > 2 and self.answers.split == AUTO:
+            _split_each_class(made, at=len(self.prefix))
+        outside = len(self.paths) - len(self.below) - self._leave_out_unlabelled(made)
         if outside:
             made.left_out["images beside the directory of the classes"] += outside
         if not classes:
@@ -249,11 +272,8 @@ class _Tree:
             )
         made.layout = f"the directories in {' and '.join(_shown(prefix) for prefix in levels.values())}"
         made.split = _split_words(used)
-        made.left_out += Counter(
-            {"images beside the directory of the parts": len(self.paths) - len(self.below)}
-            if len(self.paths) > len(self.below)
-            else {}
-        )
+        outside = len(self.paths) - len(self.below) - self._leave_out_unlabelled(made)
+        made.left_out += Counter({"images beside the directory of the parts": outside} if outside else {})
         return made
 
     def _at_level(self) -> Arranged:
@@ -342,6 +362,12 @@ class _Tree:
         if loose:
             made.left_out[f"images {why}"] += len(loose)
 
+    def _leave_out_unlabelled(self, made: Arranged) -> int:
+        """How many were set aside; said by their directory."""
+        for top, number in self.unlabelled.items():
+            made.left_out[f"images without a class in '{quoted(top, 40)}'"] += number
+        return self.unlabelled.total()
+
     def _refuse_empty(self, prefix: Parts, classes: Collection[str], of: str) -> None:
         """A directory beside the classes without a single image is a class that lost its images, or holds others."""
         for path in sorted(self.directories):
@@ -363,10 +389,29 @@ class _Tree:
             if len(path) > at + 2:
                 deeper[path[at]].add(path[at + 1])
         inner = {name for names in deeper.values() for name in names}
+        if made.heldout:
+            return
         if len(deeper) == len(classes) > 1 and all(len(names) > 1 for names in deeper.values()) and not inner & GENERIC:
             made.doubts.append(
                 f"the {len(classes)} classes hold {len(inner)} directories more: --classes {at + 2} makes these classes"
             )
+
+
+def _split_each_class(made: Arranged, *, at: int) -> None:
+    """cat/train, cat/test, dog/train, …: the split that the directories of every class name, if they do."""
+    found: dict[str, dict[str, list[str]]] = {TRAIN: {}, HELDOUT: {}}
+    used: dict[str, set[str]] = {TRAIN: set(), HELDOUT: set()}
+    for name, paths in made.train.items():
+        for path in paths:
+            steps = path.split("/")
+            part, rest = part_of(steps[at + 1]) if len(steps) > at + 2 else ("", ())
+            if not part or rest:
+                return
+            found[part].setdefault(name, []).append(path)
+            used[part].add(steps[at + 1])
+    if set(found[TRAIN]) == set(made.train) and found[HELDOUT]:
+        made.train, made.heldout = found[TRAIN], found[HELDOUT]
+        made.split = _split_words({part: sorted(names) for part, names in used.items()})
 
 
 def _same_name(name: str, made: Arranged) -> str:
@@ -403,9 +448,11 @@ def _check(made: Arranged, most_classes: int) -> None:
         raise DataUnavailable(f"the class '{quoted(foreign[0])}' is in the test split alone", "add it to 'train' too")
     if len(made.train) > most_classes:
         raise DataUnavailable(f"{len(made.train):,} classes are more than {most_classes:,}", "join some directories")
-    folded = Counter(name.casefold() for name in made.train)
-    if twice := [name for name in made.train if folded[name.casefold()] > 1]:
-        made.doubts.append(f"the classes {' and '.join(map(repr, twice[:2]))} differ in case only")
+    folded = Counter(map(_folded, made.train))
+    if twice := [name for name in made.train if folded[_folded(name)] > 1]:
+        cased = len({_composed(name) for name in twice}) == len(twice)
+        how = "in case only" if cased else "in how their accents are encoded only"
+        made.doubts.append(f"the classes {' and '.join(map(repr, twice[:2]))} differ {how}")
 
 
 def _question_loose(made: Arranged, total: int) -> None:
@@ -421,6 +468,14 @@ def _question_loose(made: Arranged, total: int) -> None:
                 value=FOLDERS,
             )
         )
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return _composed(name).casefold()
 
 
 def _ordered(made: Arranged) -> Arranged:

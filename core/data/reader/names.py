@@ -12,6 +12,9 @@ SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 GENERIC = frozenset(  # directories that hold the images of something and never name a class
     ("images", "image", "imgs", "img", "pictures", "pics", "photos", "jpegimages", "jpg", "jpeg", "png", "data")
 )
+UNLABELLED = frozenset(  # directories of images without a class
+    ("unlabeled", "unlabelled", "unlabeleddata", "unlabelleddata", "nolabel", "nolabels", "unsup", "unsupervised")
+)
 _THUMBNAILS = frozenset(("thumbs", "thumbnails", "_thumbs", "_thumbnails", "@eadir", "$recycle.bin"))
 _PARTS = {
     **dict.fromkeys(("train", "training", "trn"), TRAIN),
@@ -35,6 +38,11 @@ def part_of(name: str) -> tuple[str, tuple[str, ...]]:
         return "", ()
     place, word = found[0]
     return _PARTS[word], tuple(rest for at, rest in enumerate(words) if at != place and rest not in _AFFIXES)
+
+
+def has_no_labels(name: str) -> bool:
+    """Whether a directory's name says that what lies there has no class."""
+    return re.sub(r"[^a-z]", "", name.lower()) in UNLABELLED
 
 
 def is_hidden(name: str, *, is_directory: bool) -> bool:

@@ -15,6 +15,7 @@ from core.data.limits import ReadLimits
 from core.data.reader.layout import Arranged
 from core.data.reader.listing import Member
 from core.data.reader.names import HELDOUT, TRAIN, part_of
+from core.data.reader.reading_of_set import AUTO, Answers
 from core.data.reader.tables import LABEL_COLUMNS
 from core.errors import DataUnavailable, quoted
 
@@ -22,7 +23,9 @@ IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
 BATCH = 64  # rows in memory at once
 
 
-def parquet_members(files: Sequence[Member], limits: ReadLimits) -> tuple[Arranged, dict[str, Member]]:
+def parquet_members(
+    files: Sequence[Member], answers: Answers, limits: ReadLimits
+) -> tuple[Arranged, dict[str, Member]]:
     """(classes and split, path → image) of Parquet files that lie together; the path of an image is FILE/ROW.
 
     The images lie in a nameless file meanwhile, not in memory. Raises DataUnavailable.
@@ -33,12 +36,13 @@ def parquet_members(files: Sequence[Member], limits: ReadLimits) -> tuple[Arrang
     used: dict[str, list[str]] = {TRAIN: [], HELDOUT: []}
     members: dict[str, Member] = {}
     unlabelled = 0
+    said = answers.labels_from.rpartition(":")[2] if answers.labels_from != AUTO else ""
     column = ""
     for file in files:
         part = _part(file.path)
         used[part].append(PurePosixPath(file.path).name)
         try:
-            column, rows = _rows(file)
+            column, rows = _rows(file, said)
             for place, (data, label) in enumerate(rows):
                 if len(members) >= limits.pictures:
                     raise DataUnavailable(f"more than {limits.pictures:,} images")
@@ -85,8 +89,8 @@ def _part(path: str) -> str:
     return next((part_of(name)[0] for name in names if part_of(name)[0]), TRAIN)
 
 
-def _rows(file: Member) -> tuple[str, Any]:
-    """(the column of the classes, an iterator of (encoded image, class or None))."""
+def _rows(file: Member, said: str) -> tuple[str, Any]:
+    """(the column of the classes, an iterator of (encoded image, class or None)). said: that column, '' = find it."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -96,11 +100,14 @@ def _rows(file: Member) -> tuple[str, Any]:
     opened = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(file.read()))
     names = opened.schema_arrow.names
     image = next((name for name in (*IMAGE_COLUMNS, *names) if name in names and _holds_images(opened, name)), None)
-    label = next((name for name in LABEL_COLUMNS if name in names), None)
+    label = next((name for name in ((said,) if said else LABEL_COLUMNS) if name in names), None)
     if image is None or label is None:
         have = ", ".join(quoted(name, 40) for name in names[:12])
         missing = "images" if image is None else "classes"
-        raise DataUnavailable(f"'{quoted(file.path)}' has no column of {missing}; it has {have}")
+        which = f"'{quoted(said, 40)}'" if said and label is None else f"of {missing}"
+        name = quoted(PurePosixPath(file.path).name, 40)
+        hint = f"name the column of the classes with --labels-from {name}:COLUMN" if label is None else ""
+        raise DataUnavailable(f"'{quoted(file.path)}' has no column {which}; it has {have}", hint)
     texts = _class_names(opened, label)
 
     def rows() -> Any:

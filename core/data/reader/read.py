@@ -20,6 +20,14 @@ from core.data.reader.names import NPZ, is_array_file, kind_of_file, suffix_of
 from core.data.reader.parquet import parquet_members
 from core.data.reader.reading_of_set import Answers, Reading
 from core.data.reader.tables import labels_in
+from core.errors import DataUnavailable
+from core.rules import NEWEST
+
+_SAVE = "save its arrays with numpy.savez(FILE, images=…, labels=…) and give that .npz"
+_OTHER_KINDS = {
+    (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"): "unpack it and give what it holds",
+    (".mat", ".h5", ".hdf5", ".pkl", ".pickle", ".pt", ".pth", ".joblib", ".arrow", ".feather", ".tfrecord"): _SAVE,
+}
 
 
 @dataclass(kw_only=True)
@@ -79,8 +87,12 @@ class PictureSet:
         )
 
 
-def find_set(path: Path, answers: Answers, limits: ReadLimits, *, follow: bool) -> PictureSet | ArrayParts:
-    """What a folder, a zip archive or a file holds: images by their names alone, or arrays. follow: see `list_folder`.
+def find_set(
+    path: Path, answers: Answers, limits: ReadLimits, *, follow: bool, rule: int = NEWEST.folders
+) -> PictureSet | ArrayParts:
+    """What a folder, a zip archive or a file holds: images by their names alone, or arrays.
+
+    follow: see `list_folder`. rule: the version of `folders` in core.rules.
 
     Raises DataUnavailable, or UsageError for a question that nobody answered.
     """
@@ -91,20 +103,30 @@ def find_set(path: Path, answers: Answers, limits: ReadLimits, *, follow: bool) 
     elif path.suffix.lower() in TABLES or is_array_file(path.name):
         listing = list_beside(path, limits, follow=follow)
     else:
+        _refuse_other_kinds(path)
         listing = list_zip(path, limits)
     if listing.images:
-        return sorted_out(listing, answers, limits)
-    return _arrays_of(listing, path, answers, limits)
+        return _sorted_out(listing, answers, limits, rule)
+    return _arrays_of(listing, path, answers, limits, rule)
 
 
-def _arrays_of(listing: Listing, path: Path, answers: Answers, limits: ReadLimits) -> PictureSet | ArrayParts:
+def _refuse_other_kinds(path: Path) -> None:
+    """Files that people have sets of images in and that are not read: what to do with each."""
+    for suffixes, hint in _OTHER_KINDS.items():
+        if path.name.lower().endswith(suffixes):
+            raise DataUnavailable(f"{path.suffix.lower()} files are not read", hint)
+
+
+def _arrays_of(
+    listing: Listing, path: Path, answers: Answers, limits: ReadLimits, rule: int
+) -> PictureSet | ArrayParts:
     """A set without an image file: Parquet, a lone .npz, .npy and IDX files, a table of pixels."""
     arrays = sorted(listing.arrays, key=lambda each: each.path)
     parquet = [each for each in arrays if suffix_of(each.path) == ".parquet"]
     packed = [each for each in arrays if suffix_of(each.path) == ".npz"]
     if parquet:
         used: Sequence[Member] = parquet
-        arranged, members = parquet_members(parquet, limits)
+        arranged, members = parquet_members(parquet, answers, limits)
         found: PictureSet | ArrayParts = _picture_set(arranged, members, Counter())
     elif len(packed) == 1 and len(arrays) == 1 and path.is_dir():
         used, found = packed, npz_parts(path / packed[0].path, limits)
@@ -113,7 +135,7 @@ def _arrays_of(listing: Listing, path: Path, answers: Answers, limits: ReadLimit
     elif table := pixel_table(sorted(listing.tables, key=lambda each: each.path)):
         used, found = listing.tables, table
     else:
-        return sorted_out(listing, answers, limits)  # which says that there are no images
+        return _sorted_out(listing, answers, limits, rule)  # which says that there are no images
     taken = {each.path for each in used}
     others = Counter(kind_of_file(each.path) for each in (*arrays, *listing.tables) if each.path not in taken)
     found.left_out = Counter(found.left_out) + listing.left_out + others
@@ -121,17 +143,18 @@ def _arrays_of(listing: Listing, path: Path, answers: Answers, limits: ReadLimit
     return found
 
 
-def sorted_out(listing: Listing, answers: Answers, limits: ReadLimits) -> PictureSet:
+def _sorted_out(listing: Listing, answers: Answers, limits: ReadLimits, rule: int) -> PictureSet:
     """The images of a listing by class and split. Raises as `find_set` does."""
     by_path = {member.path: member for member in listing.images}
     found = arrange(
         list(by_path),
-        labels=labels_in(listing.tables, list(by_path), answers),
+        labels=labels_in(listing.tables, list(by_path), answers, rule),
         directories=listing.directories,
         others=listing.others,
         unread=listing.unread,
         answers=answers,
         most_classes=limits.classes,
+        rule=rule,
     )
     for question in found.questions:
         raise question.as_error()

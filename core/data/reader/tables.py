@@ -6,7 +6,7 @@ import csv
 import io
 import posixpath
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,6 +16,7 @@ from core.data.reader.listing import Member
 from core.data.reader.names import part_of, suffix_of
 from core.data.reader.reading_of_set import AUTO, Answers, Question
 from core.errors import UsageError, quoted
+from core.rules import NEWEST
 
 IMAGE_COLUMNS = (
     *("file_name", "filename", "image", "image_name", "image_path", "path", "filepath", "file_path", "file", "img"),
@@ -26,13 +27,17 @@ LABEL_COLUMNS = (
     *("class_label", "breed", "diagnosis", "emotion", "variety", "y"),
 )
 PART_COLUMNS = ("split", "subset", "set", "partition", "usage")
+ONE_HOT = "one per class"  # instead of a column
 MOST_TABLES, MOST_BYTES = 50, 100_000_000  # all of them together
 Row = Mapping[str, Any]
 
 
-def labels_in(tables: Sequence[Member], images: Sequence[str], answers: Answers) -> Labels | None:
+def labels_in(
+    tables: Sequence[Member], images: Sequence[str], answers: Answers, rule: int = NEWEST.folders
+) -> Labels | None:
     """What the tables say about these images; None where no table names them, or somebody chose another source.
 
+    rule: the version of `folders` in core.rules.
     Raises UsageError for a table or a column that was named and is not there.
     """
     said = answers.labels_from
@@ -40,8 +45,8 @@ def labels_in(tables: Sequence[Member], images: Sequence[str], answers: Answers)
         return None
     file, _, column = ("", "", "") if said == AUTO else said.partition(":")
     chosen = [each for each in tables if not file or file in (each.path, PurePosixPath(each.path).name)]
-    places = _Places(images)
-    found = [_Table(each, places, column) for each in sorted(chosen, key=lambda each: each.path)[:MOST_TABLES]]
+    places = _Places(images, any_case=rule > 2)
+    found = [_Table(each, places, column, rule) for each in sorted(chosen, key=lambda each: each.path)[:MOST_TABLES]]
     if column and found and not any(each.label for each in found):
         raise UsageError(
             f"--labels-from: {quoted(file)} has no column '{quoted(column)}'",
@@ -67,12 +72,14 @@ def labels_in(tables: Sequence[Member], images: Sequence[str], answers: Answers)
 class _Places:
     """Finds the image that a cell of a table means."""
 
-    def __init__(self, images: Sequence[str]) -> None:
-        self.all = set(images)
+    def __init__(self, images: Sequence[str], *, any_case: bool) -> None:
+        self.all, self.any_case = set(images), any_case
+        self.by_folded: dict[str, list[str]] = defaultdict(list)
         self.by_name: dict[str, list[str]] = defaultdict(list)
         for path in images:
             name = path.rpartition("/")[2]
             self.by_name[name].append(path)
+            self.by_folded[name.casefold()].append(path)
             self.by_name[name[: len(name) - len(suffix_of(name))]].append(path)
 
     def find(self, text: str, directory: str, part: str) -> str | None:
@@ -81,7 +88,8 @@ class _Places:
         for path in (posixpath.join(directory, text) if directory else text, text):
             if path in self.all:
                 return path
-        found = self.by_name.get(text.rpartition("/")[2], [])
+        name = text.rpartition("/")[2]
+        found = self.by_name.get(name, []) or (self.by_folded.get(name.casefold(), []) if self.any_case else [])
         if len(found) > 1:
             below = f"{directory}/" if directory else ""
             near = [path for path in found if path.startswith(below)]
@@ -92,7 +100,7 @@ class _Places:
 class _Table:
     """One table: its columns, and what it says about images that are there. No `classes` = it says nothing."""
 
-    def __init__(self, member: Member, places: _Places, column: str) -> None:
+    def __init__(self, member: Member, places: _Places, column: str, rule: int) -> None:
         self.member = member
         self.columns: list[str] = []
         self.label, self.labels = "", [""]
@@ -108,9 +116,11 @@ class _Table:
         self.labels = (
             [column] if column in self.columns else [known[n] for n in LABEL_COLUMNS if n in known and not column]
         )
+        part_column = next((known[name] for name in PART_COLUMNS if name in known), None)
+        if rule > 2 and image is not None and not self.labels and not column:
+            rows, self.labels = _one_hot(rows, leave_out={image, part_column})
         if image is None or not self.labels:
             return
-        part_column = next((known[name] for name in PART_COLUMNS if name in known), None)
         directory, file = posixpath.split(member.path)
         own_part = part_of(PurePosixPath(file).stem)[0]
         self.label = self.labels[0]
@@ -142,6 +152,20 @@ class _Table:
                     value=f"{name}:{quoted(self.label, 40)}",
                 )
         return None
+
+
+def _one_hot(rows: list[Row], *, leave_out: Collection[str | None]) -> tuple[list[Row], list[str]]:
+    """(the rows with the name of their class in a column more, that column), where a column stands for each class: all
+    cells 0 but one of each row. (the rows, []) otherwise."""
+    names = [name for name in (rows[0] if rows else {}) if name not in leave_out]
+    labelled: list[Row] = []
+    for row in rows:
+        cells = {name: str(row.get(name)).strip().removesuffix(".0") for name in names}
+        ones = [name for name, cell in cells.items() if cell == "1"]
+        if len(ones) != 1 or not set(cells.values()) <= {"0", "1"}:
+            return rows, []
+        labelled.append({**row, ONE_HOT: ones[0]})
+    return labelled, [ONE_HOT] if len(names) > 1 and labelled else []
 
 
 def _rows(member: Member) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -102,6 +103,11 @@ LAYOUTS: dict[str, tuple[list[str], tuple[list[str], list[str]]]] = {
     "numbers": (["10", "9", "1"], (["1", "9", "10"], [])),
     "case of the test split": (["train/Cat", "train/Dog", "test/cat", "test/dog"], (["Cat", "Dog"], ["Cat", "Dog"])),
     "a single class": (["owls"], (["owls"], [])),
+    "what has no label beside classes": (["a", "b", "un-labelled"], (["a", "b"], [])),
+    "labeled and not": (["w/labeled/a", "w/labeled/b", "w/unlabeled"], (["a", "b"], [])),
+    "nothing is labeled": (["unlabeled"], (["unlabeled"], [])),
+    "a split in each class": (["a/train", "a/test", "b/train", "b/test"], (["a", "b"], ["a", "b"])),
+    "a split in one class alone": (["a/train", "a/test", "b/red", "b/blue"], (["a", "b"], [])),
 }
 
 
@@ -171,8 +177,40 @@ def test_an_answer_that_does_not_fit_is_one_sentence(answers: dict[str, str], wo
         arrange(paths("a/x", "b/x"), answers=Answers(**answers))
 
 
-def test_classes_that_differ_in_case_only_are_said() -> None:
-    assert any("differ in case only" in words for words in arrange(paths("Owl", "owl")).doubts)
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("Owl", "owl"), "in case only"),
+        (("caf\u00e9", "cafe\u0301"), "in how their accents are encoded only"),
+        (("Caf\u00e9", "cafe\u0301", "tea"), "in case only"),
+    ],
+)
+def test_classes_that_look_alike_are_said(names: tuple[str, ...], words: str) -> None:
+    assert any(f"differ {words}" in each for each in arrange(paths(*names)).doubts)
+
+
+def test_a_folder_that_runs_were_trained_on_is_read_as_they_read_it() -> None:
+    classes = arrange(paths("a", "b", "unlabeled"), rule=2)
+    assert list(classes.train) == ["a", "b", "unlabeled"]
+    assert arrange(paths("a/train", "a/test", "b/train", "b/test"), rule=2).heldout == {}
+    assert list(arrange(paths("a", "b", "unlabeled"), answers=Answers(classes="1")).train) == [*"ab", "unlabeled"]
+    assert arrange(paths("a/train", "a/test", "b/train"), answers=Answers(split="none")).heldout == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("flowers.tar.gz", ".gz files are not read; unpack it and give what it holds"),
+        ("flowers.7z", ".7z files are not read; unpack it"),
+        ("extra_32x32.mat", ".mat files are not read; save its arrays with numpy.savez"),
+        ("flowers.h5", ".h5 files are not read; save its arrays"),
+        ("batch.PKL", ".pkl files are not read; save its arrays"),
+    ],
+)
+def test_files_of_other_kinds_are_named_with_what_helps(name: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"anything")
+    with pytest.raises(DataUnavailable, match=re.escape(words)):
+        read(tmp_path / name)
 
 
 def deep(top: int, kind: type) -> Callable[[int], bytes]:
@@ -455,6 +493,22 @@ TABLES: dict[str, tuple[dict[str, bytes], tuple[int, ...], tuple[int, ...]]] = {
         (3, 3),
         (1, 1),
     ),
+    "paths of Windows, suffixes in capitals": (
+        {
+            **{f"images/{name.replace('.png', '.PNG')}": data for name, data in FLAT.items()},
+            "labels.csv": table({f"images\\{name}": label for name, label in OWL_ROBIN.items()}),
+        },
+        (4, 4),
+        (),
+    ),
+    "a column per class": (
+        {
+            **{f"images/{name}": data for name, data in FLAT.items()},
+            "truth.csv": b"image,MEL,NV\n" + b"".join(b"%d,%d.0,%d.0\n" % (n, n % 2, 1 - n % 2) for n in range(8)),
+        },
+        (4, 4),
+        (),
+    ),
     "images that it does not name": ({**FLAT, "labels.csv": table(dict(list(OWL_ROBIN.items())[:6]))}, (3, 3), ()),
 }
 
@@ -464,8 +518,8 @@ def test_a_table_beside_the_images_gives_classes_and_split(case: str, tmp_path: 
     files, train, heldout = TABLES[case]
     found = read(tree(tmp_path / "set", files))
     assert (found.counts_train, found.counts_heldout) == (train, heldout)
-    assert "column" in found.layout
-    images = sum(name.endswith(".png") for name in files)
+    assert "column" in found.layout and len(found.class_names) == 2
+    images = sum(name.lower().endswith(".png") for name in files)
     assert sum((*train, *heldout)) + sum(found.left_out.values()) == images, "no image goes unsaid"
 
 
@@ -548,6 +602,23 @@ def parquet(rows: list[tuple[bytes, int]], names: list[str]) -> bytes:
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(made, buffer)
     return buffer.getvalue()
+
+
+def test_a_parquet_file_with_two_columns_of_classes_asks_for_one(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    cells = [{"bytes": encoded(NOISE[place]), "path": None} for place in range(4)]
+    made = pyarrow.table({"img": cells, "fine_label": [0, 1, 2, 3], "coarse_label": [0, 0, 1, 1]})
+    pyarrow.parquet.write_table(made, tmp_path / "many.parquet")
+    with pytest.raises(
+        DataUnavailable, match=r"it has img, fine_label, coarse_label; .*--labels-from many.parquet:COL"
+    ):
+        read(tmp_path / "many.parquet")
+    found = read(tmp_path / "many.parquet", answers=Answers(labels_from="many.parquet:coarse_label"))
+    assert (found.class_names, found.counts_train) == (("0", "1"), (2, 2))
+    with pytest.raises(DataUnavailable, match="has no column 'fine'; it has img"):
+        read(tmp_path / "many.parquet", answers=Answers(labels_from="many.parquet:fine"))
 
 
 def parquet_folder(root: Path) -> Path:
