@@ -71,9 +71,10 @@ def _look(
     report: Progress,
 ) -> Look:
     known: list[Header] = []
-    low, high, deep = np.inf, -np.inf, 0
+    low, high, deep, passed = np.inf, -np.inf, 0, 0
     for place, member in enumerate(members):
         if not every and not member.path.lower().endswith(DEEP_SUFFIXES):
+            passed += 1
             continue
         data = member.read()
         if _is_shallow_png(data) and not headers:
@@ -85,6 +86,8 @@ def _look(
             least, most = stored_range(data, where=member.where, max_pixels=max_pixels)
             low, high, deep = min(low, least), max(high, most), deep + 1
         report("looking at the files", place / len(members))
+    if deep and passed:  # then what has another suffix may be deep, too
+        return _look(members, answers, headers=headers, every=True, max_pixels=max_pixels, report=report)
     tops, bits, doubts = _tops(low, high, deep, len(members), answers.bit_depth)
     sample = members[:: max(1, len(members) // LOOKED_AT)]
     sizes: Counter[tuple[int, int]] = Counter()

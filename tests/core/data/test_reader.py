@@ -304,6 +304,14 @@ def test_what_is_transparent_in_16_bits_is_black_and_planes_are_refused(build: B
         read(root)
 
 
+def test_a_deep_image_under_the_name_of_a_shallow_kind_counts_too(tmp_path: Path) -> None:
+    files = {f"a/{name}": deep(top, np.uint16)(1) for name, top in (("1.png", 2047), ("2.jpg", 4095))}
+    root = tree(tmp_path / "set", files | pictures("b"))
+    found = find_set(root, Answers(), OWN_LIMITS, follow=True)
+    assert read(root).bits == "12 bits (highest value 4,095)"
+    assert raw_set(found, Answers(), OWN_LIMITS, image_size=8, report=lambda *_: None).reading == read(root)
+
+
 def test_a_bit_depth_that_somebody_says_wins_and_one_that_cannot_be_is_refused(build: Build, tmp_path: Path) -> None:
     make = deep(900, np.uint16)
     root = tree(tmp_path / "set", {f"{name}/{place}.png": make(place) for name in "ab" for place in range(4)})
