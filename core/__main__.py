@@ -32,7 +32,16 @@ from core.version import VERSION
 GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
     "Train": ("train", "stop", "pause", "resume", "branch", "wait", "queue"),
     "Look": ("runs", "show", "logs", "film", "machine", "doctor", "config", "presets", "paths", "completion"),
-    "Generate and measure": ("sample", "evaluate", "compare", "latents", "ceiling", "timestep_loss", "self_test"),
+    "Generate and measure": (
+        "sample",
+        "evaluate",
+        "compare",
+        "latents",
+        "tune",
+        "ceiling",
+        "timestep_loss",
+        "self_test",
+    ),
     "Models and data": ("models", "import_model", "export", "data", "import_data", "remove_data"),
     "Organize and run": ("note", "delete", "restore", "trash", "serve", "supervise"),
 }

@@ -68,7 +68,7 @@ def evaluate(
     looks: list[Look] = []
     first: list[np.ndarray] = []  # pictures, as many as are tested for copies
     spared_s = 0.0
-    for part, is_kept in _parts(model, request, judge, folder, part_of(progress, 0.3, 0.75)):
+    for part, is_kept in looked_parts(model, request, judge, folder, part_of(progress, 0.3, 0.75)):
         if missing := MOST - sum(map(len, first)):  # an empty part would hold its whole batch in memory
             first.append(part.pictures[:missing])
         looks.append((torch.from_numpy(part.features), part.guesses))
@@ -120,7 +120,7 @@ def evaluate(
     )
 
 
-def _parts(
+def looked_parts(
     model: LoadedModel, request: SampleRequest, judge: Judge, folder: DrawnFolder | None, progress: OnProgress | None
 ) -> Iterator[tuple[Drawn, bool]]:
     """The pictures and what the judge sees in them, batch by batch, and whether a batch was generated before."""

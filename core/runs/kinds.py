@@ -27,7 +27,7 @@ class Kind:
     vae: 'own' in its checkpoints, 'copy' of its parent's in vae/, which it takes at its start, or '' for none.
     generates: it makes images, and so can be sampled, evaluated, compared and exported. layers: arrays of a preview
     that make a film. evaluates: what it finds is an evaluation of its parent. listed: among the runs; others live on a
-    page of their own.
+    page of their own. page: where what it found is shown with its parent, '' for its own page.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Kind:
     layers: tuple[str, ...] = ()
     evaluates: bool = False
     listed: bool = True
+    page: str = ""
 
     @property
     def trains(self) -> bool:
@@ -99,6 +100,16 @@ _KINDS = (
         unit="evaluation",
         work="core.jobs.evaluation_job.passes_of",
         evaluates=True,
+    ),
+    Kind(
+        name="tuning",
+        title="Search",
+        noun="search of sampling settings",
+        worker="core.jobs.tuning_job.work_on",
+        parent="unet",
+        unit="search",
+        work="core.jobs.tuning_job.passes_of_run",
+        page="evaluate",
     ),
 )
 KINDS = {kind.name: kind for kind in _KINDS}

@@ -14,6 +14,7 @@ from lab.evaluate.confusion import show_confusion
 from lab.evaluate.measure_test import show_measure_test
 from lab.evaluate.nearest import show_nearest
 from lab.evaluate.score_card import conditions, findings_column, score_card
+from lab.evaluate.search import show_search
 from lab.evaluate.start_form import start_form
 from lab.evaluate.trade_off import show_trade_off
 from lab.frame.live_fragment import live_until
@@ -139,4 +140,5 @@ def _report(view: RunView, report: Report) -> None:
     with right:
         show_nearest(view.run, report, drawn)
     show_trade_off(view)
+    show_search(view)
     show_measure_test(view.run)

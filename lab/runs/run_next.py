@@ -33,6 +33,8 @@ def _next(view: RunView, *, paused: bool, leaving: bool) -> None:
         _resume(view, paused=paused, leaving=leaving)
         if view.run.kind.evaluates:
             _open_measured(view)
+        elif view.run.kind.page:
+            _open_page(view)
     elif view.run.kind.vae == "own":
         waits = not view.is_active and any(child.is_active for child in runs.children(view.id))
         live_part(every_s=TICK_S if waits else None)(_after_vae)(view)
@@ -40,6 +42,8 @@ def _next(view: RunView, *, paused: bool, leaving: bool) -> None:
         _after_unet(view)
     elif view.run.kind.evaluates:
         _open_measured(view)
+    elif view.run.kind.page:
+        _open_page(view)
     elif view.is_active:
         st.caption("Nothing to do: it ends by itself.")
 
@@ -112,6 +116,14 @@ def _after_unet(view: RunView) -> None:
         st.page_link(page_file("runs"), label=words, icon=":material/grading:", query_params=query)
     elif view.state == "finished" and not list_reports(view.run):
         evaluate_button(view, key="next-evaluate")
+
+
+def _open_page(view: RunView) -> None:
+    """A link to the page that shows what it found."""
+    parent = next(iter(view.run.info.parents), "")
+    words = "See what it found" if view.state == "finished" else "Open its run there"
+    page = view.run.kind.page
+    st.page_link(page_file(page), label=f"{words}: {page.capitalize()}", query_params={"run": parent})
 
 
 def _open_measured(view: RunView) -> None:

@@ -66,6 +66,8 @@ def parts_of(view: RunView) -> dict[str, Part]:
     """Name, on the screen and in the URL → what draws it, for a run of this kind."""
     if view.run.kind.evaluates:
         return {"Report": evaluation_report, "Settings": run_settings, "Log": run_log, "Events": run_events}
+    if view.run.kind.page:
+        return {"Settings": run_settings, "Log": run_log, "Events": run_events}
     parts: dict[str, Part] = {
         "Overview": _overview,
         "Samples": run_samples,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from core.comparison.comparison_results import Comparison, best_of, cheapest_as_good, finding
-from core.comparison.grid import CellSettings
 from core.errors import LabError, RunNotFound
 from lab.frame.confirm import confirm_if_not_mine
 from lab.frame.live_fragment import live_part
@@ -16,6 +15,7 @@ from lab.schedulers.comparison_form import comparison_form
 from lab.schedulers.comparison_matrix import comparison_matrix
 from lab.schedulers.comparison_service import Listed
 from lab.services import run_actions
+from lab.services.generate_link import link_to_generate
 from lab.services.runs import RunView, trained_unets
 from lab.widgets.run_card import headline, progress
 from lab.widgets.url_selectbox import pick, pick_model
@@ -100,22 +100,6 @@ def _live(view: RunView, comparison_id: str, known_state: str) -> None:
                 st.markdown("It ended before it generated an image.")
             return
         _result(view, found)
-
-
-def link_to_generate(run_id: str, settings: CellSettings) -> dict[str, str | list[str]]:
-    """The query of the page Generate with the settings of a cell."""
-    return {
-        "view": "Create",
-        "run": run_id,
-        "checkpoint": str(settings.step),
-        "weights": settings.weights,
-        "sampler": settings.sampler,
-        "steps": str(settings.num_inference_steps),
-        "guidance": f"{settings.guidance_scale:g}",
-        "rescale": f"{settings.guidance_rescale:g}",
-        "interval": [f"{level:g}" for level in settings.guidance_interval],
-        "seed": str(settings.seed),
-    }
 
 
 def _result(view: RunView, found: Comparison) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.comparison.comparison_results import Difference
+from core.comparison.grid import CellSettings
+from core.comparison.tuning import TUNINGS, Tried, Tuning, tuning_path
 from core.evaluation.ceiling_results import keep
 from core.evaluation.drawn import Drawn, DrawnFolder
 from core.evaluation.labels import LABELS_RULE
@@ -161,3 +164,62 @@ def test_an_old_report_says_so_and_one_without_images_leads_to_a_new_one(saved: 
     assert "Measured the old way" in words
     assert "was not recorded with this evaluation" in words
     assert "Its images were not kept" in words
+
+
+def test_a_search_is_begun_once(store: RunStore, saved: Run, open_page: OpenPage) -> None:
+    write_report(saved, two_classes())
+    app = open_page("evaluate", run=saved.id)
+    assert "Searches the guidance scale" in words_of(app)
+    app = app.button(key="search-start").click().run()
+    (job,) = [run for run in store.list() if run.info.kind == "tuning"]
+    assert (job.info.parents, Queue(store.root).job(job.id) is not None) == ((saved.id,), True)
+    assert not [button for button in app.button if button.key == "search-start"], "one at a time"
+
+
+def test_what_a_search_found_leads_to_generate(store: RunStore, saved: Run, open_page: OpenPage) -> None:
+    write_report(saved, two_classes())
+    facts = {"step": 1, "steps_total": 1, "logged": 0, "parents": (saved.id,)}
+    job = make_run(store, "tuning", state=RunState.FINISHED, name="a search", **facts)
+    TUNINGS.write(tuning_path(saved, job.id), a_search(saved))
+    app = open_page("evaluate", run=saved.id)
+    assert (
+        "FD-judge 40 % lower (95 % interval -0.05 to -0.03), class accuracy 0.00 points higher, on 5,000"
+        in words_of(app)
+    )
+    assert '<th scope="row">guidance scale</th><td>1.5</td><td>2</td>' in html_of(app)
+    assert "Generate with these" in links_of(app)
+    assert [button.label for button in app.button if button.key == "search-start"] == ["Search again"]
+    assert "See what it found: Evaluate" in links_of(open_page("runs", run=job.id))
+
+
+def a_search(run: Run) -> Tuning:
+    own, found = (
+        Tried(
+            settings=CellSettings(
+                sampler="unipc", num_inference_steps=10, guidance_scale=scale, seed=1001, weights="ema", step=100
+            ),
+            stage=3,
+            count=5000,
+            fd_judge=fd,
+            class_accuracy=0.99,
+            recall=0.7,
+        )
+        for scale, fd in ((1.5, 0.1), (2.0, 0.06))
+    )
+    return Tuning(
+        created_at="2026-12-01T00:00:00+00:00",
+        job_id="j",
+        run_id=run.id,
+        step=100,
+        data_set="digits",
+        fingerprint="f" * 12,
+        judge_hash="a" * 64,
+        tried=(own, found),
+        own=own,
+        found=found,
+        fd_difference=Difference(value=-0.04, low=-0.05, high=-0.03),
+        accuracy_difference=Difference(value=0.0, low=-0.01, high=0.01),
+        verdict="better",
+        fd_floor=0.014,
+        evaluations=(20, 20),
+    )
