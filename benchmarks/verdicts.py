@@ -1,13 +1,15 @@
 """How often each word of a verdict is wrong: `python -m benchmarks.verdicts --run RUN`.
 
 Null pairs are the same weights with other noise, in pairs (a cell against the reference) and by strangers (two
-evaluations); a run with half the steps is worse; 98 % against 99 % is not as good. Draws come from a pool of judged
-images (benchmarks.judged_pool), with replacement within each class. Results: benchmarks/results/verdicts-<date>.json.
+evaluations), also in pairs most of whose images are the same. A run of half the steps (`--half`, another run) is worse;
+98 % against 99 % is not as good. Draws come from a pool of judged images (benchmarks.judged_pool), with replacement
+within each class. Results: benchmarks/results/verdicts-<date>.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 from collections import Counter
@@ -57,7 +59,8 @@ def main() -> None:
     """Simulate, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", required=True, help="a run or model")
-    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--half", default="", help="a run of half the training steps, of the same VAE and labels")
+    parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--count", type=int, default=2000, metavar="N", help="images a set")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--cells", type=int, default=1, help="compared at once: the correction")
@@ -67,20 +70,24 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     pool = pool_of(options.run, options.images, options.pool)
+    less = pool_of(options.half, options.images, options.pool.with_stem("pool-half")) if options.half else None
     source, count = np.random.default_rng(options.seed), options.count
 
-    def null(pairs: bool) -> Judgement:
-        """Noise of its own on each side; in pairs as a stochastic sampler, image by image of one class."""
-        places = pool.places(count, source), pool.places(count, source)
+    def null(pairs: bool, alike: float = 0.0) -> Judgement:
+        """Noise of its own on each side; in pairs as a stochastic sampler, image by image of one class. alike: the
+        share of pairs whose two images are the same."""
+        first, second = pool.places(count, source), pool.places(count, source)
+        places = first, np.where(source.random(count) < alike, first, second)
         sets = pool.full[torch.from_numpy(places[0])], pool.full[torch.from_numpy(places[1])]
         right = pool.full_right[places[0]], pool.full_right[places[1]]
         return judgement(changes(pool, sets, right, pairs=pairs), count, cells=options.cells)
 
-    def half_the_steps() -> Judgement:
+    def against_all(worse: torch.Tensor, worse_right: np.ndarray, *, pairs: bool) -> Judgement:
         places = pool.places(count, source)
-        sets = pool.half[torch.from_numpy(places)], pool.full[torch.from_numpy(places)]
-        right = pool.half_right[places], pool.full_right[places]
-        return judgement(changes(pool, sets, right, pairs=True), count, cells=options.cells)
+        others = places if pairs else pool.places(count, source)
+        sets = worse[torch.from_numpy(others)], pool.full[torch.from_numpy(places)]
+        right = worse_right[others], pool.full_right[places]
+        return judgement(changes(pool, sets, right, pairs=pairs), count, cells=options.cells)
 
     def percent_98_against_99() -> Judgement:
         right, theirs = source.random(count) < 0.98, source.random(count) < 0.99
@@ -91,9 +98,18 @@ def main() -> None:
     rows = [
         tally("null, strangers", lambda: null(False), options.pairs),
         tally("null, pairs", lambda: null(True), options.pairs),
-        tally("half the steps, pairs", half_the_steps, options.pairs),
-        tally("98 % against 99 %, FD alike", percent_98_against_99, 10 * options.pairs),
+        tally("null, pairs, four fifths the same", lambda: null(True, 0.8), options.pairs),
+        tally(
+            "half the sampling steps, pairs",
+            lambda: against_all(pool.half, pool.half_right, pairs=True),
+            options.pairs // 4,
+        ),
+        tally("98 % against 99 %, FD alike", percent_98_against_99, 5 * options.pairs),
     ]
+    if less is not None:
+        for pairs, name in ((True, "pairs"), (False, "strangers")):
+            judge = functools.partial(against_all, less.full, less.full_right, pairs=pairs)
+            rows.append(tally(f"half the training, {name}", judge, options.pairs // 4))
     options.out.write_text(json.dumps({"machine": machine(), **vars(options), "rows": rows}, indent=1, default=str))
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+# Of `endless_distance`: f(N) + f(N/2)/2 - f(N/4)/2 weighs pairs of images by 1, 2 or 0 where a distance has 1 for all.
+ENDLESS = 3.0
 Influence = Callable[[np.ndarray], np.ndarray]
 
 
@@ -22,15 +24,17 @@ def halves(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[::2]), np.sort(order[1::2])
 
 
-def standard_error(influence: Influence, labels: np.ndarray) -> float:
+def standard_error(influence: Influence, labels: np.ndarray, *, quadratic: float = 2.0) -> float:
     """The standard error of a distance over images of fixed labels (N,).
 
-    influence: places (n,) of some images → what each of them contributes (n,) to the distance of these alone. With a
-    variance a/N + 2b/N² the influence finds a/N + 4b/N² on average: 1.5 of it less a quarter of that of the halves.
+    influence: places (n,) of some images → what each of them contributes (n,) to the distance of these alone. It finds
+    a/N + 4b/N² on average, and halves find 2a/N + 16b/N²; the variance is a/N + q·b/N², a combination of both.
+    quadratic: q, 2 for a distance itself, `ENDLESS` where it is extrapolated.
     """
     everything = _variance(influence(np.arange(len(labels))), labels)
     parts = [_variance(influence(part), labels[part]) for part in halves(labels)]
-    found = 1.5 * everything - 0.25 * (parts[0] + parts[1]) / 2.0
+    excess = 4.0 - quadratic
+    found = (1.0 + excess / 4.0) * everything - excess / 8.0 * (parts[0] + parts[1]) / 2.0
     return math.sqrt(min(max(found, 0.25 * everything), everything))
 
 

@@ -3,7 +3,10 @@
 *as good*: the 95 % interval of every measure lies inside its margin, so whatever differs does not matter. *worse*,
 *better*: an interval lies on one side of 0, after Bonferroni's correction for measures and cells, and none on the
 other. *cannot tell*: neither. Exchanging the two sets exchanges better and worse. Never imports PyTorch.
-`benchmarks/verdicts.py` measures how often each word is wrong.
+
+Equal sets shall be called better or worse in at most 5 %. With two measures, Bonferroni's correction spends all of
+that, and half of all repetitions would count more; so half of it is aimed at. `benchmarks/verdicts.py` measures how
+often each word is wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from pydantic import BeforeValidator
 FD_MARGIN = 0.1  # of the reference's FD-judge, or of the floor where that is higher
 ACCURACY_MARGIN = 0.25  # of the reference's error rate
 LEAST_ERRORS = 1  # of the reference: an error rate of 0 is not known to be less than 1 in N
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of the intervals that lie inside a margin
+WRONG = 0.025  # of equal sets, that any of them is called better or worse
 MOST_IMAGES = 1_000_000
 OLD_WORDS = {"indistinguishable": "as good", "unclear": "cannot tell"}  # of comparisons of 0.2 and before
 
@@ -56,7 +60,7 @@ def judgement(changes: Sequence[Change], num_images: int, *, cells: int = 1) -> 
     Margins are relative: `fd_change` and `accuracy_change` make them.
     """
     plain = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2.0)
-    strict = NormalDist().inv_cdf(1.0 - (1.0 - CONFIDENCE) / (2.0 * len(changes) * cells))
+    strict = NormalDist().inv_cdf(1.0 - WRONG / (2.0 * len(changes) * cells))
     open_ones = [each for each in changes if abs(each.value) + plain * each.error > each.margin]
     if not open_ones:
         return Judgement(word="as good")

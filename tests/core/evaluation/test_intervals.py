@@ -6,7 +6,7 @@ import torch
 
 from core.evaluation.differences import normal_interval, paired_difference, unpaired_difference
 from core.evaluation.intervals import halves, standard_error
-from core.evaluation.measures import endless_distance, fd_difference_error, fd_error
+from core.evaluation.measures import endless_distance, endless_error, fd_difference_error, fd_error
 from core.evaluation.metrics import FrechetReference
 from tests.core.evaluation.test_metrics import normal
 
@@ -58,6 +58,14 @@ def test_the_endless_distance_is_without_the_bias_of_few_images() -> None:
     ]
     plain, endless = np.mean(found, axis=0)
     assert abs(endless - truth) < 0.25 * abs(plain - truth)
+
+
+def test_the_standard_error_of_the_endless_distance_is_the_spread_over_draws() -> None:
+    labels = np.zeros(480, dtype=np.int64)
+    found = [endless_distance(REFERENCE, drawn(seed, 480), labels) for seed in range(200)]
+    errors = [endless_error(REFERENCE, drawn(seed, 480), labels) for seed in range(20)]
+    assert np.mean(errors) == pytest.approx(np.std(found, ddof=1), rel=0.15)
+    assert np.mean(errors) > 1.1 * np.mean([fd_error(REFERENCE, drawn(seed, 480), labels) for seed in range(20)])
 
 
 def test_a_normal_interval_is_1_96_standard_errors_to_each_side() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from core.comparison.comparison_results import CELLS, CellResult
@@ -44,6 +45,18 @@ def test_what_is_sure_of_one_cell_is_not_of_many() -> None:
     changes = (change(1.5, 0.6), NOTHING)
     assert judgement(changes, 1000).word == "worse"
     assert judgement(changes, 1000, cells=40).word == "cannot tell"
+
+
+@pytest.mark.parametrize("cells", [1, 10])
+def test_equal_sets_are_called_better_or_worse_in_less_than_5_of_100(cells: int) -> None:
+    found = np.random.default_rng(0).standard_normal((4000, cells, 2))
+
+    def word(values: np.ndarray) -> str:
+        changes = [change(float(value), 1.0, 0.5) for value in values]
+        return judgement(changes, 1000, cells=cells).word
+
+    wrong = [any(word(cell) in ("better", "worse") for cell in grid) for grid in found[::cells]]
+    assert 0.01 < np.mean(wrong) < 0.04  # the whole of 5 would be exceeded by every second repetition
 
 
 def test_as_many_images_as_it_says_would_tell() -> None:
