@@ -12,7 +12,7 @@ from core.bounded_cache import BoundedCache
 from core.config.load import get_value
 from core.config.schema import field_rows
 from core.errors import LabError
-from core.evaluation.report import list_reports
+from core.evaluation.report import Report, list_reports
 from core.jobs import disk
 from core.reading import stamp_of
 from core.runs.metrics import MetricExtremes, sample_values
@@ -75,14 +75,13 @@ class Reader:
     def value(self, view: RunView, column: str) -> Value:
         """The value of a column that `known_columns` names; None where the run has none, or where it is left for later.
 
-        duration: seconds. size: bytes.
+        duration: seconds. size: bytes. Measures: of the newest report, unless that was measured the old way.
         """
         run = view.run
         if column == "duration":
             return view.status.elapsed_s or None
         if column in MEASURES:
-            report = self._read(view, column, _REPORT) if run.kind.generates else None
-            return None if report is None else getattr(report, MEASURES[column])
+            return self._measure(view, column, is_old=False)
         if column == "size":
             return self._read(view, column, _SIZE)
         if column == "learning rate":
@@ -97,6 +96,14 @@ class Reader:
             name = column.removeprefix(LAST)
             return self._read(view, column, Source(f"last {name}", _metrics_stamp, lambda run, _: _last(run, name)))
         return _PLAIN[column](view) if column in _PLAIN else None
+
+    def measured_the_old_way(self, view: RunView, column: str) -> Value:
+        """What a measure was in a report that compares with no newer one; `value` leaves it out, so it has no rank."""
+        return self._measure(view, column, is_old=True) if column in MEASURES else None
+
+    def _measure(self, view: RunView, column: str, *, is_old: bool) -> Value:
+        report: Report | None = self._read(view, column, _REPORT) if view.run.kind.generates else None
+        return None if report is None or report.is_old != is_old else getattr(report, MEASURES[column])
 
     def _setting(self, view: RunView, column: str, name: str) -> Value:
         value = (self._read(view, column, _SETTINGS) or {}).get(name)

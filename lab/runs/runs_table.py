@@ -11,6 +11,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.evaluation.report import OLD_WAY
 from core.mosaic import mosaic
 from core.reading import Stamp, stamp_of
 from core.runs.kinds import KINDS
@@ -300,6 +301,8 @@ def _cell(view: RunView, column: str, reader: Reader) -> Cell:
     value = reader.value(view, column)
     if column == "started":
         return Cell(text=ago(str(value)), hint=exactly(str(value)))
+    if value is None and (old := reader.measured_the_old_way(view, column)) is not None:
+        return Cell(text=f"{_written(column, old)} (old)", hint=f"{OLD_WAY[:1].upper()}{OLD_WAY[1:]}: not sorted.")
     return Cell(text=_written(column, value))
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import urllib.parse
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.errors import RunBusy
+from core.evaluation.labels import LABELS_RULE
+from core.evaluation.report import write_report
 from core.jobs import queue_view, service, stop_report
 from core.jobs.queue_view import QueueEntry
 from core.jobs.stop_report import StopStage
@@ -23,6 +26,7 @@ from lab.runs.run_columns import Reader, figure_of
 from lab.runs.run_order import Filter
 from lab.runs.runs_table import PAGE_ROWS
 from lab.services.runs import view_of
+from tests.core.evaluation.test_report import REPORT
 from tests.pages.conftest import OpenPage, table
 from tests.pages.run_folders import age, ended_badly, make_run, running, tiny_settings, write_checkpoint
 
@@ -452,6 +456,15 @@ def test_the_best_value_of_a_metric_and_the_size_follow_the_files(store: RunStor
     assert column(app, "best loss") == ["0.0625"]
     assert figure_of(view_of(run.id), "size") > before + 5_000_000 - 1
     assert column(app, "size")[0].startswith("5.0 MB")
+
+
+def test_what_was_measured_the_old_way_is_marked_and_has_no_rank(store: RunStore, open_page: OpenPage) -> None:
+    for name, fd, rule in (("old", 0.01, 1), ("worse", 0.9, LABELS_RULE), ("better", 0.1, LABELS_RULE)):
+        run = make_run(store, name=name, kind="unet")
+        write_report(run, replace(REPORT, run_id=run.id, fd_judge=fd, labels_rule=rule))
+    app = open_page("runs", order="FD-judge")
+    assert (names(app), column(app, "FD-judge")) == (["better", "worse", "old"], ["0.1", "0.9", "0.01 (old)"])
+    assert column(open_page("runs", order="-FD-judge"), "FD-judge")[-1] == "0.01 (old)"
 
 
 def test_what_takes_long_to_read_is_left_for_later_and_known_then(store: RunStore) -> None:
