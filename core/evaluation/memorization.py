@@ -133,14 +133,14 @@ def _nearest(
 ) -> tuple[torch.Tensor, np.ndarray]:
     """(distances, places) (N, count) of the nearest rows, ascending; block(start, stop) gives rows (·, D)."""
     count = min(count, total)
-    rows = max(count, BLOCK // len(queries))
+    rows = max(count, BLOCK // 4 // len(queries))
     best = torch.full((len(queries), 0), torch.inf)
     where = torch.empty((len(queries), 0), dtype=torch.long)
     for start in range(0, total, rows):
         part = block(start, min(total, start + rows)).float()
         squared = torch.addmm(part.square().sum(dim=1)[None], queries, part.T, alpha=-2.0)
-        places = torch.arange(start, start + len(part)).expand(len(queries), -1)
-        best, where = torch.cat([best, squared], dim=1), torch.cat([where, places], dim=1)
+        near, places = squared.topk(min(count, len(part)), dim=1, largest=False)
+        best, where = torch.cat([best, near], dim=1), torch.cat([where, places + start], dim=1)
         best, order = best.topk(min(count, best.shape[1]), dim=1, largest=False)
         where = where.gather(1, order)
     distances = (best + queries.square().sum(dim=1, keepdim=True)).clamp_min(0).sqrt()

@@ -11,11 +11,23 @@ import torch
 from scipy import ndimage
 
 from core.data.arrays import Split
+from core.evaluation import memorization as memorization_module
 from core.evaluation.memorization import c_t, chance_of_at_least, copy_test, memorization, moves, plain, unit
 from core.evaluation.memorization_results import Memorization, memorization_rows
 from tests.core.evaluation.conftest import Judged, toy_set
+from tests.core.evaluation.test_metrics import normal
 
 COUNT = 120
+
+
+def test_the_nearest_are_those_of_a_direct_computation_in_any_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, rows = normal(30, 5, 1).float(), normal(230, 5, 2).float()
+    expected = torch.cdist(queries, rows).topk(7, dim=1, largest=False)
+    for numbers in (1, 4 * 30 * 100, 1 << 25):
+        monkeypatch.setattr(memorization_module, "BLOCK", numbers)
+        distances, places = memorization_module._nearest(queries, lambda a, b: rows[a:b], len(rows), 7)
+        assert distances == pytest.approx(expected.values, abs=1e-5)
+        assert places.tolist() == expected.indices.tolist()
 
 
 def found_of(judged: Judged, images: np.ndarray, labels: np.ndarray) -> Memorization:
