@@ -36,6 +36,7 @@ from core.runs.run import Run
 
 FOLDER = "comparisons"
 REFERENCE = "reference"
+LEAST_FOR_95 = 512  # images: of fewer the interval of FD-judge is made wider, see `core.evaluation.measures`
 ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
 Arrays = Mapping[str, np.ndarray]
 
@@ -376,4 +377,7 @@ def _against(result: CellResult, reference: CellResult) -> str:
     difference = result.fd_difference
     if difference is None:
         return words
-    return f"{words}, 95 % interval of the difference {difference.low:+.2g} to {difference.high:+.2g}"
+    span = f"{difference.low:+.2g} to {difference.high:+.2g}"
+    if result.num_pictures < LEAST_FOR_95:
+        return f"{words}, difference {span} (an interval wider than 95 %, for few images)"
+    return f"{words}, 95 % interval of the difference {span}"

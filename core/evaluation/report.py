@@ -23,6 +23,8 @@ from core.words import counted, guidance_in_words
 
 OLD_WAY = "measured the old way: classes balanced, floor in the data's proportions; compares with no newer figures"
 
+NO_INTERVAL = "no interval is known"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore:
@@ -236,7 +238,7 @@ def measure_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[s
     )
     rows += [
         ("precision", f"{report.precision:.3f}", f"share that looks real{certain}; {against}{real}"),
-        ("recall", f"{report.recall:.3f}", f"share of real variety that is reached; {against}"),
+        ("recall", f"{report.recall:.3f}", f"share of real variety that is reached; {NO_INTERVAL}; {against}"),
         *(
             (name, *_figure(found, ".3f", words))
             for name, found, words in (
@@ -264,6 +266,8 @@ def _figure(found: Figure, digits: str, words: str) -> tuple[str, str]:
     parts = [words]
     if found.low is not None:
         parts.append(f"95 % interval {found.low:{digits}} to {found.high:{digits}}")
+    else:
+        parts.append(NO_INTERVAL)
     if found.floor is not None:
         spread = "" if found.floor_sd is None else f" ± {found.floor_sd:.2g}"
         parts.append(f"held-out real images {found.floor:{digits}}{spread}")
