@@ -175,7 +175,9 @@ def settings_table() -> str:
             section = name.partition(".")[0]
             lines += ["", f"**{section}**", "", "| setting | default | allowed | meaning |", "|---|---|---|---|"]
         parent, _, key = name.rpartition(".")
-        owner = schema["$defs"][schema["properties"][parent]["$ref"].rpartition("/")[2]] if parent else schema
+        owner = schema
+        for part in parent.split(".") if parent else ():
+            owner = schema["$defs"][owner["properties"][part]["$ref"].rpartition("/")[2]]
         default = yaml_text(info.default)
         cells = [f"`{name}`", default, allowed(owner["properties"][key]), info.description.replace("|", "\\|")]
         lines.append("| " + " | ".join(cells) + " |")

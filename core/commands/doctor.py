@@ -19,12 +19,14 @@ from core.commands.command_help import add_command
 from core.commands.options import usable_site_of
 from core.commands.tables import plain
 from core.config.frozen import without_webhook
-from core.config.site import SiteSettings
+from core.config.site import SiteSettings, SlurmSettings
 from core.errors import ConfigError, LabError, RunBusy
 from core.jobs import sharing
 from core.jobs.engines.choose import observed_status
+from core.jobs.engines.slurm import try_settings
+from core.jobs.engines.slurm_commands import SlurmAway
 from core.machine.torch_gpus import seen_gpus
-from core.runs.lock import try_lock
+from core.runs.lock import lock_in_run
 from core.runs.run import Run
 from core.runs.store import RunStore, lock_path
 from core.runs.trash import FOLDER as TRASH
@@ -88,9 +90,19 @@ def findings(site: SiteSettings) -> Iterator[Finding]:
         yield _folder(name, getattr(site, name), needs_writing)
     for works, words in sharing.findings(site.runs, site.group):
         yield Finding("sharing", works, words)
+    if site.engine == "slurm":
+        yield _slurm(site.slurm)
     yield _disk(site.runs)
     yield from _webhooks(RunStore(site.runs))
     yield from _data_sets(site.data)
+
+
+def _slurm(settings: SlurmSettings) -> Finding:
+    try:
+        problem = try_settings(settings)
+    except SlurmAway as error:
+        problem = error.message
+    return Finding("slurm", not problem, problem or "it answers, and would take a job with the settings of site.slurm")
 
 
 def clean_webhooks(arguments: argparse.Namespace, store: RunStore) -> int:
@@ -99,7 +111,7 @@ def clean_webhooks(arguments: argparse.Namespace, store: RunStore) -> int:
     for run in runs_with_webhook(store):
         lock = None
         try:
-            lock = try_lock(lock_path(run), patience_s=0.5)
+            lock = lock_in_run(lock_path(run), patience_s=0.5)
             if lock is None or observed_status(run).state.is_active:
                 raise RunBusy(f"run {run.id} is active", "stop it first, or come again when it has ended")
             text = without_webhook(run.config_path)

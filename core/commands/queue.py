@@ -12,9 +12,9 @@ from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.tables import plain, table
-from core.jobs.queue import Queue
+from core.jobs.queue_entry import QueueEntry
 from core.jobs.queue_order import MOVES, ensure_supervisor, move_run, set_priority
-from core.jobs.queue_view import QueueEntry, queue_view, supervisor_state
+from core.jobs.queue_view import queue_problem, queue_view, supervisor_state
 from core.words import duration
 
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = store.get(arguments.prioritize)
         confirm_owner(found, "prioritize", yes=arguments.yes)
         set_priority(store, found.id, arguments.priority or 0)
-    problem = Queue(store.root).problem
+    problem = queue_problem(store)
     if problem:
         print(plain(problem), file=sys.stderr)
     else:
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     entries = queue_view(store)
     supervisor = supervisor_state(store)
     if supervisor.problem and not problem:
-        print(f"supervisor: {plain(supervisor.problem)}", file=sys.stderr)
+        print(f"{supervisor.name.removeprefix('the ')}: {plain(supervisor.problem)}", file=sys.stderr)
     rows = [{**row(entry), "supervisor_problem": supervisor.problem} for entry in entries]
     answer(arguments, rows, lambda: listed(entries))
     return 0

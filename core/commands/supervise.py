@@ -7,6 +7,8 @@ from typing import Any
 
 from core.commands.command_help import add_command
 from core.commands.options import store_of
+from core.errors import UsageError
+from core.jobs.engines.choose import elsewhere_of
 
 
 def add_parser(commands: Any) -> None:
@@ -23,4 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Supervise until told to stop; ends at once when another one does."""
     from core.jobs.supervisor import main
 
-    return main(["--runs", str(store_of(arguments).root)])
+    store = store_of(arguments)
+    if elsewhere_of(store):
+        raise UsageError("supervise: Slurm starts the runs of this folder, so there is nothing to supervise")
+    return main(["--runs", str(store.root)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
@@ -71,7 +71,29 @@ LONGEST_LOGIN = 254
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Login = Annotated[str, AfterValidator(_login)]
+Directive = Annotated[str, Field(pattern=r"^--[a-z][a-z-]*(=[^\x00-\x1f]*)?$", max_length=500)]
 HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=253)]
+
+
+class SlurmSettings(Section):
+    """How runs are submitted where site.engine is slurm: options of sbatch. Empty or 0: what Slurm does without it."""
+
+    partition: str = Field("", pattern=r"^[\w.,-]*$", description="Slurm partition of the runs.")
+    account: str = Field("", pattern=r"^[\w.-]*$", description="Slurm account that the runs are charged to.")
+    qos: str = Field("", pattern=r"^[\w.-]*$", description="Slurm quality of service of the runs.")
+    gpus: int = Field(1, ge=0, le=64, description="GPUs per node for a run; one that shall train on the CPU gets none.")
+    nodes: int = Field(1, ge=1, le=1024, description="Nodes for a run; its processes share each batch.")
+    time_limit: str = Field(
+        "",
+        pattern=r"^(\d+(:\d\d){0,2}|\d+-\d+(:\d\d){0,2})?$",
+        description="Time limit of a job as Slurm writes it, e.g. 4:00:00; a longer run continues in the next job.",
+    )
+    save_ahead_s: int = Field(
+        120, ge=10, le=65535, description="Seconds before the time limit at which a run saves and is queued again."
+    )
+    directives: tuple[Directive, ...] = Field(
+        (), description="More options of sbatch, e.g. [--constraint=a100, --mem=32G]."
+    )
 
 
 class SiteSettings(Section):
@@ -79,6 +101,10 @@ class SiteSettings(Section):
 
     model_config = ConfigDict(validate_default=True)
 
+    engine: Literal["local", "slurm"] = Field(
+        "local", description="What runs the runs: this machine's own queue, or the Slurm of a cluster."
+    )
+    slurm: SlurmSettings = Field(default_factory=SlurmSettings)
     slots_per_gpu: int = Field(1, ge=1, le=16, description="Runs at a time on one GPU.")
     cpu_slots: int = Field(1, ge=1, le=64, description="Runs at a time on the CPU.")
     foreign_memory_mb: float = Field(

@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from core import reading
 from core.errors import LabError
-from core.jobs.engines.choose import observed_status
+from core.jobs.engines.choose import engine_for, observed_status
 from core.jobs.plain_lines import progress_stream
-from core.jobs.queue import JobState, Queue
 from core.jobs.queue_order import ensure_supervisor
+from core.jobs.queue_view import waits_for
 from core.jobs.service import force_stop, request_stop
 from core.runs.metrics import MetricsReader
 from core.runs.provenance import current_user
@@ -81,7 +81,7 @@ def attach(store: RunStore, runs: Sequence[Run]) -> AttachResult:
 
 
 def _follow(store: RunStore, run: Run, runs: Sequence[Run], interrupts: Interrupts) -> Status:
-    queue, reader, log = Queue(store.root), MetricsReader(run.metrics_path), _Warnings(run)
+    engine, reader, log = engine_for(store), MetricsReader(run.metrics_path), _Warnings(run)
     status = observed_status(run)
     bar = tqdm(
         total=status.steps_total,
@@ -96,14 +96,15 @@ def _follow(store: RunStore, run: Run, runs: Sequence[Run], interrupts: Interrup
     loss, looked_at, drawn_at = "", 0.0, 0.0
     try:
         while True:
-            status = observed_status(run)
-            job = queue.job(run.id)
-            over = job is None or job.state in (JobState.ENDED, JobState.PAUSED)
+            seen = engine.observe(run)
+            status, over = seen.status, not seen.is_held()
             for record in reader.read_new():
                 loss = f"loss {record['loss']:.4g}" if isinstance(record.get("loss"), float) else loss
             log.show()
-            waits = f"waits for {job.waits_for}" if job is not None and job.waits_for else "waits"
-            words = waits if status.state is RunState.QUEUED else status.stage
+            words = status.stage
+            if status.state is RunState.QUEUED:
+                cause = waits_for(store, run)
+                words = f"waits for {cause}" if cause else "waits"
             if status.share and status.state is RunState.RUNNING:
                 words = f"{words} {status.share:.0%}"
             bar.set_postfix_str(loss if words == "training" and loss else words, refresh=False)

@@ -15,7 +15,7 @@ from core.errors import LabError, UsageError
 from core.jobs.engines.choose import observed_status
 from core.runs import trash
 from core.runs.listing import list_checkpoints
-from core.runs.lock import try_lock
+from core.runs.lock import lock_in_run
 from core.runs.provenance import current_user
 from core.runs.rights import may_act, require_right
 from core.runs.run import Run, RunState
@@ -224,7 +224,7 @@ def _remove(store: RunStore, choice: Choice, item: Item, by: str) -> int:
         run = Run(item.path.parent.parent)
         if run.folder.parent.resolve() != store.root.resolve() or observed_status(run).state.is_active:
             return 0
-        lock = try_lock(lock_path(run), patience_s=0.3)
+        lock = lock_in_run(lock_path(run), patience_s=0.3)
         if lock is None:
             return 0
         try:

@@ -83,8 +83,11 @@ def asked_to_end(run: Run, request: StopRequest | None, signal_words: str, step:
     return Ending(state=RunState.STOPPED, reason=f"{verb} by {request.by}{place_in_words(run, step)}; {kept}")
 
 
-def ending_of(run: Run, attempt: int | None = None) -> Ending:
-    """How an attempt ended of which nothing lives; None: the newest one."""
+def ending_of(run: Run, attempt: int | None = None, *, words: str = "") -> Ending:
+    """How an attempt ended of which nothing lives; None: the newest one.
+
+    words: why its processes are gone, of whoever knows it for those that worked on another machine.
+    """
     attempt = attempts.current_attempt(run.folder) if attempt is None else attempt
     status = run.status()
     if status.state in (RunState.FINISHED, RunState.FAILED, RunState.STOPPED):
@@ -101,7 +104,7 @@ def ending_of(run: Run, attempt: int | None = None) -> Ending:
         return Ending(state=RunState.FAILED, reason=f"{FULL_DISK}{at}; {kept}; {_FREE}")
     started = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempt) or {}
     booted = started.get("boot_id") or (status.process.boot_id if status.process else boot_id())
-    rebooted = booted != boot_id()
+    rebooted = not words and booted != boot_id()
     if end is None and not rebooted and attempts.is_copy(run.folder):
         reason = f"this folder was copied while it trained{at}; {kept}; resume continues it in this lab"
         return Ending(state=RunState.INTERRUPTED, reason=reason)
@@ -115,6 +118,8 @@ def ending_of(run: Run, attempt: int | None = None) -> Ending:
     if end is not None and end.get("oom_kills") and code in (None, 1, -signal.SIGKILL):
         words = "the machine ran out of memory and the system killed it"
         return _died(f"{words}{at}; {kept}; a smaller batch_size or fewer runs at a time need less")
+    if words and not isinstance(code, int):
+        return _died(f"{words}{at}; {kept}")
     if not isinstance(code, int):
         return _died(f"its process is gone{at}, and so is the one that watched it; {kept}")
     if end and end.get("disk_full") is True and (code > 0 or -code in _CRASHES):  # a write to mapped memory is a SIGBUS

@@ -1,4 +1,4 @@
-"""What only the engine of this machine has: the order in which its queue starts runs, and a supervisor to serve it."""
+"""The order in which runs that wait are started, and whoever serves the queue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from core.errors import LabError, UsageError
 from core.jobs.accounts import service_folder
-from core.jobs.engines.choose import observed_status
+from core.jobs.engines.choose import elsewhere_of, observed_status
 from core.jobs.exit_reason import in_words
 from core.jobs.queue import Queue
 from core.jobs.service import check_priority
@@ -29,7 +29,9 @@ def move_run(store: RunStore, run_id: str, *, to: str, by: str = "") -> None:
         raise UsageError(f"--to: must be one of {', '.join(MOVES)}, got '{to}'")
     run = store.get(run_id)
     require_right(run.info.owner, by, f"move run {run.id}")
-    if not Queue(store.root).move(run.id, to):
+    if elsewhere := elsewhere_of(store):
+        elsewhere.move(run, to)
+    elif not Queue(store.root).move(run.id, to):
         raise LabError(f"run {run.id} is not queued: it is {in_words(observed_status(run))}")
     run.put_on_record("moved in the queue", by=by or current_user(), to=to)
 
@@ -39,7 +41,9 @@ def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -
     check_priority(priority)
     run = store.get(run_id)
     require_right(run.info.owner, by, f"prioritize run {run.id}")
-    if not Queue(store.root).set_priority(run.id, priority):
+    if elsewhere := elsewhere_of(store):
+        elsewhere.set_priority(run, priority)
+    elif not Queue(store.root).set_priority(run.id, priority):
         raise LabError(f"run {run.id} is not queued: it is {in_words(observed_status(run))}")
     run.put_on_record("priority changed", by=by or current_user(), priority=priority)
 
@@ -47,6 +51,9 @@ def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -
 def ensure_supervisor(store: RunStore) -> None:
     """Have a supervisor where there is something to supervise, and where this account may. Cheap: call it whenever
     somebody looks."""
+    if elsewhere := elsewhere_of(store):
+        elsewhere.tend()
+        return
     queue = Queue(store.root)
     if queue.exists() and os.access(queue.folder, os.W_OK | os.X_OK):
         start_supervisor(store)
@@ -54,6 +61,8 @@ def ensure_supervisor(store: RunStore) -> None:
 
 def wait_until_taken(store: RunStore, runs: Sequence[Run], timeout_s: float = START_TIMEOUT_S) -> None:
     """Return once a supervisor lives that will start the runs. Raises LabError when none stays alive."""
+    if elsewhere_of(store):  # what took them in serves them
+        return
     folder = service_folder(Queue(store.root).folder)
     deadline = time.monotonic() + timeout_s
     while not is_served(folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from core.config.load import read_site
 from core.config.schema import Settings
 from core.errors import LabError
 from core.jobs.accounts import service_folder
-from core.jobs.engines.choose import observed_status
+from core.jobs.engines.choose import elsewhere_of, observed_status
 from core.jobs.job_row import signature_of, work_of
 from core.jobs.memory_needs import less_what_comes, needs_of
 from core.jobs.queue import Job, JobState, Queue
+from core.jobs.queue_entry import NextPlace, Node, QueueEntry, SupervisorState
 from core.jobs.serving import facts_of, is_served, stillness
 from core.jobs.slots import CPU, Device, choose, device_of, find_devices, slots_of
 from core.runs.kinds import Kind
@@ -23,37 +23,10 @@ from core.runs.store import RunStore
 from core.weighing import need_of
 
 
-@dataclass(frozen=True, kw_only=True)
-class QueueEntry:
-    """One run that waits or lives. place: 1 is next, 0 lives already. device: where it runs, or the setting.
-
-    expected_start_s, expected_end_s: seconds from now; None when nothing like it has run here yet.
-    """
-
-    run: Run
-    state: str
-    place: int
-    priority: int
-    owner: str
-    device: str
-    slots: tuple[str, ...]
-    waits_for: str
-    expected_start_s: float | None
-    expected_end_s: float | None
-    started_at: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class SupervisorState:
-    """Whether one lives, since when, and what it complains about."""
-
-    alive: bool
-    started_at: str = ""
-    problem: str = ""
-
-
 def queue_view(store: RunStore) -> list[QueueEntry]:
     """Live runs, then those that wait in the order of their turn, then paused ones in between at their place."""
+    if elsewhere := elsewhere_of(store):
+        return elsewhere.entries()
     queue = Queue(store.root)
     jobs = [job for job in queue.jobs() if (store.root / job.run_id / "run.json").is_file()]
     if not jobs:
@@ -95,17 +68,10 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
     return entries
 
 
-@dataclass(frozen=True, kw_only=True)
-class NextPlace:
-    """What a run queued now would meet. waiting: how many wait before it. lacks: memory that it waits for, in words."""
-
-    at_once: bool
-    waiting: int
-    lacks: str = ""
-
-
 def place_for_next(store: RunStore, settings: Settings, kind: Kind) -> NextPlace:
     """Whether a run queued now would start at once."""
+    if elsewhere := elsewhere_of(store):
+        return elsewhere.place_for_next(settings, kind)
     queue, machine = Queue(store.root), settings.machine
     waiting = queue.jobs(JobState.QUEUED)
     devices = less_what_comes(find_devices(read_site()[0]), store, queue.jobs(JobState.LIVE))
@@ -125,8 +91,24 @@ def place_for_next(store: RunStore, settings: Settings, kind: Kind) -> NextPlace
     return NextPlace(at_once=bool(choice.slots), waiting=len(waiting), lacks=lacks)
 
 
+def nodes(store: RunStore) -> list[Node] | None:
+    """The machines on which runs start; None where they start on this one."""
+    elsewhere = elsewhere_of(store)
+    return None if elsewhere is None else elsewhere.nodes()
+
+
+def waits_for(store: RunStore, run: Run) -> str:
+    """What a run waits for, in words; '' where nobody knows."""
+    if elsewhere := elsewhere_of(store):
+        return next((entry.waits_for for entry in elsewhere.entries() if entry.run.id == run.id), "")
+    job = Queue(store.root).job(run.id)
+    return "" if job is None else job.waits_for
+
+
 def a_run_waits_for_drawings(store: RunStore) -> bool:
     """Whether a queued run may take a GPU with a free slot on which the lab draws for a screen."""
+    if elsewhere_of(store):
+        return False
     queue = Queue(store.root)
     waiting = [job for job in queue.jobs(JobState.QUEUED) if job.device != CPU]
     if not waiting:  # the GPUs are asked for a queue only
@@ -137,15 +119,24 @@ def a_run_waits_for_drawings(store: RunStore) -> bool:
 
 
 def runs_by_device(store: RunStore) -> dict[str, list[str]]:
-    """Device ('GPU-…' or 'cpu') → ids of the runs on it."""
+    """Device ('GPU-…' or 'cpu') → ids of the runs on it; none where runs start on other machines."""
+    if elsewhere_of(store):
+        return {}
     found: dict[str, list[str]] = {}
     for slot, run_id in sorted(Queue(store.root).leases().items()):
         found.setdefault(device_of(slot), []).append(run_id)
     return found
 
 
+def queue_problem(store: RunStore) -> str:
+    """Why this machine's queue cannot be read, in words; '' for nothing."""
+    return "" if elsewhere_of(store) else Queue(store.root).problem
+
+
 def supervisor_state(store: RunStore) -> SupervisorState:
     """Whether the supervisor of this runs folder lives; in one that accounts share, this account's."""
+    if elsewhere := elsewhere_of(store):
+        return elsewhere.state()
     queue = Queue(store.root)
     full = f"the disk of {store.root} is full: nothing starts, and nothing is written down, until some space is free"
     problem = queue.problem or (full if atomic.is_full(store.root) else "")

@@ -312,6 +312,7 @@ def delete_run(store: RunStore, run_id: str, *, by: str = "") -> None:
         if time.monotonic() > deadline:
             raise RunBusy(f"run {run.id}: its process is still ending", "try again in a moment")
         time.sleep(0.1)
+    engine.forget(run)
     store.delete(run.id, by=by or current_user(), is_active=lambda other: engine.observe(other).status.state.is_active)
 
 

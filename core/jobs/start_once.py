@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from core.errors import RunBusy
+from core.jobs.engines.choose import elsewhere_of
 from core.jobs.queue import Queue
 from core.runs.run import Run
 from core.runs.store import RunStore
@@ -20,7 +21,7 @@ def start_once(store: RunStore, token: str, start: Callable[[], list[Run]]) -> l
     """
     if not token:
         return start()
-    queue = Queue(store.root)
+    queue = elsewhere_of(store) or Queue(store.root)
     deadline = time.monotonic() + PATIENCE_S
     while (made := queue.once(token)) is not None:
         if made:

@@ -151,12 +151,15 @@ def write_exit(folder: Path, end: Mapping[str, Any]) -> None:
     atomic.fsync_dir(folder)
 
 
-def ask_to_stop(folder: Path, attempt: int, *, level: int, by: str, pauses: bool = False) -> None:
+def ask_to_stop(
+    folder: Path, attempt: int, *, level: int, by: str, pauses: bool = False, is_alone: bool = False
+) -> None:
     """Write the request down: stop.json is where shim, worker and supervisor find it.
 
-    A lower level never replaces a higher one; a plain stop after a pause is a stop.
+    A lower level never replaces a higher one; a plain stop after a pause is a stop. is_alone: the
+    caller sees to it that nobody else asks meanwhile.
     """
-    with _locked(folder):
+    with contextlib.nullcontext() if is_alone else _locked(folder):
         before = stop_of(folder, attempt)
         if before is not None:
             by = by if before.level < level else before.by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -10,20 +11,68 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import atomic
+from core.config.load import read_site
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in the place of a lock must not hold anybody up
 
 
+CLAIM_S = 120.0  # a claim that is older was left by a process that died: what it guards takes less than a second
+
+
 @dataclass(frozen=True)
 class FileLock:
-    """A lock that is held until `release` or the end of the process. Children do not inherit it."""
+    """A lock that is held until `release` or the end of the process. Children do not inherit it.
+
+    is_claim: the file itself is the lock, and goes when it is given back.
+    """
 
     path: Path
     descriptor: int
+    is_claim: bool = False
 
     def release(self) -> None:
         """Give it back."""
+        if self.is_claim and _still_there(self.path, self.descriptor):
+            self.path.unlink(missing_ok=True)
         os.close(self.descriptor)
+
+
+def lock_in_run(path: Path, *, patience_s: float = 0.0) -> FileLock | None:
+    """The lock on a file of a run's folder for a moment: `try_lock`, or a claim where runs lie on a shared file system,
+    whose locks are not to be relied on: a file that only one process can make. Raises OSError like it."""
+    if read_site()[0].engine == "local":
+        return try_lock(path, patience_s=patience_s)
+    claim, deadline = path.with_name(f".{path.name}.claim"), time.monotonic() + patience_s
+    while True:
+        try:
+            descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o660)
+            return FileLock(claim, descriptor, is_claim=True)
+        except FileExistsError:
+            if _drop_stale(claim):
+                continue
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.05)
+
+
+def _drop_stale(claim: Path) -> bool:
+    """Remove a claim whose maker died; whether there is none now, or another.
+
+    Of several who try, one renames it away; none renames a fresh one.
+    """
+    try:
+        found = claim.stat()
+        if time.time() - found.st_mtime < CLAIM_S:
+            return False
+        away = claim.with_name(f"{claim.name}.{os.getpid()}")
+        os.rename(claim, away)
+        if not os.path.samestat(found, away.stat()):  # a fresh one had come in its place
+            with contextlib.suppress(FileExistsError):
+                os.link(away, claim)
+        away.unlink()
+    except FileNotFoundError:
+        pass
+    return True
 
 
 def try_lock(path: Path, *, patience_s: float = 0.0) -> FileLock | None:

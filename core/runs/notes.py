@@ -10,7 +10,7 @@ from typing import Any
 from core import atomic, reading
 from core.config.site import LONGEST_LOGIN
 from core.errors import LabError, RunBusy, RunNotFound, UsageError
-from core.runs.lock import FileLock, try_lock
+from core.runs.lock import FileLock, lock_in_run
 from core.runs.run import Run
 from core.runs.store import storage_error
 
@@ -117,7 +117,7 @@ def check_tag(text: str) -> str:
 
 def _lock(run: Run) -> FileLock:
     try:
-        lock = try_lock(run.folder / "notes.lock", patience_s=PATIENCE_S)
+        lock = lock_in_run(run.folder / "notes.lock", patience_s=PATIENCE_S)
     except FileNotFoundError:
         raise RunNotFound(f"run {run.id} was deleted meanwhile") from None
     except OSError as error:

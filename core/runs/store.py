@@ -25,7 +25,7 @@ from core.home import PROGRAM
 from core.permissions import refusal, share_with
 from core.rules import NEWEST, Rules
 from core.runs.kinds import KINDS
-from core.runs.lock import try_lock
+from core.runs.lock import lock_in_run
 from core.runs.provenance import code_revision, current_user, package_versions
 from core.runs.rights import require_member
 from core.runs.run import FORMAT, FORMAT_KEY, Run, RunInfo, RunState, Status, now_iso
@@ -177,7 +177,7 @@ class RunStore:
         if run.folder.is_symlink():
             leftovers.remove_folder(run.folder)
             return
-        lock = try_lock(lock_path(run), patience_s=0.5)
+        lock = lock_in_run(lock_path(run), patience_s=0.5)
         if lock is None:
             raise RunBusy(f"run {run.id} is being worked on by a process", "stop it first")
         try:

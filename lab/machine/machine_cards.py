@@ -106,30 +106,7 @@ def device_cards() -> None:
 def _card(card: DeviceCard) -> None:
     badge = BADGES["partly free" if card.is_free and card.name == machine.CPU_NAME else card.verdict]
     st.markdown(f"**{card.name}** {badge}  \n:gray[:small[{escaped(card.model, 60)}]]")
-    inks = palette(st.context.theme.type)
-    total = max(1, card.memory_total_bytes)
-    other = max(0, card.memory_used_bytes - card.ours_bytes - card.foreign_bytes)
-    used = card.utilization if card.utilization is not None else 0.0
-    bars(
-        [
-            Bar(
-                name="Computing",
-                parts=((used, inks.training.line),),
-                value="unknown" if card.utilization is None else f"{used:.0%}",
-                hint="Share of the last moments in which it computed",
-            ),
-            Bar(
-                name="Memory",
-                parts=(
-                    (card.ours_bytes / total, inks.training.line),
-                    (card.foreign_bytes / total, inks.held_out.line),
-                    (other / total, inks.event.line),
-                ),
-                value=used_of(card.memory_used_bytes, card.memory_total_bytes),
-                hint=f"our runs {size(card.ours_bytes)}, others {size(card.foreign_bytes)}, the rest {size(other)}",
-            ),
-        ]
-    )
+    bars(_node_bars(card.gpus) if card.gpus else _device_bars(card))
     facts = [
         f"{card.temperature_c:.0f} °C" if card.temperature_c is not None else "",
         f"{card.power_w:.0f} W" if card.power_w is not None else "",
@@ -153,6 +130,39 @@ def _card(card: DeviceCard) -> None:
         )
     if card.verdict in ("taken", "unreadable", "no device"):
         st.caption(f"Not free for us: {escaped(card.why, 200)}.")
+
+
+def _node_bars(gpus: tuple[int, int]) -> list[Bar]:
+    """GPUs in use of a machine of a cluster; a machine without any has no bar."""
+    used, total = gpus
+    ink = palette(st.context.theme.type).training.line
+    return [Bar(name="GPUs", parts=((used / total, ink),), value=f"{used} of {total} in use")] if total else []
+
+
+def _device_bars(card: DeviceCard) -> list[Bar]:
+    """How busy a device is, and who holds its memory."""
+    inks = palette(st.context.theme.type)
+    total = max(1, card.memory_total_bytes)
+    other = max(0, card.memory_used_bytes - card.ours_bytes - card.foreign_bytes)
+    used = card.utilization if card.utilization is not None else 0.0
+    return [
+        Bar(
+            name="Computing",
+            parts=((used, inks.training.line),),
+            value="unknown" if card.utilization is None else f"{used:.0%}",
+            hint="Share of the last moments in which it computed",
+        ),
+        Bar(
+            name="Memory",
+            parts=(
+                (card.ours_bytes / total, inks.training.line),
+                (card.foreign_bytes / total, inks.held_out.line),
+                (other / total, inks.event.line),
+            ),
+            value=used_of(card.memory_used_bytes, card.memory_total_bytes),
+            hint=f"our runs {size(card.ours_bytes)}, others {size(card.foreign_bytes)}, the rest {size(other)}",
+        ),
+    ]
 
 
 def _held(process: GpuProcess) -> str:
@@ -234,7 +244,7 @@ def history() -> None:
         theme = "dark" if st.context.theme.type == "dark" else "light"
         busy, memory = history_lines(columns, theme, st.get_option(f"theme.{theme}.chartCategoricalColors"))
         if not busy:
-            st.caption("No history yet: the supervisor writes a line every ten seconds.")
+            st.caption("No history yet: a line is written every ten seconds while this machine starts runs.")
             return
         end = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s") + _from_utc()
         start = end - np.timedelta64(int(seconds), "s")

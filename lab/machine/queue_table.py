@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import streamlit as st
 
-from core.jobs.queue_view import QueueEntry
+from core.jobs.queue_entry import QueueEntry
 from core.words import ago, duration
 from lab.frame.confirm import confirm_if_not_mine, may_act_on
 from lab.frame.live_fragment import live_part
@@ -67,7 +67,7 @@ def _supervisor() -> None:
     else:
         since = f" for {ago(state.started_at).removesuffix(' ago')}" if ago(state.started_at).endswith(" ago") else ""
         st.caption(
-            f"Served by the supervisor{since}; it continues when this page is closed.",
+            f"Served by {state.name}{since}; it continues when this page is closed.",
             help=exactly(state.started_at) or None,
         )
 

@@ -13,7 +13,7 @@ import streamlit as st
 
 from core.jobs import disk, queue_order, queue_view, telemetry
 from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
-from core.jobs.queue_view import QueueEntry, SupervisorState
+from core.jobs.queue_entry import Node, QueueEntry, SupervisorState
 from core.jobs.slots import CPU, device_of
 from core.jobs.telemetry import Forecast
 from core.machine import gpus, snapshot
@@ -22,7 +22,7 @@ from core.machine.snapshot import Machine
 from core.runs import trash
 from core.runs.store import RunStore
 from core.runs.trash import Trashed
-from core.words import size
+from core.words import count, size
 from lab.services.run_actions import look_again, queue
 from lab.services.runs import open_store
 from lab.services.settings import current_site
@@ -40,6 +40,7 @@ class DeviceCard:
 
     verdict: 'free', 'partly free' (room beside a run), 'ours' (no place left), 'taken' (others fill it),
     'unreadable', 'no device' (PyTorch cannot use it).
+    gpus: (in use, all) of a machine of a cluster, of which nothing else is known.
     drawings: the lab's own processes that compute for screens.
     why: the same in words. memory_total_bytes: 0 when nobody knows. What is neither ours nor foreign is the driver's.
     """
@@ -59,6 +60,7 @@ class DeviceCard:
     places: int = 1
     strangers: tuple[GpuProcess, ...] = ()
     drawings: tuple[GpuProcess, ...] = ()
+    gpus: tuple[int, int] | None = None
 
     @property
     def is_free(self) -> bool:
@@ -84,7 +86,13 @@ def supervisor() -> SupervisorState:
 
 
 def cards() -> list[DeviceCard]:
-    """A card a GPU, or one for the CPU where there is none; beside GPUs one for the CPU while runs are on it."""
+    """A card a GPU, or one for the CPU where there is none; beside GPUs one for the CPU while runs are on it.
+
+    Where runs start on other machines, a card for each of these.
+    """
+    elsewhere = queue_view.nodes(open_store())
+    if elsewhere is not None:
+        return [node_card(node, [entry for entry in queue() if entry.slots]) for node in elsewhere]
     now, site = machine_now(), current_site()
     live = [entry for entry in queue() if entry.slots]
     found = [gpu_card(gpu, live, site.foreign_memory_mb, site.slots_per_gpu) for gpu in now.gpus]
@@ -163,6 +171,30 @@ def cpu_card(now: Machine, live: list[QueueEntry], places: int, *, alone: bool =
         memory_total_bytes=now.memory_total_bytes,
         tenants=tenants,
         places=places,
+    )
+
+
+def node_card(node: Node, live: list[QueueEntry]) -> DeviceCard:
+    """The card of a machine of a cluster; `live` are entries that hold slots."""
+    tenants = _on(node.name, live)
+    room = node.gpus - node.used_gpus
+    verdict: Verdict = "free" if not tenants and not node.used_gpus else "partly free"
+    why = f"{room} of {count(node.gpus)} GPUs free" if node.gpus else node.state
+    if not node.takes_runs or (node.gpus and not room):
+        full = node.state == "allocated" or (node.takes_runs and not room)
+        verdict = "unreadable" if not full else "ours" if tenants else "taken"
+        why = why if full else node.state
+    return DeviceCard(
+        name=node.name,
+        model=why,
+        verdict=verdict,
+        why=why,
+        utilization=None,
+        memory_used_bytes=0,
+        memory_total_bytes=0,
+        tenants=tenants,
+        places=node.gpus or 1,
+        gpus=(node.used_gpus, node.gpus),
     )
 
 

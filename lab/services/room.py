@@ -21,7 +21,8 @@ SHORT_SHARE = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """The devices on which runs start. free: names of those where one may start now; devices: of all of them.
+    """The devices on which runs start; none where nobody answers for them. free: names of those where one may start
+    now; devices: of all of them.
 
     taken: people outside the lab fill every one. next_s: seconds until a place opens, None when nobody knows. waiting:
     runs in the queue, paused ones too.
@@ -36,6 +37,8 @@ class Room:
     @property
     def in_short(self) -> str:
         """'Room for a run', 'CPU busy', '1 of 2 GPUs free'. Others may compute on a CPU that takes a run."""
+        if not self.devices:
+            return "No answer"
         kind = self.devices[0].split()[0]
         if self.free == self.devices == (machine.CPU_NAME,):
             return "Room for a run"
@@ -52,6 +55,8 @@ class Room:
             first = f"There is room: {names} {'are' if rest else 'is'} free."
             if self.free == (machine.CPU_NAME,):
                 first = "There is room: a run can start on the CPU."
+        elif not self.devices:
+            first = "Nobody says whether there is room: the machines that start runs do not answer."
         elif self.taken:
             first = "No room: others fill every device."
         else:

@@ -10,7 +10,7 @@ import streamlit as st
 from core import reading
 from core.config.schema import Settings
 from core.jobs import queue_view, service, stop_report
-from core.jobs.queue_view import NextPlace, QueueEntry
+from core.jobs.queue_entry import NextPlace, QueueEntry
 from core.jobs.stop_report import StopStage
 from core.runs.kinds import KINDS
 from core.runs.notes import Notes

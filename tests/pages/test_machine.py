@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from core.errors import RunBusy
 from core.jobs import disk, queue_order, queue_view, service, telemetry
 from core.jobs.disk import CleanupPlan, Item
-from core.jobs.queue_view import QueueEntry, SupervisorState
+from core.jobs.queue_entry import QueueEntry, SupervisorState
 from core.machine import snapshot as core_machine
 from core.machine.gpus import Gpu, GpuProcess
 from core.runs import trash

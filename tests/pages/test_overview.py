@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.jobs import queue_view, service
-from core.jobs.queue_view import QueueEntry
+from core.jobs.queue_entry import QueueEntry
 from core.runs.run import RunState
 from core.runs.store import RunStore
 from lab.frame.state import WHO_KEY

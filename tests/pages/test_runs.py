@@ -14,7 +14,7 @@ from core.errors import RunBusy
 from core.evaluation.labels import LABELS_RULE
 from core.evaluation.report import write_report
 from core.jobs import queue_view, service, stop_report
-from core.jobs.queue_view import QueueEntry
+from core.jobs.queue_entry import QueueEntry
 from core.jobs.stop_report import StopStage
 from core.runs.metrics import MetricsWriter
 from core.runs.notes import Notes, change_notes, read_notes

@@ -14,7 +14,7 @@ from core.config.schema import field_rows
 from core.config.site import SiteSettings
 from core.errors import DataUnavailable
 from core.jobs import queue_view, service
-from core.jobs.queue_view import NextPlace, QueueEntry
+from core.jobs.queue_entry import NextPlace, QueueEntry
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from lab.services import run_actions

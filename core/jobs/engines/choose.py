@@ -1,16 +1,25 @@
-"""Which engine serves a runs folder: the one place that says it. Today it is always this machine's own."""
+"""Which engine serves a runs folder: the one place that says it, by `site.engine`."""
 
 from __future__ import annotations
 
+from core.config.load import read_site
 from core.jobs.engines.local import LocalEngine
-from core.jobs.engines.protocol import Engine
+from core.jobs.engines.protocol import Elsewhere, Engine
+from core.jobs.engines.slurm import SlurmEngine
 from core.runs.run import Run, Status
 from core.runs.store import RunStore
 
 
 def engine_for(store: RunStore) -> Engine:
     """The engine of this runs folder."""
-    return LocalEngine(store)
+    site, _ = read_site()
+    return SlurmEngine(store, site.slurm) if site.engine == "slurm" else LocalEngine(store)
+
+
+def elsewhere_of(store: RunStore) -> Elsewhere | None:
+    """The queue that another program keeps, where runs start on other machines; None where it is this machine's."""
+    engine = engine_for(store)
+    return engine if isinstance(engine, SlurmEngine) else None
 
 
 def observed_status(run: Run) -> Status:

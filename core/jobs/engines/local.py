@@ -141,6 +141,9 @@ class LocalEngine:
                 status = settled(status, ending.state, ending.reason)
         return Observation(status=status, is_held=lambda: self._is_live(run))
 
+    def forget(self, run: Run) -> None:
+        """The supervisor does it: it drops rows whose folder is gone."""
+
     def _wait_for_release(self, runs: Sequence[Run]) -> None:
         deadline = time.monotonic() + RELEASE_PATIENCE_S
         for run in runs:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.config.schema import Settings
+from core.jobs.queue_entry import NextPlace, Node, QueueEntry, SupervisorState
+from core.runs.kinds import Kind
 from core.runs.run import Run, Status
 
 
@@ -38,4 +41,51 @@ class Engine(Protocol):
 
     def observe(self, run: Run) -> Observation:
         """Its status, corrected where no living process stands behind it. Reads only, and is cheap."""
+        ...
+
+    def forget(self, run: Run) -> None:
+        """Nothing of a run that is about to be deleted may start any more. Raises LabError when that is refused."""
+        ...
+
+
+class Elsewhere(Protocol):
+    """A queue that another program keeps, for other machines: what stands in the place of this machine's own.
+
+    Only looks, but for `move`, `set_priority` and `tend`; none of them waits long for the other program.
+    """
+
+    def entries(self) -> list[QueueEntry]:
+        """As `core.jobs.queue_view.queue_view`."""
+        ...
+
+    def nodes(self) -> list[Node]:
+        """The machines on which runs start; none while nobody answers."""
+        ...
+
+    def state(self) -> SupervisorState:
+        """Whether it answers, and what is wrong."""
+        ...
+
+    def place_for_next(self, settings: Settings, kind: Kind) -> NextPlace:
+        """What a run submitted now would meet."""
+        ...
+
+    def move(self, run: Run, to: str) -> None:
+        """Change a waiting run's place. Raises LabError, which says why not."""
+        ...
+
+    def set_priority(self, run: Run, priority: int) -> None:
+        """Change a waiting run's priority. Raises LabError, which says why not."""
+        ...
+
+    def tend(self) -> None:
+        """Write down what became of runs whose processes are gone; cheap."""
+        ...
+
+    def once(self, token: str) -> list[str] | None:
+        """The first with a token gets None and calls `done`; the others get the run ids it made, [] until then."""
+        ...
+
+    def done(self, token: str, run_ids: Sequence[str]) -> None:
+        """What the first with this token has made; nothing made frees the token again."""
         ...
