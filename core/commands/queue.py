@@ -15,6 +15,8 @@ from core.commands.tables import plain, table
 from core.jobs.queue_entry import QueueEntry
 from core.jobs.queue_order import MOVES, ensure_supervisor, move_run, set_priority
 from core.jobs.queue_view import queue_problem, queue_view, supervisor_state
+from core.jobs.turns import standing_in_words
+from core.runs.provenance import current_user
 from core.words import duration
 
 
@@ -76,7 +78,12 @@ def listed(entries: Sequence[QueueEntry]) -> str:
             entry.run.info.name or "-",
             entry.owner,
             entry.priority,
-            entry.waits_for or entry.device,
+            "; ".join(
+                filter(
+                    None,
+                    [entry.waits_for or entry.device, standing_in_words(entry.standing, entry.owner, current_user())],
+                )
+            ),
             "now" if not entry.place else f"in {duration(entry.expected_start_s)}".replace("in -", "-"),
         )
         for entry in entries
@@ -100,4 +107,6 @@ def row(entry: QueueEntry) -> dict[str, Any]:
         "expected_start_s": entry.expected_start_s,
         "expected_end_s": entry.expected_end_s,
         "started_at": entry.started_at,
+        "share_of_week": None if entry.standing is None else entry.standing.share,
+        "behind_others": 0 if entry.standing is None else entry.standing.behind,
     }

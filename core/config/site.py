@@ -107,6 +107,12 @@ class SiteSettings(Section):
     slurm: SlurmSettings = Field(default_factory=SlurmSettings)
     slots_per_gpu: int = Field(1, ge=1, le=16, description="Runs at a time on one GPU.")
     cpu_slots: int = Field(1, ge=1, le=64, description="Runs at a time on the CPU.")
+    queue_order: Literal["fair", "first_come"] = Field(
+        "fair", description="Who goes next within a priority: whoever used least lately, or whoever came first."
+    )
+    share_half_life_days: float = Field(
+        7.0, ge=0.1, le=90.0, description="Days after which a person's use of the machine counts half."
+    )
     foreign_memory_mb: float = Field(
         1000.0, ge=1.0, description="A GPU on which others hold more megabytes than this is left alone."
     )

@@ -11,34 +11,31 @@ import errno
 import json
 import logging
 import os
-import re
 import sqlite3
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from core import atomic, reading
-from core.errors import LabError, StorageFull, is_full_disk, quoted
+from core.errors import LabError, StorageFull, is_full_disk
+from core.jobs.queue_rows import Job as Job
+from core.jobs.queue_rows import JobState as JobState
+from core.jobs.queue_rows import fits, job_of, values_of
 from core.jobs.queue_schema import NewerQueue, migrate
 from core.jobs.serving import FOLDER
+from core.jobs.shares import note_use
 from core.jobs.start_supervisor import start_supervisor
-from core.machine import attempts
 from core.machine.attempts import number_after
 from core.permissions import refusal
-from core.runs.run import now_iso
 from core.runs.store import RunStore, storage_error
 
 logger = logging.getLogger(__name__)
 BUSY_TIMEOUT_S = 30.0
 LONGEST_NOTICE_WAIT_S = 3600.0
-DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")  # as machine.device is written
-MOST_PROCESSES = 1024
-MOST_NUMBER = 2**62  # SQLite's own whole numbers have 64 bits
 LEASES = "select slot, run_id from leases where typeof(slot) = 'text' and typeof(run_id) = 'text'"
 
 
@@ -46,50 +43,14 @@ class DamagedQueue(LabError):
     """SQLite says that the file is damaged, or no database at all."""
 
 
-class JobState(StrEnum):
-    """Where a job is: waiting its turn, held back with its place kept, given slots, or over."""
+class Queue:
+    """The queue of one runs folder. Each thread has a connection of its own; nothing is opened before it is needed.
 
-    QUEUED = "queued"
-    PAUSED = "paused"
-    LIVE = "live"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run's row in the queue. place: order of arrival, changed by moving. attempt: number of the newest one.
-
-    environment: what the person's surroundings add to the training's. code: the frozen code it runs with.
-    fruitless: automatic resumes in a row without a new checkpoint. waits_for: why it is not started, in words.
-    pauses: a web server of 57d6eac was asked for a pause, which it writes here alone. uid: the account that queued it.
+    clock: seconds since 1970.
     """
 
-    run_id: str
-    place: float = 0.0
-    state: JobState = JobState.QUEUED
-    priority: int = 0
-    owner: str = ""
-    device: str = "auto"
-    num_processes: int = 1
-    depends_on: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    code: str = ""
-    attempt: int = 0
-    slots: tuple[str, ...] = ()
-    pauses: bool = False
-    fruitless: int = 0
-    last_step: int = -1
-    waits_for: str = ""
-    queued_at: str = ""
-    started_at: str = ""
-    ended_at: str = ""
-    uid: int = -1
-
-
-class Queue:
-    """The queue of one runs folder. Each thread has a connection of its own; nothing is opened before it is needed."""
-
-    def __init__(self, store_root: Path) -> None:
+    def __init__(self, store_root: Path, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
         self.folder = store_root / FOLDER
         self.path = self.folder / "queue.db"
         self._local = threading.local()
@@ -100,6 +61,10 @@ class Queue:
             return self.path.exists()
         except OSError as error:
             raise storage_error(error, self.path) from None
+
+    def now(self) -> str:
+        """What its columns say of this moment: UTC, ISO 8601 with milliseconds."""
+        return datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
 
     # -- what anybody may do
 
@@ -125,7 +90,7 @@ class Queue:
                          queued_at = excluded.queued_at, started_at = '', ended_at = ''
                        where state in ('ended', 'paused')
                        returning run_id""",
-                    _values_of(job),
+                    values_of(job, self.now()),
                 ).fetchone()
                 if row is None:
                     database.execute("rollback")
@@ -161,7 +126,7 @@ class Queue:
             row = database.execute(
                 """update jobs set state = ?, waits_for = '', ended_at = ?
                    where run_id = ? and state in ('queued', 'paused') and state != ? returning run_id""",
-                (str(state), now_iso() if state is JobState.ENDED else "", run_id, str(state)),
+                (str(state), self.now() if state is JobState.ENDED else "", run_id, str(state)),
             ).fetchone()
         return row is not None
 
@@ -171,8 +136,11 @@ class Queue:
             "update jobs set priority = ? where run_id = ? and state in ('queued','paused')", priority, run_id
         )
 
-    def move(self, run_id: str, to: str) -> bool:
-        """Move a waiting job among those of its priority: first, up, down, last. False when it does not wait."""
+    def move(self, run_id: str, to: str, *, among: Callable[[str], bool] = lambda owner: True) -> bool:
+        """Move a waiting job among those of its priority: first, up, down, last. False when it does not wait.
+
+        among: the owners whose runs are passed; the others keep their places.
+        """
         with self.transaction() as database:
             row = database.execute(
                 "select priority from jobs where run_id = ? and state in ('queued','paused')", (run_id,)
@@ -182,9 +150,11 @@ class Queue:
             order = [
                 (other["run_id"], other["place"])
                 for other in database.execute(
-                    "select run_id, place from jobs where state in ('queued','paused') and priority = ? order by place",
+                    """select run_id, place, owner from jobs
+                       where state in ('queued','paused') and priority = ? order by place""",
                     (row["priority"],),
                 ).fetchall()
+                if other["run_id"] == run_id or among(other["owner"])
             ]
             names = [name for name, _ in order]
             places = [place for _, place in order]
@@ -249,7 +219,7 @@ class Queue:
             database.execute(
                 """update jobs set state = 'live', attempt = ?, slots = ?, waits_for = '', started_at = ?
                    where run_id = ?""",
-                (attempt, json.dumps(list(slots)), now_iso(), run_id),
+                (attempt, json.dumps(list(slots)), self.now(), run_id),
             )
             try:
                 database.executemany("insert into leases values(?, ?)", [(slot, run_id) for slot in slots])
@@ -262,13 +232,14 @@ class Queue:
         """End an attempt and give its slots back, in one step. changes: other columns. False when it was not live."""
         columns = "".join(f", {name} = :{name}" for name in changes)
         with self.transaction() as database:
+            before = database.execute("select * from jobs where run_id = ?", (run_id,)).fetchone()
             row = database.execute(
                 f"""update jobs set state = :state, slots = '[]', stop_level = 0, stop_by = '', pauses = 0,
                            ended_at = :ended_at{columns}
                     where run_id = :run_id and attempt = :attempt and state = 'live' returning run_id""",  # noqa: S608
                 {
                     "state": str(state),
-                    "ended_at": now_iso() if state is JobState.ENDED else "",
+                    "ended_at": self.now() if state is JobState.ENDED else "",
                     "run_id": run_id,
                     "attempt": attempt,
                     **changes,
@@ -276,7 +247,13 @@ class Queue:
             ).fetchone()
             if row is not None:
                 database.execute("delete from leases where run_id = ?", (run_id,))
+                with contextlib.suppress(IndexError, ValueError):  # a row that is nobody's
+                    note_use(database, job_of(before), self.clock())
         return row is not None
+
+    def uses(self) -> list[sqlite3.Row]:
+        """Slots that ended attempts held: owner, slots, started_s, ended_s."""
+        return self._rows("select owner, slots, started_s, ended_s from uses") if self.exists() else []
 
     def restore_live(self, job: Job) -> None:
         """Put back a live attempt that a lost queue forgot."""
@@ -286,7 +263,7 @@ class Queue:
                                               environment, code, attempt, slots, started_at, uid)
                    values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'live', :priority, :owner, :device,
                           :num_processes, :depends_on, :environment, :code, :attempt, :slots, :now, :uid)""",
-                _values_of(job),
+                values_of(job, self.now()),
             )
             database.executemany(
                 "insert or ignore into leases values(?, ?)", [(slot, job.run_id) for slot in job.slots]
@@ -299,7 +276,7 @@ class Queue:
     def note_speed(self, signature: str, s_per_step: float) -> None:
         """Remember how fast a run of that signature was; the newest twenty are kept."""
         with self.transaction() as database:
-            database.execute("insert into speeds values(?, ?, ?)", (signature, s_per_step, now_iso()))
+            database.execute("insert into speeds values(?, ?, ?)", (signature, s_per_step, self.now()))
             database.execute(
                 """delete from speeds where signature = ?1 and rowid not in
                    (select rowid from speeds where signature = ?1 order by at desc limit 20)""",
@@ -320,7 +297,7 @@ class Queue:
         found = []
         for row in rows.fetchall():
             try:
-                tries = row["tries"] if _fits(row["tries"], 0) else 0
+                tries = row["tries"] if fits(row["tries"], 0) else 0
                 found.append((row["id"], reading.json_object(str(row["body"]), "a message"), tries))
             except reading.Unreadable as error:
                 logger.warning("it is not delivered: %s", error)
@@ -404,7 +381,7 @@ class Queue:
         found = []
         for row in self._rows(statement, values):
             try:
-                found.append(_job(row))
+                found.append(job_of(row))
             except (IndexError, ValueError) as error:  # a newer version's, or nobody's
                 if self._local.denied is None:
                     logger.warning("a row of the queue is left out: %s", error)
@@ -473,62 +450,6 @@ def _opened(path: Path) -> tuple[sqlite3.Connection, LabError | None]:
         else:
             return database, None
         time.sleep(0.02)
-
-
-def _values_of(job: Job) -> dict[str, Any]:
-    """What statements insert of a job, by column; now: the time."""
-    return {
-        "run_id": job.run_id,
-        "priority": job.priority,
-        "owner": job.owner,
-        "device": job.device,
-        "num_processes": job.num_processes,
-        "depends_on": json.dumps(job.depends_on),
-        "environment": json.dumps(dict(job.environment)),
-        "code": job.code,
-        "attempt": job.attempt,
-        "slots": json.dumps(job.slots),
-        "uid": job.uid,
-        "now": now_iso(),
-    }
-
-
-def _job(row: sqlite3.Row) -> Job:
-    """Raises IndexError for a column that is not there, ValueError for a state that is not known and for a run id that
-    would lead out of the runs folder.
-
-    SQLite keeps whatever type it is given: a value that its field cannot hold is the field's default.
-    """
-    columns = {each.name: row[each.name] for each in fields(Job)}  # columns of other versions are left alone
-    lists = {name: _text_list(columns.pop(name)) for name in ("depends_on", "slots")}
-    with contextlib.suppress(reading.Unreadable):
-        columns["environment"] = attempts.texts_in(reading.json_object(str(columns["environment"]), "environment"))
-    state, pauses = JobState(columns.pop("state")), bool(columns.pop("pauses"))
-    default = Job(run_id="")
-    values = {name: value for name, value in columns.items() if _fits(value, getattr(default, name))}
-    if not DEVICE.fullmatch(values.get("device", "")):
-        values.pop("device", None)
-    if not 1 <= values.get("num_processes", 1) <= MOST_PROCESSES:
-        values.pop("num_processes")
-    run_id = values.get("run_id", "")
-    if Path(run_id).name != run_id or run_id.startswith("."):
-        raise ValueError(f"its run is called '{quoted(run_id)}'")
-    return Job(**{"run_id": "", **values, **lists}, state=state, pauses=pauses)
-
-
-def _fits(value: object, default: object) -> bool:
-    if isinstance(default, int | float):
-        kinds: tuple[type, ...] = (int,) if isinstance(default, int) else (int, float)
-        return isinstance(value, kinds) and abs(value) < MOST_NUMBER  # type: ignore[arg-type]
-    return isinstance(value, type(default))
-
-
-def _text_list(text: object) -> tuple[str, ...]:
-    try:
-        found = reading.json_object(f'{{"list": {text}}}', "list")["list"]
-    except reading.Unreadable:
-        return ()
-    return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
 
 
 def _is_same_file(path: Path, inode: int) -> bool:

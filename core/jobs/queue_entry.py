@@ -8,6 +8,14 @@ from core.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Of a run that waits: its owner's part, 0 to 1, of the last 7 days, and how many runs of others go before it."""
+
+    share: float
+    behind: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class QueueEntry:
     """One run that waits or lives. place: 1 is next, 0 lives already. device: where it runs, or the setting.
 
@@ -25,6 +33,7 @@ class QueueEntry:
     expected_start_s: float | None
     expected_end_s: float | None
     started_at: str
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
+from core.config.load import read_site
 from core.errors import LabError, UsageError
 from core.jobs.accounts import service_folder
 from core.jobs.engines.choose import elsewhere_of, observed_status
@@ -14,6 +15,7 @@ from core.jobs.queue import Queue
 from core.jobs.service import check_priority
 from core.jobs.serving import is_served
 from core.jobs.start_supervisor import LOG_NAME, start_supervisor
+from core.jobs.turns import FAIR
 from core.runs.provenance import current_user
 from core.runs.rights import require_right
 from core.runs.run import Run
@@ -24,16 +26,28 @@ START_TIMEOUT_S = 20.0
 
 
 def move_run(store: RunStore, run_id: str, *, to: str, by: str = "") -> None:
-    """Move a waiting run among those of its priority: first, up, down, last. Raises LabError when it does not wait."""
+    """Move a waiting run among those of its priority: first, up, down, last. Raises LabError when it does not wait.
+
+    Where the queue is fair, among those of its owner: between persons their use decides.
+    """
     if to not in MOVES:
         raise UsageError(f"--to: must be one of {', '.join(MOVES)}, got '{to}'")
     run = store.get(run_id)
     require_right(run.info.owner, by, f"move run {run.id}")
     if elsewhere := elsewhere_of(store):
         elsewhere.move(run, to)
-    elif not Queue(store.root).move(run.id, to):
+    elif not _moved(store, run, to):
         raise LabError(f"run {run.id} is not queued: it is {in_words(observed_status(run))}")
     run.put_on_record("moved in the queue", by=by or current_user(), to=to)
+
+
+def _moved(store: RunStore, run: Run, to: str) -> bool:
+    """Among all that wait, or, where shares decide between persons, among the runs of its own."""
+    site, _ = read_site()
+    owner = site.account_of(run.info.owner)
+    is_by_arrival = site.queue_order != FAIR
+    queue = Queue(store.root)
+    return queue.move(run.id, to, among=lambda name: is_by_arrival or site.account_of(name) == owner)
 
 
 def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -> None:

@@ -22,7 +22,7 @@ from core.machine.processes import is_alive
 from core.runs.lock import is_locked
 from core.runs.run import ProcessIdentity
 
-FORMAT = 2
+FORMAT = 3
 END_S = 30.0
 _JOBS = {  # column → what it is; older tables get what they lack. Only 57d6eac writes boot_id, stop_… and pauses
     "run_id": "text primary key",
@@ -79,8 +79,9 @@ def migrate(database: sqlite3.Connection, path: Path) -> bool:
         before = _format_of(database, path)
         if before == 0:
             _to_1(database, path.parents[1])
-        if before < FORMAT:
+        if before < 2:
             _to_2(database, path.parents[1])
+        _to_3(database)
         database.execute(f"pragma user_version = {FORMAT}")
         database.execute("commit")
     except BaseException:
@@ -104,10 +105,7 @@ def _to_1(database: sqlite3.Connection, runs: Path) -> None:
     asked. A run folder that cannot be written keeps its columns.
     """
     database.execute(_TABLES[0])
-    known = {row[1] for row in database.execute("pragma table_info(jobs)").fetchall()}
-    for name, kind in _JOBS.items():
-        if name not in known:
-            database.execute(f"alter table jobs add column {name} {kind}")
+    _add_columns(database)
     for statement in _TABLES[1:]:
         database.execute(statement)
     for (run_id,) in database.execute("select run_id from jobs where state = 'queued'").fetchall():
@@ -131,6 +129,21 @@ def _to_2(database: sqlite3.Connection, runs: Path) -> None:
         with contextlib.suppress(OSError, ValueError):
             uid = (runs / str(run_id)).stat().st_uid
             database.execute("update jobs set uid = ? where run_id = ?", (uid, run_id))
+
+
+def _to_3(database: sqlite3.Connection) -> None:
+    """What was used of the slots; nothing is known of the time before."""
+    database.execute(
+        "create table if not exists uses(owner text not null, slots integer not null, started_s real not null,"
+        " ended_s real not null)"
+    )
+
+
+def _add_columns(database: sqlite3.Connection) -> None:
+    known = {row[1] for row in database.execute("pragma table_info(jobs)").fetchall()}
+    for name, kind in _JOBS.items():
+        if name not in known:
+            database.execute(f"alter table jobs add column {name} {kind}")
 
 
 def end_older_supervisor(folder: Path) -> bool:

@@ -17,6 +17,7 @@ from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_entry import NextPlace, Node, QueueEntry, SupervisorState
 from core.jobs.serving import facts_of, is_served, stillness
 from core.jobs.slots import CPU, Device, choose, device_of, find_devices, slots_of
+from core.jobs.turns import standings, turns
 from core.runs.kinds import Kind
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
@@ -28,10 +29,13 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
     if elsewhere := elsewhere_of(store):
         return elsewhere.entries()
     queue = Queue(store.root)
+    site = read_site()[0]
     jobs = [job for job in queue.jobs() if (store.root / job.run_id / "run.json").is_file()]
+    jobs = [job for job in jobs if job.state is JobState.LIVE] + turns(queue, site, jobs)
     if not jobs:
         return []
-    devices = find_devices(read_site()[0]) if any(job.state is not JobState.LIVE for job in jobs) else []
+    standing = standings(queue, site, jobs)
+    devices = find_devices(site) if any(job.state is not JobState.LIVE for job in jobs) else []
     forecast = _Forecast(queue, store, devices)
     full = "room on the disk, which is full" if atomic.is_full(store.root) else ""
     entries = []
@@ -63,6 +67,7 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
                 expected_start_s=start_s,
                 expected_end_s=end_s,
                 started_at=job.started_at,
+                standing=standing.get(job.run_id),
             )
         )
     return entries

@@ -46,6 +46,7 @@ from core.jobs.start_supervisor import (
     is_run_announced,
     take_start,
 )
+from core.jobs.turns import turns
 from core.machine import attempts
 from core.machine.outside import outside
 from core.machine.processes import is_of
@@ -242,13 +243,17 @@ class Supervisor:
 
     def _orders_that_wait(self) -> Iterator[Job]:
         """The waiting runs of this account, as it ordered them."""
-        for job in filter(self.orders.is_mine, self.queue.jobs(JobState.QUEUED)):
+        rows = turns(self.queue, self.site, self.queue.jobs())
+        for job in rows:
+            if job.state is not JobState.QUEUED or not self.orders.is_mine(job):
+                continue
             with contextlib.suppress(Broken):
                 yield self.orders.bound(job)
 
     def _start_waiting(self) -> None:
         """Give free slots away in the order of the queue; nobody overtakes somebody for whom a run's end makes room."""
-        waiting = self.queue.jobs(JobState.QUEUED)
+        jobs = self.queue.jobs()
+        waiting = [job for job in turns(self.queue, self.site, jobs) if job.state is JobState.QUEUED]
         if not waiting or atomic.is_full(self.store.root):  # others are told by `supervisor_state`
             return
         if time.monotonic() - self.devices_at >= 1.0:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from core.jobs.queue_entry import QueueEntry
+from core.jobs.turns import standing_in_words
 from core.words import ago, duration
 from lab.frame.confirm import confirm_if_not_mine, may_act_on
 from lab.frame.live_fragment import live_part
@@ -122,6 +123,8 @@ def _when(entry: QueueEntry, names: Mapping[str, str]) -> str:
         if entry.expected_start_s is not None and entry.expected_start_s < SOON_S:
             start = "starts any moment"
         waits = _waits_for(entry, names)
+        if standing := standing_in_words(entry.standing, entry.owner, who()):
+            waits = f"{waits}  \n{escaped(standing, 120)}" if waits else escaped(standing, 120)
         return _two_lines(start or waits or "waits for its turn", waits if start else "")
     if entry.state == "paused":
         return _two_lines("until someone resumes it", "")
