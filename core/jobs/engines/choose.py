@@ -13,7 +13,9 @@ from core.runs.store import RunStore
 def engine_for(store: RunStore) -> Engine:
     """The engine of this runs folder."""
     site, _ = read_site()
-    return SlurmEngine(store, site.slurm) if site.engine == "slurm" else LocalEngine(store)
+    if site.engine == "slurm":
+        return SlurmEngine(store, site.slurm)
+    return LocalEngine(store)
 
 
 def elsewhere_of(store: RunStore) -> Elsewhere | None:
