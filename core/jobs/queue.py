@@ -251,9 +251,10 @@ class Queue:
                     note_use(database, job_of(before), self.clock())
         return row is not None
 
-    def uses(self) -> list[sqlite3.Row]:
-        """Slots that ended attempts held: owner, slots, started_s, ended_s."""
-        return self._rows("select owner, slots, started_s, ended_s from uses") if self.exists() else []
+    def uses(self, since: float = 0.0) -> list[sqlite3.Row]:
+        """Slots that ended attempts held: owner, slots, started_s, ended_s. since: seconds since 1970, of their end."""
+        words = "select owner, slots, started_s, ended_s from uses where ended_s >= ?"
+        return self._rows(words, (since,)) if self.exists() else []
 
     def restore_live(self, job: Job) -> None:
         """Put back a live attempt that a lost queue forgot."""

@@ -8,10 +8,11 @@ from core.config.site import SiteSettings
 from core.jobs.queue import Queue
 from core.jobs.queue_entry import Standing
 from core.jobs.queue_rows import Job, JobState
-from core.jobs.shares import WEEK_DAYS, in_turn, share_of_week, used_s, uses_in
+from core.jobs.shares import DAY_S, WEEK_DAYS, in_turn, share_of_week, used_s, uses_in
 from core.words import counted
 
 FAIR = "fair"
+HALF_LIVES = 10  # what ended earlier counts for less than a thousandth of itself, and is not read
 
 
 def turns(queue: Queue, site: SiteSettings, jobs: Sequence[Job]) -> list[Job]:
@@ -19,7 +20,9 @@ def turns(queue: Queue, site: SiteSettings, jobs: Sequence[Job]) -> list[Job]:
     now = queue.clock()
     used = None
     if site.queue_order == FAIR and any(job.state is not JobState.LIVE for job in jobs):
-        used = used_s(uses_in(queue.uses(), jobs, now, site.account_of), now, site.share_half_life_days)
+        since = now - HALF_LIVES * site.share_half_life_days * DAY_S
+        uses = uses_in(queue.uses(since), jobs, now, site.account_of)
+        used = used_s(uses, now, site.share_half_life_days)
     return in_turn(jobs, used, now, person=site.account_of)
 
 
@@ -31,7 +34,7 @@ def standings(queue: Queue, site: SiteSettings, jobs: Sequence[Job]) -> dict[str
     if site.queue_order != FAIR:
         return {}
     now = queue.clock()
-    uses = uses_in(queue.uses(), jobs, now, site.account_of)
+    uses = uses_in(queue.uses(now - WEEK_DAYS * DAY_S), jobs, now, site.account_of)
     waiting = [job for job in jobs if job.state is JobState.QUEUED]
     found = {}
     for place, job in enumerate(waiting):

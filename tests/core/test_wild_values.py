@@ -256,6 +256,7 @@ READERS = {  # who may call what believes a file; everybody else asks them
         *("core/jobs/supervisor.py", "core/model_folders/import_child.py", "core/data/importing/import_child.py"),
         *("core/data/own_data_child.py", "core/limited_child.py"),  # what one process of the lab tells another
         "core/jobs/fork_server.py",
+        "core/jobs/engines/slurm_commands.py",  # what a command of Slurm printed
     },
     "np.load": {"core/data/array_files.py", "core/data/overview.py", "core/latent/inspection/projection_child.py"},
     "Image.open": {"core/data/decoding.py"},

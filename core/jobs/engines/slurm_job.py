@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -235,7 +234,8 @@ def _drop(path: Path, holder: dict[str, Any] | None) -> None:
         if _read(away) != holder:
             with contextlib.suppress(OSError):
                 os.link(away, path)
-        shutil.rmtree(away) if away.is_dir() else away.unlink()
+        with contextlib.suppress(OSError):  # a folder that somebody put there stays aside
+            away.unlink()
 
 
 def _lives(holder: dict[str, Any]) -> bool:

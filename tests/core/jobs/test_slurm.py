@@ -29,6 +29,9 @@ from tests.slurm_sandbox import Sandbox
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(slurm_sandbox.lacking()), reason=slurm_sandbox.lacking() or "never"),
+    pytest.mark.skipif(
+        not os.environ.get("LAB_SLURM"), reason="set LAB_SLURM=1: they take minutes and need quiet cores"
+    ),
 ]
 PATIENCE_S = 240.0
 NOT_RUN = 9  # exit code of a process that could not even ask
