@@ -11,7 +11,7 @@ from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import settings_of_run, store_of
 from core.commands.tables import table
-from core.commands.train import end_of, finish_launch
+from core.commands.train import add_launch_options, end_of, finish_launch
 from core.comparison.comparison_results import (
     CELLS,
     CellResult,
@@ -61,9 +61,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--samples", type=int, metavar="N", help="images per cell (default: evaluation.num_samples)")
     parser.add_argument("--no-reference", action="store_true", help="leave out the slow 1000-step reference")
-    parser.add_argument("--name", default="", help="a name of your choice (default: none; the id is generated)")
-    parser.add_argument("--priority", type=int, default=0, metavar="N", help="-10 to 10; higher goes first")
-    parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
+    add_launch_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -31,6 +31,11 @@ def add_parser(commands: Any) -> None:
     kinds = [part.name for part in trained_by("all")]
     parser.add_argument("kind", choices=(*kinds, "all"), help="'all' trains a VAE, then its U-Net")
     parser.add_argument("--vae", metavar="RUN", help="the finished VAE run that a U-Net trains on (default: none)")
+    add_launch_options(parser)
+
+
+def add_launch_options(parser: argparse.ArgumentParser) -> None:
+    """Of every command that queues runs of its own and watches them: see `finish_launch`."""
     parser.add_argument("--name", default="", help="a name of your choice (default: none; the id is generated)")
     parser.add_argument("--priority", type=int, default=0, metavar="N", help="-10 to 10; higher goes first")
     parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")

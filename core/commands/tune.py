@@ -9,7 +9,7 @@ from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import settings_of_run, store_of
 from core.commands.tables import table
-from core.commands.train import end_of, finish_launch
+from core.commands.train import add_launch_options, end_of, finish_launch
 from core.comparison.tuning import IMAGES, TUNINGS, as_settings, in_words, rows_of, tuning_path
 from core.home import PROGRAM
 from core.jobs.engines.choose import observed_status
@@ -33,9 +33,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help=f"images per candidate in the second stage (default: {IMAGES})",
     )
-    parser.add_argument("--name", default="", help="a name of your choice (default: none; the id is generated)")
-    parser.add_argument("--priority", type=int, default=0, metavar="N", help="-10 to 10; higher goes first")
-    parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
+    add_launch_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

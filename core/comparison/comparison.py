@@ -48,12 +48,11 @@ from core.evaluation.differences import normal_interval, paired_difference
 from core.evaluation.evaluate import check_counts, check_pictures
 from core.evaluation.judge import Judge, load_or_train, split_features
 from core.evaluation.labels import asked_labels
-from core.evaluation.measures import MAX_NEIGHBOUR_PICTURES, choose_rows, fd_difference_error, fd_error, fd_floor
+from core.evaluation.measures import fd_difference_error, fd_error, fd_floor, recall_of
 from core.evaluation.metrics import (
     FrechetReference,
     wilson_interval,
 )
-from core.evaluation.neighbourhoods import neighbourhoods
 from core.evaluation.verdict import accuracy_change, fd_change, judgement
 from core.latent.inspection.psnr_ssim import picture_psnr
 from core.runs.run import Run, now_iso
@@ -258,11 +257,8 @@ class _Session:
         low, high = wilson_interval(int(right.sum()), count)
         fd = self.real.distance(drawn.features)
         fd_low, fd_high = normal_interval(fd, fd_error(self.real, drawn.features, self.labels[:count]))
-        pairs = min(count, len(self.train_features), MAX_NEIGHBOUR_PICTURES)
-        seed = self.request.base.seed
-        real = choose_rows(self.train_features, pairs, seed, "evaluation-train")
-        generated = choose_rows(drawn.features.float(), pairs, seed, "evaluation-generated")
-        recall = neighbourhoods(real, generated, self.request.recall_neighbours).recall
+        neighbours, seed = self.request.recall_neighbours, self.request.base.seed
+        recall = recall_of(self.train_features, drawn.features.float(), neighbours, seed)
         result = replace(
             blank,
             num_pictures=count,

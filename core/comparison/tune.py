@@ -25,20 +25,11 @@ from core.comparison.tuning import (
 )
 from core.config.schema import EvaluationSettings, SamplingSettings
 from core.evaluation.differences import normal_interval, paired_difference
-from core.evaluation.drawn import DrawnFolder, drawn_key
-from core.evaluation.evaluate import check_counts, check_pictures, looked_parts
+from core.evaluation.evaluate import check_counts, check_pictures, drawn_folder, looked_parts
 from core.evaluation.judge import load_or_train, split_features
 from core.evaluation.labels import asked_labels
-from core.evaluation.measures import (
-    MAX_NEIGHBOUR_PICTURES,
-    OnProgress,
-    choose_rows,
-    fd_difference_error,
-    fd_floor,
-    part_of,
-)
+from core.evaluation.measures import OnProgress, fd_difference_error, fd_floor, part_of, recall_of
 from core.evaluation.metrics import FrechetReference
-from core.evaluation.neighbourhoods import neighbourhoods
 from core.evaluation.verdict import accuracy_change, fd_change, judgement
 from core.runs.run import now_iso
 from core.sampling.request import request_of
@@ -97,20 +88,10 @@ class _Search:
             sampling.model_copy(update={"batch_size": self.sizes.part}), labels, noise_rule=model.noise_rule
         )
         checked_sampler(model, whole)
-        folder = None
-        if model.weights_sha256:
-            key = drawn_key(
-                whole,
-                weights=model.weights_sha256,
-                judge=self.judge.hash,
-                device=model.device.type,
-                torch=torch.__version__,
-            )
-            folder = DrawnFolder(self.cache_dir, key)
+        _, folder = drawn_folder(model, whole, self.judge, self.cache_dir)
         features, guesses = [], []
-        title = (
-            f"stage {stage + 1} of {len(self.sizes.stages)}" if stage < len(self.sizes.stages) else "stating the result"
-        )
+        stages = len(self.sizes.stages)
+        title = f"stage {stage + 1} of {stages}" if stage < stages else "stating the result"
         name = f"guidance {sampling.guidance_scale:g} from {sampling.guidance_interval[0]:g}"
         for part, _ in looked_parts(model, whole, self.judge, folder, None):
             features.append(torch.from_numpy(part.features))
@@ -123,16 +104,13 @@ class _Search:
                 break
         seen = torch.cat(features)[:count]
         right = np.concatenate(guesses)[:count] == labels[:count]
-        pairs = min(count, len(self.train), MAX_NEIGHBOUR_PICTURES)
-        real = choose_rows(self.train, pairs, self.sampling.seed, "evaluation-train")
-        made = choose_rows(seen, pairs, self.sampling.seed, "evaluation-generated")
         tried = Tried(
             settings=settings,
             stage=stage,
             count=count,
             fd_judge=self.real.distance(seen),
             class_accuracy=float(right.mean()),
-            recall=neighbourhoods(real, made, self.evaluation.recall_neighbours).recall,
+            recall=recall_of(self.train, seen, self.evaluation.recall_neighbours, self.sampling.seed),
         )
         return _Seen(features=seen, right=right, tried=tried)
 

@@ -59,12 +59,7 @@ def evaluate(
         device=model.device,
         progress=part_of(progress, 0.0, 0.3),
     )
-    key = ""
-    if model.weights_sha256:
-        key = drawn_key(
-            request, weights=model.weights_sha256, judge=judge.hash, device=model.device.type, torch=torch.__version__
-        )
-    folder = DrawnFolder(cache_dir, key) if key else None
+    key, folder = drawn_folder(model, request, judge, cache_dir)
     looks: list[Look] = []
     first: list[np.ndarray] = []  # pictures, as many as are tested for copies
     spared_s = 0.0
@@ -118,6 +113,19 @@ def evaluate(
         device=device_label(model.device),
         **measures.__dict__,
     )
+
+
+def drawn_folder(
+    model: LoadedModel, request: SampleRequest, judge: Judge, cache_dir: Path
+) -> tuple[str, DrawnFolder | None]:
+    """(the key of what the request generates and the judge sees, where it is kept); ('', None) where nothing names the
+    weights."""
+    if not model.weights_sha256:
+        return "", None
+    key = drawn_key(
+        request, weights=model.weights_sha256, judge=judge.hash, device=model.device.type, torch=torch.__version__
+    )
+    return key, DrawnFolder(cache_dir, key)
 
 
 def looked_parts(

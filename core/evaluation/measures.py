@@ -349,6 +349,15 @@ def _class_score(seen: Seen, label: int, right: np.ndarray) -> ClassScore:
     )
 
 
+def recall_of(train: torch.Tensor, features: torch.Tensor, neighbours: int, seed: int) -> float:
+    """Recall of generated features (N, D) against as many of the training split's (M, D), rows chosen by `seed`; k is
+    `neighbours`. Source: arXiv 1904.06991."""
+    pairs = min(len(features), len(train), MAX_NEIGHBOUR_PICTURES)
+    real = choose_rows(train, pairs, seed, "evaluation-train")
+    generated = choose_rows(features, pairs, seed, "evaluation-generated")
+    return neighbourhoods(real, generated, neighbours).recall
+
+
 def choose_rows(features: torch.Tensor, count: int, seed: int, purpose: str) -> torch.Tensor:
     """`count` of the rows (at most all) in random order, a choice of (seed, purpose)."""
     return features[torch.from_numpy(chosen_rows(len(features), count, seed, purpose))]

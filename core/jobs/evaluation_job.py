@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 
 from core.config.load import settings_from
 from core.config.schema import Settings
-from core.errors import UsageError
 from core.jobs.engines.protocol import Engine
-from core.jobs.measuring import Stopped, open_images, start_measuring
+from core.jobs.measuring import measure, start_measuring
 from core.runs.listing import newest_step
-from core.runs.run import Run, RunState
+from core.runs.run import Run
 from core.runs.store import RunStore
 
 if TYPE_CHECKING:
+    from core.data.arrays import ImageSet
+    from core.jobs.measuring import Progress
+    from core.sampling.load import LoadedModel
     from core.training.session import Outcome
 
 KIND = "evaluation"
@@ -123,26 +125,12 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
     Raises LabError when the U-Net run, its checkpoint or its images are not there or do not fit.
     """
     from core.evaluation.evaluate import evaluate
-    from core.evaluation.report import write_report
-    from core.model_folders.sources import RunSource
-    from core.sampling.room import check_room
-    from core.training.session import Outcome
+    from core.evaluation.report import Report, write_report
 
-    if len(run.info.parents) != 1:
-        raise UsageError(f"{run.id}: names {len(run.info.parents)} runs to evaluate", "start a new evaluation")
-    unet_run = RunStore(store_root).get(run.info.parents[0])
     settings = run.settings
-    try:
-        status, images = open_images(run, unet_run, data_dir=data_dir, cache_dir=cache_dir, should_stop=should_stop)
 
-        def show(stage: str, fraction: float) -> None:
-            if should_stop():
-                raise Stopped
-            status.tell(stage, fraction, 1.0)
-
-        model = RunSource(unet_run).load(device=settings.machine.device)
-        check_room(model, min(settings.evaluation.num_samples, settings.sampling.batch_size))
-        report = evaluate(
+    def find(model: LoadedModel, images: ImageSet, show: Progress) -> Report:
+        return evaluate(
             model,
             images,
             num_samples=settings.evaluation.num_samples,
@@ -152,8 +140,14 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
             seed=settings.sampling.seed,
             progress=show,
         )
-    except Stopped:
-        return Outcome(state=RunState.STOPPED, step=0)
-    write_report(unet_run, replace(report, job_id=run.id))
-    status.write(1, "", force=True)
-    return Outcome(state=RunState.FINISHED, step=1)
+
+    return measure(
+        run,
+        find,
+        lambda measured, report: write_report(measured, replace(report, job_id=run.id)),
+        at_once=min(settings.evaluation.num_samples, settings.sampling.batch_size),
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        store_root=store_root,
+        should_stop=should_stop,
+    )

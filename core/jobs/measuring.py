@@ -8,21 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from core.config.load import read_site, settings_from
 from core.config.schema import Settings
+from core.errors import UsageError
 from core.jobs.engines.protocol import Engine
 from core.jobs.job_status import JobStatus
 from core.jobs.service import start_runs
 from core.runs.kinds import KINDS
 from core.runs.provenance import current_user
-from core.runs.run import Run
+from core.runs.run import Run, RunState
 from core.runs.store import MAX_NAME_LENGTH, RunStore
 from core.weighing import weigh_run
 
 if TYPE_CHECKING:
     from core.data.arrays import ImageSet
+    from core.sampling.load import LoadedModel
+    from core.training.session import Outcome
+
+    Progress = Callable[[str, float], None]  # (what is done now, fraction 0 to 1); raises Stopped
+
+Found = TypeVar("Found")
 
 
 class Stopped(Exception):
@@ -102,3 +109,44 @@ def open_images(
     )
     status.write(0, "loading the model", force=True)
     return status, images
+
+
+def measure(
+    run: Run,
+    find: Callable[[LoadedModel, ImageSet, Progress], Found],
+    keep: Callable[[Run, Found], object],
+    *,
+    at_once: int,
+    data_dir: Path,
+    cache_dir: Path,
+    store_root: Path,
+    should_stop: Callable[[], bool],
+) -> Outcome:
+    """Find one thing about the run that `run` measures, and keep it with that one; what is stopped keeps nothing.
+
+    at_once: images generated together, for which there has to be room. Raises LabError when the measured run, its
+    checkpoint or its images are not there or do not fit.
+    """
+    from core.model_folders.sources import RunSource
+    from core.sampling.room import check_room
+    from core.training.session import Outcome
+
+    if len(run.info.parents) != 1:
+        raise UsageError(f"{run.id}: names {len(run.info.parents)} runs to measure", "start a new one")
+    measured = RunStore(store_root).get(run.info.parents[0])
+    try:
+        status, images = open_images(run, measured, data_dir=data_dir, cache_dir=cache_dir, should_stop=should_stop)
+
+        def show(stage: str, fraction: float) -> None:
+            if should_stop():
+                raise Stopped
+            status.tell(stage, fraction, 1.0)
+
+        model = RunSource(measured).load(device=run.settings.machine.device)
+        check_room(model, at_once)
+        found = find(model, images, show)
+    except Stopped:
+        return Outcome(state=RunState.STOPPED, step=0)
+    keep(measured, found)
+    status.write(1, "", force=True)
+    return Outcome(state=RunState.FINISHED, step=1)

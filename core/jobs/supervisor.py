@@ -243,17 +243,17 @@ class Supervisor:
 
     def _orders_that_wait(self) -> Iterator[Job]:
         """The waiting runs of this account, as it ordered them."""
-        rows = turns(self.queue, self.site, self.queue.jobs())
-        for job in rows:
-            if job.state is not JobState.QUEUED or not self.orders.is_mine(job):
-                continue
+        for job in filter(self.orders.is_mine, self._in_turn()):
             with contextlib.suppress(Broken):
                 yield self.orders.bound(job)
 
+    def _in_turn(self) -> list[Job]:
+        """The rows that wait, whoever's, in the order of their turn."""
+        return [job for job in turns(self.queue, self.site, self.queue.jobs()) if job.state is JobState.QUEUED]
+
     def _start_waiting(self) -> None:
         """Give free slots away in the order of the queue; nobody overtakes somebody for whom a run's end makes room."""
-        jobs = self.queue.jobs()
-        waiting = [job for job in turns(self.queue, self.site, jobs) if job.state is JobState.QUEUED]
+        waiting = self._in_turn()
         if not waiting or atomic.is_full(self.store.root):  # others are told by `supervisor_state`
             return
         if time.monotonic() - self.devices_at >= 1.0:

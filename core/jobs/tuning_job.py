@@ -9,17 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.comparison.tuning import IMAGES, TUNINGS, passes_of, sizes_of, tuning_path
+from core.comparison.tuning import IMAGES, TUNINGS, Tuning, passes_of, sizes_of, tuning_path
 from core.config.load import settings_from
 from core.config.schema import Settings
-from core.errors import UsageError
 from core.jobs.engines.protocol import Engine
-from core.jobs.measuring import Stopped, open_images, start_measuring
+from core.jobs.measuring import measure, start_measuring
 from core.runs.listing import newest_step
-from core.runs.run import Run, RunState
+from core.runs.run import Run
 from core.runs.store import RunStore
 
 if TYPE_CHECKING:
+    from core.data.arrays import ImageSet
+    from core.jobs.measuring import Progress
+    from core.sampling.load import LoadedModel
     from core.training.session import Outcome
 
 KIND = "tuning"
@@ -39,9 +41,9 @@ def start_tuning(
 ) -> Run:
     """Queue a search for a U-Net run, on its newest checkpoint when it begins; see `start_measuring`.
 
-    settings: the run's own, with other `sampling`, `evaluation` or `machine`. images: see
-    `sizes_of`. Raises UsageError for a run that
-    generates nothing or what never fits this machine, CheckpointError when nothing was saved yet, NotAllowed.
+    settings: the run's own, with other `sampling`, `evaluation` or `machine`. images: see `sizes_of`.
+    Raises UsageError for a run that generates nothing or what never fits this machine, CheckpointError when nothing was
+    saved yet, NotAllowed.
     """
     unet_run.check_generates("search on a U-Net run that was trained on it", but=" and generates no images")
     newest_step(unet_run)
@@ -72,26 +74,12 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
     Raises LabError when the U-Net run, its checkpoint or its images are not there or do not fit.
     """
     from core.comparison.tune import tune
-    from core.model_folders.sources import RunSource
-    from core.sampling.room import check_room
-    from core.training.session import Outcome
 
-    if len(run.info.parents) != 1:
-        raise UsageError(f"{run.id}: names {len(run.info.parents)} runs to search for", "start a new search")
-    unet_run = RunStore(store_root).get(run.info.parents[0])
     settings = run.settings
-    try:
-        status, images = open_images(run, unet_run, data_dir=data_dir, cache_dir=cache_dir, should_stop=should_stop)
+    sizes = sizes_of(settings.evaluation.num_samples)
 
-        def show(stage: str, fraction: float) -> None:
-            if should_stop():
-                raise Stopped
-            status.tell(stage, fraction, 1.0)
-
-        model = RunSource(unet_run).load(device=settings.machine.device)
-        sizes = sizes_of(settings.evaluation.num_samples)
-        check_room(model, sizes.part)
-        found = tune(
+    def find(model: LoadedModel, images: ImageSet, show: Progress) -> Tuning:
+        return tune(
             model,
             images,
             sampling=settings.sampling,
@@ -101,8 +89,14 @@ def work_on(run: Run, *, data_dir: Path, cache_dir: Path, store_root: Path, shou
             job_id=run.id,
             progress=show,
         )
-    except Stopped:
-        return Outcome(state=RunState.STOPPED, step=0)
-    TUNINGS.write(tuning_path(unet_run, run.id), found)
-    status.write(1, "", force=True)
-    return Outcome(state=RunState.FINISHED, step=1)
+
+    return measure(
+        run,
+        find,
+        lambda measured, found: TUNINGS.write(tuning_path(measured, run.id), found),
+        at_once=sizes.part,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        store_root=store_root,
+        should_stop=should_stop,
+    )

@@ -63,6 +63,7 @@ SPECS = "slurm"  # beside the frozen code: what a job is started with
 FORMAT = 1
 RELEASE_PATIENCE_S = 15.0
 BEGIN_PATIENCE_S = 10.0
+KILL_PATIENCE_S = 5.0
 LOST_AFTER_S = 60.0  # a run that waits and that Slurm has not heard of yet is being submitted
 TEND_EVERY_S = 10.0
 NICE_PER_PRIORITY = 100
@@ -167,7 +168,7 @@ class SlurmEngine:
         with self._alone(run):
             attempt, level = attempts.current_attempt(run.folder), 2 if kills else 1
             attempts.ask_to_stop(run.folder, attempt, level=level, by=by, pauses=pauses, is_alone=True)
-        if kills and job is not None:
+        if kills and job is not None and not self._ends_within(run, attempt, KILL_PATIENCE_S):
             _call_for(run, job, "scancel")
 
     def observe(self, run: Run) -> Observation:
@@ -470,6 +471,15 @@ class SlurmEngine:
                 raise LabError(f"run {run.id} is not running: it is {in_words(run.status())}")
             time.sleep(0.1)
         _call_for(run, job, "scancel")  # its node does not even begin: nothing is lost
+
+    def _ends_within(self, run: Run, attempt: int, seconds: float) -> bool:
+        """Whether an attempt writes down its end in time: its shim kills it, where Slurm would ask it to save first."""
+        deadline = time.monotonic() + seconds
+        while attempts.read_file(run.folder, attempts.EXIT_FILE, attempt) is None:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.1)
+        return True
 
     @contextlib.contextmanager
     def _alone(self, run: Run) -> Iterator[None]:

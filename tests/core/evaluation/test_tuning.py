@@ -28,7 +28,6 @@ from core.comparison.tuning import (
     rows_of,
     sizes_of,
 )
-from core.config.load import load_config
 from core.config.schema import SamplingSettings
 from core.errors import LabError, UsageError
 from core.jobs import worker
@@ -36,9 +35,8 @@ from core.jobs.queue import Queue
 from core.jobs.tuning_job import passes_of_run, start_tuning
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from tests.core.jobs.test_evaluation_job import Stops
-from tests.endings import nobody_serves
-from tests.models import TINY, Lab, brief_judges
+from tests.measured import Stops, measurable_lab, unserved
+from tests.models import Lab
 
 OWN = SamplingSettings(guidance_scale=1.5)
 CELL = CellSettings(sampler="unipc", num_inference_steps=10, guidance_scale=1.5, seed=0, weights="ema", step=9)
@@ -83,31 +81,15 @@ def test_what_it_takes_is_counted_before_it_begins() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A tiny U-Net run that takes 12 timesteps; tests add searches to it and change nothing else."""
-    lab = Lab(tmp_path_factory.mktemp("tuning"))
-    options = {
-        **TINY,
-        "diffusion.num_train_timesteps": 12,
-        "train_unet.steps": 2,
-        "train_vae.steps": 2,
-        "sampling.num_inference_steps": 2,
-        "evaluation.judge_epochs": 1,
-    }
-    lab.train_both(load_config(overrides=options))
-    for run in lab.store.list():
-        run.write_status(replace(run.status(), state=RunState.FINISHED))
-    with brief_judges(min_steps=5):
+    options = {"sampling.num_inference_steps": 2}
+    with measurable_lab(tmp_path_factory.mktemp("tuning"), options, steps=2, judge_steps=5) as lab:
         yield lab
 
 
 @pytest.fixture
 def store(trained: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
-    """Its runs folder; nobody serves the queue."""
-    monkeypatch.setenv("LAB_CACHE", str(trained.folders["cache_dir"]))
-    monkeypatch.setenv("LAB_DATA", str(trained.folders["data_dir"]))
-    monkeypatch.setenv("LAB_RUNS", str(trained.store.root))
-    with nobody_serves(trained.store):
-        yield trained.store
+    with unserved(trained, monkeypatch) as found:
+        yield found
 
 
 @pytest.fixture

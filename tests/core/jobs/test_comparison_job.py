@@ -14,7 +14,7 @@ from core import atomic
 from core.comparison import comparison
 from core.comparison.comparison_results import list_comparisons, read_comparison
 from core.comparison.grid import Axis, ComparisonRequest, cost_of, parse_axis
-from core.config.load import load_config, settings_from
+from core.config.load import settings_from
 from core.errors import CheckpointError, LabError, UsageError
 from core.jobs import frozen_code, worker
 from core.jobs.comparison_job import plan_comparison, start_comparison
@@ -24,13 +24,12 @@ from core.jobs.queue import Queue
 from core.jobs.queue_view import queue_view
 from core.jobs.service import branch_run, delete_run, request_stop, resume_run, vae_for
 from core.jobs.stop_report import stop_stages
-from core.jobs.worker_stop import StopRequests
 from core.machine import attempts
 from core.runs.listing import kept_step, last_checkpoint_in_words, run_row
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from tests.endings import nobody_serves
-from tests.models import TINY, Lab, brief_judges
+from tests.measured import Stops, measurable_lab, unserved
+from tests.models import Lab
 
 pytestmark = pytest.mark.slow
 
@@ -40,32 +39,15 @@ COLUMNS = Axis(setting="num_inference_steps", values=(2, 4))
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A tiny U-Net run that takes 12 timesteps; tests add comparisons to it and change nothing else."""
-    lab = Lab(tmp_path_factory.mktemp("comparing"))
-    options = {
-        **TINY,
-        "diffusion.num_train_timesteps": 12,
-        "train_unet.steps": 8,
-        "train_vae.steps": 8,
-        "evaluation.num_samples": 20,
-        "evaluation.judge_epochs": 1,
-    }
-    settings = load_config(overrides=options)
-    lab.train_both(settings)
-    for run in lab.store.list():
-        run.write_status(replace(run.status(), state=RunState.FINISHED))
-    with brief_judges(min_steps=30):
+    options = {"evaluation.num_samples": 20}
+    with measurable_lab(tmp_path_factory.mktemp("comparing"), options, steps=8, judge_steps=30) as lab:
         yield lab
 
 
 @pytest.fixture
 def store(trained: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
-    """Its runs folder; nobody serves the queue."""
-    monkeypatch.setenv("LAB_CACHE", str(trained.folders["cache_dir"]))
-    monkeypatch.setenv("LAB_DATA", str(trained.folders["data_dir"]))
-    monkeypatch.delenv("LAB_RUNS", raising=False)
-    with nobody_serves(trained.store):
-        yield trained.store
+    with unserved(trained, monkeypatch) as found:
+        yield found
 
 
 @pytest.fixture
@@ -78,21 +60,6 @@ def job(store: RunStore, unet: Run) -> Iterator[Run]:
     run = start_comparison(store, unet, plan_comparison(unet, ROWS, COLUMNS), owner="ana")
     yield run
     Queue(store.root).take_out(run.id)
-
-
-class Stops(StopRequests):
-    """Asks to stop after a number of looks."""
-
-    def __init__(self, run: Run, looks: int = 10**9) -> None:
-        super().__init__(run)
-        self.left = looks
-
-    def is_asked(self) -> bool:
-        self.left -= 1
-        if self.left < 0:
-            attempts.ask_to_stop(self.run.folder, self.attempt, level=1, by="bo")
-            self.look()
-        return super().is_asked()
 
 
 def test_a_comparison_is_a_run_with_the_unet_as_parent_and_its_request_inside(unet: Run, job: Run) -> None:

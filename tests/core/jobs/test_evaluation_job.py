@@ -6,13 +6,13 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from core.__main__ import main
-from core.config.load import load_config, settings_from
+from core.config.load import settings_from
 from core.errors import CheckpointError, LabError, RunBusy, UsageError
 from core.evaluation.report import Report, list_reports
 from core.jobs import worker
@@ -21,60 +21,25 @@ from core.jobs.evaluation_job import passes_of, start_at_end, start_evaluation
 from core.jobs.job_row import signature_of, work_of
 from core.jobs.queue import Queue
 from core.jobs.service import delete_run, request_stop, resume_run
-from core.jobs.worker_stop import StopRequests
-from core.machine import attempts
 from core.runs.listing import last_checkpoint_in_words, run_row
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.training.session import Outcome
-from tests.endings import nobody_serves
-from tests.models import TINY, Lab, brief_judges
-
-
-class Stops(StopRequests):
-    """Asks to stop after a number of looks."""
-
-    def __init__(self, run: Run, looks: int = 10**9) -> None:
-        super().__init__(run)
-        self.left = looks
-
-    def is_asked(self) -> bool:
-        self.left -= 1
-        if self.left < 0:
-            attempts.ask_to_stop(self.run.folder, self.attempt, level=1, by="bo")
-            self.look()
-        return super().is_asked()
+from tests.measured import Stops, measurable_lab, unserved
+from tests.models import Lab
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A tiny U-Net run that takes 12 timesteps; tests add evaluations to it and change nothing else."""
-    lab = Lab(tmp_path_factory.mktemp("evaluating"))
-    options = {
-        **TINY,
-        "diffusion.num_train_timesteps": 12,
-        "train_unet.steps": 2,
-        "train_vae.steps": 2,
-        "sampling.num_inference_steps": 2,
-        "evaluation.num_samples": 20,
-        "evaluation.judge_epochs": 1,
-    }
-    settings = load_config(overrides=options)
-    lab.train_both(settings)
-    for run in lab.store.list():
-        run.write_status(replace(run.status(), state=RunState.FINISHED))
-    with brief_judges(min_steps=5):
+    options = {"sampling.num_inference_steps": 2, "evaluation.num_samples": 20}
+    with measurable_lab(tmp_path_factory.mktemp("evaluating"), options, steps=2, judge_steps=5) as lab:
         yield lab
 
 
 @pytest.fixture
 def store(trained: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
-    """Its runs folder; nobody serves the queue."""
-    monkeypatch.setenv("LAB_CACHE", str(trained.folders["cache_dir"]))
-    monkeypatch.setenv("LAB_DATA", str(trained.folders["data_dir"]))
-    monkeypatch.setenv("LAB_RUNS", str(trained.store.root))
-    with nobody_serves(trained.store):
-        yield trained.store
+    with unserved(trained, monkeypatch) as found:
+        yield found
 
 
 @pytest.fixture
