@@ -9,6 +9,7 @@ from typing import Any
 from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, store_of
+from core.commands.request_options import add_request_options, request_of
 from core.commands.train import ends_of, finish_launch
 from core.errors import UsageError
 from core.jobs.service import branch_run
@@ -43,6 +44,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--name", default="", help="a name of your choice (default: none)")
     parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
+    add_request_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         overrides=chosen_settings(arguments),
         steps=arguments.steps,
+        request=request_of(arguments),
     )
     print(branch_in_words(made), file=sys.stderr)
     code = finish_launch(arguments, store, [made], detach=arguments.detach)

@@ -10,6 +10,7 @@ from typing import Any
 from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import settings_of_run, store_of
+from core.commands.request_options import request_of
 from core.commands.tables import table
 from core.commands.train import add_launch_options, end_of, finish_launch
 from core.comparison.comparison_results import (
@@ -80,7 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(cost_in_words(cost_of(request, settings.diffusion)), file=sys.stderr)
     job = start_comparison(
-        store, unet_run, request, settings=settings, name=arguments.name, priority=arguments.priority
+        store,
+        unet_run,
+        request,
+        settings=settings,
+        name=arguments.name,
+        priority=arguments.priority,
+        asked=request_of(arguments),
     )
     code = finish_launch(arguments, RunStore(job.folder.parent), [job], detach=arguments.detach)
     try:

@@ -11,6 +11,7 @@ from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import find_source, settings_of_run, site_of
 from core.commands.progress import progress_bar
+from core.commands.request_options import add_request_options, request_of
 from core.commands.tables import table
 from core.commands.train import ends_of, finish_launch
 from core.config.schema import LABEL_CHOICES
@@ -44,6 +45,7 @@ def add_parser(commands: Any) -> None:
         help="classes as often as in the training data, or all equally often (default: the run's setting)",
     )
     parser.add_argument("--queue", action="store_true", help="queue it as a run and return, instead of measuring now")
+    add_request_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,10 +68,13 @@ def run(arguments: argparse.Namespace) -> int:
         if source.run is None:
             raise UsageError(f"{source.id}: a model folder keeps no evaluation", "evaluate it without --queue")
         store = RunStore(source.run.folder.parent)
-        queued = [start_evaluation(store, source.run, settings=each) for each in banks]
+        queued = [start_evaluation(store, source.run, settings=each, request=request_of(arguments)) for each in banks]
         code = finish_launch(arguments, store, queued, detach=True)
         answer(arguments, ends_of(queued))
         return code
+
+    if asked := request_of(arguments):
+        raise UsageError(f"{next(iter(asked))}: is for a queued evaluation", "add --queue")
 
     from core.data.arrays import prepare
     from core.device import take_free_cores

@@ -9,6 +9,7 @@ from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, store_of
 from core.commands.ownership import add_yes_option, confirm_owner
+from core.commands.request_options import add_request_options, request_of
 from core.commands.train import ends_of, finish_launch
 from core.errors import UsageError
 from core.home import PROGRAM
@@ -25,6 +26,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
     parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
+    add_request_options(parser)
     add_yes_option(parser)
 
 
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     store = store_of(arguments)
     found = store.get(arguments.run)
     confirm_owner(found, "resume", yes=arguments.yes)
-    runs = resume_run(store, found.id)
+    runs = resume_run(store, found.id, request=request_of(arguments))
     code = finish_launch(arguments, store, runs, detach=arguments.detach)
     answer(arguments, ends_of(runs))
     return code

@@ -10,6 +10,7 @@ from typing import Any
 from core.commands.answer import answer, say
 from core.commands.command_help import add_command
 from core.commands.options import chosen_settings, read_settings, store_of
+from core.commands.request_options import add_request_options, request_of
 from core.home import PROGRAM
 from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import in_words
@@ -39,6 +40,7 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="", help="a name of your choice (default: none; the id is generated)")
     parser.add_argument("--priority", type=int, default=0, metavar="N", help="-10 to 10; higher goes first")
     parser.add_argument("--detach", action="store_true", help="queue it and return instead of watching it")
+    add_request_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         preset=arguments.preset or "",
         explicit=chosen_settings(arguments),
         priority=arguments.priority,
+        request=request_of(arguments),
     )
     code = finish_launch(arguments, store, runs, detach=arguments.detach)
     answer(arguments, ends_of(runs))

@@ -8,6 +8,7 @@ from typing import Any
 from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import settings_of_run, store_of
+from core.commands.request_options import request_of
 from core.commands.tables import table
 from core.commands.train import add_launch_options, end_of, finish_launch
 from core.comparison.tuning import IMAGES, TUNINGS, as_settings, in_words, rows_of, tuning_path
@@ -42,7 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     unet_run = store.get(arguments.run)
     settings = settings_of_run(arguments, unet_run, ("sampling", "evaluation", "machine"))
     job = start_tuning(
-        store, unet_run, settings=settings, images=arguments.samples, name=arguments.name, priority=arguments.priority
+        store,
+        unet_run,
+        settings=settings,
+        images=arguments.samples,
+        name=arguments.name,
+        priority=arguments.priority,
+        request=request_of(arguments),
     )
     code = finish_launch(arguments, RunStore(job.folder.parent), [job], detach=arguments.detach)
     found = None if arguments.detach else TUNINGS.find(tuning_path(unet_run, job.id))

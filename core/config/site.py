@@ -72,15 +72,16 @@ _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Login = Annotated[str, AfterValidator(_login)]
 Directive = Annotated[str, Field(pattern=r"^--[a-z][a-z-]*(=[^\x00-\x1f]*)?$", max_length=500)]
+PARTITION, ACCOUNT = r"^[\w.,-]*$", r"^[\w.-]*$"  # as Slurm names them
 HostName = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=253)]
 
 
 class SlurmSettings(Section):
     """How runs are submitted where site.engine is slurm: options of sbatch. Empty or 0: what Slurm does without it."""
 
-    partition: str = Field("", pattern=r"^[\w.,-]*$", description="Slurm partition of the runs.")
-    account: str = Field("", pattern=r"^[\w.-]*$", description="Slurm account that the runs are charged to.")
-    qos: str = Field("", pattern=r"^[\w.-]*$", description="Slurm quality of service of the runs.")
+    partition: str = Field("", pattern=PARTITION, description="Slurm partition of the runs.")
+    account: str = Field("", pattern=ACCOUNT, description="Slurm account that the runs are charged to.")
+    qos: str = Field("", pattern=ACCOUNT, description="Slurm quality of service of the runs.")
     gpus: int = Field(1, ge=0, le=64, description="GPUs per node for a run; one that shall train on the CPU gets none.")
     nodes: int = Field(1, ge=1, le=1024, description="Nodes for a run; its processes share each batch.")
     time_limit: str = Field(

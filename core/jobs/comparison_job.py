@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.comparison.comparison_results import read_request, request_bytes, results_folder
 from core.comparison.grid import (
@@ -109,6 +109,7 @@ def start_comparison(
     name: str = "",
     owner: str = "",
     priority: int = 0,
+    asked: Mapping[str, Any] | None = None,
     token: str = "",
     engine: Engine | None = None,
 ) -> Run:
@@ -125,6 +126,7 @@ def start_comparison(
         name=name or title_of(request, unet_run),
         owner=owner,
         priority=priority,
+        request=asked,
         token=token,
         engine=engine,
         more_files={"request.json": request_bytes(request)},

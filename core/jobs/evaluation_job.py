@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.config.load import settings_from
 from core.config.schema import Settings
@@ -43,6 +43,7 @@ def start_evaluation(
     name: str = "",
     owner: str = "",
     priority: int = 0,
+    request: Mapping[str, Any] | None = None,
     token: str = "",
     engine: Engine | None = None,
 ) -> Run:
@@ -68,6 +69,7 @@ def start_evaluation(
         name=name or f"evaluation of {unet_run.title}",
         owner=owner,
         priority=priority,
+        request=request,
         token=token,
         engine=engine,
     )

@@ -11,6 +11,7 @@ import signal
 from dataclasses import dataclass, replace
 
 from core.errors import LabError, StorageFull
+from core.jobs.request import shown_request
 from core.machine import attempts
 from core.machine.attempts import StopRequest, boot_id
 from core.runs.listing import kept_step, last_checkpoint_in_words, place_in_words
@@ -18,6 +19,8 @@ from core.runs.run import Run, RunState, Status
 
 MAX_FRUITLESS = 3
 RELEASED = "released"  # the event that an attempt's processes and its memory on GPUs were seen to be gone
+GOES_ON = "; continues by itself"
+AGAIN = "; queued again"
 FULL_DISK = "the disk or the quota is full"
 _FREE = "free some space and resume"
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
@@ -25,7 +28,10 @@ _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What the run is now and why. may_return: its process died of what a new attempt may survive."""
+    """What the run is now and why. may_return: its process died of what a new attempt may survive.
+
+    A state of QUEUED: it saved, and continues by itself.
+    """
 
     state: RunState
     reason: str = ""
@@ -79,8 +85,8 @@ def asked_to_end(run: Run, request: StopRequest | None, signal_words: str, step:
     if request is None:
         reason = f"ended by {signal_words} from outside the lab{place_in_words(run, step)}; {kept}"
         return Ending(state=RunState.INTERRUPTED, reason=reason)
-    verb = "paused" if request.pauses else "stopped"
-    return Ending(state=RunState.STOPPED, reason=f"{verb} by {request.by}{place_in_words(run, step)}; {kept}")
+    reason = f"{_asked_in_words(run, request)}{place_in_words(run, step)}; {kept}"
+    return _returned(request, reason) if request.returns else Ending(state=RunState.STOPPED, reason=reason)
 
 
 def ending_of(run: Run, attempt: int | None = None, *, words: str = "") -> Ending:
@@ -90,14 +96,24 @@ def ending_of(run: Run, attempt: int | None = None, *, words: str = "") -> Endin
     """
     attempt = attempts.current_attempt(run.folder) if attempt is None else attempt
     status = run.status()
-    if status.state in (RunState.FINISHED, RunState.FAILED, RunState.STOPPED):
+    request = attempts.stop_of(run.folder, attempt)
+    returns = request is not None and request.returns
+    is_stopped = status.state is RunState.STOPPED and not returns  # workers of before 0.3 say so of one that returns
+    if status.state in (RunState.FINISHED, RunState.FAILED) or is_stopped:
         return Ending(state=status.state, reason=status.reason)
     end = attempts.read_file(run.folder, attempts.EXIT_FILE, attempt)
-    request = attempts.stop_of(run.folder, attempt)
     kept = last_checkpoint_in_words(run)
     if request is not None:
+        has_saved = status.state is RunState.QUEUED  # it had ended when a person asked as well
+        if has_saved and not returns:
+            return never_started(run, by=request.by, pauses=request.pauses)
         was_killed = end is not None and bool(end.get("was_killed"))
-        return Ending(state=RunState.STOPPED, reason=f"{_cut_off(run, request, was_killed)}; {kept}")
+        reason = (
+            status.reason
+            if has_saved or status.state is RunState.STOPPED
+            else f"{_cut_off(run, request, was_killed)}; {kept}"
+        )
+        return _returned(request, reason) if returns else Ending(state=RunState.STOPPED, reason=reason)
     code = None if end is None else end.get("exit_code")
     at = place_in_words(run, status.step) if status.step else ""
     if code == StorageFull.exit_code:  # it could not even say so itself
@@ -142,17 +158,19 @@ def ending_of(run: Run, attempt: int | None = None, *, words: str = "") -> Endin
 def again(run: Run, ending: Ending, *, last_step: int, fruitless: int) -> tuple[Ending, int, int]:
     """(what becomes of a run that may return, step it returns to, resumes in a row without a new checkpoint).
 
-    Queued again when its settings say so and earlier resumes came further; last_step, fruitless: of the last return.
+    Queued again when its settings or its request say so and earlier resumes came further; last_step, fruitless: of the
+    last return.
     """
-    reason = ending.reason.partition("; queued again")[0]
+    reason = ending.reason.partition(AGAIN)[0]
     step = kept_step(run)
     fruitless = 0 if step > last_step else fruitless + 1
-    if not _returns(run):
+    if ending.state is not RunState.QUEUED and not _returns(run):
         return Ending(state=RunState.INTERRUPTED, reason=reason), last_step, 0
     if fruitless >= MAX_FRUITLESS:
-        why = f"not queued again, because it died {MAX_FRUITLESS} times at the same checkpoint"
+        how = "ended" if ending.state is RunState.QUEUED else "died"
+        why = f"not queued again, because it {how} {MAX_FRUITLESS} times at the same checkpoint"
         return Ending(state=RunState.INTERRUPTED, reason=f"{reason}; {why}"), last_step, 0
-    return Ending(state=RunState.QUEUED, reason=f"{reason}; queued again"), step, fruitless
+    return Ending(state=RunState.QUEUED, reason=f"{reason}{AGAIN}"), step, fruitless
 
 
 def grace_s(run: Run) -> float:
@@ -163,6 +181,24 @@ def grace_s(run: Run) -> float:
         return 60.0
 
 
+def _returned(request: StopRequest, reason: str) -> Ending:
+    """Of a request after which it continues: one that makes room does so however often, at its time limit if it came
+    further."""
+    if request.cause == attempts.LIMIT:
+        words = reason.removesuffix(AGAIN)
+        return Ending(state=RunState.QUEUED, reason=f"{words}{AGAIN}", may_return=True)
+    words = reason.removesuffix(GOES_ON)
+    return Ending(state=RunState.QUEUED, reason=f"{words}{GOES_ON}")
+
+
+def _asked_in_words(run: Run, request: StopRequest) -> str:
+    if request.cause == attempts.ROOM:
+        return f"interrupted for a run of {request.by}"
+    if request.cause == attempts.LIMIT:
+        return f"stopped at its {shown_request(run).limit_in_words}"
+    return f"{'paused' if request.pauses else 'stopped'} by {request.by}"
+
+
 def _died(reason: str) -> Ending:
     return Ending(state=RunState.INTERRUPTED, reason=reason, may_return=True)
 
@@ -171,9 +207,11 @@ def _cut_off(run: Run, request: StopRequest, was_killed: bool) -> str:
     """Why a run that was asked to stop has not said so itself."""
     if request.level >= 2:
         return f"killed by {request.by}"
+    whose = "its time limit" if request.cause == attempts.LIMIT else f"the request by {request.by}"
+    whose = f"the request to make room for a run of {request.by}" if request.cause == attempts.ROOM else whose
     if was_killed:
-        return f"killed because it did not stop within {grace_s(run):g} s of the request by {request.by}"
-    return f"stopped by {request.by}; it ended before it could save"
+        return f"killed because it did not stop within {grace_s(run):g} s of {whose}"
+    return f"{_asked_in_words(run, request)}; it ended before it could save"
 
 
 def _num_processes(run: Run, status: Status) -> int:

@@ -11,6 +11,7 @@ from core.config.strict_yaml import read_yaml
 from core.errors import LabError
 from core.jobs.orders import Orders
 from core.jobs.queue import Job
+from core.jobs.request import read_request
 from core.jobs.serving import FOLDER
 from core.machine.attempts import ATTEMPT_FILE, current_attempt, read_file, texts_in
 from core.runs.kinds import function_at
@@ -19,8 +20,12 @@ from core.runs.run import Run
 CARRIED = ("LAB_DATA", "LAB_CACHE", "LAB_IMPORTS")  # folders that a training reads
 
 
-def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
-    """The job of a run. Its folders go with it: see `folders_of`."""
+def job_for(run: Run, *, code: str = "") -> Job:
+    """The job of a run. Its folders go with it: see `folders_of`.
+
+    Raises LabError for a request that is not understood.
+    """
+    request = read_request(run)
     try:
         machine = run.settings.machine
         device, num_processes = machine.device, machine.num_processes or 1
@@ -28,7 +33,7 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
         device, num_processes = "auto", 1
     return Job(
         run_id=run.id,
-        priority=priority,
+        priority=request.priority,
         owner=run.info.owner,
         device=device,
         num_processes=num_processes,
@@ -37,6 +42,7 @@ def job_for(run: Run, *, priority: int = 0, code: str = "") -> Job:
         environment=folders_of(run),
         code=code,
         uid=os.geteuid(),
+        request=request,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from core.jobs.exit_reason import grace_s
 from core.jobs.fork_server import ForkServer
 from core.jobs.plain_lines import WITHOUT_BARS
 from core.jobs.queue import Job
+from core.jobs.request import JobRequest
 from core.jobs.slots import CPU, Device
 from core.machine import attempts
 from core.machine.outside import outside
@@ -70,6 +72,15 @@ def surroundings(code: Path, *, on_cpu: bool, more: Mapping[str, str]) -> dict[s
     }
 
 
+def _age_s(run: Run, attempt: int) -> float:
+    """How long the training of a living attempt has lived, by a clock that nobody sets; 0 where that is not known."""
+    pid = (attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempt) or {}).get("worker_pid")
+    stat = attempts.living_stat(pid) if isinstance(pid, int) else None
+    if stat is None or not isinstance(pid, int) or attempts.run_of(pid) != run.id:
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[19]) / os.sysconf("SC_CLK_TCK"))
+
+
 def start_shim(
     run: Run,
     attempt: int,
@@ -79,15 +90,20 @@ def start_shim(
     environment: Mapping[str, str],
     folder: Path,
     log_path: Path,
+    request: JobRequest,
     forks: ForkServer | None = None,
 ) -> subprocess.Popen[bytes] | None:
     """A shim that starts the command, or without one adopts what lives; None when it is not this process's child.
 
     lock: the run's, never free in between. folder: where its code is imported from. forks: what may fork both instead.
+    request: its time limit counts from the start of the training.
     """
     place = run.folder.parent.resolve() / run.id  # not where a link in its place leads
     shim = [sys.executable, "-m", "core.jobs.shim", "--run", str(place), "--attempt", str(attempt)]
     shim += ["--grace", f"{grace_s(run):g}"]
+    if request.time_limit_s is not None:
+        passed = 0.0 if command is not None else _age_s(run, attempt)
+        shim += ["--limit", f"{max(0.0, request.time_limit_s - passed):g}", *(["--requeue"] if request.requeue else [])]
     if command is not None and forks is not None:
         token, log = attempts.token_of(run.folder.name, attempt), run.log_path.resolve()
         if forks.start(shim, command, token=token, environment=environment, folder=folder, log=log, lock=lock):

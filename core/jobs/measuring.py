@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.config.load import read_site, settings_from
 from core.config.schema import Settings
@@ -46,6 +46,7 @@ def start_measuring(
     name: str,
     owner: str = "",
     priority: int = 0,
+    request: Mapping[str, Any] | None = None,
     token: str = "",
     engine: Engine | None = None,
     more_files: Mapping[str, bytes] | None = None,
@@ -72,7 +73,7 @@ def start_measuring(
             )
         )
 
-    return start_runs(store, create, priority=priority, token=token, engine=engine)[0]
+    return start_runs(store, create, priority=priority, request=request, token=token, engine=engine)[0]
 
 
 def settings_for(kind: str, settings: Settings) -> Settings:

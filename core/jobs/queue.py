@@ -77,15 +77,15 @@ class Queue:
             for job in jobs:
                 row = database.execute(
                     """insert into jobs(run_id, place, state, priority, owner, device, num_processes, depends_on,
-                                        environment, code, attempt, queued_at, uid)
+                                        environment, code, attempt, queued_at, uid, request)
                        values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'queued', :priority, :owner,
-                              :device, :num_processes, :depends_on, :environment, :code, :attempt, :now, :uid)
+                              :device, :num_processes, :depends_on, :environment, :code, :attempt, :now, :uid, :request)
                        on conflict(run_id) do update set
                          place = case when state = 'paused' then place else excluded.place end,
                          priority = case when state = 'paused' then priority else excluded.priority end,
                          state = 'queued', device = excluded.device, num_processes = excluded.num_processes,
                          depends_on = excluded.depends_on, environment = excluded.environment, code = excluded.code,
-                         uid = excluded.uid,
+                         uid = excluded.uid, request = excluded.request,
                          stop_level = 0, stop_by = '', pauses = 0, fruitless = 0, last_step = -1, waits_for = '',
                          queued_at = excluded.queued_at, started_at = '', ended_at = ''
                        where state in ('ended', 'paused')
@@ -261,9 +261,9 @@ class Queue:
         with self.transaction() as database:
             database.execute(
                 """insert or ignore into jobs(run_id, place, state, priority, owner, device, num_processes, depends_on,
-                                              environment, code, attempt, slots, started_at, uid)
+                                              environment, code, attempt, slots, started_at, uid, request)
                    values(:run_id, (select coalesce(max(place), 0) + 1 from jobs), 'live', :priority, :owner, :device,
-                          :num_processes, :depends_on, :environment, :code, :attempt, :slots, :now, :uid)""",
+                          :num_processes, :depends_on, :environment, :code, :attempt, :slots, :now, :uid, :request)""",
                 values_of(job, self.now()),
             )
             database.executemany(

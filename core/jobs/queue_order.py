@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from core.jobs.accounts import service_folder
 from core.jobs.engines.choose import elsewhere_of, observed_status
 from core.jobs.exit_reason import in_words
 from core.jobs.queue import Queue
+from core.jobs.request import keep_request, read_request
 from core.jobs.service import check_priority
 from core.jobs.serving import is_served
 from core.jobs.start_supervisor import LOG_NAME, start_supervisor
@@ -59,6 +61,8 @@ def set_priority(store: RunStore, run_id: str, priority: int, *, by: str = "") -
         elsewhere.set_priority(run, priority)
     elif not Queue(store.root).set_priority(run.id, priority):
         raise LabError(f"run {run.id} is not queued: it is {in_words(observed_status(run))}")
+    with contextlib.suppress(LabError):  # else it holds until the queue is lost
+        keep_request(run, read_request(run).with_changes({"priority": priority}))
     run.put_on_record("priority changed", by=by or current_user(), priority=priority)
 
 

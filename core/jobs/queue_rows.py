@@ -14,6 +14,7 @@ from typing import Any
 
 from core import reading
 from core.errors import quoted
+from core.jobs.request import JobRequest, as_text, from_text
 from core.machine import attempts
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")  # as machine.device is written
@@ -37,6 +38,7 @@ class Job:
     environment: what the person's surroundings add to the training's. code: the frozen code it runs with.
     fruitless: automatic resumes in a row without a new checkpoint. waits_for: why it is not started, in words.
     pauses: a web server of 57d6eac was asked for a pause, which it writes here alone. uid: the account that queued it.
+    request: when and how it may run, but for its priority.
     """
 
     run_id: str
@@ -59,6 +61,7 @@ class Job:
     started_at: str = ""
     ended_at: str = ""
     uid: int = -1
+    request: JobRequest = field(default_factory=JobRequest)
 
 
 def values_of(job: Job, now: str) -> dict[str, Any]:
@@ -75,6 +78,7 @@ def values_of(job: Job, now: str) -> dict[str, Any]:
         "attempt": job.attempt,
         "slots": json.dumps(job.slots),
         "uid": job.uid,
+        "request": as_text(job.request),
         "now": now,
     }
 
@@ -89,6 +93,7 @@ def job_of(row: sqlite3.Row) -> Job:
     lists = {name: _text_list(columns.pop(name)) for name in ("depends_on", "slots")}
     with contextlib.suppress(reading.Unreadable):
         columns["environment"] = attempts.texts_in(reading.json_object(str(columns["environment"]), "environment"))
+    request = from_text(columns.pop("request"))
     state, pauses = JobState(columns.pop("state")), bool(columns.pop("pauses"))
     default = Job(run_id="")
     values = {name: value for name, value in columns.items() if fits(value, getattr(default, name))}
@@ -99,7 +104,7 @@ def job_of(row: sqlite3.Row) -> Job:
     run_id = values.get("run_id", "")
     if Path(run_id).name != run_id or run_id.startswith("."):
         raise ValueError(f"its run is called '{quoted(run_id)}'")
-    return Job(**{"run_id": "", **values, **lists}, state=state, pauses=pauses)
+    return Job(**{"run_id": "", **values, **lists}, state=state, pauses=pauses, request=request)
 
 
 def fits(value: object, default: object) -> bool:

@@ -22,7 +22,7 @@ from core.machine.processes import is_alive
 from core.runs.lock import is_locked
 from core.runs.run import ProcessIdentity
 
-FORMAT = 3
+FORMAT = 4
 END_S = 30.0
 _JOBS = {  # column → what it is; older tables get what they lack. Only 57d6eac writes boot_id, stop_… and pauses
     "run_id": "text primary key",
@@ -48,6 +48,7 @@ _JOBS = {  # column → what it is; older tables get what they lack. Only 57d6ea
     "started_at": "text not null default ''",
     "ended_at": "text not null default ''",
     "uid": "integer not null default -1",
+    "request": "text not null default '{}'",
 }
 _TABLES = (
     f"create table if not exists jobs({', '.join(f'{name} {kind}' for name, kind in _JOBS.items())})",
@@ -82,6 +83,7 @@ def migrate(database: sqlite3.Connection, path: Path) -> bool:
         if before < 2:
             _to_2(database, path.parents[1])
         _to_3(database)
+        _add_columns(database)  # 4: what belongs to the request for a run
         database.execute(f"pragma user_version = {FORMAT}")
         database.execute("commit")
     except BaseException:

@@ -78,7 +78,7 @@ def place_for_next(store: RunStore, settings: Settings, kind: Kind) -> NextPlace
     if elsewhere := elsewhere_of(store):
         return elsewhere.place_for_next(settings, kind)
     queue, machine = Queue(store.root), settings.machine
-    waiting = queue.jobs(JobState.QUEUED)
+    waiting = [job for job in queue.jobs(JobState.QUEUED) if job.request.starts_s <= queue.clock()]
     devices = less_what_comes(find_devices(read_site()[0]), store, queue.jobs(JobState.LIVE))
     taken, reserved = set(queue.leases()), set[str]()
     for job in waiting:
@@ -115,7 +115,8 @@ def a_run_waits_for_drawings(store: RunStore) -> bool:
     if elsewhere_of(store):
         return False
     queue = Queue(store.root)
-    waiting = [job for job in queue.jobs(JobState.QUEUED) if job.device != CPU]
+    due = (job for job in queue.jobs(JobState.QUEUED) if job.request.starts_s <= queue.clock())
+    waiting = [job for job in due if job.device != CPU]
     if not waiting:  # the GPUs are asked for a queue only
         return False
     taken, devices = queue.leases(), find_devices(read_site()[0])
@@ -178,8 +179,11 @@ class _Forecast:
         parents = [self.end_of.get(parent, 0.0) for parent in job.depends_on]
         start: float | None = None
         if len(known) >= count and all(end is not None for end in parents):
-            start = max([known[count - 1][0], *(end for end in parents if end is not None)])
+            later = job.request.starts_s - self.queue.clock()
+            start = max([known[count - 1][0], later, *(end for end in parents if end is not None)])
         takes = self._duration_s(run)
+        if (limit := job.request.time_limit_s) is not None and takes is not None:
+            takes = min(takes, limit)
         end = start + takes if start is not None and takes is not None else None
         for _, slot in known[:count]:
             self.free_at[slot] = end

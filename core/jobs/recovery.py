@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.errors import LabError, RunBusy
-from core.jobs.exit_reason import ending_of, write_ending
+from core.jobs.exit_reason import Ending, ending_of, write_ending
 from core.jobs.job_row import job_for
 from core.jobs.orders import Orders
 from core.jobs.queue import JobState, Queue
+from core.jobs.request import read_request
 from core.machine import attempts
 from core.runs.lock import is_locked, try_lock
 from core.runs.run import Run, RunState
@@ -54,6 +55,12 @@ def take_in_unqueued(store: RunStore, queue: Queue, waiting_since: dict[str, flo
                 continue  # it is being put in right now
         waiting_since.pop(run.id, None)
         with contextlib.suppress(LabError, OSError):
+            try:
+                read_request(run)
+            except LabError as error:
+                if status.state is RunState.QUEUED:  # nobody knows when and how it may run
+                    write_ending(run, Ending(state=RunState.INTERRUPTED, reason=str(error)))
+                raise
             _take_in(run, status.state, queue)
 
 

@@ -23,6 +23,7 @@ from core.jobs.engines.choose import engine_for, observed_status
 from core.jobs.engines.local import LocalEngine
 from core.jobs.engines.protocol import Engine
 from core.jobs.exit_reason import grace_s
+from core.jobs.request import MAX_PRIORITY, MIN_PRIORITY, JobRequest
 from core.jobs.start_once import start_once
 from core.jobs.start_supervisor import announced
 from core.jobs.stop_report import stop_stages
@@ -40,7 +41,6 @@ INHERITED_SECTIONS = ("data", "vae")
 KILL_TIMEOUT_S = 60.0
 STOP_SLACK_S = 60.0
 RELEASE_PATIENCE_S = 15.0
-MIN_PRIORITY, MAX_PRIORITY = -10, 10
 
 
 def start_training(
@@ -54,6 +54,7 @@ def start_training(
     preset: str = "",
     explicit: Collection[str] = (),
     priority: int = 0,
+    request: Mapping[str, Any] | None = None,
     token: str = "",
     engine: Engine | None = None,
     check: Check | None = None,
@@ -93,7 +94,7 @@ def start_training(
             made.append(store.create(part.name, chosen, name=title, parents=parents, **facts))
             parents = (made[-1].id,)
 
-    return start_runs(store, create, priority=priority, token=token, engine=engine)
+    return start_runs(store, create, priority=priority, request=request, token=token, engine=engine)
 
 
 def start_runs(
@@ -101,20 +102,24 @@ def start_runs(
     create: Callable[[list[Run]], None],
     *,
     priority: int = 0,
+    request: Mapping[str, Any] | None = None,
     token: str = "",
     engine: Engine | None = None,
 ) -> list[Run]:
     """Create runs and hand them to the engine, all of them or none: the one door for whatever starts.
 
-    create: appends each run that it made. token: names one press of a button, see `start_once`.
+    create: appends each run that it made. request: fields of a `JobRequest` of each of them. token: names one press of
+    a button, see `start_once`.
     """
     check_priority(priority)
+    asked = {**(request or {}), **({"priority": priority} if priority else {})}
+    JobRequest().with_changes(asked)  # refused before anything is created
 
     def start() -> list[Run]:
         made: list[Run] = []
         try:
             create(made)
-            (engine or engine_for(store)).submit(made, priority=priority)
+            (engine or engine_for(store)).submit(made, request=asked)
         except LabError:
             for run in reversed(made):
                 store.discard(run)
@@ -240,9 +245,17 @@ def stop_run(
     return _wait_for_end(engine, run, grace_s(run) + STOP_SLACK_S, tell)
 
 
-def resume_run(store: RunStore, run_id: str, *, by: str = "", engine: Engine | None = None) -> list[Run]:
+def resume_run(
+    store: RunStore,
+    run_id: str,
+    *,
+    by: str = "",
+    request: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
+) -> list[Run]:
     """Queue a run again; it goes on from its last good checkpoint. A paused one has kept its place.
 
+    request: fields of its `JobRequest` that change; the others stay as they are.
     A U-Net whose VAE is not done takes its VAE run along, unless that one waits or lives already. Returns the runs that
     were queued, in order. Raises RunBusy when the run is active, LabError when it is finished.
     """
@@ -261,7 +274,7 @@ def resume_run(store: RunStore, run_id: str, *, by: str = "", engine: Engine | N
     for each in runs:
         require_right(each.info.owner, by, f"resume run {each.id}")
         each.settings  # noqa: B018 - unreadable settings raise here, before anything changes
-    engine.submit(runs, resumed_by=by or current_user())
+    engine.submit(runs, resumed_by=by or current_user(), request=request or {})
     return runs
 
 
@@ -274,6 +287,7 @@ def branch_run(
     name: str = "",
     overrides: Mapping[str, Any] | None = None,
     steps: int | None = None,
+    request: Mapping[str, Any] | None = None,
     engine: Engine | None = None,
 ) -> Run:
     """A new run that goes on from a checkpoint of another, with other settings; created and queued.
@@ -296,7 +310,7 @@ def branch_run(
     def create(made: list[Run]) -> None:
         made.append(create_branch(store, origin, step, settings, owner=owner or current_user(), name=name))
 
-    return start_runs(store, create, engine=engine)[0]
+    return start_runs(store, create, request=request, engine=engine)[0]
 
 
 def delete_run(store: RunStore, run_id: str, *, by: str = "") -> None:

@@ -90,14 +90,17 @@ def in_turn(
     *,
     person: Callable[[str], str] = str,
 ) -> list[Job]:
-    """Those that wait or are held back, in the order of their turn.
+    """Those that wait or are held back, in the order of their turn; at the end those that may not start yet.
 
     used: of `used_s`; None: first come, first served.
     """
-    waiting = [job for job in jobs if job.state is not JobState.LIVE]
-    waiting.sort(key=lambda job: (-job.priority, job.place))
+    waiting = sorted(
+        (job for job in jobs if job.state is not JobState.LIVE), key=lambda job: (-job.priority, job.place)
+    )
+    later = sorted((job for job in waiting if job.request.starts_s > now), key=lambda job: job.request.starts_s)
+    waiting = [job for job in waiting if job.request.starts_s <= now]
     if used is None:
-        return waiting
+        return waiting + later
     charged = dict(used)
     for job in jobs:
         if job.state is JobState.LIVE:
@@ -106,7 +109,7 @@ def in_turn(
     found = []
     for priority in dict.fromkeys(job.priority for job in waiting):
         found += _merged([job for job in waiting if job.priority == priority], charged, person)
-    return found
+    return found + later
 
 
 def _merged(group: Sequence[Job], charged: dict[str, float], person: Callable[[str], str]) -> list[Job]:

@@ -1,8 +1,8 @@
 """The small process between supervisor and training: one an attempt. It holds the run's lock, outlives supervisor and
 server, passes stop requests on, leaves no process behind, and writes down how the attempt ended.
 
-`python -m core.jobs.shim --run FOLDER --attempt N --lock FD --grace S [--child PID | --adopt] -- COMMAND…`. Standard
-library only.
+`python -m core.jobs.shim --run FOLDER --attempt N --lock FD --grace S [--limit S [--requeue]] [--child PID | --adopt]
+-- COMMAND…`. Standard library only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import ctypes
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -37,11 +38,20 @@ class Shim:
 
     child: pid of the training, where this process has forked it already. adopt: the processes live already and their
     first shim is gone; they are found by their token. Its moments are
-    monotonic: a clock that is set must not end the grace before the training has saved.
+    monotonic: a clock that is set must not end the grace before the training has saved. limit_s: from now, after which
+    the training saves and ends, or with `requeues` is queued again.
     """
 
     def __init__(
-        self, folder: Path, attempt: int, *, grace_s: float, child: int | None = None, adopt: bool = False
+        self,
+        folder: Path,
+        attempt: int,
+        *,
+        grace_s: float,
+        child: int | None = None,
+        adopt: bool = False,
+        limit_s: float | None = None,
+        requeues: bool = False,
     ) -> None:
         self.folder, self.attempt, self.grace_s, self.adopt = folder, attempt, grace_s, adopt
         self.token = attempts.token_of(folder.name, attempt)
@@ -51,6 +61,8 @@ class Shim:
         self.asked_at: float | None = None
         self.was_killed = False
         self.left_at: float | None = None
+        self.ends_at = math.inf if limit_s is None else time.monotonic() + limit_s
+        self.requeues = requeues
 
     def run(self, command: Sequence[str]) -> None:
         """Start the command (or adopt), watch it, and write exit.json at the end."""
@@ -156,9 +168,19 @@ class Shim:
                 self.exit_code = os.waitstatus_to_exitcode(status)
 
     def _look_for_requests(self) -> None:
+        if self.level == 0 and self.asked_at is None and time.monotonic() >= self.ends_at:
+            self._reach_limit()
         request = attempts.stop_of(self.folder, self.attempt)
         if request is not None and request.level > self.level:
             self._ask(request.level)
+
+    def _reach_limit(self, *, is_alone: bool = False) -> None:
+        """Ask for a stop as a person would; tried again at the next look where it cannot be written down."""
+        cause, returns = attempts.LIMIT, self.requeues
+        with contextlib.suppress(OSError):
+            attempts.ask_to_stop(
+                self.folder, self.attempt, level=1, by=cause, cause=cause, returns=returns, is_alone=is_alone
+            )
 
     def _ask(self, level: int) -> None:
         if self.asked_at is None:
@@ -218,6 +240,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--lock", type=int, required=True, help="descriptor of the run's lock, taken by the supervisor")
     parser.add_argument("--grace", type=float, required=True, help="seconds between SIGTERM and SIGKILL")
+    parser.add_argument("--limit", type=float, default=None, help="seconds from now until it saves and ends")
+    parser.add_argument("--requeue", action="store_true", help="at the limit it is queued again instead")
     parser.add_argument("--child", type=int, default=None, help="pid of the training, forked by this process")
     parser.add_argument("--adopt", action="store_true", help="the processes live already")
     parser.add_argument("command", nargs="*")
@@ -225,7 +249,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s shim: %(message)s", stream=sys.stderr)
     os.set_inheritable(arguments.lock, False)
     confine(arguments.run.parent, sees_others=True)
-    shim = Shim(arguments.run, arguments.attempt, grace_s=arguments.grace, child=arguments.child, adopt=arguments.adopt)
+    shim = Shim(
+        arguments.run,
+        arguments.attempt,
+        grace_s=arguments.grace,
+        child=arguments.child,
+        adopt=arguments.adopt,
+        limit_s=arguments.limit,
+        requeues=arguments.requeue,
+    )
     shim.run(arguments.command)
     return 0
 

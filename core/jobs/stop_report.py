@@ -32,7 +32,11 @@ def stop_stages(run: Run) -> list[StopStage]:
         return []
     verb = "killed" if request.level >= 2 else "asked to pause" if request.pauses else "asked to stop"
     asked_at = datetime.fromtimestamp(request.at, UTC).isoformat(timespec="milliseconds")
-    stages = [StopStage(words=f"{verb} by {request.by}", done=True, at=asked_at)]
+    words = f"{verb} by {request.by}"
+    if request.cause and request.level < 2:
+        at_limit = request.cause == attempts.LIMIT
+        words = "its time limit was reached" if at_limit else f"asked to make room for a run of {request.by}"
+    stages = [StopStage(words=words, done=True, at=asked_at)]
     if request.level < 2:
         stages.append(_saved(run, request.at))
     ours = (event for event in reversed(run.events()) if event.get("attempt") == attempt)

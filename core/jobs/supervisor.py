@@ -36,6 +36,7 @@ from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_schema import FORMAT as QUEUE_FORMAT
 from core.jobs.queue_schema import NewerQueue
 from core.jobs.recovery import set_aside_if_damaged, take_in_unqueued
+from core.jobs.request import moment_in_words
 from core.jobs.serving import BEAT_EVERY_S, LOCK_NAME, beat, is_served, say_who_serves, stillness, take_lock
 from core.jobs.slots import CPU, Device, choose, device_of, find_devices
 from core.jobs.start_supervisor import (
@@ -151,8 +152,9 @@ class Supervisor:
             if job.state is JobState.LIVE and self._may_end(job):
                 with _logged(job):
                     self._look_after(job)
-        self._load_ahead(now)
-        self._start_waiting()
+        waiting = self._in_turn()
+        self._load_ahead(now, waiting)
+        self._start_waiting(waiting)
         self.housekeeping.tick(self.site, jobs)
         self._follow_upgrades(now)
 
@@ -191,7 +193,7 @@ class Supervisor:
                 logger.warning("%s: its shim is gone, its training lives: adopting it", job.run_id)
                 run.add_event("adopted", reason="the process that watched it was gone")
                 environment = {**os.environ, **self.orders.seal(job)}
-                self._spawn(run, job.attempt, lock, None, environment=environment, folder=code_root())
+                self._spawn(run, job, job.attempt, lock, None, environment=environment, folder=code_root())
                 return
             if end is None and started is None:  # we died before it started, or an older folder was put back
                 status = run.status()
@@ -206,7 +208,8 @@ class Supervisor:
 
     def _finish(self, run: Run, job: Job) -> None:
         """Write down how it ended, in the run first and then in the queue."""
-        ending, last_step, fruitless = ending_of(run, job.attempt), -1, 0
+        ending = ending_of(run, job.attempt)
+        last_step, fruitless = (job.last_step, job.fruitless) if ending.state is RunState.QUEUED else (-1, 0)
         if ending.may_return:
             ending, last_step, fruitless = again(run, ending, last_step=job.last_step, fruitless=job.fruitless)
         status = run.status()
@@ -222,14 +225,14 @@ class Supervisor:
 
     # -- waiting jobs
 
-    def _load_ahead(self, now: float) -> None:
+    def _load_ahead(self, now: float, waiting: Sequence[Job]) -> None:
         """Have PyTorch loaded for whoever waits for a CPU, or is about to; it goes some time after the last one."""
         if self.forks is None:
             return
         if not self.devices:
             self._look_at_devices()
         has_gpu = any(device.name != CPU for device in self.devices)
-        first = next((job for job in self._orders_that_wait() if job.device == CPU or not has_gpu), None)
+        first = next((job for job in self._orders_that_wait(waiting) if job.device == CPU or not has_gpu), None)
         is_announced = not has_gpu and is_run_announced(self.folder)
         if first or is_announced:
             self.forks_wanted_at = now
@@ -241,19 +244,26 @@ class Supervisor:
         elif now - self.forks_wanted_at > LINGER_S:
             self.forks.close()
 
-    def _orders_that_wait(self) -> Iterator[Job]:
+    def _orders_that_wait(self, waiting: Sequence[Job]) -> Iterator[Job]:
         """The waiting runs of this account, as it ordered them."""
-        for job in filter(self.orders.is_mine, self._in_turn()):
+        for job in filter(self.orders.is_mine, waiting):
             with contextlib.suppress(Broken):
                 yield self.orders.bound(job)
 
     def _in_turn(self) -> list[Job]:
-        """The rows that wait, whoever's, in the order of their turn."""
-        return [job for job in turns(self.queue, self.site, self.queue.jobs()) if job.state is JobState.QUEUED]
+        """The rows that wait and may start by now, whoever's, in the order of their turn."""
+        due, now = [], self.queue.clock()
+        for job in turns(self.queue, self.site, self.queue.jobs()):
+            if job.state is not JobState.QUEUED:
+                continue
+            if job.request.starts_s <= now:
+                due.append(job)
+            elif job.waits_for != (words := f"its start at {moment_in_words(job.request.start_at)}"):
+                self.queue.say_why(job.run_id, words)
+        return due
 
-    def _start_waiting(self) -> None:
+    def _start_waiting(self, waiting: Sequence[Job]) -> None:
         """Give free slots away in the order of the queue; nobody overtakes somebody for whom a run's end makes room."""
-        waiting = self._in_turn()
         if not waiting or atomic.is_full(self.store.root):  # others are told by `supervisor_state`
             return
         if time.monotonic() - self.devices_at >= 1.0:
@@ -313,7 +323,8 @@ class Supervisor:
             self.queue.take_out(job.run_id)
             return False
         request = attempts.stop_of(run.folder, job.attempt)
-        if request is not None and job.started_at:  # it came back, and was not queued anew, before anybody saw it
+        is_asked = request is not None and not request.returns
+        if request is not None and is_asked and job.started_at:  # it came back before anybody saw it
             self._end_waiting(run, never_started(run, by=request.by))
             return False
         if (run.vae_dir / "codec.json").exists():
@@ -379,7 +390,7 @@ class Supervisor:
             gpus = sum(device.name != CPU for device in devices)
             command = worker_command(run, max(1, gpus), self.worker)
             environment = worker_environment(run, job, devices, code, seal=self.orders.seal(job))
-            self._spawn(run, attempt, lock, command, environment=environment, folder=code, may_fork=on_cpu)
+            self._spawn(run, job, attempt, lock, command, environment=environment, folder=code, may_fork=on_cpu)
             logger.info("%s attempt %d started on %s", job.run_id, attempt, ", ".join(slots))
             return True
         finally:
@@ -388,6 +399,7 @@ class Supervisor:
     def _spawn(
         self,
         run: Run,
+        job: Job,
         attempt: int,
         lock: FileLock,
         command: Sequence[str] | None,
@@ -404,6 +416,7 @@ class Supervisor:
             environment=environment,
             folder=folder,
             log_path=self.folder / LOG_NAME,
+            request=job.request,
             forks=self.forks if may_fork else None,
         )
         if child is not None:

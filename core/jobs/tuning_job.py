@@ -5,9 +5,9 @@ It waits, stops and resumes as trainings do. What it finds goes into the folder 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.comparison.tuning import IMAGES, TUNINGS, Tuning, passes_of, sizes_of, tuning_path
 from core.config.load import settings_from
@@ -36,6 +36,7 @@ def start_tuning(
     name: str = "",
     owner: str = "",
     priority: int = 0,
+    request: Mapping[str, Any] | None = None,
     token: str = "",
     engine: Engine | None = None,
 ) -> Run:
@@ -58,6 +59,7 @@ def start_tuning(
         name=name or f"search of settings for {unet_run.title}",
         owner=owner,
         priority=priority,
+        request=request,
         token=token,
         engine=engine,
     )

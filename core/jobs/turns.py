@@ -35,7 +35,7 @@ def standings(queue: Queue, site: SiteSettings, jobs: Sequence[Job]) -> dict[str
         return {}
     now = queue.clock()
     uses = uses_in(queue.uses(now - WEEK_DAYS * DAY_S), jobs, now, site.account_of)
-    waiting = [job for job in jobs if job.state is JobState.QUEUED]
+    waiting = [job for job in jobs if job.state is JobState.QUEUED and job.request.starts_s <= now]
     found = {}
     for place, job in enumerate(waiting):
         owner = site.account_of(job.owner)

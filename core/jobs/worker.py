@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+GOOD_ENDS = (RunState.FINISHED, RunState.STOPPED, RunState.INTERRUPTED, RunState.QUEUED)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -218,7 +219,7 @@ def main(argv: Sequence[str] | None = None, *, trainers: Mapping[str, Trainer] |
     process = os.getpid()
     try:
         state = work(store, run, stops, trainers)
-        code = 0 if state in (RunState.FINISHED, RunState.STOPPED, RunState.INTERRUPTED) else 1
+        code = 0 if state in GOOD_ENDS else 1
     except StorageFull as error:
         code = error.exit_code
     if os.getpid() != process:  # another rank, forked in between: what the first has to do at its end is not its own

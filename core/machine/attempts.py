@@ -29,6 +29,7 @@ ATTEMPT_FILE = "attempt.json"
 EXIT_FILE = "exit.json"
 STOP_FILE = "stop.json"
 FORMAT = 1  # of the three files
+LIMIT, ROOM = "its time limit", "room for others"  # causes of a stop that no person asked for
 _RESERVED, _RESERVED_BYTES = ".exit.json.reserved", 4096
 COUNT_UNIT = 10**9  # of an attempt's number: above it the count of attempts, below it what chance drew
 MOST_TIME_S = 3e10  # seconds since 1970 that can be a date: the year 2920
@@ -67,15 +68,18 @@ def texts_in(value: object) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class StopRequest:
-    """What a person asked of an attempt. level: 1 save and stop, 2 kill. pauses: it keeps its place in the queue.
+    """What was asked of an attempt. level: 1 save and stop, 2 kill. pauses: it keeps its place in the queue.
 
-    at: seconds since 1970.
+    at: seconds since 1970. cause: "" where a person asked; else LIMIT, or ROOM: it makes room for a run of `by`.
+    returns: it is queued again and continues by itself.
     """
 
     level: int
     by: str
     at: float = 0.0
     pauses: bool = False
+    cause: str = ""
+    returns: bool = False
 
 
 def current_attempt(folder: Path) -> int:
@@ -152,20 +156,31 @@ def write_exit(folder: Path, end: Mapping[str, Any]) -> None:
 
 
 def ask_to_stop(
-    folder: Path, attempt: int, *, level: int, by: str, pauses: bool = False, is_alone: bool = False
+    folder: Path,
+    attempt: int,
+    *,
+    level: int,
+    by: str,
+    pauses: bool = False,
+    cause: str = "",
+    returns: bool = False,
+    is_alone: bool = False,
 ) -> None:
     """Write the request down: stop.json is where shim, worker and supervisor find it.
 
-    A lower level never replaces a higher one; a plain stop after a pause is a stop. is_alone: the
-    caller sees to it that nobody else asks meanwhile.
+    A lower level never replaces a higher one; a plain stop after a pause is a stop. What a person asks replaces what
+    no person asked for, and is never replaced by that. is_alone: the caller sees to it that nobody else asks meanwhile.
     """
     with contextlib.nullcontext() if is_alone else _locked(folder):
         before = stop_of(folder, attempt)
-        if before is not None:
+        if before is not None and cause:
+            return
+        if before is not None and not before.cause:
             by = by if before.level < level else before.by
             level, pauses = max(before.level, level), before.pauses and pauses
-        if before is None or (level, pauses) != (before.level, before.pauses):
-            write_stop(folder, attempt, StopRequest(level=level, by=by, at=time.time(), pauses=pauses))
+        if before is None or before.cause or (level, pauses) != (before.level, before.pauses):
+            request = StopRequest(level=level, by=by, at=time.time(), pauses=pauses, cause=cause, returns=returns)
+            write_stop(folder, attempt, request)
 
 
 def write_stop(folder: Path, attempt: int, request: StopRequest) -> None:
@@ -181,7 +196,9 @@ def stop_of(folder: Path, attempt: int) -> StopRequest | None:
         return None
     by, pauses = str(facts.get("by") or "someone"), facts.get("pauses") is True
     when = float(at) if isinstance(at, int | float) and 0 <= at < MOST_TIME_S else 0.0
-    return StopRequest(level=level, by=by, at=when, pauses=pauses)
+    cause = next((each for each in (LIMIT, ROOM) if facts.get("cause") == each), "")
+    returns = bool(cause) and facts.get("returns") is True
+    return StopRequest(level=level, by=by, at=when, pauses=pauses, cause=cause, returns=returns)
 
 
 def withdraw_stop(folder: Path) -> None:

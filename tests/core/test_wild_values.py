@@ -28,6 +28,7 @@ from core.home import code_root
 from core.jobs import disk, stop_report
 from core.jobs.queue import Job, Queue
 from core.jobs.recovery import take_in_unqueued
+from core.jobs.request import JobRequest
 from core.machine import attempts
 from core.runs import trash
 from core.runs.metrics import MetricColumns
@@ -110,7 +111,7 @@ def old_run(tmp_path: Path) -> Run:
 
 
 COLUMNS = ("place", "state", "priority", "owner", "device", "num_processes", "depends_on", "environment", "code")
-COLUMNS += ("attempt", "slots", "pauses", "fruitless", "last_step", "waits_for", "queued_at", "started_at")
+COLUMNS += ("attempt", "slots", "pauses", "fruitless", "last_step", "waits_for", "queued_at", "started_at", "request")
 FITTING = [None, b"\xff", "x", "", "[", "{}", '["a", 1]', '{"a": 1}', "[" * 500, 1e308, -1, 2**63 - 1, "\x00", 0.5]
 
 
@@ -133,7 +134,7 @@ def test_a_row_of_the_queue_holds_what_it_should_or_the_default(wild_lab: Path, 
 
 def kinds_of(default: object) -> tuple[type, ...]:
     if default is MISSING:
-        return (dict,)
+        return (dict, JobRequest)
     return (int, float) if isinstance(default, float) else (type(default),)
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from core import atomic, reading
 from core.errors import ConfigError, LabError, RunBusy
 from core.jobs import frozen_code
 from core.jobs.accounts import state_folder
-from core.jobs.engines.protocol import Observation
+from core.jobs.engines.protocol import NOTHING, Observation
 from core.jobs.exit_reason import Ending, ending_of, in_words, never_started, settled, write_ending
 from core.jobs.job_row import job_for
 from core.jobs.orders import Orders
 from core.jobs.queue import JobState, Queue
+from core.jobs.request import FILE, keep_request, read_request, refuse_cluster_options
 from core.jobs.start_supervisor import start_supervisor
 from core.machine import attempts
 from core.machine.processes import is_alive
@@ -44,7 +46,7 @@ class LocalEngine:
         self.queue = Queue(store.root)
         self.orders = Orders(self.queue.folder)
 
-    def submit(self, runs: Sequence[Run], *, resumed_by: str = "", priority: int = 0) -> None:
+    def submit(self, runs: Sequence[Run], *, resumed_by: str = "", request: Mapping[str, Any] = NOTHING) -> None:
         """Queue the runs with the code as it is now, all or none. Of two submissions of a run one gets through.
 
         One that has just ended is waited for until its processes are gone and the supervisor has let go of it.
@@ -60,19 +62,22 @@ class LocalEngine:
                         f"run {run.id} is being worked on by another process", "wait for it, or stop it first"
                     )
                 held.callback(lock.release)
+            asked = {run.id: read_request(run).with_changes(request) for run in runs}
             for run in runs:
                 self._refuse_unfit(run)
+                refuse_cluster_options(asked[run.id])
             place = self.queue.folder
             try:
                 place = state_folder(self.queue.folder)
                 code = frozen_code.freeze(place)
             except OSError as error:
                 raise storage_error(error, place) from None
-            jobs = [job_for(run, priority=priority, code=code) for run in runs]
             with _unchanged_if_refused(runs):
                 for run in runs:
+                    keep_request(run, asked[run.id])
                     attempts.withdraw_stop(run.folder)
                     run.write_status(settled(run.status(), RunState.QUEUED))
+                jobs = [job_for(run, code=code) for run in runs]
                 for job in jobs:
                     self.orders.keep(job)
                 if not self.queue.put(*jobs):
@@ -193,16 +198,16 @@ def _end_waiting(run: Run, ending: Ending) -> None:
 
 @contextlib.contextmanager
 def _unchanged_if_refused(runs: Sequence[Run]) -> Iterator[None]:
-    """What an error leaves of status.json and stop.json is what stood there before."""
-    paths = [path for run in runs for path in (run.status_path, run.folder / attempts.STOP_FILE)]
-    before: dict[Path, bytes] = {}
+    """What an error leaves of status.json, stop.json and job.json is what stood there before."""
+    paths = [path for run in runs for path in (run.status_path, run.folder / attempts.STOP_FILE, run.folder / FILE)]
+    before: dict[Path, bytes | None] = {}
     for path in paths:
         with contextlib.suppress(OSError, reading.Unreadable):
-            before[path] = reading.read_bytes(path)
+            before[path] = reading.read_bytes(path) if path.exists() else None
     try:
         yield
     except BaseException:
         for path, data in before.items():
             with contextlib.suppress(OSError):
-                atomic.write_bytes(path, data)
+                path.unlink(missing_ok=True) if data is None else atomic.write_bytes(path, data)
         raise

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from core.config.schema import Settings
 from core.jobs.queue_entry import NextPlace, Node, QueueEntry, SupervisorState
 from core.runs.kinds import Kind
 from core.runs.run import Run, Status
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +26,11 @@ class Observation:
 class Engine(Protocol):
     """How a run ended is read from its folder, never from an exit code alone."""
 
-    def submit(self, runs: Sequence[Run], *, resumed_by: str = "", priority: int = 0) -> None:
+    def submit(self, runs: Sequence[Run], *, resumed_by: str = "", request: Mapping[str, Any] = NOTHING) -> None:
         """Take the runs in, all or none, in this order; a U-Net waits for its VAE run. Returns before they start.
 
-        resumed_by: who asked to go on with runs that were started before; empty for new ones. priority: higher first.
+        resumed_by: who asked to go on with runs that were started before; empty for new ones. request: fields of the
+        `JobRequest` of each of them that change; the others stay as their job.json says.
         Raises RunBusy when one of them is taken in already, LabError when one is finished or nothing can be stored.
         """
         ...

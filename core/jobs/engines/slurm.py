@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import pwd
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from core import atomic, reading
 from core.config.schema import Settings
 from core.config.site import SlurmSettings
-from core.errors import ConfigError, LabError, RunBusy
+from core.errors import ConfigError, LabError, RunBusy, UsageError
 from core.home import python_path
 from core.jobs import frozen_code
 from core.jobs.accounts import state_folder
-from core.jobs.engines.protocol import Observation
+from core.jobs.engines.protocol import NOTHING, Observation
 from core.jobs.engines.slurm_commands import (
     JOB_NAME,
     Look,
@@ -49,6 +51,7 @@ from core.jobs.exit_reason import (
 from core.jobs.job_row import job_for
 from core.jobs.orders import Orders
 from core.jobs.queue_entry import NextPlace, Node, QueueEntry, SupervisorState
+from core.jobs.request import OF_A_CLUSTER, JobRequest, keep_request, read_request
 from core.jobs.serving import FOLDER
 from core.machine import attempts
 from core.runs.kinds import Kind
@@ -93,6 +96,7 @@ class JobSpec:
     on_cpu: bool
     environment: dict[str, str] = field(default_factory=dict)
     worker: tuple[str, ...] = ()
+    request: JobRequest = field(default_factory=JobRequest)
     format: int = FORMAT
 
 
@@ -106,7 +110,7 @@ class SlurmEngine:
 
     # -- the verbs of an engine
 
-    def submit(self, runs: Sequence[Run], *, resumed_by: str = "", priority: int = 0) -> None:
+    def submit(self, runs: Sequence[Run], *, resumed_by: str = "", request: Mapping[str, Any] = NOTHING) -> None:
         """See `Engine.submit`. A U-Net's job depends on that of its VAE run."""
         deadline = time.monotonic() + RELEASE_PATIENCE_S
         while any(self._is_ending(run) for run in runs) and time.monotonic() < deadline:
@@ -115,7 +119,9 @@ class SlurmEngine:
             for run in runs:
                 held.enter_context(self._alone(run))
             look = self._must_answer()
+            asked = {run.id: read_request(run).with_changes(request) for run in runs}
             for run in runs:
+                _refuse_preemptible(asked[run.id])
                 self._refuse_unfit(run, look)
             try:
                 place = state_folder(self.folder)
@@ -123,18 +129,20 @@ class SlurmEngine:
             except OSError as error:
                 raise storage_error(error, self.folder) from None
             submitted: list[int] = []
-            before = {run.id: (run.status(), _facts_of(run)) for run in runs}
+            before = {run.id: (run.status(), _facts_of(run), read_request(run)) for run in runs}
             try:
                 for run in runs:
-                    self._submit(run, look, place, code, priority)
+                    keep_request(run, asked[run.id])
+                    self._submit(run, look, place, code, self._believed(run, place, asked[run.id], request))
                     submitted.append(_facts_of(run).job_id)
             except BaseException:
                 for job_id in submitted:
                     with contextlib.suppress(LabError):
                         call("scancel", str(job_id))
                 for run in runs:
-                    with contextlib.suppress(OSError):
-                        status, facts = before[run.id]
+                    with contextlib.suppress(OSError, LabError):
+                        status, facts, former = before[run.id]
+                        keep_request(run, former)
                         run.write_status(status)
                         _keep_facts(run, facts)
                 raise
@@ -279,10 +287,10 @@ class SlurmEngine:
 
     # -- submitting
 
-    def _submit(self, run: Run, look: Look, place: Path, code: str, priority: int) -> None:
+    def _submit(self, run: Run, look: Look, place: Path, code: str, request: JobRequest) -> None:
         """Have the run's job wait at Slurm: a held one goes on at its place, else it is a new one."""
         job = job_for(run, code=code)
-        spec_path = self._keep_spec(run, place, code)
+        spec_path = self._keep_spec(run, place, code, request)
         try:
             self.orders.keep(job)
             attempts.withdraw_stop(run.folder)
@@ -293,7 +301,7 @@ class SlurmEngine:
         if held is not None and held.waits:
             _call_for(run, held, "scontrol", "release")
             return
-        command = self._options(run, job.depends_on, look, priority)
+        command = self._options(run, job.depends_on, request)
         script = "\n".join(
             (
                 "#!/bin/sh",
@@ -306,15 +314,16 @@ class SlurmEngine:
         )
         answer = call(*command, text=script, environment={"SBATCH_EXPORT": "ALL"})
         job_id = int(answer.strip().partition(";")[0])
-        _keep_facts(run, JobFacts(job_id=job_id, account=_own_account(), priority=priority))
+        _keep_facts(run, JobFacts(job_id=job_id, account=_own_account(), priority=request.priority))
 
-    def _options(self, run: Run, parents: Sequence[str], look: Look, priority: int) -> list[str]:
+    def _options(self, run: Run, parents: Sequence[str], request: JobRequest) -> list[str]:
         """The command line of sbatch."""
         named = {
             "comment": run.id,
             "output": str(run.log_path.resolve()),
             "open-mode": "append",
-            "nice": -NICE_PER_PRIORITY * priority if priority < 0 else "",
+            "nice": -NICE_PER_PRIORITY * request.priority if request.priority < 0 else "",
+            "begin": f"now+{later:.0f}" if (later := request.starts_s - time.time()) >= 1.0 else "",
         }
         unfinished = [parent for parent in parents if not _is_finished(self.store.root / parent)]
         jobs = [_facts_of(Run(self.store.root / parent)).job_id for parent in unfinished]
@@ -322,9 +331,15 @@ class SlurmEngine:
             named["dependency"] = "afterok:" + ":".join(str(job) for job in jobs if job)
             named["kill-on-invalid-dep"] = "yes"
         options = [f"--{name}={value}" for name, value in named.items() if value != ""]
-        return ["sbatch", "--parsable", "--requeue", *options, *site_options(self.settings, self._gpus(run))]
+        return [
+            "sbatch",
+            "--parsable",
+            "--requeue",
+            *options,
+            *site_options(with_request(self.settings, request), self._gpus(run)),
+        ]
 
-    def _keep_spec(self, run: Run, place: Path, code: str) -> Path:
+    def _keep_spec(self, run: Run, place: Path, code: str, request: JobRequest) -> Path:
         """Write down what the job is started with; where."""
         order = job_for(run, code=code)
         spec = JobSpec(
@@ -336,14 +351,25 @@ class SlurmEngine:
             on_cpu=order.device == "cpu",
             environment={**order.environment},
             worker=self.worker,
+            request=request,
         )
         path = place / SPECS / f"{run.id}.json"
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            atomic.write_json(path, asdict(spec))
+            atomic.write_json(path, {**asdict(spec), "request": spec.request.model_dump(mode="json")})
         except OSError as error:
             raise storage_error(error, path) from None
         return path
+
+    def _believed(self, run: Run, place: Path, request: JobRequest, asked_now: Mapping[str, Any]) -> JobRequest:
+        """Options of sbatch decide what runs as this account. Where accounts share the folder, any of them may have
+        written job.json: what this account asks now or has submitted before is believed, and nothing else."""
+        if not self.orders.are_kept:
+            return request
+        before = read_spec(place / SPECS / f"{run.id}.json")
+        known = JobRequest() if before is None else before.request
+        own = {name: getattr(known, name) for name in OF_A_CLUSTER if name not in asked_now}
+        return request.model_copy(update=own)
 
     def _gpus(self, run: Run) -> int:
         """GPUs per node that a run is given."""
@@ -413,6 +439,8 @@ class SlurmEngine:
                     ending = without_its_vae(parent, state)
                     return settled(status, ending.state, ending.reason)
         ending = ending_of(run, words=_words_of(job))
+        if ending.state is RunState.QUEUED:  # it should have continued, and its job is gone
+            ending = replace(ending, state=RunState.INTERRUPTED)
         return settled(status, ending.state, ending.reason)
 
     def _has_processes(self, run: Run) -> bool:
@@ -528,6 +556,24 @@ def site_options(settings: SlurmSettings, gpus: int) -> list[str]:
         "time": settings.time_limit,
     }
     return [*(f"--{name}={value}" for name, value in named.items() if value != ""), *settings.directives]
+
+
+def with_request(settings: SlurmSettings, request: JobRequest) -> SlurmSettings:
+    """The site's settings with what a request says in their place; Slurm's own limit lies behind the lab's."""
+    named: dict[str, Any] = {
+        name: getattr(request, name) for name in ("partition", "account", "qos") if getattr(request, name)
+    }
+    if request.time_limit_s is not None:
+        named["time_limit"] = str(math.ceil((request.time_limit_s + settings.save_ahead_s) / 60) + 1)
+    return settings.model_copy(update={**named, "directives": (*settings.directives, *request.directives)})
+
+
+def _refuse_preemptible(request: JobRequest) -> None:
+    """Raises UsageError for what Slurm decides itself."""
+    if request.preemptible is not None:
+        raise UsageError(
+            "--preemptible: Slurm decides by partition and QOS which jobs it interrupts", "name one with --partition"
+        )
 
 
 def try_settings(settings: SlurmSettings) -> str:

@@ -28,6 +28,7 @@ from core.jobs.engines.slurm_commands import SlurmAway, SlurmRefused, call, read
 from core.jobs.exit_reason import Ending, again, ending_of, settled, write_ending
 from core.jobs.launch import surroundings, worker_command
 from core.jobs.orders import Orders
+from core.jobs.request import JobRequest
 from core.jobs.serving import FOLDER
 from core.jobs.shim import Shim
 from core.machine import attempts
@@ -46,8 +47,8 @@ PORT_BASE, PORTS = 20_000, 20_000
 class JobShim(Shim):
     """A shim that also knows the signal ahead of the time limit, and ends when another job has taken its run over."""
 
-    def __init__(self, folder: Path, attempt: int, *, grace_s: float) -> None:
-        super().__init__(folder, attempt, grace_s=grace_s)
+    def __init__(self, folder: Path, attempt: int, *, grace_s: float, request: JobRequest) -> None:
+        super().__init__(folder, attempt, grace_s=grace_s, limit_s=request.time_limit_s, requeues=request.requeue)
         self.is_near_limit = self.is_fenced = False
         self.looked_at = float("-inf")
 
@@ -55,6 +56,9 @@ class JobShim(Shim):
         """Slurm says that the time is nearly over: the training saves and ends, as at a shutdown."""
         self.is_near_limit = True
         self._on_term(number, frame)
+
+    def _reach_limit(self, *, is_alone: bool = True) -> None:
+        super()._reach_limit(is_alone=is_alone)  # no locks under the runs folder
 
     def _look_for_requests(self) -> None:
         super()._look_for_requests()
@@ -95,7 +99,8 @@ def attempt_at(run: Run, spec: JobSpec) -> int:
     status = run.status()
     if status.state is RunState.FINISHED:
         return 0
-    if attempts.stop_of(run.folder, last) is not None:  # its node failed before it could end as it was asked
+    asked = attempts.stop_of(run.folder, last)
+    if asked is not None and not asked.returns:  # its node failed before it could end as it was asked
         write_ending(run, replace(ending_of(run, last, words="its node failed"), may_return=False))
         return 1
     before = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, last) or {}
@@ -119,7 +124,7 @@ def attempt_at(run: Run, spec: JobSpec) -> int:
     stage = f"starting its process on {node}"
     run.write_status(replace(settled(status, RunState.STARTING), stage=stage, device=f"node {node}"))
     atomic.write_json(run.folder / attempts.ATTEMPT_FILE, facts)
-    shim = JobShim(run.folder, attempt, grace_s=spec.grace_s)
+    shim = JobShim(run.folder, attempt, grace_s=spec.grace_s, request=spec.request)
     signal.signal(signal.SIGUSR1, shim.on_limit)
     order = Orders(run.folder.parent / FOLDER)
     known = order.known(run.id) if order.are_kept else None

@@ -157,7 +157,7 @@ def test_the_order_of_the_queue_holds_while_a_unet_waits_for_its_vae(box, serve)
     serve()
     box.submit(vae, unet)
     box.wait_for_step(vae, 1)
-    box.submit(urgent, priority=5)
+    box.submit(urgent, request={"priority": 5})
     box.hurry()
     box.wait_until_judged(vae, unet, urgent)
     assert [mark["run"] for mark in box.marks("start")] == [vae.id, urgent.id, unet.id]

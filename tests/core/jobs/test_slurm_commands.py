@@ -8,17 +8,20 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.config.load import read_site
-from core.errors import LabError, RunBusy
+from core.errors import LabError, RunBusy, UsageError
 from core.jobs import service
 from core.jobs.engines import slurm, slurm_commands
 from core.jobs.engines.choose import engine_for, observed_status
+from core.jobs.engines.slurm import read_spec
 from core.jobs.engines.slurm_commands import Looks, SlurmAway, SlurmRefused, call, read_jobs, read_nodes
 from core.jobs.queue_order import move_run
 from core.jobs.queue_view import nodes, queue_view, supervisor_state
+from core.jobs.request import moment_in, read_request
 from core.machine import attempts
 from core.runs.lock import lock_in_run
 from core.runs.run import Run, RunState
@@ -89,9 +92,10 @@ def store(cluster: Cluster) -> RunStore:
 
 
 @pytest.fixture
-def begin(store: RunStore) -> Callable[[str], list[Run]]:
-    def begin(kind: str) -> list[Run]:
-        return service.start_training(kind, tiny_settings(), store=store, owner="ana", check=lambda *a, **b: None)
+def begin(store: RunStore) -> Callable[..., list[Run]]:
+    def begin(kind: str, **more: Any) -> list[Run]:
+        checks: dict[str, Any] = {"owner": "ana", "check": lambda *a, **b: None}
+        return service.start_training(kind, tiny_settings(), store=store, **checks, **more)
 
     return begin
 
@@ -120,6 +124,21 @@ def test_the_site_chooses_the_engine_and_its_options(begin: Callable[[str], list
     assert "core.jobs.engines.slurm_job" in (cluster.root / "script").read_text()
     assert json.loads((run.folder / "slurm.json").read_text())["job_id"] == 7
     assert "slurm" not in run.config_path.read_text()  # the site's, and never the experiment's
+
+
+def test_a_request_stands_in_the_place_of_the_sites_options(begin: Callable[..., list[Run]], cluster: Cluster) -> None:
+    asked = {"partition": "long", "time_limit_s": 7200.0, "directives": ("--mem=9G",), "priority": -2}
+    (run,) = begin("vae", request={**asked, "start_at": moment_in("+2h")})
+    words = next(line for line in cluster.asked if line.startswith("sbatch")).split()
+    assert "--partition=long" in words and "--time=123" in words and words.index("--mem=9G") > words.index("--mem=3G")
+    assert "--nice=200" in words
+    (begins,) = (word for word in words if word.startswith("--begin=now+"))
+    assert 7000 < int(begins.removeprefix("--begin=now+")) <= 7200
+    (spec,) = cluster.root.glob(f"runs/.queue/**/slurm/{run.id}.json")
+    known = read_spec(spec)
+    assert known is not None and known.request == read_request(run)
+    with pytest.raises(UsageError, match="partition and QOS"):
+        begin("vae", request={"preemptible": True})
 
 
 def test_a_unet_depends_on_the_job_of_its_vae(begin: Callable[[str], list[Run]], cluster: Cluster) -> None:

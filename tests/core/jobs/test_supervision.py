@@ -66,7 +66,7 @@ class TestOrder:
         recorded_gpus(gpu0=full, gpu1=full)
         runs = [box.create(steps=4, device="auto") for _ in range(10)]
         for run in runs:
-            box.submit(run, priority=5 if run in runs[7:9] else 0)
+            box.submit(run, request={"priority": 5 if run in runs[7:9] else 0})
         recorded_gpus()
         box.wait_until_judged(*runs)
         assert {run.status().state for run in runs} == {RunState.FINISHED}
