@@ -118,7 +118,8 @@ def reading_lines(found: Reading) -> list[tuple[str, str]]:
         ("classes", f"{len(found.class_names):,}, from {found.layout}"),
         (
             "split",
-            f"{train:,} to train on, {held}{f' ({found.split})' if found.split else ''}; a twelfth of each class validates",
+            f"{train:,} to train on, {held}{f' ({found.split})' if found.split else ''}; "
+            "a twelfth of each class validates",
         ),
         ("images", f"{sizes}, {'color' if found.channels == 3 else 'gray'}, {found.bits}"),
         ("left out", ", ".join([*left, *([f"{rest:,} others"] if rest else [])]) or "nothing"),
