@@ -81,7 +81,11 @@ def listed(entries: Sequence[QueueEntry]) -> str:
             "; ".join(
                 filter(
                     None,
-                    [entry.waits_for or entry.device, standing_in_words(entry.standing, entry.owner, current_user())],
+                    [
+                        entry.waits_for or entry.device,
+                        entry.made_room,
+                        standing_in_words(entry.standing, entry.owner, current_user()),
+                    ],
                 )
             ),
             "now" if not entry.place else f"in {duration(entry.expected_start_s)}".replace("in -", "-"),
@@ -107,6 +111,7 @@ def row(entry: QueueEntry) -> dict[str, Any]:
         "expected_start_s": entry.expected_start_s,
         "expected_end_s": entry.expected_end_s,
         "started_at": entry.started_at,
+        "made_room": entry.made_room,
         "share_of_week": None if entry.standing is None else entry.standing.share,
         "behind_others": 0 if entry.standing is None else entry.standing.behind,
     }

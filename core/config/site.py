@@ -114,6 +114,12 @@ class SiteSettings(Section):
     share_half_life_days: float = Field(
         7.0, ge=0.1, le=90.0, description="Days after which a person's use of the machine counts half."
     )
+    preemptible: bool = Field(
+        False, description="Runs may be saved and queued again for others, unless their own request says otherwise."
+    )
+    preempt_every_minutes: float = Field(
+        10.0, ge=0.1, le=1440.0, description="Minutes between two interruptions of one run, at least."
+    )
     foreign_memory_mb: float = Field(
         1000.0, ge=1.0, description="A GPU on which others hold more megabytes than this is left alone."
     )

@@ -14,7 +14,6 @@ from core.evaluation.judge import Judge, JudgeNetwork, OnProgress, judge_files, 
 from core.evaluation.judge_facts import WEIGHTS_FILE, judge_in_folder
 from core.model_folders.model_facts import JUDGE_FOLDER, model_folder_info
 from core.model_folders.model_folder import check_tensors, read_tensors
-from core.models.shapes import only_shapes
 from core.runs.facts import fingerprint_of
 from core.runs.run import Run
 
@@ -54,7 +53,7 @@ def judge_of_model_folder(folder: Path, *, device: str = "cpu") -> Judge | None:
         return None
     facts, weights = found
     name = f"{JUDGE_FOLDER}/{WEIGHTS_FILE}"
-    with only_shapes():
+    with torch.device("meta"):
         network = JudgeNetwork(
             channels=info.facts.channels, image_size=info.settings().data.image_size, num_classes=facts.num_classes
         )

@@ -19,7 +19,8 @@ class Standing:
 class QueueEntry:
     """One run that waits or lives. place: 1 is next, 0 lives already. device: where it runs, or the setting.
 
-    expected_start_s, expected_end_s: seconds from now; None when nothing like it has run here yet.
+    expected_start_s, expected_end_s: seconds from now; None when nothing like it has run here yet. made_room: for whom
+    it was interrupted, in words; '' for any other.
     """
 
     run: Run
@@ -34,6 +35,7 @@ class QueueEntry:
     expected_end_s: float | None
     started_at: str
     standing: Standing | None = None
+    made_room: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

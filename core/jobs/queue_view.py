@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-
 from core import atomic
 from core.config.load import read_site
 from core.config.schema import Settings
-from core.errors import LabError
 from core.jobs.accounts import service_folder
 from core.jobs.engines.choose import elsewhere_of, observed_status
-from core.jobs.job_row import signature_of, work_of
+from core.jobs.making_room import made_room
 from core.jobs.memory_needs import less_what_comes, needs_of
+from core.jobs.prediction import Predictions
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_entry import NextPlace, Node, QueueEntry, SupervisorState
 from core.jobs.serving import facts_of, is_served, stillness
@@ -29,14 +26,14 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
     if elsewhere := elsewhere_of(store):
         return elsewhere.entries()
     queue = Queue(store.root)
-    site = read_site()[0]
+    site, predictions = read_site()[0], Predictions(store, queue)
     jobs = [job for job in queue.jobs() if (store.root / job.run_id / "run.json").is_file()]
-    jobs = [job for job in jobs if job.state is JobState.LIVE] + turns(queue, site, jobs)
+    jobs = [job for job in jobs if job.state is JobState.LIVE] + turns(queue, site, jobs, predictions.left_s).order
     if not jobs:
         return []
     standing = standings(queue, site, jobs)
     devices = find_devices(site) if any(job.state is not JobState.LIVE for job in jobs) else []
-    forecast = _Forecast(queue, store, devices)
+    forecast = _Forecast(queue, predictions, devices)
     full = "room on the disk, which is full" if atomic.is_full(store.root) else ""
     entries = []
     turn = 0
@@ -53,7 +50,7 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
             turn += 1
             state, place, device = str(job.state), turn, job.device
             words = "its owner to resume it" if job.state is JobState.PAUSED else full or job.waits_for
-            start_s, end_s = (None, None) if job.state is JobState.PAUSED else forecast.add_waiting(job, run)
+            start_s, end_s = (None, None) if job.state is JobState.PAUSED else forecast.add_waiting(job)
         entries.append(
             QueueEntry(
                 run=run,
@@ -68,6 +65,7 @@ def queue_view(store: RunStore) -> list[QueueEntry]:
                 expected_end_s=end_s,
                 started_at=job.started_at,
                 standing=standing.get(job.run_id),
+                made_room="" if job.state is JobState.LIVE else made_room(run),
             )
         )
     return entries
@@ -157,8 +155,8 @@ def supervisor_state(store: RunStore) -> SupervisorState:
 class _Forecast:
     """Plays the queue forward: slots become free when their runs are expected to end."""
 
-    def __init__(self, queue: Queue, store: RunStore, devices: list[Device]) -> None:
-        self.queue, self.store, self.devices = queue, store, devices
+    def __init__(self, queue: Queue, predictions: Predictions, devices: list[Device]) -> None:
+        self.queue, self.predictions, self.devices = queue, predictions, devices
         self.free_at: dict[str, float | None] = {  # nobody knows when strangers leave
             slot: None if device.problem else 0.0 for device in devices for slot in slots_of(device)
         }
@@ -170,7 +168,7 @@ class _Forecast:
         self.end_of[job.run_id] = eta_s
         return eta_s
 
-    def add_waiting(self, job: Job, run: Run) -> tuple[float | None, float | None]:
+    def add_waiting(self, job: Job) -> tuple[float | None, float | None]:
         """(start, end) in seconds from now, as far as they can be known."""
         wants = choose(job.device, job.num_processes, self.devices, ()).wants
         count = 1 if wants == {CPU} else job.num_processes
@@ -181,28 +179,9 @@ class _Forecast:
         if len(known) >= count and all(end is not None for end in parents):
             later = job.request.starts_s - self.queue.clock()
             start = max([known[count - 1][0], later, *(end for end in parents if end is not None)])
-        takes = self._duration_s(run)
-        if (limit := job.request.time_limit_s) is not None and takes is not None:
-            takes = min(takes, limit)
+        takes = self.predictions.left_s(job)
         end = start + takes if start is not None and takes is not None else None
         for _, slot in known[:count]:
             self.free_at[slot] = end
         self.end_of[job.run_id] = end
         return start, end
-
-    def _duration_s(self, run: Run) -> float | None:
-        try:
-            signature, work = _plan_of(run.folder, run.config_path.stat().st_mtime_ns)
-        except (LabError, OSError):
-            return None
-        speed = self.queue.seconds_per_step(signature)
-        status = run.status()
-        left = 1.0 - status.step / status.steps_total if status.steps_total else 1.0
-        return None if speed is None else speed * work * max(0.0, left)
-
-
-@lru_cache(maxsize=1024)
-def _plan_of(folder: Path, changed_ns: int) -> tuple[str, int]:
-    """(signature, work) of a run; its frozen settings cost milliseconds to read. changed_ns: of its config.yaml."""
-    run = Run(folder)
-    return signature_of(run), work_of(run)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.jobs.queue_rows import Job, JobState
@@ -89,27 +89,34 @@ def in_turn(
     now: float,
     *,
     person: Callable[[str], str] = str,
+    first: Collection[str] = (),
 ) -> list[Job]:
     """Those that wait or are held back, in the order of their turn; at the end those that may not start yet.
 
-    used: of `used_s`; None: first come, first served.
+    used: of `charged_s`; None: first come, first served. first: runs that go first within their priority.
     """
-    waiting = sorted(
-        (job for job in jobs if job.state is not JobState.LIVE), key=lambda job: (-job.priority, job.place)
-    )
+    waiting = [job for job in jobs if job.state is not JobState.LIVE]
+    waiting.sort(key=lambda job: (-job.priority, job.run_id not in first, job.place))
     later = sorted((job for job in waiting if job.request.starts_s > now), key=lambda job: job.request.starts_s)
     waiting = [job for job in waiting if job.request.starts_s <= now]
     if used is None:
         return waiting + later
+    charged, found = dict(used), []
+    for group in dict.fromkeys((job.priority, job.run_id in first) for job in waiting):
+        found += _merged([job for job in waiting if (job.priority, job.run_id in first) == group], charged, person)
+    return found + later
+
+
+def charged_s(
+    used: Mapping[str, float], jobs: Iterable[Job], now: float, person: Callable[[str], str] = str
+) -> dict[str, float]:
+    """`used_s` with each run that has just begun counted as ten minutes."""
     charged = dict(used)
     for job in jobs:
         if job.state is JobState.LIVE:
             missing = AT_ONCE_S - (now - started_s(job, now))
             charged[person(job.owner)] = charged.get(person(job.owner), 0.0) + len(job.slots) * max(0.0, missing)
-    found = []
-    for priority in dict.fromkeys(job.priority for job in waiting):
-        found += _merged([job for job in waiting if job.priority == priority], charged, person)
-    return found + later
+    return charged
 
 
 def _merged(group: Sequence[Job], charged: dict[str, float], person: Callable[[str], str]) -> list[Job]:

@@ -30,8 +30,10 @@ from core.jobs.exit_reason import Ending, again, ending_of, never_started, settl
 from core.jobs.fork_server import ForkServer
 from core.jobs.housekeeping import Housekeeping
 from core.jobs.launch import start_shim, surroundings, worker_command, worker_environment
+from core.jobs.making_room import make_room
 from core.jobs.memory_needs import less_what_comes, needs_of
 from core.jobs.orders import Broken, Orders
+from core.jobs.prediction import Predictions
 from core.jobs.queue import Job, JobState, Queue
 from core.jobs.queue_schema import FORMAT as QUEUE_FORMAT
 from core.jobs.queue_schema import NewerQueue
@@ -47,7 +49,7 @@ from core.jobs.start_supervisor import (
     is_run_announced,
     take_start,
 )
-from core.jobs.turns import turns
+from core.jobs.turns import Turns, turns
 from core.machine import attempts
 from core.machine.outside import outside
 from core.machine.processes import is_of
@@ -94,6 +96,7 @@ class Supervisor:
         self.started_code = _newest_code()
         self.devices_at, self.devices = float("-inf"), list[Device]()
         self.housekeeping = Housekeeping(store, self.queue)
+        self.predictions = Predictions(store, self.queue)
         self.waiting_since: dict[str, float] = {}
         self.quitting = False
 
@@ -152,9 +155,10 @@ class Supervisor:
             if job.state is JobState.LIVE and self._may_end(job):
                 with _logged(job):
                     self._look_after(job)
-        waiting = self._in_turn()
+        order = turns(self.queue, self.site, self.queue.jobs(), self.predictions.left_s)
+        waiting = self._due(order.order)
         self._load_ahead(now, waiting)
-        self._start_waiting(waiting)
+        self._start_waiting(waiting, order)
         self.housekeeping.tick(self.site, jobs)
         self._follow_upgrades(now)
 
@@ -250,10 +254,10 @@ class Supervisor:
             with contextlib.suppress(Broken):
                 yield self.orders.bound(job)
 
-    def _in_turn(self) -> list[Job]:
-        """The rows that wait and may start by now, whoever's, in the order of their turn."""
+    def _due(self, order: Sequence[Job]) -> list[Job]:
+        """The rows that wait and may start by now, whoever's, as they go."""
         due, now = [], self.queue.clock()
-        for job in turns(self.queue, self.site, self.queue.jobs()):
+        for job in order:
             if job.state is not JobState.QUEUED:
                 continue
             if job.request.starts_s <= now:
@@ -262,7 +266,7 @@ class Supervisor:
                 self.queue.say_why(job.run_id, words)
         return due
 
-    def _start_waiting(self, waiting: Sequence[Job]) -> None:
+    def _start_waiting(self, waiting: Sequence[Job], order: Turns) -> None:
         """Give free slots away in the order of the queue; nobody overtakes somebody for whom a run's end makes room."""
         if not waiting or atomic.is_full(self.store.root):  # others are told by `supervisor_state`
             return
@@ -270,23 +274,28 @@ class Supervisor:
             self._look_at_devices()
         taken = set(self.queue.leases())
         reserved: set[str] = set()
+        ready, started = list[Job](), 0
         for row in waiting:
             with _logged(row):
                 is_mine = self.orders.is_mine(row)
                 job = self._ordered(row) if is_mine else row
                 if job is None or not (self._is_ready(job) if is_mine else self._is_next(job)):
                     continue
+                ready.append(job)
                 needs = needs_of(Run(self.store.root / job.run_id))
                 choice = choose(job.device, job.num_processes, self.devices, taken, reserved, needs)
                 if not is_mine:  # its own supervisor starts it: what it takes, or waits for, is not ours to give
                     taken.update(choice.slots)
                     reserved.update(choice.keeps if not choice.slots else ())
                 elif choice.slots and self._start(job, choice.slots):
+                    started += 1
                     taken.update(choice.slots)
                     self._look_at_devices()
                 elif not choice.slots:
                     self.queue.say_why(job.run_id, choice.waits_for)
                     reserved.update(choice.keeps)
+        if not started:  # else at the next look, when rows and devices say so
+            make_room(self.store, self.queue, self.site, order, ready, self.devices, self._may_end)
 
     def _look_at_devices(self) -> None:
         live = self.queue.jobs(JobState.LIVE)

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from core.config.site import SiteSettings
+from core.jobs.preemption import is_in_use, short_ones
 from core.jobs.queue import Queue
 from core.jobs.queue_entry import Standing
 from core.jobs.queue_rows import Job, JobState
-from core.jobs.shares import DAY_S, WEEK_DAYS, in_turn, share_of_week, used_s, uses_in
+from core.jobs.shares import DAY_S, WEEK_DAYS, charged_s, in_turn, share_of_week, used_s, uses_in
 from core.words import counted
 
 FAIR = "fair"
 HALF_LIVES = 10  # what ended earlier counts for less than a thousandth of itself, and is not read
 
 
-def turns(queue: Queue, site: SiteSettings, jobs: Sequence[Job]) -> list[Job]:
-    """Those of `jobs` that wait or are held back, in the order of their turn. jobs: with the live ones."""
-    now = queue.clock()
-    used = None
-    if site.queue_order == FAIR and any(job.state is not JobState.LIVE for job in jobs):
+@dataclass(frozen=True, kw_only=True)
+class Turns:
+    """order: those that wait or are held back, in the order of their turn. used: slot-seconds by person as that order
+    charges them; None where shares decide nothing. short: run → predicted seconds, of those that go first."""
+
+    order: list[Job]
+    used: Mapping[str, float] | None
+    short: Mapping[str, float]
+
+
+def turns(
+    queue: Queue, site: SiteSettings, jobs: Sequence[Job], left_s: Callable[[Job], float | None] = lambda job: None
+) -> Turns:
+    """Whose turn it is. jobs: with the live ones. left_s: predicted seconds of a run that waits."""
+    now, person = queue.clock(), site.account_of
+    is_fair, used = site.queue_order == FAIR, None
+    interrupts = is_in_use(jobs, site.preemptible)
+    if (is_fair or interrupts) and any(job.state is not JobState.LIVE for job in jobs):
         since = now - HALF_LIVES * site.share_half_life_days * DAY_S
-        uses = uses_in(queue.uses(since), jobs, now, site.account_of)
-        used = used_s(uses, now, site.share_half_life_days)
-    return in_turn(jobs, used, now, person=site.account_of)
+        uses = uses_in(queue.uses(since), jobs, now, person)
+        used = charged_s(used_s(uses, now, site.share_half_life_days), jobs, now, person)
+    short = short_ones(jobs, used or {}, left_s, person=person) if interrupts else {}
+    used = used if is_fair else None
+    return Turns(order=in_turn(jobs, used, now, person=person, first=short), used=used, short=short)
 
 
 def standings(queue: Queue, site: SiteSettings, jobs: Sequence[Job]) -> dict[str, Standing]:

@@ -123,6 +123,8 @@ def _when(entry: QueueEntry, names: Mapping[str, str]) -> str:
         if entry.expected_start_s is not None and entry.expected_start_s < SOON_S:
             start = "starts any moment"
         waits = _waits_for(entry, names)
+        if entry.made_room:
+            waits = f"{escaped(entry.made_room, 120)}  \n{waits}" if waits else escaped(entry.made_room, 120)
         if standing := standing_in_words(entry.standing, entry.owner, who()):
             waits = f"{waits}  \n{escaped(standing, 120)}" if waits else escaped(standing, 120)
         return _two_lines(start or waits or "waits for its turn", waits if start else "")

@@ -11,7 +11,7 @@ from scipy.integrate import quad
 
 from core.config.site import SiteSettings
 from core.jobs.queue import Job, JobState, Queue
-from core.jobs.shares import AT_ONCE_S, DAY_S, Use, in_turn, share_of_week, used_s, uses_in
+from core.jobs.shares import AT_ONCE_S, DAY_S, Use, charged_s, in_turn, share_of_week, used_s, uses_in
 from core.jobs.turns import standing_in_words, standings, turns
 
 NOW = 1.8e9
@@ -82,7 +82,7 @@ def test_a_run_that_has_just_begun_counts_before_it_has_used_anything() -> None:
     began = datetime.fromtimestamp(NOW, UTC).isoformat()
     live = Job(run_id="a0", owner="ana", state=JobState.LIVE, slots=("cpu/0",), started_at=began)
     jobs = [live, waits("a1", "ana", 1), waits("b1", "ben", 2)]
-    assert names(in_turn(jobs, {"ben": AT_ONCE_S / 2}, NOW)) == ["b1", "a1"]
+    assert names(in_turn(jobs, charged_s({"ben": AT_ONCE_S / 2}, jobs, NOW), NOW)) == ["b1", "a1"]
 
 
 def test_one_person_alone_is_served_by_arrival() -> None:
@@ -115,7 +115,7 @@ def test_the_queue_says_whose_week_it_was(queue: Queue, clock: Clock) -> None:
     train(queue, clock, "b", "ben", 39 * HOUR / 10)
     for run_id, owner in (("a1", "ana"), ("b1", "ben"), ("c1", "cleo")):
         assert queue.put(Job(run_id=run_id, owner=owner))
-    order = turns(queue, site, queue.jobs())
+    order = turns(queue, site, queue.jobs()).order
     assert names(order) == ["c1", "b1", "a1"]
     standing = standings(queue, site, order)
     assert set(standing) == {"b1", "a1"}
@@ -123,7 +123,7 @@ def test_the_queue_says_whose_week_it_was(queue: Queue, clock: Clock) -> None:
     assert standing_in_words(standing["a1"], "ana", "ana") == words
     assert "was ana's" in standing_in_words(standing["a1"], "ana", "ben")
     by_arrival = SiteSettings(queue_order="first_come")
-    assert names(turns(queue, by_arrival, queue.jobs())) == ["a1", "b1", "c1"]
+    assert names(turns(queue, by_arrival, queue.jobs()).order) == ["a1", "b1", "c1"]
     assert standings(queue, by_arrival, order) == {}
 
 
@@ -132,7 +132,7 @@ def test_logins_of_one_account_share_one_use(queue: Queue, clock: Clock) -> None
     train(queue, clock, "a", "ana@example.org", HOUR)
     for run_id, owner in (("a1", "ana"), ("b1", "ben")):
         assert queue.put(Job(run_id=run_id, owner=owner))
-    assert names(turns(queue, site, queue.jobs())) == ["b1", "a1"]
+    assert names(turns(queue, site, queue.jobs()).order) == ["b1", "a1"]
 
 
 def test_a_move_passes_the_runs_of_its_owner_only(queue: Queue) -> None:
