@@ -125,6 +125,8 @@ def ending_of(run: Run, attempt: int | None = None, *, words: str = "") -> Endin
         reason = f"this folder was copied while it trained{at}; {kept}; resume continues it in this lab"
         return Ending(state=RunState.INTERRUPTED, reason=reason)
     if status.state is RunState.INTERRUPTED:  # its own word: a SIGTERM from outside; at a shutdown everything gets one
+        if isinstance(code, int) and code < 0 and code != -signal.SIGTERM and _num_processes(run, status) != 1:
+            return _died(f"the process that launched it was killed ({_signal_name(-code)}){at}; {kept}")
         ended_itself = isinstance(code, int) and code >= 0
         return Ending(state=status.state, reason=status.reason, may_return=rebooted or not ended_itself)
     if end is not None and end.get("problem"):
@@ -215,13 +217,13 @@ def _cut_off(run: Run, request: StopRequest, was_killed: bool) -> str:
 
 
 def _num_processes(run: Run, status: Status) -> int:
-    """How many processes shared its training; where the setting is 0, automatic, the run's device says it."""
+    """How many processes share its training: as its device says since it began, until then as its settings do."""
+    if found := re.search(r"(\d+) processes", status.device):
+        return int(found[1])
     try:
-        asked = run.settings.machine.num_processes
+        return run.settings.machine.num_processes or 1
     except LabError:
         return 1
-    found = re.search(r"(\d+) processes", status.device)
-    return asked or (int(found[1]) if found else 1)
 
 
 def _returns(run: Run) -> bool:

@@ -26,6 +26,7 @@ from core.jobs.confinement import confine
 from core.jobs.exit_reason import FULL_DISK, Ending, asked_to_end, write_ending
 from core.jobs.orders import check_seal
 from core.jobs.worker_stop import StopRequests
+from core.machine import peers
 from core.machine.attempts import TOKEN_VARIABLE
 from core.machine.processes import own_identity
 from core.runs.kinds import function_at
@@ -78,13 +79,16 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
         if not is_main_rank():
             logging.getLogger().setLevel(logging.WARNING)  # what goes well, the first says for all
         site, _ = read_site()
-        outcome = trainer(
-            run,
-            data_dir=site.data,
-            cache_dir=site.cache,
-            store_root=store.root,
-            should_stop=stops.is_asked,
-        )
+        try:
+            outcome = trainer(
+                run,
+                data_dir=site.data,
+                cache_dir=site.cache,
+                store_root=store.root,
+                should_stop=stops.is_asked,
+            )
+        finally:
+            peers.release()
     except Exception as error:  # the last line of defence: whatever went wrong is told in the run
         if is_lost_peer(error):  # the rank that went first knows why, or nobody does
             logger.error("another rank is gone: %s", str(error).splitlines()[0] if str(error) else error)

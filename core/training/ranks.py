@@ -27,7 +27,7 @@ _SET_PARENT_DEATH_SIGNAL = 1
 _SPIN_S = (
     0.002  # how long a rank asks again and again for the others before it sleeps: waking up takes as long as a layer
 )
-_PATIENCE = timedelta(days=30)  # the others wait while the first downloads a dataset; a dead peer is noticed at once
+PATIENCE = timedelta(days=30)  # the others wait while the first downloads or saves; a dead peer is noticed at once
 
 
 class SharedMean:
@@ -130,7 +130,7 @@ def become_ranks(count: int) -> None:
     else:
         listener.close()
         store = TCPStore("127.0.0.1", port, count, False)
-    init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
+    init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=PATIENCE)
 
 
 def _die_with(first: int) -> None:

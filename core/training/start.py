@@ -9,19 +9,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 
 from core import atomic
 from core.config.schema import Settings
 from core.data.arrays import ImageSet, prepare
 from core.device import device_label, mixed_precision, resolve_device, set_threads
 from core.errors import DataUnavailable
+from core.machine import peers
+from core.machine.attempts import boot_id
 from core.rules import NEWEST, Rules
 from core.runs.facts import fingerprint_of
 from core.runs.run import Run, RunState
+from core.training.ranks import PATIENCE, shared_mean
 
 STATUS_EVERY_S = 1.0
 
@@ -31,7 +36,8 @@ logger = logging.getLogger(__name__)
 def open_accelerator(settings: Settings, trackers_dir: Path | None = None, *, rules: Rules = NEWEST) -> Accelerator:
     """The Accelerator for these settings: device, precision, processes and trackers. Made anew for each run.
 
-    A rank of torchrun takes the GPU of its local rank among those it sees.
+    A rank of torchrun takes the GPU of its local rank among those it sees, and waits for the others as long as the
+    first one's disk or download takes: after torch's own ten minutes a whole run would fail. See `tie_ranks`.
     """
     device = resolve_device(settings.machine.device)
     if device.type == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -45,7 +51,20 @@ def open_accelerator(settings: Settings, trackers_dir: Path | None = None, *, ru
         mixed_precision=mixed_precision(settings.machine.mixed_precision, device),
         log_with=list(settings.logging.trackers) or None if trackers_dir else None,
         project_dir=trackers_dir,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+
+
+def tie_ranks(accelerator: Accelerator) -> None:
+    """Let no rank that torchrun started outlive another on this machine, or the launcher. `core.training.ranks` ties
+    those that it forks itself."""
+    if accelerator.num_processes == 1 or shared_mean():
+        return
+    machine, launcher = boot_id(), os.getppid()
+    ranks: list[Any] = [None] * accelerator.num_processes
+    torch.distributed.all_gather_object(ranks, (machine, launcher, os.getpid()))
+    pids = [pid for at, of, pid in ranks if (at, of) == (machine, launcher) and pid != os.getpid()]
+    peers.watch(pids, launcher)
 
 
 class StatusKeeper:
@@ -134,6 +153,7 @@ class Start:
 def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
     """Open the device and the dataset of a run. Raises DataUnavailable when the set is gone or has changed."""
     accelerator = open_accelerator(run.settings, run.folder / "trackers", rules=run.rules)
+    tie_ranks(accelerator)
     is_main, processes = accelerator.is_main_process, accelerator.num_processes
     status = StatusKeeper(run, accelerator.device, is_main=is_main, processes=processes)
     step = run.status().step

@@ -58,6 +58,23 @@ def test_a_process_that_died_unasked(run, facts, state, may_return, reason):
     ending = ending_of(run, 1)
     assert (ending.state, ending.may_return) == (state, may_return)
     assert ending.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (1, "one of its 2 processes died at step 7"),
+        (-9, "the process that launched it was killed (SIGKILL) at step 7"),
+    ],
+)
+def test_a_run_of_two_processes_whose_rank_or_launcher_was_killed(run, code, reason):
+    """The ranks of a killed launcher save, and tell of the signal that they were sent."""
+    saved = RunState.INTERRUPTED if code < 0 else RunState.RUNNING
+    run.write_status(replace(run.status(), state=saved, reason="ended by a signal", device="CPU, 2 processes"))
+    ends(run, exit_code=code)
+    ending = ending_of(run, 1)
+    assert (ending.state, ending.may_return) == (RunState.INTERRUPTED, True)
+    assert ending.reason.startswith(reason)
     assert KEPT in ending.reason or "problem" in facts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +170,44 @@ print("equal", len(one.moments))
 def test_two_processes_encode_what_one_encodes_to_the_bit(tmp_path: Path, forks: None) -> None:
     done = forked.run("-c", ENCODING, str(tmp_path))
     assert done.stdout.strip() == "equal 50", done.stderr[-2000:]
+
+
+SLOW_DISK = """
+import os, sys, time
+from datetime import timedelta
+from pathlib import Path
+from torch.distributed import distributed_c10d
+from core.config.load import load_config
+from core.training.start import open_accelerator
+distributed_c10d.default_pg_timeout = timedelta(seconds=1)
+rank, waits = int(os.environ["RANK"]), Path(sys.argv[1])
+accelerator = open_accelerator(load_config(overrides={"machine.device": "cpu"}))
+if rank == 1:
+    waits.touch()
+while not waits.exists():
+    time.sleep(0.01)
+if rank == 0:
+    time.sleep(3)  # the disk
+accelerator.wait_for_everyone()
+print("together")
+os._exit(0)
+"""
+
+
+def test_ranks_of_torchrun_wait_for_a_first_one_whose_disk_is_slow(tmp_path: Path, forks: None) -> None:
+    """Longer than torch lets them wait by default, which is ten minutes over NCCL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo"}
+    logs = [tmp_path / f"{rank}.txt" for rank in range(2)]
+    ranks = []
+    for rank, path in enumerate(logs):
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        with path.open("w") as log:
+            streams = (0, log.fileno(), log.fileno())
+            words = ("-c", SLOW_DISK, str(tmp_path / "waits"))
+            ranks.append(forked.Process(*words, env={**os.environ, **place, **own}, cwd=forked.ROOT, streams=streams))
+    codes = [process.wait(600) for process in ranks]
+    assert codes == [0, 0], [path.read_text()[-1000:] for path in logs]
 
 
 AVERAGING = """
