@@ -174,7 +174,8 @@ def device_label(device: torch.device, processes: int = 1) -> str:
     import torch
 
     if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)} ({device})"
+        label = f"{torch.cuda.get_device_name(device)} ({device})"
+        return label + (f" and others, {processes} processes" if processes > 1 else "")
     count = torch.get_num_threads()
     if processes > 1:
         return f"CPU, {processes} processes" + (f" of {count} threads" if count > 1 else "")
