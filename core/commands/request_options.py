@@ -34,6 +34,13 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
     interrupt.add_argument(
         "--not-preemptible", dest="preemptible", action="store_false", default=None, help="it is never interrupted"
     )
+    group.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="processes that share each batch of a training: one per GPU, or several on a CPU; 0 = automatic "
+        "(default: machine.num_processes)",
+    )
     for name, words in (("partition", "partition"), ("account", "account"), ("qos", "quality of service")):
         group.add_argument(f"--{name}", metavar="NAME", help=f"Slurm {words} (default: site.slurm.{name})")
     group.add_argument(
@@ -46,6 +53,7 @@ def request_of(arguments: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {
         "requeue": arguments.requeue,
         "preemptible": arguments.preemptible,
+        "num_processes": arguments.processes,
         "partition": arguments.partition,
         "account": arguments.account,
         "qos": arguments.qos,

@@ -11,7 +11,7 @@ from core.config.strict_yaml import read_yaml
 from core.errors import LabError
 from core.jobs.orders import Orders
 from core.jobs.queue import Job
-from core.jobs.request import read_request
+from core.jobs.request import asked_settings, read_request
 from core.jobs.serving import FOLDER
 from core.machine.attempts import ATTEMPT_FILE, current_attempt, read_file, texts_in
 from core.runs.kinds import function_at
@@ -27,7 +27,7 @@ def job_for(run: Run, *, code: str = "") -> Job:
     """
     request = read_request(run)
     try:
-        machine = run.settings.machine
+        machine = asked_settings(run, request).machine
         device, num_processes = machine.device, machine.num_processes or 1
     except LabError:  # unreadable settings: the worker says so in the run
         device, num_processes = "auto", 1

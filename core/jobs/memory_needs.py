@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import LabError
 from core.jobs.queue import Job
+from core.jobs.request import JobRequest, asked_settings, shown_request
 from core.jobs.slots import CPU, Device, device_of
 from core.machine.memory import resident_by_run
 from core.runs.run import Run
@@ -23,7 +24,7 @@ def needs_of(run: Run) -> Needs:
 
     def needs(on_gpu: bool) -> Need | None:
         try:
-            return _need_of(run.folder, run.config_path.stat().st_mtime_ns, on_gpu)
+            return _need_of(run.folder, run.config_path.stat().st_mtime_ns, shown_request(run), on_gpu)
         except (LabError, OSError):
             return None
 
@@ -71,7 +72,7 @@ def less_what_comes(
 
 
 @lru_cache(maxsize=1024)
-def _need_of(folder: Path, changed_ns: int, on_gpu: bool) -> Need | None:
+def _need_of(folder: Path, changed_ns: int, request: JobRequest, on_gpu: bool) -> Need | None:
     """changed_ns: of its config.yaml."""
     run = Run(folder)
-    return need_of(run.settings, run.kind, on_gpu=on_gpu) if run.kind.worker else None
+    return need_of(asked_settings(run, request), run.kind, on_gpu=on_gpu) if run.kind.worker else None

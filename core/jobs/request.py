@@ -16,9 +16,10 @@ from typing import Any
 from pydantic import Field
 
 from core import atomic, reading
-from core.config.schema import Section
+from core.config.load import settings_from
+from core.config.schema import Section, Settings
 from core.config.site import ACCOUNT, PARTITION, Directive
-from core.errors import LabError, UsageError, quoted
+from core.errors import ConfigError, LabError, UsageError, quoted
 from core.runs.run import Run
 from core.runs.store import storage_error
 from core.values import instant
@@ -40,7 +41,8 @@ class JobRequest(Section):
     """time_limit_s: seconds from each start, after which the run is saved and ended, or with `requeue` queued again.
 
     start_at: not before this moment, UTC ISO 8601. preemptible: whether it may be interrupted for others; None: as the
-    site says. partition, account, qos, directives: of a cluster's Slurm, in the place of the site's; empty: the site's.
+    site says. num_processes: that share each batch of a training; None: as machine.num_processes says. partition,
+    account, qos, directives: of a cluster's Slurm, in the place of the site's; empty: the site's.
     """
 
     priority: int = Field(0, ge=MIN_PRIORITY, le=MAX_PRIORITY)
@@ -48,6 +50,7 @@ class JobRequest(Section):
     requeue: bool = False
     start_at: str = Field("", max_length=40)
     preemptible: bool | None = None
+    num_processes: int | None = Field(None, ge=0, le=64)
     partition: str = Field("", pattern=PARTITION, max_length=200)
     account: str = Field("", pattern=ACCOUNT, max_length=200)
     qos: str = Field("", pattern=ACCOUNT, max_length=200)
@@ -92,6 +95,19 @@ def read_request(run: Run) -> JobRequest:
         return reading.record_from(json.dumps(values), JobRequest, FILE)
     except reading.Unreadable as error:
         raise LabError(f"run {run.id}: {error.message}", "remove the file: then nothing of it holds") from None
+
+
+def asked_settings(run: Run, request: JobRequest) -> Settings:
+    """The run's settings with the number of processes of the request. Raises ConfigError, and UsageError where the
+    batch does not divide."""
+    if request.num_processes is None or not run.kind.trains:
+        return run.settings
+    values = run.settings.model_dump(mode="json")
+    values["machine"]["num_processes"] = request.num_processes
+    try:
+        return settings_from(values)
+    except ConfigError as error:
+        raise UsageError(f"--processes: {error.message.removeprefix('machine.num_processes: ')}", error.hint) from None
 
 
 def shown_request(run: Run) -> JobRequest:
@@ -188,6 +204,7 @@ def in_words(request: JobRequest) -> str:
         f"time limit {duration(request.time_limit_s)}{then}" if request.time_limit_s else "",
         f"not before {moment_in_words(request.start_at)}" if request.start_at else "",
         may[request.preemptible],
+        "" if request.num_processes is None else f"{request.num_processes or 'automatic number of'} processes",
         *named,
         " ".join(request.directives),
     )

@@ -25,6 +25,7 @@ from core.errors import LabError, RankLost, RunBusy, StorageFull, is_full_disk, 
 from core.jobs.confinement import confine
 from core.jobs.exit_reason import FULL_DISK, Ending, asked_to_end, write_ending
 from core.jobs.orders import check_seal
+from core.jobs.request import asked_settings, read_request
 from core.jobs.worker_stop import StopRequests
 from core.machine import peers
 from core.machine.attempts import TOKEN_VARIABLE
@@ -113,7 +114,7 @@ def _share_cores(run: Run) -> None:
     if "WORLD_SIZE" in os.environ or not run.kind.trains:
         return
     on_gpu = resolve_device(run.settings.machine.device).type == "cuda"
-    ranks = ranks_of(run.settings, run.kind, on_gpu=on_gpu)
+    ranks = ranks_of(asked_settings(run, read_request(run)), run.kind, on_gpu=on_gpu)
     if ranks > 1 and not on_gpu:
         from core.training.ranks import become_ranks
 

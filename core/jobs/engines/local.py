@@ -20,7 +20,7 @@ from core.jobs.exit_reason import Ending, ending_of, in_words, never_started, se
 from core.jobs.job_row import job_for
 from core.jobs.orders import Orders
 from core.jobs.queue import JobState, Queue
-from core.jobs.request import FILE, keep_request, read_request, refuse_cluster_options
+from core.jobs.request import FILE, JobRequest, asked_settings, keep_request, read_request, refuse_cluster_options
 from core.jobs.start_supervisor import start_supervisor
 from core.machine import attempts
 from core.machine.processes import is_alive
@@ -64,7 +64,7 @@ class LocalEngine:
                 held.callback(lock.release)
             asked = {run.id: read_request(run).with_changes(request) for run in runs}
             for run in runs:
-                self._refuse_unfit(run)
+                self._refuse_unfit(run, asked[run.id])
                 refuse_cluster_options(asked[run.id])
             place = self.queue.folder
             try:
@@ -166,7 +166,7 @@ class LocalEngine:
         job = self.queue.job(run.id)
         return job is not None and job.state is JobState.LIVE
 
-    def _refuse_unfit(self, run: Run) -> None:
+    def _refuse_unfit(self, run: Run, request: JobRequest) -> None:
         status = run.status()
         if status.state is RunState.FINISHED:
             raise LabError(f"run {run.id} is finished at step {status.step:,}: there is nothing to resume")
@@ -175,7 +175,7 @@ class LocalEngine:
             words = "waits in the queue" if job.state is JobState.QUEUED else "is being worked on"
             raise RunBusy(f"run {run.id} {words} already", "watch it, or stop it first")
         with contextlib.suppress(ConfigError):  # settings that cannot be read: the worker says so
-            settings = run.settings
+            settings = asked_settings(run, request)
             if run.kind.worker:
                 weigh_run(settings, run.kind).refuse()
 

@@ -51,7 +51,7 @@ from core.jobs.exit_reason import (
 from core.jobs.job_row import job_for
 from core.jobs.orders import Orders
 from core.jobs.queue_entry import NextPlace, Node, QueueEntry, SupervisorState
-from core.jobs.request import OF_A_CLUSTER, JobRequest, keep_request, read_request
+from core.jobs.request import OF_A_CLUSTER, JobRequest, asked_settings, keep_request, read_request
 from core.jobs.serving import FOLDER
 from core.machine import attempts
 from core.runs.kinds import Kind
@@ -122,7 +122,7 @@ class SlurmEngine:
             asked = {run.id: read_request(run).with_changes(request) for run in runs}
             for run in runs:
                 _refuse_preemptible(asked[run.id])
-                self._refuse_unfit(run, look)
+                self._refuse_unfit(run, asked[run.id], look)
             try:
                 place = state_folder(self.folder)
                 code = frozen_code.freeze(place)
@@ -336,7 +336,7 @@ class SlurmEngine:
             "--parsable",
             "--requeue",
             *options,
-            *site_options(with_request(self.settings, request), self._gpus(run)),
+            *site_options(with_request(self.settings, request), self._gpus(run, request)),
         ]
 
     def _keep_spec(self, run: Run, place: Path, code: str, request: JobRequest) -> Path:
@@ -346,7 +346,7 @@ class SlurmEngine:
             run=str(run.folder.resolve()),
             grace_s=grace_s(run),
             code=str(frozen_code.frozen_root(place, code)),
-            gpus=self._gpus(run),
+            gpus=self._gpus(run, request),
             num_processes=order.num_processes,
             on_cpu=order.device == "cpu",
             environment={**order.environment},
@@ -371,17 +371,17 @@ class SlurmEngine:
         own = {name: getattr(known, name) for name in OF_A_CLUSTER if name not in asked_now}
         return request.model_copy(update=own)
 
-    def _gpus(self, run: Run) -> int:
+    def _gpus(self, run: Run, request: JobRequest) -> int:
         """GPUs per node that a run is given."""
         try:
-            machine = run.settings.machine
+            machine = asked_settings(run, request).machine
         except LabError:  # unreadable settings: the worker says so in the run
             return self.settings.gpus
         if machine.device == "cpu":
             return 0
         return max(self.settings.gpus, machine.num_processes) if self.settings.nodes == 1 else self.settings.gpus
 
-    def _refuse_unfit(self, run: Run, look: Look) -> None:
+    def _refuse_unfit(self, run: Run, request: JobRequest, look: Look) -> None:
         status, job = run.status(), _job_of(run, look)
         if status.state is RunState.FINISHED:
             raise LabError(f"run {run.id} is finished at step {status.step:,}: there is nothing to resume")
@@ -390,7 +390,7 @@ class SlurmEngine:
             raise RunBusy(f"run {run.id} {words} already, as job {job.job_id} of Slurm", "watch it, or stop it first")
         with contextlib.suppress(ConfigError):  # settings that cannot be read: the worker says so
             if run.kind.worker:
-                weigh_run(run.settings, run.kind).refuse()
+                weigh_run(asked_settings(run, request), run.kind).refuse()
 
     def _must_answer(self) -> Look:
         look = LOOKS.jobs(fresh_s=0.0)

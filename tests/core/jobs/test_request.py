@@ -13,6 +13,7 @@ from core.jobs import service
 from core.jobs.engines.slurm import with_request
 from core.jobs.exit_reason import asked_to_end, ending_of
 from core.jobs.job_row import job_for
+from core.jobs.memory_needs import needs_of
 from core.jobs.queue import JobState
 from core.jobs.queue_view import queue_view
 from core.jobs.request import (
@@ -91,6 +92,18 @@ def test_a_request_that_is_not_understood_is_not_acted_on(box, text, words):
     (run.folder / FILE).write_text(text)
     with pytest.raises(LabError, match=words):
         job_for(run)
+
+
+def test_a_request_says_how_many_processes_share_the_batches_of_a_run(box):
+    run = box.create(steps=ENDLESS)
+    keep_request(run, JobRequest(num_processes=2))
+    assert job_for(run).num_processes == 2
+    assert run.settings.machine.num_processes == 1
+    assert in_words(read_request(run)) == "2 processes"
+    with pytest.raises(UsageError, match=r"^--processes: 7 does not divide train_vae.batch_size \d+ in 1 parts"):
+        box.engine.submit([run], request={"num_processes": 7})
+    assert read_request(run).num_processes == 2
+    assert needs_of(run)(False).host > needs_of(box.create(steps=ENDLESS))(False).host
 
 
 def test_a_row_of_another_version_is_read_as_far_as_it_goes():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from core.config.load import load_config
 from core.config.schema import Settings
@@ -21,11 +22,11 @@ from core.jobs import service
 from core.jobs.engines.local import LocalEngine
 from core.jobs.queue import JobState
 from core.machine import attempts
+from core.runs.checkpoints import load_newest
 from core.runs.listing import list_checkpoints
 from core.runs.metrics import read_metrics
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from core.weighing import ranks_of
 from tests import forked
 from tests.endings import end_lab
 from tests.models import TINY, Lab
@@ -120,14 +121,14 @@ def test_two_processes_learn_what_one_learns(box: Box) -> None:
 
 
 def test_a_run_goes_on_along_the_same_curve_with_another_number_of_processes(box: Box) -> None:
-    """One process until it is stopped, then as many as this machine has cores."""
+    """One process until it is stopped, then two, as the request for the rest says."""
     wide = {"train_vae.batch_size": 64, "train_vae.gradient_accumulation_steps": 1, "machine.mixed_precision": "no"}
     alone = Lab(box.root)
-    whole, cut = (box.create("vae", **{"machine.num_processes": 0, **wide}) for _ in range(2))
+    whole, cut = (box.create("vae", **wide) for _ in range(2))
     alone.train(whole)
     seen: list[object] = []
     alone.train(cut, lambda: len(seen) >= 11, seen.append)
-    box.submit(cut)
+    box.engine.submit([cut], request={"num_processes": 2})
     box.wait_until_over(cut)
     assert cut.status().state is RunState.FINISHED, cut.status().reason
     lines = [read_metrics(run.metrics_path) for run in (whole, cut)]
@@ -135,8 +136,48 @@ def test_a_run_goes_on_along_the_same_curve_with_another_number_of_processes(box
     assert common[-1] == 24
     last = [float(line["loss"][line["step"].tolist().index(24)]) for line in lines]
     assert last[1] == pytest.approx(last[0], rel=2e-3)
-    ranks = ranks_of(cut.settings, cut.kind, on_gpu=False)
-    assert cut.status().device == ("CPU, 1 thread" if ranks == 1 else f"CPU, {ranks} processes")
+    assert cut.status().device == "CPU, 2 processes"
+    assert cut.settings.machine.num_processes == 1
+
+
+TRAINING = """
+import os, sys
+from pathlib import Path
+from core.runs.kinds import function_at
+from core.runs.store import RunStore
+from core.training.ranks import become_ranks
+root, name, ranks, until = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+if ranks > 1:
+    become_ranks(ranks)
+store = RunStore(root / "runs")
+run, steps = store.get(name), []
+folders = {"data_dir": root / "data", "cache_dir": root / "cache", "store_root": store.root}
+train = function_at(run.kind.worker)
+train(run, **folders, should_stop=lambda: len(steps) >= until, on_step=steps.append)
+os._exit(0)
+"""
+
+
+def weights(box: Box, run: Run, *parts: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """The run's last averaged weights after these parts: (processes, steps)."""
+    for ranks, steps in parts:
+        done = forked.run("-c", TRAINING, str(box.root), run.id, str(ranks), str(steps))
+        assert done.returncode == 0, done.stderr[-2000:]
+    checkpoint = load_newest(run.checkpoints_dir)
+    assert checkpoint is not None and checkpoint.step == 24
+    return checkpoint.tensors(f"{run.info.kind}_ema/diffusion_pytorch_model.safetensors")
+
+
+def test_two_processes_repeat_to_the_bit_over_a_stop_and_one_goes_on_where_they_were(box: Box) -> None:
+    exact = {"machine.mixed_precision": "no"}
+    Lab(box.root)
+    whole, cut, changed = (box.create("vae", **exact) for _ in range(3))
+    expected = weights(box, whole, (2, ENDLESS))
+    again = weights(box, cut, (2, 11), (2, ENDLESS))
+    alone = weights(box, changed, (2, 11), (1, ENDLESS))
+    for name, value in expected.items():
+        assert torch.equal(again[name], value), name
+        torch.testing.assert_close(alone[name], value, rtol=1e-3, atol=1e-5)
 
 
 ENCODING = """
