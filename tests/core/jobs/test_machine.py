@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
 from core.__main__ import main
@@ -19,7 +20,7 @@ from core.jobs import disk, telemetry
 from core.jobs.queue import Job
 from core.jobs.queue_view import a_run_waits_for_drawings
 from core.jobs.slots import choose, find_devices
-from core.machine import gpus
+from core.machine import gpus, snapshot
 from core.machine.cpu_load import INTERVAL_S, CpuLoad, cpu_seconds
 from core.machine.snapshot import Disk, Machine, read_machine
 from core.runs import trash
@@ -160,6 +161,16 @@ def test_the_machine_is_read_without_a_gpu(tmp_path):
     assert found.cpu_count >= 1
     assert 0 < found.memory_used_bytes < found.memory_total_bytes
     assert found.disk.free_bytes > 0
+
+
+def test_a_process_that_holds_much_and_computes_nothing_is_named(tmp_path, monkeypatch):
+    with living() as child:
+        held = psutil.Process(child.pid).memory_info().rss
+        monkeypatch.setattr(snapshot, "HEAVY_MEMORY_SHARE", held / 2 / psutil.virtual_memory().total)
+        monkeypatch.setattr(snapshot, "MOST_OTHERS", 10_000)
+        assert child.pid in [other.pid for other in read_machine(tmp_path).others]
+        monkeypatch.setattr(snapshot, "HEAVY_MEMORY_SHARE", 1.0)
+        assert child.pid not in [other.pid for other in read_machine(tmp_path).others]
 
 
 class Cores:

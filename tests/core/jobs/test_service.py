@@ -55,6 +55,14 @@ def test_all_creates_a_vae_run_and_its_unet_run_with_names_that_differ(begin):
     assert (vae.info.name, unet.info.name, unet.info.parents) == ("x (VAE)", "x", (vae.id,))
 
 
+def test_a_unet_run_is_resumed_with_the_vae_that_it_still_needs(begin, store):
+    vae, unet = begin("all")
+    for run in (vae, unet):
+        Queue(store.root).forget(run.id)
+        run.write_status(Status(state=RunState.FAILED, step=1, steps_total=3))
+    assert resume_run(store, unet.id) == [vae, unet]
+
+
 def test_what_the_check_refuses_creates_nothing(begin, store):
     def check(*arguments, **options):
         raise DataUnavailable("no such data")

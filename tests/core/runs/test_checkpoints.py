@@ -58,6 +58,17 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path:
     assert len(found.skipped) == 1 and "is damaged" in found.skipped[0]
 
 
+def test_a_step_saved_again_replaces_what_is_damaged_and_keeps_what_is_not(tmp_path: Path) -> None:
+    target = save_checkpoint(tmp_path, 1, FILES, keep=3)
+    save_checkpoint(tmp_path, 1, {**FILES, "state.json": b"[1]"}, keep=3)
+    found = load_newest(tmp_path)
+    assert found and found.files["state.json"] == b"{}"
+    os.truncate(target / "unet/model.safetensors", 10)
+    save_checkpoint(tmp_path, 1, FILES, keep=3)
+    found = load_newest(tmp_path)
+    assert found and (found.step, found.files, found.skipped) == (1, FILES, ())
+
+
 def test_nothing_good_left_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:
     os.truncate(save_checkpoint(tmp_path, 1, FILES, keep=3) / "unet/model.safetensors", 0)
     with pytest.raises(CheckpointError, match="no checkpoint can be used"):
