@@ -61,10 +61,12 @@ else:  # the server starts
 
     from core.compute.questions import LOOK_AT_LATENTS
     from core.home import fix_home, python_path
+    from core.machine.heap import return_freed_memory
     from lab.frame.door import browser_opened, door
     from lab.frame.plotly_script import plotly_route
     from lab.services.computing import warm
 
+    return_freed_memory()
     fix_home()
     os.environ["PYTHONPATH"] = python_path(ROOT)  # processes that a screen starts find core/ from any directory
     routes = [plotly_route(st.get_option("server.baseUrlPath"))]
