@@ -1,8 +1,9 @@
-"""Which measure sees which fault of images: `python -m benchmarks.corruptions [--cifar10 ZIP] [--images N]`
+"""Which measure sees which fault of images: `python -m benchmarks.corruptions [--cifar10 ZIP_OR_NAME] [--images N]`
 
-Puts the faults of `core.evaluation.corruptions` into held-out images of MNIST, of CIFAR-10 (a zip of class folders) and
-of MNIST with one class ten times as frequent as the others, as an import. Prints a table per dataset and exits with 1
-where no measure sees a fault, or untouched images do not pass. Folders are those of config.yaml and LAB_*.
+Puts the faults of `core.evaluation.corruptions` into held-out images of MNIST, of CIFAR-10 (a zip of class folders, or
+the name of its import) and of MNIST with one class ten times as frequent as the others, as an import. Prints a table
+per dataset and exits with 1 where no measure sees a fault, or untouched images do not pass. Folders are those of
+config.yaml and LAB_*.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
 FREQUENT, RARE = 3000, 300  # images of class 0, and of each other class
 
 
-def datasets(cifar10: Path | None, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def datasets(cifar10: str, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, settings) of each; the imbalanced one is written into the folder."""
     yield "MNIST", {"data.name": "mnist"}
-    if cifar10 is not None:
-        yield "CIFAR-10", {"data.name": "image_folder", "data.path": str(cifar10)}
+    if cifar10:
+        is_file = Path(cifar10).exists()
+        yield "CIFAR-10", {"data.name": "image_folder", "data.path": cifar10} if is_file else {"data.name": cifar10}
     path = folder / "imbalanced.npz"
     images = opened({"data.name": "mnist"})
     labels = np.asarray(images.train.labels)
@@ -64,7 +66,7 @@ def table(found: MeasureTest) -> str:
 def main() -> int:
     """Run it over all datasets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cifar10", type=Path, metavar="ZIP", help="a zip with a folder per class")
+    parser.add_argument("--cifar10", default="", metavar="ZIP", help="a zip with a folder per class, or its import")
     parser.add_argument("--images", type=int, default=IMAGES, metavar="N", help="per fault (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also written as JSON")
     options = parser.parse_args()
@@ -77,7 +79,7 @@ def main() -> int:
             judge = load_or_train(images, cache_dir=site.cache, epochs=epochs)
             neighbours = load_config().evaluation.recall_neighbours
             found[name] = measure_faults(judge, images, neighbours=neighbours, count=options.images)
-            print(f"{name}: {table(found[name])}", flush=True)
+            print(f"{name}: judge right on {judge.accuracy:.2%}; {table(found[name])}", flush=True)
     if options.out:
         options.out.write_text(json.dumps({name: asdict(each) for name, each in found.items()}, indent=1) + "\n")
     return 0 if all(fault.is_right for each in found.values() for fault in each.faults) else 1

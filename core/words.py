@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from core.values import age_s
 
@@ -62,10 +63,11 @@ def used_of(used: int, total: int) -> str:
     return f"{size(used)} of {size(total)}" if total else "unknown"
 
 
-def guidance_in_words(scale: float, rescale: float | None = None, interval: Sequence[float] | None = None) -> str:
+def guidance_in_words(scale: float, rescale: float | None = None, interval: Sequence[Any] | None = None) -> str:
     """'guidance 2.1 at noise levels 0.25 to 0.8, rescale 0.7', without what does nothing; 'no guidance' for scale 1."""
     if scale == 1.0:
         return "no guidance"
-    low, high = interval or (0.0, 1.0)
-    where = "" if (low, high) == (0.0, 1.0) else f" at noise levels {low:g} to {high:g}"
+    low, high, *unit = interval or (0.0, 1.0)
+    levels = "σ" if unit else "noise levels"
+    where = "" if (low, high, *unit) == (0.0, 1.0) else f" at {levels} {low:g} to {high:g}"
     return f"guidance {scale:g}{where}" + (f", rescale {rescale:g}" if rescale else "")

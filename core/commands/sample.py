@@ -19,6 +19,7 @@ from core.commands.options import add_checkpoint_options, find_source, settings_
 from core.commands.progress import progress_bar
 from core.commands.sample_files import check_folder, write_samples
 from core.config.compatibility import pair_warning
+from core.config.interval import SIGMA, interval_as_setting
 from core.errors import UsageError
 from core.home import PROGRAM, lab_home
 from core.rules import NEWEST
@@ -79,6 +80,9 @@ def add_parser(commands: Any) -> None:
         help="guide only between these noise levels t / T (default: the run's setting)",
     )
     parser.add_argument(
+        "--guidance-sigma", type=float, nargs=2, metavar=("LOW", "HIGH"), help="the same, between these values of sigma"
+    )
+    parser.add_argument(
         "--seed", type=int, metavar="N", help="image i depends on the seed and i alone (default: the run's setting)"
     )
     add_checkpoint_options(parser)
@@ -104,12 +108,15 @@ def run(arguments: argparse.Namespace) -> int:
     source = find_source(arguments, arguments.run)
     names = source.class_names
     labels = parse_labels(arguments.labels, names) if arguments.labels is not None else tuple(range(len(names)))
+    if arguments.guidance_interval and arguments.guidance_sigma:
+        raise UsageError("--guidance-sigma: --guidance-interval is given as well", "leave one of them out")
+    sigma = interval_as_setting((*arguments.guidance_sigma, SIGMA)) if arguments.guidance_sigma else None
     options = {
         "sampler": arguments.sampler,
         "num_inference_steps": arguments.steps,
         "guidance_scale": arguments.guidance_scale,
         "guidance_rescale": arguments.guidance_rescale,
-        "guidance_interval": arguments.guidance_interval,
+        "guidance_interval": arguments.guidance_interval or sigma,
         "seed": arguments.seed,
     }
     arguments.overrides += [f"sampling.{key}={value}" for key, value in options.items() if value is not None]

@@ -36,6 +36,7 @@ DECIDED = (
     "guidance_scale",
     "guidance_rescale",
     "guidance_interval",
+    "guidance_sigma",
     "seed",
     "checkpoint",
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from core.config.interval import Interval
 from core.config.schema import LABEL_CHOICES, DiffusionSettings, LabelChoice, SamplingSettings
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import UsageError, quoted
@@ -58,7 +59,7 @@ class CellSettings:
     weights: str
     step: int
     guidance_rescale: float = 0.0
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    guidance_interval: Interval = (0.0, 1.0)
     whole_timesteps: bool = False
 
 

@@ -23,6 +23,7 @@ from core.comparison.tuning import (
     going_on,
     passes_of,
 )
+from core.config.interval import interval_in_words
 from core.config.schema import EvaluationSettings, SamplingSettings
 from core.evaluation.differences import normal_interval, paired_difference
 from core.evaluation.evaluate import check_counts, check_pictures, drawn_folder, looked_parts
@@ -92,7 +93,7 @@ class _Search:
         features, guesses = [], []
         stages = len(self.sizes.stages)
         title = f"stage {stage + 1} of {stages}" if stage < stages else "stating the result"
-        name = f"guidance {sampling.guidance_scale:g} from {sampling.guidance_interval[0]:g}"
+        name = f"guidance {sampling.guidance_scale:g} at {interval_in_words(sampling.guidance_interval)}"
         for part, _ in looked_parts(model, whole, self.judge, folder, None):
             features.append(torch.from_numpy(part.features))
             guesses.append(part.guesses)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.comparison.comparison_results import Difference
 from core.comparison.grid import CellSettings
+from core.config.interval import interval_as_setting, interval_in_words
 from core.config.schema import SamplingSettings
 from core.evaluation.verdict import Verdict
 from core.runs.results import ResultKind
@@ -146,7 +147,7 @@ def rows_of(found: Tuning) -> list[list[str]]:
     columns = [
         [
             f"{each.settings.guidance_scale:g}",
-            "{:g} to {:g}".format(*each.settings.guidance_interval),
+            interval_in_words(each.settings.guidance_interval),
             f"{each.fd_judge:.4g}",
             f"{each.class_accuracy:.2%}",
             f"{each.recall:.3f}",
@@ -176,8 +177,7 @@ def in_words(found: Tuning) -> str:
 def as_settings(found: Tuning) -> list[str]:
     """SECTION.KEY=VALUE of what was found, as --set takes it."""
     chosen = found.found.settings
-    low, high = chosen.guidance_interval
     return [
         f"sampling.guidance_scale={chosen.guidance_scale:g}",
-        f"sampling.guidance_interval=[{low:g},{high:g}]",
+        f"sampling.guidance_interval={interval_as_setting(chosen.guidance_interval)}",
     ]

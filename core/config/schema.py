@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from core.config.compatibility import offered_samplers, pair_problem
+from core.config.interval import Interval
 from core.diffusion.sampler_table import SamplerName
 
 LabelChoice = Literal["proportions", "balanced"]
@@ -298,9 +299,10 @@ class SamplingSettings(Section):
         description="Share by which guided outputs get their standard deviation back (arXiv 2305.08891); 0.7 at high "
         "guidance.",
     )
-    guidance_interval: tuple[Fraction, Fraction] = Field(
+    guidance_interval: Interval = Field(
         (0.0, 1.0),
-        description="Noise levels t / T between which guidance acts, low and high; arXiv 2404.07724 counts in sigma.",
+        description="Noise levels between which guidance acts (arXiv 2404.07724): [low, high] in t / T, or "
+        "[low, high, sigma] in sigma, as in that paper.",
     )
     whole_timesteps: bool = Field(
         False, description="Flow matching: give the network σ·T cut to a whole number, as diffusers does."
@@ -454,9 +456,6 @@ class Settings(Section):
                     f"unet.block_out_channels: level {level} carries attention and needs a width of at least "
                     f"{ATTENTION_WIDTH}, got {self.unet.block_out_channels[level]}"
                 )
-        low, high = self.sampling.guidance_interval
-        if low > high:
-            problems.append(f"sampling.guidance_interval: the lower noise level comes first, got {low:g}, {high:g}")
         if self.data.name in ("image_folder", "npz") and not self.data.path:
             problems.append(f"data.path: the dataset '{self.data.name}' needs a path")
         pair = pair_problem(

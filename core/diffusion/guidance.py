@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.config.interval import Interval, acts_at
+
 if TYPE_CHECKING:
     import torch
 
@@ -18,16 +20,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Guidance:
     """How strongly, and where. scale 1 is none. rescale 0 to 1 pulls the guided output's deviation back to that of the
-    conditional one. interval: guidance acts while the noise level t / T is inside [low, high]."""
+    conditional one. interval: guidance acts while the noise level is inside, see core.config.interval."""
 
     scale: float = 1.0
     rescale: float = 0.0
-    interval: tuple[float, float] = (0.0, 1.0)
+    interval: Interval = (0.0, 1.0)
 
-    def scale_at(self, noise_level: float) -> float:
-        """The scale at noise level t / T (0 clean, 1 noise): 1 outside the interval."""
-        low, high = self.interval
-        return self.scale if low <= noise_level <= high else 1.0
+    def scale_at(self, noise_level: float, *, signal_scale: float, noise_scale: float) -> float:
+        """The scale at noise level t / T (0 clean, 1 noise) with these scales: 1 outside the interval."""
+        is_inside = acts_at(self.interval, noise_level=noise_level, signal_scale=signal_scale, noise_scale=noise_scale)
+        return self.scale if is_inside else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

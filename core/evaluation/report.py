@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from core.config.interval import Interval
 from core.config.schema import LabelChoice, SamplingSettings
 from core.errors import UsageError
 from core.evaluation import ceiling_results, timestep_loss_results
@@ -127,7 +128,7 @@ class Report(Measures):
     device: str
     job_id: str = ""
     guidance_rescale: float | None = None
-    guidance_interval: tuple[float, float] | None = None
+    guidance_interval: Interval | None = None
     whole_timesteps: bool | None = None
     noise_rule: int = 1
     labels: LabelChoice = "balanced"

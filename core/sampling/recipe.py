@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core import reading
+from core.config.interval import Interval
 from core.data.decoding import opened_picture
 from core.data.npz_file import arrays_in
 from core.diffusion.guidance import Guidance
@@ -50,7 +51,7 @@ class BranchRecipe(_Part):
     sampler: Text = ""
     guidance_scale: float | None = Field(None, ge=0.0, le=50.0)
     guidance_rescale: Share = 0.0
-    guidance_interval: tuple[Share, Share] = (0.0, 1.0)
+    guidance_interval: Interval = (0.0, 1.0)
 
 
 class StartRecipe(_Part):
@@ -90,7 +91,7 @@ class Recipe(_Part):
     num_inference_steps: int = Field(ge=1, le=1000)
     guidance_scale: float = Field(ge=0.0, le=50.0)
     guidance_rescale: Share = 0.0
-    guidance_interval: tuple[Share, Share] = (0.0, 1.0)
+    guidance_interval: Interval = (0.0, 1.0)
     whole_timesteps: bool = False
     to_labels: tuple[Label, ...] = Field((), max_length=MOST_PICTURES)
     label_mix: tuple[Share, ...] = Field((), max_length=MOST_PICTURES)

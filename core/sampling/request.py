@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from core.config.interval import Interval, checked_interval
 from core.diffusion.guidance import Guidance
 from core.errors import UsageError
 from core.rules import NEWEST
@@ -34,7 +35,7 @@ class SampleRequest:
     batch_size: int = 256
     first_index: int = 0
     guidance_rescale: float = 0.0
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    guidance_interval: Interval = (0.0, 1.0)
     whole_timesteps: bool = False
     seeds: tuple[int, ...] = ()
     places: tuple[int, ...] = ()
@@ -132,12 +133,11 @@ def check_pictures(request: SampleRequest, class_names: tuple[str, ...]) -> None
 
 def check_guidance(guidance: Guidance) -> None:
     """Raises UsageError for a scale, rescale or interval that means nothing."""
-    low, high = guidance.interval
     if not 0.0 <= guidance.scale <= 50.0:
         raise UsageError(f"guidance_scale: must lie between 0 and 50, got {guidance.scale:g}")
     if not 0.0 <= guidance.rescale <= 1.0:
         raise UsageError(f"guidance_rescale: must lie between 0 and 1, got {guidance.rescale:g}")
-    if not 0.0 <= low <= high <= 1.0:
-        raise UsageError(
-            f"guidance_interval: must be two noise levels between 0 and 1, the lower first, got {low:g}, {high:g}"
-        )
+    try:
+        checked_interval(guidance.interval)
+    except ValueError as error:
+        raise UsageError(f"guidance_interval: {error}") from None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.diffusion.guidance import GuidedOutput, guided_output
+from core.diffusion.guidance import Guidance, GuidedOutput, guided_output
 from core.diffusion.sampler_table import SAMPLERS, Sampler
 from core.diffusion.samplers import (
     begin_at,
@@ -162,7 +162,7 @@ class _SamplingRun:
             timestep = sampler.timesteps[index]
             signal_scale, noise_scale = scales_at(model.schedule, sampler, index)
             noisy_latents = network_input(model.schedule, sampler, latents, timestep)
-            output = self._guided(noisy_latents, timestep, labels, guidance)
+            output = self._guided(noisy_latents, timestep, labels, guidance, (signal_scale, noise_scale))
             extra: dict[str, Any] = {"generator": self.sources} if row.stochastic else {}
             if row.takes_order:  # diffusers takes it from the step's index, also when it began later
                 extra["order"] = min(row.order, index - began + 1)
@@ -186,7 +186,12 @@ class _SamplingRun:
         return sampler_state(self.model.schedule, self.sampler, signal * clean + noisy * noise, index)
 
     def _guided(
-        self, noisy_latents: torch.Tensor, timestep: torch.Tensor, labels: torch.Tensor, guidance: Any
+        self,
+        noisy_latents: torch.Tensor,
+        timestep: torch.Tensor,
+        labels: torch.Tensor,
+        guidance: Guidance,
+        scales: tuple[float, float],
     ) -> GuidedOutput:
         def denoise(noisy: torch.Tensor, at: torch.Tensor, class_labels: torch.Tensor) -> torch.Tensor:
             result: torch.Tensor = self.unet(noisy, at.expand(len(noisy)), class_labels=class_labels).sample
@@ -197,13 +202,17 @@ class _SamplingRun:
             noisy_latents,
             timestep.to(self.model.device, torch.float32),
             labels,
-            guidance_scale=guidance.scale_at(float(timestep) / self.model.schedule.num_train_timesteps),
+            guidance_scale=guidance.scale_at(
+                float(timestep) / self.model.schedule.num_train_timesteps,
+                signal_scale=scales[0],
+                noise_scale=scales[1],
+            ),
             unconditional_label=self.model.unconditional_label,
             rescale=guidance.rescale,
         )
 
     def _change_sampler(
-        self, row: Sampler, old: Any, latents: torch.Tensor, index: int, labels: torch.Tensor, guidance: Any
+        self, row: Sampler, old: Any, latents: torch.Tensor, index: int, labels: torch.Tensor, guidance: Guidance
     ) -> tuple[Any, torch.Tensor, int]:
         """(the new sampler, its state, its next step): it goes on at its timestep nearest to that of the old one.
 
@@ -219,7 +228,7 @@ class _SamplingRun:
         place = min(places, key=lambda candidate: abs(shares[candidate] - _noise_share(signal, noise)))
         goal_signal, goal_noise = scales_at(schedule, new, place)
         if (goal_signal, goal_noise) != (signal, noise):
-            output = self._guided(noisy, timestep, labels, guidance)
+            output = self._guided(noisy, timestep, labels, guidance, (signal, noise))
             kind = schedule.prediction_type
             clean = to_pred_original(kind, output.model_output, noisy, max(signal, SMALLEST_SCALE), noise)
             noisy = goal_signal * clean + goal_noise * to_pred_epsilon(clean, noisy, signal, max(noise, SMALLEST_SCALE))

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.comparison.recipe_grid import cells_of, check_axes, evaluations
 from core.compute.questions import DRAW
 from core.config.compatibility import pair_warning
+from core.config.interval import MOST_SIGMA, SIGMA, Interval
 from core.config.schema import SamplingSettings
 from core.diffusion.sampler_table import SAMPLERS
 from core.errors import LabError
@@ -49,6 +50,9 @@ STYLE = Path(__file__).with_name("generate.css")
 ASKED, FINISHED = "generate-asked", "generate-finished"  # recipes of this session: to show, and shown last
 FILES = "generate-files"  # how many recipes were opened from a file and left
 BEGUN = "generate-begun"  # the large opened recipe that this session began
+LEVELS = {"t": "noise levels t / T", SIGMA: "values of σ"}
+LEVELS_HELP = "Outside this range guidance is off, which halves the cost. σ = noise / signal (arXiv 2404.07724)."
+PAPER_SIGMA = (0.28, 2.9)  # arXiv 2404.07724: of EDM2-S on ImageNet-512
 MORE = "more"  # the query parameter: how many times more
 
 
@@ -146,7 +150,7 @@ def _noise_rule(source: ModelSource) -> int:
     return rules_of({f"{PREFIX}noise": st.query_params.get("noise", str(source.rules.noise))}).noise
 
 
-def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str, float, tuple[float, float]]:
+def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str, float, Interval]:
     """(checkpoint, weights, rescale, interval)."""
     step, weights = source.steps[0], source.weights[0]
     words = {"ema": "averaged (EMA)", "raw": "raw"}
@@ -172,17 +176,34 @@ def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str,
         bind="query-params",
         help="Restores the standard deviation of guided predictions. Prevents overexposure at high guidance.",
     )
+    return int(step), str(weights), float(rescale), _interval(defaults.guidance_interval)
+
+
+def _interval(own: Interval) -> Interval:
+    """Where guidance acts: at first as the model's own setting says, or the link."""
+    is_sigma = len(own) == 3 and "interval" not in st.query_params
+    unit = choose("Guide between", LEVELS, key="levels", default=SIGMA if is_sigma else "t", help=LEVELS_HELP)
+    if unit == SIGMA:
+        low, high = own[:2] if len(own) == 3 else PAPER_SIGMA
+        cells = st.columns(2)
+        low, high = (
+            cell.number_input(
+                f"{word} σ", 0.0, MOST_SIGMA, value, 0.1, key=f"sigma-{word.lower()}", bind="query-params", format="%g"
+            )
+            for cell, word, value in zip(cells, ("Low", "High"), (low, high), strict=True)
+        )
+        return (min(low, high), max(low, high), SIGMA)
     low, high = st.slider(
         "Guidance between noise levels t / T",
         0.0,
         1.0,
-        defaults.guidance_interval,
+        own if len(own) == 2 else (0.0, 1.0),
         0.05,
         key="interval",
         bind="query-params",
-        help="Outside this range guidance is off, which halves the cost (arXiv 2404.07724).",
+        label_visibility="collapsed",
     )
-    return int(step), str(weights), float(rescale), (float(low), float(high))
+    return (float(low), float(high))
 
 
 def opened_recipe() -> Recipe | None:
@@ -241,7 +262,7 @@ def use_settings(recipe: Recipe) -> None:
             "seed": recipe.seeds[0],
             "guidance": min(max(recipe.guidance_scale, GUIDANCE[0]), GUIDANCE[1]),
             "rescale": recipe.guidance_rescale,
-            "interval": recipe.guidance_interval,
+            **_interval_state(recipe.guidance_interval),
             "sampler": recipe.sampler,
             "pick-checkpoint": str(recipe.step),
             "weights": recipe.weights,
@@ -250,6 +271,12 @@ def use_settings(recipe: Recipe) -> None:
     _leave_kept()
     st.session_state[FILES] = st.session_state.get(FILES, 0) + 1  # a new field holds no file
     _generate()
+
+
+def _interval_state(interval: Interval) -> dict[str, object]:
+    if len(interval) == 2:
+        return {"levels": "t", "interval": interval}
+    return {"levels": SIGMA, "sigma-low": interval[0], "sigma-high": interval[1]}
 
 
 def with_more(recipe: Recipe, times: int) -> Recipe:

@@ -25,7 +25,7 @@ SCHEDULES: Mapping[str, str] = {
     "cosine": "cosine",
     "linear": "linear",
     "scaled_linear": "scaled linear",
-    "sigmoid": "sigmoid",
+    "sigmoid": "sigmoid of β",
 }
 MOST_MAPS = 4
 

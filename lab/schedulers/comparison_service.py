@@ -10,6 +10,7 @@ import streamlit as st
 from core.comparison import comparison_results as results
 from core.comparison.comparison_results import CellResult, Comparison
 from core.comparison.grid import ComparisonRequest, Cost, Value, cost_of, parse_axis, value_in_words
+from core.config.interval import SIGMA
 from core.config.schema import Settings
 from core.csv_text import csv_text
 from core.errors import LabError
@@ -158,6 +159,7 @@ def _row(role: str, result: CellResult, *, on_pareto_front: bool) -> dict[str, o
         "guidance_rescale": settings.guidance_rescale,
         "guidance_from": settings.guidance_interval[0],
         "guidance_to": settings.guidance_interval[1],
+        "guidance_in": "t/T" if len(settings.guidance_interval) == 2 else SIGMA,
         "seed": settings.seed,
         "weights": settings.weights,
         "step": settings.step,

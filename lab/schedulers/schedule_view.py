@@ -57,7 +57,7 @@ def _choose(views: Sequence[RunView]) -> list[Spec]:
     """The schedules to look at, at most six; one's own is described beside."""
     runs = {view.id: view for view in views[:MOST]}
     titles = Counter(view.title for view in runs.values())
-    names = {name: name for name in NAMED}
+    names = {name: name for name in NAMED} | {"sigmoid": "sigmoid of β"}
     for key, view in runs.items():  # runs of one name are told apart by the end of their id
         names[key] = f"of run {plain(view.title, 40)}" + (f" ({key[-4:]})" if titles[view.title] > 1 else "")
     names[OWN] = "one's own"

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from core.comparison.grid import CellSettings
+from core.config.interval import SIGMA, Interval
+
+
+def interval_query(interval: Interval) -> dict[str, str | list[str]]:
+    """Where guidance acts, as the controls of Generate take it from the address."""
+    low, high = (f"{level:g}" for level in interval[:2])
+    return {"interval": [low, high]} if len(interval) == 2 else {"levels": SIGMA, "sigma-low": low, "sigma-high": high}
 
 
 def link_to_generate(run_id: str, settings: CellSettings) -> dict[str, str | list[str]]:
@@ -16,6 +23,6 @@ def link_to_generate(run_id: str, settings: CellSettings) -> dict[str, str | lis
         "steps": str(settings.num_inference_steps),
         "guidance": f"{settings.guidance_scale:g}",
         "rescale": f"{settings.guidance_rescale:g}",
-        "interval": [f"{level:g}" for level in settings.guidance_interval],
+        **interval_query(settings.guidance_interval),
         "seed": str(settings.seed),
     }

@@ -362,6 +362,10 @@ def test_the_link_decides_classes_number_checkpoint_and_interval(
     assert (asked[-1].step, asked[-1].guidance_interval, asked[-1].guidance_rescale) == (4, (0.2, 0.8), 0.5)
     for name, value in link.items():
         assert app.query_params[name] in (value, [value])
+    sigma = {"levels": "sigma", "sigma-low": "0.4", "sigma-high": "3"}
+    app = open_page("generate", **link, **sigma)
+    assert not app.exception
+    assert asked[-1].guidance_interval == (0.4, 3.0, "sigma")
 
 
 @pytest.mark.parametrize("value", ["1e999", "nan", "-1", "9" * 400, "0x1", ""])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.config.interval import checked_interval, interval_as_setting
+from core.config.load import load_config, parse_override
 from core.diffusion.guidance import Guidance, guided_output, rescaled
 
 NULL = 3
@@ -41,4 +43,39 @@ def test_full_rescale_gives_the_conditional_deviation_and_keeps_the_direction() 
 
 @pytest.mark.parametrize(("level", "scale"), [(0.0, 1.0), (0.2, 4.0), (0.5, 4.0), (0.8, 4.0), (0.81, 1.0), (1.0, 1.0)])
 def test_guidance_acts_inside_its_interval(level: float, scale: float) -> None:
-    assert Guidance(scale=4.0, interval=(0.2, 0.8)).scale_at(level) == scale
+    guidance = Guidance(scale=4.0, interval=(0.2, 0.8))
+    assert guidance.scale_at(level, signal_scale=1.0, noise_scale=1.0) == scale
+
+
+@pytest.mark.parametrize(
+    ("signal", "noise", "scale"),
+    [(1.0, 0.0, 1.0), (0.8, 0.6, 4.0), (0.6, 0.8, 4.0), (0.1, 0.995, 1.0), (0.0, 1.0, 1.0)],
+)
+def test_an_interval_in_sigma_looks_at_the_ratio_of_noise_to_signal(signal: float, noise: float, scale: float) -> None:
+    guidance = Guidance(scale=4.0, interval=(0.28, 2.9, "sigma"))
+    assert guidance.scale_at(0.5, signal_scale=signal, noise_scale=noise) == scale
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (0.2, 1.5),
+        (0.9, 0.1),
+        (0.28, 2.9, "t"),
+        (2.9, 0.28, "sigma"),
+        (0.2,),
+        (True, 0.5),
+        ("0", 1),
+        (0.1, float("nan")),
+        3,
+    ],
+)
+def test_an_interval_that_means_nothing_is_refused_in_one_sentence(wrong: object) -> None:
+    with pytest.raises(ValueError, match="must be two noise levels t / T from 0 to 1, or two of sigma"):
+        checked_interval(wrong)
+
+
+def test_an_interval_as_a_setting_is_read_again_as_the_same() -> None:
+    for interval in ((0.2, 0.85), (0.28, 2.9, "sigma")):
+        _, value = parse_override(f"sampling.guidance_interval={interval_as_setting(interval)}")
+        assert load_config(overrides={"sampling.guidance_interval": value}).sampling.guidance_interval == interval

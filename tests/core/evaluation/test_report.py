@@ -107,6 +107,10 @@ def test_a_report_says_everything_that_decided_its_images(run: Run) -> None:
     assert drawn.sampling_in_words() == words
     write_report(run, drawn)
     assert list_reports(run) == [drawn]
+    sigma = replace(drawn, guidance_interval=(0.28, 2.9, "sigma"))
+    assert sigma.sampling_in_words() == words.replace("noise levels 0.25 to 0.8", "σ 0.28 to 2.9")
+    write_report(run, sigma)
+    assert sigma in list_reports(run)
     old = replace(REPORT, guidance_rescale=None, guidance_interval=None, whole_timesteps=None)
     assert old.sampling_in_words() == "unipc, 10 steps, guidance 1.5, rescale and interval not recorded, seed 0"
 

@@ -229,6 +229,10 @@ class TestRecord:
         inside = [0.3 <= step.timestep / 1000 <= 0.7 for step in steps]
         assert [step.unguided_original is not None for step in steps] == inside
         assert 0 < sum(inside) < 10
+        sigma = replace(asked, guidance_interval=(0.1, 0.5, "sigma"))
+        levels = [step.noise_scale / step.signal_scale for step in steps]
+        between = [0.1 <= level <= 0.5 for level in levels]
+        assert [step.unguided_original is not None for step in sample_steps(model, sigma)] == between != inside
 
     def test_cancelled_between_two_steps(self, model: LoadedModel) -> None:
         seen: list[int] = []

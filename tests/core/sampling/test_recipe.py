@@ -55,7 +55,8 @@ def as_json(recipe: Recipe) -> bytes:
 @pytest.mark.parametrize("written", [as_png, as_npz, as_json])
 def test_what_was_written_is_read(written: object) -> None:
     started = RECIPE.model_copy(update={"branch": None, "start": StartRecipe(at=1, fingerprint="ab", places=(3, 4))})
-    for recipe in (RECIPE, started):
+    sigma = RECIPE.model_copy(update={"guidance_interval": (0.28, 2.9, "sigma")})
+    for recipe in (RECIPE, started, sigma):
         assert read_recipe(written(recipe), where="file") == recipe  # type: ignore[operator]
 
 
