@@ -1,6 +1,7 @@
 # make lab: start the app · make cpu: the same environment with PyTorch for the CPU only · make check: lint and types · make bench: measure
 # make test: the default suite, everything where CI is set · make test-all: real browsers, whole processes and kills too
 # make tools: install what checks and tests need · make suite: the tests alone
+# make figures: write the figures of README, cards and docs again from their files, and photograph the app
 # make demo: train, measure and export the bundled model again, into DEMO · make pictures: photograph the app
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,7 @@ CHOICE := $(if $(CI),$(EVERYTHING))
 # hundreds of processes start: none shall compile the lab again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: lab cpu tools test suite test-all check bench demo pictures clean
+.PHONY: lab cpu tools test suite test-all check bench demo figures pictures clean
 .DEFAULT_GOAL := lab
 
 $(BIN)/python:
@@ -67,6 +68,10 @@ demo: $(BIN)/.run
 
 bench: $(BIN)/.dev
 	$(BIN)/python -m benchmarks.first_light
+
+figures: $(BIN)/.dev
+	$(BIN)/python -m benchmarks.figures
+	$(MAKE) pictures
 
 # of the README, from the app; screenshots of every page go to SCREENS
 SCREENS ?= $(or $(TMPDIR),/tmp)/lab-screens

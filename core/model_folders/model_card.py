@@ -44,7 +44,7 @@ def model_card(facts: Mapping[str, Any], settings: Settings, *, scheduler: str, 
         f"num_inference_steps={wanted.num_inference_steps}).images\n```\n",
         "Latent Diffusion Lab, where the images are those of the training run bit for bit:\n\n"
         "```\npython -m core sample PATH_OF_THIS_FOLDER --per-label 10\n```\n",
-        _figures(facts.get("report"), settings),
+        figures_of(facts.get("report"), settings.seed),
         "## How it was made\n\n"
         f"- U-Net {list(settings.unet.block_out_channels)}, {settings.train_unet.steps:,} steps of "
         f"{settings.train_unet.batch_size}; {facts['weights']} weights of step {facts['step']:,}"
@@ -98,7 +98,8 @@ def _judge_line(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _figures(report: Mapping[str, Any] | None, settings: Settings) -> str:
+def figures_of(report: Mapping[str, Any] | None, training_seed: int) -> str:
+    """The section on what was measured, of a report as in lab.json."""
     if not report:
         return "## Measured\n\nNot measured: this run has no stored evaluation.\n"
     real = ""
@@ -109,7 +110,7 @@ def _figures(report: Mapping[str, Any] | None, settings: Settings) -> str:
     return (
         f"## Measured\n\n{report['num_samples']:,} images, classes {asked}, {report['sampler']}, "
         f"{report['num_inference_steps']} steps, {_guidance(report)}, seed {report['seed']}, "
-        f"one training seed ({settings.seed}).\n\n"
+        f"one training seed ({training_seed}).\n\n"
         "| measure | value |\n|---|---|\n"
         f"| right class for the judge | {report['class_accuracy']:.2%}, 95 % interval "
         f"{report['class_accuracy_low']:.2%} to {report['class_accuracy_high']:.2%} |\n"
