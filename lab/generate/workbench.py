@@ -50,7 +50,7 @@ STYLE = Path(__file__).with_name("generate.css")
 ASKED, FINISHED = "generate-asked", "generate-finished"  # recipes of this session: to show, and shown last
 FILES = "generate-files"  # how many recipes were opened from a file and left
 BEGUN = "generate-begun"  # the large opened recipe that this session began
-LEVELS = {"t": "noise levels t / T", SIGMA: "values of σ"}
+LEVELS = ("t/T", SIGMA)  # as an address names them
 LEVELS_HELP = "Outside this range guidance is off, which halves the cost. σ = noise / signal (arXiv 2404.07724)."
 PAPER_SIGMA = (0.28, 2.9)  # arXiv 2404.07724: of EDM2-S on ImageNet-512
 MORE = "more"  # the query parameter: how many times more
@@ -182,7 +182,7 @@ def _details(source: ModelSource, defaults: SamplingSettings) -> tuple[int, str,
 def _interval(own: Interval) -> Interval:
     """Where guidance acts: at first as the model's own setting says, or the link."""
     is_sigma = len(own) == 3 and "interval" not in st.query_params
-    unit = choose("Guide between", LEVELS, key="levels", default=SIGMA if is_sigma else "t", help=LEVELS_HELP)
+    unit = choose("Guide between levels of", LEVELS, key="levels", default=LEVELS[is_sigma], help=LEVELS_HELP)
     if unit == SIGMA:
         low, high = own[:2] if len(own) == 3 else PAPER_SIGMA
         cells = st.columns(2)
@@ -275,7 +275,7 @@ def use_settings(recipe: Recipe) -> None:
 
 def _interval_state(interval: Interval) -> dict[str, object]:
     if len(interval) == 2:
-        return {"levels": "t", "interval": interval}
+        return {"levels": LEVELS[0], "interval": interval}
     return {"levels": SIGMA, "sigma-low": interval[0], "sigma-high": interval[1]}
 
 
