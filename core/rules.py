@@ -20,7 +20,8 @@ class Rules:
     """A version of each rule, by default the first; NEWEST has the newest.
 
     noise: from seed, purpose and numbers to noise; 2 keeps more than 32 bits of them (core.seeding).
-    split: which pictures are held out, and which few are trained on.
+    split: which pictures are held out, and which few are trained on; 2 validates on some of the training images, and
+    leaves those that are held out to final figures.
     folders: which files of a folder are pictures, and of which class; 2 is core.data.reader, for every door; 3 knows
     parts of a split in each class, directories without labels, and more tables.
     bit_depth: how more than 8 bits become 8; 2 lets the range of the whole set decide. optimizer: what
@@ -40,7 +41,7 @@ class Rules:
         return {f"{PREFIX}{name}": str(version) for name, version in asdict(self).items()}
 
 
-NEWEST = Rules(noise=2, folders=3, bit_depth=2, loss_weight=2)
+NEWEST = Rules(noise=2, split=2, folders=3, bit_depth=2, loss_weight=2)
 NAMES = tuple(field.name for field in fields(Rules))
 
 

@@ -167,7 +167,11 @@ def told(found: Overview) -> str:
     counts = zip(found.class_names, found.counts_train.tolist(), found.counts_heldout.tolist(), strict=True)
     lines = [
         ("title", found.title),
-        ("images", f"{total:,} to train on, {int(found.counts_heldout.sum()):,} held out ({held})"),
+        (
+            "images",
+            f"{total:,} to train on, of which {found.num_validation:,} validate, "
+            f"{int(found.counts_heldout.sum()):,} held out ({held})",
+        ),
         ("sizes", f"{sizes} ({most:,} images), {'color' if found.channels == 3 else 'gray'}"),
         (
             "values",

@@ -23,7 +23,7 @@ from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.loaders import TorchvisionLoader
 from core.data.raw import RawSet
 from core.data.reader.reading_of_set import answered
-from core.data.splits import check_labels, holdout_indices, limited_indices
+from core.data.splits import check_labels, holdout_indices, limited_indices, validation_indices
 from core.errors import DataUnavailable, LabError, StorageFull, is_full_disk
 from core.home import PROGRAM
 from core.rules import NEWEST, Rules, check
@@ -43,6 +43,27 @@ class Split:
 
     images: np.ndarray
     labels: np.ndarray
+
+    def part(self, places: np.ndarray) -> Split:
+        """The images at these places, read when they are asked for."""
+        return Split(images=Chosen(self.images, places), labels=self.labels[places])  # type: ignore[arg-type]
+
+
+class Chosen:
+    """Images at some places of an array, read when they are asked for."""
+
+    def __init__(self, images: np.ndarray, places: np.ndarray) -> None:
+        self.images, self.places = images, places
+        self.nbytes = images[:1].nbytes * len(places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        return self.images[self.places[part]]
+
+    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> np.ndarray:
+        return self.images[self.places].astype(dtype or self.images.dtype, copy=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +95,18 @@ class ImageSet:
     def image_size(self) -> int:
         """Side of the pictures, pixels."""
         return int(self.train.images.shape[1])
+
+    def learned(self, rule: int) -> Split:
+        """What a training learns from by that version of the rule "split": `train` itself where it is all of it."""
+        validating = validation_indices(self.train.labels, rule=rule)
+        if not len(validating):
+            return self.train
+        return self.train.part(np.delete(np.arange(len(self.train.labels)), validating))
+
+    def validation(self, rule: int) -> Split:
+        """What a training validates on: images of `train` that it does not learn from, or else those held out."""
+        validating = validation_indices(self.train.labels, rule=rule)
+        return self.train.part(validating) if len(validating) else self.heldout
 
 
 def prepare(

@@ -26,7 +26,7 @@ from core.data.fit import fit_pictures
 from core.data.limits import OWN_LIMITS, ReadLimits
 from core.data.raw import RawSet, RawSplit
 from core.data.reader.reading_of_set import Reading, answered, reading_from
-from core.data.splits import check_labels, holdout_indices
+from core.data.splits import check_labels, holdout_indices, validation_counts
 from core.errors import LabError
 from core.rules import NEWEST
 from core.seeding import derive
@@ -79,6 +79,11 @@ class Overview:
     pair_pictures: np.ndarray
     pair_labels: np.ndarray
     reading: Reading | None = None
+
+    @property
+    def num_validation(self) -> int:
+        """How many of the training images a new run validates on."""
+        return int(validation_counts(self.counts_train).sum())
 
     @property
     def mean(self) -> np.ndarray:

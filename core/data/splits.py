@@ -9,13 +9,15 @@ from core.errors import DataUnavailable
 from core.rules import NEWEST, check
 from core.seeding import derive
 
+VALIDATION_SHARE, MOST_VALIDATION = 1 / 12, 5_000
+
 
 def holdout_indices(
     labels: np.ndarray, fraction: float, seed: int, *, where: str = "data", rule: int = NEWEST.split
 ) -> tuple[np.ndarray, np.ndarray]:
     """(train, heldout): two disjoint ascending index arrays that cover every picture, stratified by class.
 
-    rule: version of the rule, see core.rules; this is version 1.
+    rule: version of the rule, see core.rules; all do the same here.
     Each class gives its share, at least one picture and never its last. Raises DataUnavailable when no class has two.
     """
     check("split", rule)
@@ -31,6 +33,28 @@ def holdout_indices(
     kept = np.ones(len(labels), dtype=bool)
     kept[heldout] = False
     return np.flatnonzero(kept), heldout
+
+
+def validation_indices(labels: np.ndarray, *, rule: int = NEWEST.split) -> np.ndarray:
+    """Those of the training images that validate and are not learned from, ascending; none where rule is 1.
+
+    A twelfth of each class, 5,000 in all at most, the same for every seed: runs validate on equal images. A class with
+    fewer than three gives none.
+    """
+    check("split", rule)
+    if rule == 1:
+        return np.empty(0, dtype=np.int64)
+    kept = [np.empty(0, dtype=np.int64)]
+    for label, count in enumerate(validation_counts(np.bincount(labels)).tolist()):
+        members = np.flatnonzero(labels == label)
+        kept.append(np.random.default_rng(derive(0, "validation split", label)).permutation(members)[:count])
+    return np.sort(np.concatenate(kept))
+
+
+def validation_counts(counts: np.ndarray) -> np.ndarray:
+    """How many of each class validate in a new run, of its training images (K,)."""
+    share = min(VALIDATION_SHARE, MOST_VALIDATION / max(1, int(counts.sum())))
+    return np.where(counts > 2, np.maximum(1, np.round(share * counts)), 0).astype(np.int64)
 
 
 def limited_indices(indices: np.ndarray, limit: int | None, seed: int, *, rule: int = NEWEST.split) -> np.ndarray:

@@ -14,6 +14,7 @@ from core.evaluation.judge import Judge, JudgeNetwork, OnProgress, judge_files, 
 from core.evaluation.judge_facts import WEIGHTS_FILE, judge_in_folder
 from core.model_folders.model_facts import JUDGE_FOLDER, model_folder_info
 from core.model_folders.model_folder import check_tensors, read_tensors
+from core.models.shapes import only_shapes
 from core.runs.facts import fingerprint_of
 from core.runs.run import Run
 
@@ -53,7 +54,7 @@ def judge_of_model_folder(folder: Path, *, device: str = "cpu") -> Judge | None:
         return None
     facts, weights = found
     name = f"{JUDGE_FOLDER}/{WEIGHTS_FILE}"
-    with torch.device("meta"):
+    with only_shapes():
         network = JudgeNetwork(
             channels=info.facts.channels, image_size=info.settings().data.image_size, num_classes=facts.num_classes
         )

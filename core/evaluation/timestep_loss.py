@@ -87,8 +87,8 @@ def measure_timestep_loss(
 ) -> TimestepLoss:
     """Measure it: labels kept, no guidance, no loss weight; a picture has the same noise at every t and in every run.
 
-    The latents are posterior samples, as in training: the mean over t is then the run's held-out loss,
-    where that has no min-SNR weight and draws timesteps uniformly.
+    The latents are posterior samples, as in training: the mean over t is then what the run's validation
+    loss estimates (on other pictures), where that has no min-SNR weight and draws timesteps uniformly.
     progress(text, fraction). Raises UsageError for counts outside the bounds, fewer than 2 held-out pictures, or a data
     set that the model was not trained on, and NonFiniteError when the network answers with something that is no number.
     """

@@ -52,6 +52,7 @@ from core.model_folders.model_facts import (
     LabFacts,
 )
 from core.model_folders.model_folder import EMBEDDING
+from core.models.shapes import only_shapes
 from core.models.unet import build_unet
 from core.mosaic import mosaic
 from core.rules import NEWEST, Rules
@@ -250,7 +251,7 @@ def scheduler_name(model: LoadedModel, wanted: str) -> str:
 
 def widened(model: LoadedModel) -> tuple[bytes, dict[str, torch.Tensor]]:
     """(config.json, weights) of the U-Net with 1001 class rows: the K classes, then the null row again and again."""
-    with torch.device("meta"):
+    with only_shapes():
         wide = build_unet(
             model.settings.unet,
             latent_channels=model.latent_shape[0],

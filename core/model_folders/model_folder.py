@@ -42,6 +42,7 @@ from core.model_folders.model_facts import (
 from core.model_folders.model_files import ModelRefused, json_object, read_model_files, tensor_headers
 from core.model_folders.stock_networks import Denoiser, build_stock_vae, denoiser_of
 from core.model_folders.stock_scheduler import read_scheduler
+from core.models.shapes import only_shapes
 from core.models.unet import build_unet
 from core.models.vae import build_vae
 from core.rules import rules_of
@@ -82,7 +83,7 @@ def check_model(files: dict[str, bytes]) -> tuple[LabFacts, Settings]:
     if facts.stock:
         network = build_stock_vae(json_object(files, VAE_CONFIG))
     else:
-        with torch.device("meta"):
+        with only_shapes():
             network = build_vae(vae, channels=facts.channels, image_size=settings.data.image_size)
     check_tensors(files[VAE_FILE], VAE_FILE, network.state_dict())
     return facts, settings
@@ -119,7 +120,7 @@ def check_networks(files: dict[str, bytes], *, image_size: int, channels: int) -
     if image_size % vae.downsample_factor:
         raise ModelRefused(f"{VAE_CONFIG}: {image_size} pixels cannot be halved so often")
     try:
-        with torch.device("meta"):
+        with only_shapes():
             wide = build_unet(
                 unet,
                 latent_channels=vae.latent_channels,
@@ -192,7 +193,7 @@ def build_model(
             schedule = stock_schedule(build_stock(stock), stock, settings.diffusion.schedule)
         else:
             weights[EMBEDDING] = weights[EMBEDDING][[*range(classes), NULL_LABEL]].clone()
-            with torch.device("meta"):
+            with only_shapes():
                 unet = build_unet(
                     settings.unet, latent_channels=settings.vae.latent_channels, latent_size=side, num_classes=classes
                 )

@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.config.schema import Settings
+from core.models.shapes import only_shapes
 from core.models.unet import build_unet
 from core.models.vae import build_vae
 
@@ -33,14 +34,15 @@ def summarize(settings: Settings, kind: str, *, channels: int = 1, num_classes: 
     Builds the network on PyTorch's meta device: shapes and refusals are real, nothing is allocated.
     """
     shape = latent_shape(settings)
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+    with only_shapes():
         if kind == "vae":
             network = build_vae(settings.vae, channels=channels, image_size=settings.data.image_size)
             inputs: tuple[torch.Tensor, ...] = (torch.empty(1, channels, *[settings.data.image_size] * 2),)
         else:
             network = build_unet(settings.unet, latent_channels=shape[0], latent_size=shape[1], num_classes=num_classes)
             inputs = (torch.empty(1, *shape), torch.empty(1), torch.empty(1, dtype=torch.long))
-        network(*inputs).sample.sum().backward()
+        with FlopCounterMode(display=False) as counter:
+            network(*inputs).sample.sum().backward()
     return ModelSummary(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         gflop=counter.get_total_flops() / 1e9,

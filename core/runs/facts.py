@@ -18,6 +18,7 @@ class DataFacts:
     fingerprint: str = ""
     class_names: tuple[str, ...] = ()
     train_count: Count = 0
+    validation_count: Count = 0
     heldout_count: Count = 0
     channels: Count = 0
     image_size: Count = 0

@@ -165,7 +165,9 @@ def start_run(run: Run, *, data_dir: Path, cache_dir: Path) -> Start:
     with accelerator.main_process_first():  # one rank prepares, the others find it in the cache
         images = prepare(run.settings.data, data_dir=data_dir, cache_dir=cache_dir, rules=run.rules, progress=progress)
         _note_data_set(run, images)
-    logger.info("the dataset is open: %s, %s training images", images.name, f"{len(images.train.labels):,}")
+    logger.info(
+        "the dataset is open: %s, %s training images", images.name, f"{len(images.learned(run.rules.split).labels):,}"
+    )
     return Start(accelerator=accelerator, status=status, images=images, step=step, progress=progress)
 
 
@@ -176,7 +178,8 @@ def _note_data_set(run: Run, images: ImageSet) -> None:
         "title": images.title,
         "fingerprint": images.fingerprint,
         "class_names": list(images.class_names),
-        "train_count": len(images.train.labels),
+        "train_count": len(images.learned(run.rules.split).labels),
+        "validation_count": len(images.validation(run.rules.split).labels),
         "heldout_count": len(images.heldout.labels),
         "channels": images.channels,
         "image_size": images.image_size,

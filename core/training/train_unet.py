@@ -58,7 +58,7 @@ def train(
     ranks = start.accelerator.num_processes if device.type == "cpu" else 1
     is_mixed = settings.train_unet.encode_in_mixed_precision and start.accelerator.mixed_precision == "bf16"
     dtype = torch.bfloat16 if is_mixed else torch.float32
-    split = _limited(images.train, settings.train_unet.image_limit, settings.seed, run.rules.split)
+    split = _limited(images.learned(run.rules.split), settings.train_unet.image_limit, settings.seed, run.rules.split)
     with nullcontext() if ranks > 1 else start.accelerator.main_process_first():  # on CPUs all of them encode together
         latents, codec = _latents(
             run, images, split, device, cache_dir, store_root, start.progress, should_stop, ranks, dtype
@@ -160,20 +160,7 @@ def _limited(split: Split, limit: int | None, seed: int, rule: int) -> Split:
     places = limited_indices(np.arange(len(split.labels)), limit, seed, rule=rule)
     if len(places) == len(split.labels):
         return split
-    return Split(images=_Chosen(split.images, places), labels=split.labels[places])  # type: ignore[arg-type]
-
-
-class _Chosen:
-    """Images at some places of an array, read when they are asked for."""
-
-    def __init__(self, images: np.ndarray, places: np.ndarray) -> None:
-        self.images, self.places = images, places
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        return self.images[self.places[part]]
+    return split.part(places)
 
 
 class MomentsGather:
@@ -236,11 +223,10 @@ def _latents(
         raise CheckpointError(
             f"{run.id}: its VAE is for {vae.config.in_channels}-channel images, '{images.name}' has {images.channels}"
         )
-    key = f"{images.name}-{images.fingerprint[:12]}-{weights_hash[:12]}"
     found = cached_latents(
         vae,
         split.images,
-        key=key if split is images.train else f"{key}-{len(split.labels)}-of-seed-{run.settings.seed}",
+        key=_latents_key(run, images, split, weights_hash),
         cache_dir=cache_dir,
         progress=progress,
         should_stop=should_stop,
@@ -260,13 +246,24 @@ def _latents(
     return found, load_codec(run.vae_dir, device)
 
 
+def _latents_key(run: Run, images: ImageSet, split: Split, weights_hash: str) -> str:
+    """Names images and weights of latents that are kept: runs with the same ones share them."""
+    key = f"{images.name}-{images.fingerprint[:12]}-{weights_hash[:12]}"
+    if split is images.train:
+        return key
+    if run.rules.split > 1:
+        key += f"-split-{run.rules.split}"
+    is_limited = run.settings.train_unet.image_limit is not None
+    return f"{key}-{len(split.labels)}-of-seed-{run.settings.seed}" if is_limited else key
+
+
 def _validation(run: Run, images: ImageSet, codec: LatentCodec, drawing: DiffusionDraw, device: torch.device) -> Any:
-    """Held-out loss on fixed pictures, fixed noise, fixed timesteps, all labels kept."""
-    settings = run.settings
-    count = min(settings.logging.validation_images, len(images.heldout.labels))
-    chosen = np.random.default_rng(derive(settings.seed, "validation")).permutation(len(images.heldout.labels))[:count]
-    heldout = on_device(images.heldout, device)
-    pairs = [heldout.gather(chosen[start : start + 256]) for start in range(0, count, 256)]
+    """Loss on fixed pictures that are not learned from, fixed noise, fixed timesteps, all labels kept."""
+    settings, split = run.settings, images.validation(run.rules.split)
+    count = min(settings.logging.validation_images, len(split.labels))
+    chosen = np.random.default_rng(derive(settings.seed, "validation")).permutation(len(split.labels))[:count]
+    resident = on_device(split, device)
+    pairs = [resident.gather(chosen[start : start + 256]) for start in range(0, count, 256)]
     with torch.no_grad():
         posteriors = [codec.vae.encode(pictures).latent_dist for pictures, _ in pairs]
     mean, std = (torch.cat([getattr(item, name).float() for item in posteriors]) for name in ("mean", "std"))

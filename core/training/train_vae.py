@@ -36,8 +36,9 @@ def train(
     random.seed_torch("weights", 0)
     vae = build_vae(settings.vae, channels=images.channels, image_size=images.image_size)
     objective = VaeObjective(vae, settings.train_vae).to(device)
-    resident = on_device(images.train, device)
-    batches = Batches(images.train, batch_size=settings.train_vae.batch_size, seed=settings.seed)
+    learned, unlearned = images.learned(run.rules.split), images.validation(run.rules.split)
+    resident = on_device(learned, device)
+    batches = Batches(learned, batch_size=settings.train_vae.batch_size, seed=settings.seed)
     side = images.image_size // settings.vae.downsample_factor
     shape = (settings.vae.latent_channels, side, side)
 
@@ -49,9 +50,9 @@ def train(
         pictures, _ = resident.gather(batches.indices(step))
         return {"images": pictures, "noise": noise(len(pictures), "posterior", step)}
 
-    heldout = on_device(images.heldout, device)
-    count = min(settings.logging.validation_images, len(images.heldout.labels))
-    chosen = np.random.default_rng(derive(settings.seed, "validation")).permutation(len(images.heldout.labels))[:count]
+    validation = on_device(unlearned, device)
+    count = min(settings.logging.validation_images, len(unlearned.labels))
+    chosen = np.random.default_rng(derive(settings.seed, "validation")).permutation(len(unlearned.labels))[:count]
 
     @torch.no_grad()
     def validate(network: nn.Module, share: Share) -> dict[str, float]:
@@ -61,7 +62,7 @@ def train(
         own = share.of(count)
         for start in range(own.start, own.stop, 256):
             part = slice(start, min(start + 256, own.stop))
-            pictures, _ = heldout.gather(chosen[part])
+            pictures, _ = validation.gather(chosen[part])
             for name, value in fixed(pictures, drawn[part]).items():
                 totals[name] = totals.get(name, 0.0) + float(value) * len(pictures) / count
         return totals
@@ -71,7 +72,7 @@ def train(
         own = share.of(min(count, settings.logging.preview_images))
         if not own:
             return {}
-        pictures, labels = heldout.gather(chosen[own.start : own.stop])
+        pictures, labels = validation.gather(chosen[own.start : own.stop])
         reconstructions = network.decode(network.encode(pictures).latent_dist.mean).sample
         return {
             "inputs": to_uint8(pictures),

@@ -46,7 +46,8 @@ def headline(found: Overview) -> None:
     held = "its own test split" if found.has_own_heldout else "taken from each class"
     color = "color" if found.channels == 3 else "gray"
     st.markdown(
-        f"**{count(train)}** training images, **{count(heldout)}** held out ({held}) · "
+        f"**{count(train)}** training images, of which {count(found.num_validation)} "
+        f"validate, **{count(heldout)}** held out ({held}) · "
         f"**{len(found.class_names):,}** classes · **{size}** {color}"
     )
     copies = found.duplicates

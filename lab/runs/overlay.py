@@ -89,6 +89,8 @@ def _drawn(run_ids: list[str], was_live: bool) -> None:
         zoomable_chart(figure, look, "overlay")
         if metric == "val_loss" and any("timestep_" in name for name, _ in settings_that_differ(views)):
             st.caption("These validation losses do not compare: the runs sample timesteps differently.")
+        elif metric == "val_loss" and len({view.run.rules.split for view in views}) > 1:
+            st.caption("These validation losses do not compare: the runs validate on different images.")
         _list(views, columns, metric, colors)
 
 

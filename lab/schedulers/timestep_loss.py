@@ -29,8 +29,8 @@ READING: Mapping[ErrorOf, str] = {
     "need more training or weight.",
     "epsilon": "Every line falls, because noise is easier to see where there is much of it. Where it touches the "
     "dotted line, the network has learned nothing.",
-    "target": "The error that training minimizes, before any weight. Its average over t is the "
-    "validation loss of runs with uniform timesteps and no min-SNR weight.",
+    "target": "The error that training minimizes, before any weight. Its average over t is, on "
+    "other images, the validation loss of runs with uniform timesteps and no min-SNR weight.",
 }
 OUTSIDE: Mapping[ErrorOf, str] = {
     "original": "with hardly any signal left, a small error of the noise is a huge one of the clean latents",

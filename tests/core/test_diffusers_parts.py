@@ -21,6 +21,14 @@ optimizer = AdamW([weight])
 weight.sum().backward()
 optimizer.step()
 optimizer.zero_grad()
+"""
+LOAD_A_MODEL = """
+import sys
+from pathlib import Path
+from core.model_folders.model_folder import load_model_folder
+load_model_folder(Path("models/mnist-demo"))
+"""
+NOT_NEEDED = """
 print(*{"torch._dynamo", "scipy.stats", "sympy", "diffusers.pipelines.pipeline_utils"} & set(sys.modules))
 """
 ASK_FOR_THE_REST = """
@@ -51,8 +59,9 @@ def test_whatever_was_put_off_is_there_when_it_is_asked_for() -> None:
     version("torch").split(".")[:2] != ["2", "14"] or version("diffusers").split(".")[:2] != ["0", "42"],
     reason="other versions import other things",
 )
-def test_a_training_step_imports_no_compiler_and_no_distributions() -> None:
-    assert printed(TRAIN_A_STEP) == ""
+@pytest.mark.parametrize("program", [TRAIN_A_STEP, LOAD_A_MODEL], ids=["a training step", "a model"])
+def test_neither_compiler_nor_distributions_are_imported_for(program: str) -> None:
+    assert printed(program + NOT_NEEDED) == ""
 
 
 def test_the_step_is_that_of_pytorch() -> None:

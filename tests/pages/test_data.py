@@ -73,7 +73,7 @@ def test_an_imported_set_with_hostile_words_is_plain_text(open_page: OpenPage, m
     import_set(made, name="mine", title=HOSTILE, licence=HOSTILE, imported_by=HOSTILE)
     app = open_page("data", set="mine")
     assert not app.exception
-    assert "**9** training images, **3** held out" in words(app)
+    assert "**9** training images, of which 3 validate, **3** held out" in words(app)
     assert "**Imported:** 12 images, no test split of its own, 3 classes, gray. Nothing was left out." in words(app)
     assert active_markdown(app) == []
 
@@ -114,7 +114,7 @@ def test_ones_own_file_is_looked_at_after_a_press_and_stays(open_page: OpenPage,
     app = open_page("data", set="npz", path=str(made))
     assert "press *Open it*" in words(app) and "**9** training images" not in words(app)
     app.button(key="look").click().run()
-    assert not app.exception and "**9** training images, **3** held out" in words(app)
+    assert not app.exception and "**9** training images, of which 3 validate, **3** held out" in words(app)
     made.unlink()
     assert "**9** training images" in words(app.run()), "it is not read again with every press elsewhere"
     app.button(key="look").click().run()

@@ -17,6 +17,8 @@ from core.compute.question import Tell
 from core.config.schema import MachineSettings
 from core.config.site import SiteSettings
 from core.device import device_label
+from core.diffusers_parts import diffusers
+from core.diffusion.sampler_table import SAMPLERS
 from core.errors import LabError, is_full_gpu
 from core.model_folders.sources import source_named
 from core.runs.store import RunStore
@@ -34,6 +36,8 @@ MAX_FRAMES = 101
 PREVIEWS_PER_SECOND = 10.0
 FULL_GPU = "The GPU had no room, so these images were generated on the CPU."
 OTHER_WEIGHTS = "These are not the weights that the recipe was written with: the images may differ."
+for row in SAMPLERS.values():  # with this module, while nobody waits: diffusers imports each when it is asked for
+    getattr(diffusers, row.class_name)
 _AT_ONCE = threading.BoundedSemaphore(4)  # drawings at a time, whatever the model: their memory adds up
 
 

@@ -113,10 +113,14 @@ def reading_lines(found: Reading) -> list[tuple[str, str]]:
     sizes = f"{height} × {width}" + (f" most often, {len(found.sizes):,} sizes" if len(found.sizes) > 1 else "")
     left = [f"{number:,} {quoted(kind)}" for kind, number in list(found.left_out.items())[:MOST_KINDS]]
     rest = sum(found.left_out.values()) - sum(list(found.left_out.values())[:MOST_KINDS])
-    held = f"{heldout:,} held out" if heldout else "no test split of its own"
+    held = f"{heldout:,} held out" if heldout else "of which data.holdout_fraction of each class is held out"
     return [
         ("classes", f"{len(found.class_names):,}, from {found.layout}"),
-        ("split", f"{train:,} to train on, {held}{f' ({found.split})' if found.split else ''}"),
+        (
+            "split",
+            f"{train:,} to train on, {held}{f' ({found.split})' if found.split else ''}; "
+            "a twelfth of each class validates",
+        ),
         ("images", f"{sizes}, {'color' if found.channels == 3 else 'gray'}, {found.bits}"),
         ("left out", ", ".join([*left, *([f"{rest:,} others"] if rest else [])]) or "nothing"),
         *(("note", words) for words in found.doubts),

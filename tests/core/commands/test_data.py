@@ -57,7 +57,7 @@ def test_an_import_is_listed_and_described(lab: Path, capsys: pytest.CaptureFixt
 @pytest.mark.slow
 def test_a_file_is_described_without_importing_it(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", str(lab / "x.npz")]) == 0
-    assert "9 to train on, 3 held out (held out of each class)" in capsys.readouterr().out
+    assert "9 to train on, of which 3 validate, 3 held out (held out of each class)" in capsys.readouterr().out
     assert not (lab / "imports").exists()
 
 

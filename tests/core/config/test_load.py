@@ -141,7 +141,7 @@ def test_the_quick_preset_of_november_2026_is_pinned_whole() -> None:
         assert pinned[section] == before[section]
     assert {"image_size", "fit", "color", "holdout_fraction"} == set(pinned["data"])
     assert pinned["data"].items() <= before["data"].items()
-    assert rules_of_preset("quick-2026-11") == replace(NEWEST, noise=1)
+    assert rules_of_preset("quick-2026-11") == replace(NEWEST, noise=1, split=1)
     assert rules_of_preset("quick") == rules_of_preset("") == NEWEST
 
 

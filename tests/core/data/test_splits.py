@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.data.splits import holdout_indices, limited_indices
+from core.data.splits import MOST_VALIDATION, holdout_indices, limited_indices, validation_indices
 from core.errors import DataUnavailable
 
 LABELS = np.repeat([0, 1, 2], [100, 40, 7])
@@ -49,3 +49,15 @@ def test_train_limit_takes_a_fixed_random_part(limit: int | None, count: int) ->
 
 def test_a_limited_choice_is_not_just_the_first_ones() -> None:
     assert limited_indices(np.arange(147), 16, 0).max() > 16
+
+
+def test_a_twelfth_of_each_class_validates_and_a_class_of_two_gives_none() -> None:
+    labels = np.repeat([0, 1, 2, 3], [120, 36, 3, 2])
+    chosen = validation_indices(labels, rule=2)
+    assert np.bincount(labels[chosen], minlength=4).tolist() == [10, 3, 1, 0]
+    assert np.array_equal(chosen, np.unique(chosen))
+    assert not len(validation_indices(labels, rule=1))
+
+
+def test_of_a_large_set_not_more_than_needed_validate() -> None:
+    assert len(validation_indices(np.repeat(np.arange(10), 50_000), rule=2)) == MOST_VALIDATION

@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from core.config.load import load_config, preset_names
 from core.config.schema import Settings
 from core.errors import LabError
+from core.models.shapes import only_shapes
 from core.models.summary import latent_shape, summarize
 from core.models.unet import build_unet
 from core.models.vae import build_vae
@@ -155,7 +156,7 @@ def test_the_judge_is_counted_exactly() -> None:
 
     for size in (16, 32, 64, 512):
         settings = load_config(preset="quick", overrides={"data.image_size": size})
-        with torch.device("meta"):
+        with only_shapes():
             judge = JudgeNetwork(channels=CHANNELS, image_size=size, num_classes=CLASSES)
         weight = weigh_judge(settings, channels=CHANNELS, num_classes=CLASSES, on_gpu=False)
         assert weight.parameters == sum(each.numel() for each in judge.parameters())
