@@ -11,6 +11,8 @@ HELD = (  # named one by one: secrets and caches that lie among them stay out
     "config.yaml",
     "core/**/*.py",
     "core/**/*.yaml",
+    "core/**/*.css",
+    "core/**/*.js",
     "core/**/*.json",
     "lab/**/*.py",
     "lab/**/*.css",

@@ -31,7 +31,7 @@ from core.version import VERSION
 
 GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
     "Train": ("train", "stop", "pause", "resume", "branch", "wait", "queue"),
-    "Look": ("runs", "show", "logs", "film", "machine", "doctor", "config", "presets", "paths", "completion"),
+    "Look": ("runs", "show", "logs", "film", "report", "machine", "doctor", "config", "presets", "paths", "completion"),
     "Generate and measure": (
         "sample",
         "evaluate",

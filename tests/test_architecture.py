@@ -36,6 +36,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
     ("core.model_folders", "core.training"),
     ("core.evaluation",),
     ("core.comparison",),
+    ("core.handround",),
     ("core.compute.answers",),
     ("core.jobs", "core.compute"),
     ("core.commands", "core.api"),
@@ -55,7 +56,7 @@ LIGHT = (  # with whatever they import at their top level
     *FLOORS[1],
     *("core.config", "core.runs", "core.limited_child", "core.typed_paths", "core.bounded_cache", "core.leftovers"),
     *("core.seeding", "core.machine", "core.jobs", "core.commands", "core.__main__", "core.compute"),
-    *("core.data.importing", "core.model_folders.import_child"),
+    *("core.data.importing", "core.model_folders.import_child", "core.handround"),
 )
 NOT_LIGHT = ("core.runs.checkpoints", "core.compute.answers")
 Sources = Mapping[str, str]

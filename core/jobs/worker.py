@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from core.config.load import read_site
 from core.device import resolve_device
@@ -29,6 +29,7 @@ from core.jobs.request import asked_settings, read_request
 from core.jobs.worker_stop import StopRequests
 from core.machine import peers
 from core.machine.attempts import TOKEN_VARIABLE
+from core.machine.cpu_load import processor_name
 from core.machine.processes import own_identity
 from core.runs.kinds import function_at
 from core.runs.listing import kept_step, list_checkpoints
@@ -125,7 +126,9 @@ def _begin(run: Run) -> None:
     goes_on = bool(list_checkpoints(run)) or kept_step(run) > 0
     state = RunState.RESUMING if goes_on else RunState.STARTING
     run.write_status(replace(run.status(), state=state, stage="loading PyTorch", reason="", process=own_identity()))
-    details = {"from_step": kept_step(run)} if goes_on else {}
+    details: dict[str, Any] = {"processor": processor_name()}
+    if goes_on:
+        details["from_step"] = kept_step(run)
     run.add_event("resumed" if goes_on else "started", by=run.info.owner, **details)
 
 

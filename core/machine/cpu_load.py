@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
@@ -54,3 +55,13 @@ class CpuLoad:
 
 
 cpu_load = CpuLoad()
+
+
+def processor_name() -> str:
+    """The processor's name as Linux tells it; '' where nobody does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
+    return next(filter(None, names), "")[:100]
