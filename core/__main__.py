@@ -36,6 +36,7 @@ GROUPS = {  # each command is a module of core/commands: `add_parser` says what 
         "sample",
         "evaluate",
         "compare",
+        "compare_runs",
         "latents",
         "tune",
         "ceiling",

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
+
+MANY_DEGREES = 10_000
+FAR = 12.0  # standard deviations, beyond which nothing is left
 
 
 def normal_interval(value: float, error: float, confidence: float = 0.95) -> tuple[float, float]:
     """(low, high) of an estimate with a normal standard error."""
     half = NormalDist().inv_cdf(0.5 + confidence / 2.0) * error
     return value - half, value + half
+
+
+@lru_cache(maxsize=4096)
+def student_quantile(share: float, df: float) -> float:
+    """Where Student's t with `df` degrees of freedom (1 or more, need not be whole) has `share` below it.
+
+    With t = √df · tan(a), the density is cos(a)^(df - 1): a smooth function of an angle, summed as trapezoids.
+    """
+    if df > MANY_DEGREES:
+        return NormalDist().inv_cdf(share)
+    most = min(math.pi / 2.0, FAR / math.sqrt(df))
+    angles = np.linspace(-most, most, 4_001)
+    density = np.cos(angles) ** (df - 1.0)
+    below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2.0)])
+    return math.sqrt(df) * math.tan(float(np.interp(share, below / below[-1], angles)))
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

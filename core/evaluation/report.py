@@ -17,7 +17,7 @@ from core.evaluation.differences import normal_interval, unpaired_difference
 from core.evaluation.labels import LABELS_RULE
 from core.evaluation.memorization_results import Memorization, memorization_rows
 from core.evaluation.timestep_loss_results import LOSSES
-from core.evaluation.verdict import Judgement, accuracy_change, fd_change, judgement
+from core.evaluation.verdict import Change, Judgement, accuracy_change, fd_change, judgement
 from core.runs.results import ResultKind
 from core.runs.run import Run
 from core.words import counted, guidance_in_words
@@ -296,9 +296,15 @@ def _distance_of(score: ClassScore) -> str:
 def compared(report: Report, reference: Report, *, cells: int = 1) -> Judgement:
     """What `report` is against `reference`, of other noise or another model; `cells` are compared at once.
 
-    Raises UsageError, in one sentence, for reports that do not compare: of another judge, dataset, number of images or
-    labels, measured the old way, or of fewer images than an interval needs.
+    Raises UsageError as `check_compares`.
     """
+    check_compares(report, reference)
+    return judgement(changes_of(report, reference), report.num_samples, cells=cells)
+
+
+def check_compares(report: Report, reference: Report) -> None:
+    """Raises UsageError, in one sentence, for reports that do not compare: of another judge, dataset, number of images
+    or labels, measured the old way, or of fewer images than an interval needs."""
     for words, of in (
         ("another judge", lambda each: each.judge_hash),
         ("another dataset", lambda each: each.fingerprint),
@@ -310,19 +316,30 @@ def compared(report: Report, reference: Report, *, cells: int = 1) -> Judgement:
     if report.is_old or report.fd_high is None or reference.fd_high is None:
         why = "measured the old way" if report.is_old else "too few images for an interval of FD-judge"
         raise UsageError(f"{report.run_id} and {reference.run_id}: {why}", "evaluate both again, with 1,000 images")
-    count, half = report.num_samples, normal_interval(0.0, 1.0)[1]
-    errors = [(each.fd_high or 0.0) - each.fd_judge for each in (report, reference)]
-    changed, error = unpaired_difference(*((round(each.class_accuracy * count), count) for each in (report, reference)))
-    changes = (
+
+
+def changes_of(report: Report, reference: Report) -> tuple[Change, Change]:
+    """Of FD-judge and of class accuracy, of reports that compare, each with noise of its own."""
+    changed, error = unpaired_difference(right_of(report), right_of(reference))
+    return (
         fd_change(
             report.fd_judge - reference.fd_judge,
-            math.hypot(*errors) / half,
+            math.hypot(fd_error_of(report), fd_error_of(reference)),
             reference=reference.fd_judge,
             floor=reference.fd_floor,
         ),
-        accuracy_change(changed, error, reference=reference.class_accuracy, num_images=count),
+        accuracy_change(changed, error, reference=reference.class_accuracy, num_images=report.num_samples),
     )
-    return judgement(changes, count, cells=cells)
+
+
+def fd_error_of(report: Report) -> float:
+    """The standard error of its FD-judge, of a report that has an interval."""
+    return ((report.fd_high or 0.0) - report.fd_judge) / normal_interval(0.0, 1.0)[1]
+
+
+def right_of(report: Report) -> tuple[int, int]:
+    """(images that the judge takes for the class asked for, all images)."""
+    return round(report.class_accuracy * report.num_samples), report.num_samples
 
 
 def write_report(run: Run, report: Report) -> Path:

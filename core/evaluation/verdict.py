@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from core.evaluation.differences import student_quantile
+
 FD_MARGIN = 0.1  # of the reference's FD-judge, or of the floor where that is higher
 ACCURACY_MARGIN = 0.25  # of the reference's error rate
 LEAST_ERRORS = 1  # of the reference: an error rate of 0 is not known to be less than 1 in N
@@ -38,11 +40,15 @@ Verdict = Annotated[Literal["", "better", "worse", "as good", "cannot tell"], Be
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """How much worse a set is than the reference by one measure, its standard error, and the margin that matters."""
+    """How much worse a set is than the reference by one measure, its standard error, and the margin that matters.
+
+    df: degrees of freedom of that error, endless for one that comes from many images.
+    """
 
     value: float
     error: float
     margin: float
+    df: float = math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +65,23 @@ def judgement(changes: Sequence[Change], num_images: int, *, cells: int = 1) -> 
 
     Margins are relative: `fd_change` and `accuracy_change` make them.
     """
-    plain = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2.0)
-    strict = NormalDist().inv_cdf(1.0 - WRONG / (2.0 * len(changes) * cells))
-    open_ones = [each for each in changes if abs(each.value) + plain * each.error > each.margin]
+    share = 1.0 - WRONG / (2.0 * len(changes) * cells)
+    open_ones = [each for each in changes if not fits(each)]
     if not open_ones:
         return Judgement(word="as good")
-    worse = any(each.value > strict * each.error for each in open_ones)
-    better = any(each.value < -strict * each.error for each in open_ones)
+    worse = any(each.value > student_quantile(share, each.df) * each.error for each in open_ones)
+    better = any(each.value < -student_quantile(share, each.df) * each.error for each in open_ones)
     if worse != better:
         return Judgement(word="worse" if worse else "better")
     if worse:  # better by one measure and worse by the other, however many images
         return Judgement(word="cannot tell")
+    plain, strict = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2.0), NormalDist().inv_cdf(share)
     return Judgement(word="cannot tell", more_images=_more(open_ones, num_images, plain, strict))
+
+
+def fits(change: Change) -> bool:
+    """Whether the interval of a change lies inside its margin: whatever differs does not matter."""
+    return abs(change.value) + student_quantile(0.5 + CONFIDENCE / 2.0, change.df) * change.error <= change.margin
 
 
 def fd_change(difference: float, error: float, *, reference: float, floor: float) -> Change:
