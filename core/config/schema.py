@@ -320,6 +320,11 @@ class EvaluationSettings(Section):
     )
     recall_neighbours: int = Field(3, ge=1, le=20, description="k of the k-nearest-neighbor precision and recall.")
     judge_epochs: int = Field(3, ge=1, le=100, description="Passes over the data when the judge is trained.")
+    second_judge: bool = Field(
+        False,
+        description="Measure class accuracy by a second judge of another shape and seed as well, trained once per "
+        "dataset: no distance uses its features.",
+    )
     at_end: Literal["none", "num_samples", "quick", "standard", "release"] = Field(
         "none",
         description="Queue an evaluation when a U-Net's training has finished: of num_samples images, or of a level's "

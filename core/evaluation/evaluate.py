@@ -15,10 +15,12 @@ from core.device import device_label
 from core.errors import UsageError
 from core.evaluation.drawn import Drawn, DrawnFolder, drawn_key
 from core.evaluation.judge import Judge, load_or_train
+from core.evaluation.judge_facts import SECOND_ARCHITECTURE, SECOND_SEED
 from core.evaluation.labels import LABELS_RULE, asked_labels
 from core.evaluation.measures import Look, OnProgress, look_at, measure_looks, part_of
 from core.evaluation.memorization import MOST, memorization
-from core.evaluation.report import Report
+from core.evaluation.metrics import wilson_interval
+from core.evaluation.report import Report, SecondJudge
 from core.runs.run import now_iso
 from core.sampling.request import SampleRequest, batches_of, request_of
 from core.sampling.steps import checked_sampler, sample
@@ -59,7 +61,19 @@ def evaluate(
         device=model.device,
         progress=part_of(progress, 0.0, 0.3),
     )
+    second = None
+    if evaluation.second_judge:
+        second = load_or_train(
+            image_set,
+            cache_dir=cache_dir,
+            epochs=evaluation.judge_epochs,
+            seed=SECOND_SEED,
+            architecture=SECOND_ARCHITECTURE,
+            device=model.device,
+            progress=part_of(progress, 0.0, 0.3),
+        )
     key, folder = drawn_folder(model, request, judge, cache_dir)
+    opinions: list[np.ndarray] = []  # of the second judge: which images are right
     looks: list[Look] = []
     first: list[np.ndarray] = []  # pictures, as many as are tested for copies
     spared_s = 0.0
@@ -67,6 +81,8 @@ def evaluate(
         if missing := MOST - sum(map(len, first)):  # an empty part would hold its whole batch in memory
             first.append(part.pictures[:missing])
         looks.append((torch.from_numpy(part.features), part.guesses))
+        if second is not None:
+            opinions.append(second.classify(part.pictures).argmax(axis=1) == part.labels)
         spared_s += part.seconds if is_kept else 0.0
     measures = measure_looks(
         looks,
@@ -110,8 +126,22 @@ def evaluate(
         elapsed_s=time.monotonic() - started + spared_s,
         drawn_key=key,
         memorization=copies,
+        second_judge=_opinion(second, np.concatenate(opinions)) if second is not None else None,
         device=device_label(model.device),
         **measures.__dict__,
+    )
+
+
+def _opinion(judge: Judge, right: np.ndarray) -> SecondJudge:
+    """right (N,): which images the judge takes for the class that was asked."""
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return SecondJudge(
+        class_accuracy=float(right.mean()),
+        low=low,
+        high=high,
+        judge_accuracy=judge.accuracy,
+        judge_hash=judge.hash,
+        judge_seed=judge.seed,
     )
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,7 @@ from core.evaluation.judge_facts import (
     ARCHITECTURE_VERSION,
     FACTS_FILE,
     JUDGE_SEED,
+    SECOND_ARCHITECTURE,
     WEIGHTS_FILE,
     Described,
     JudgeFacts,
@@ -79,8 +80,33 @@ class JudgeNetwork(nn.Module):
         return features, self.head(features)
 
 
-def _convolution(channels_in: int, channels_out: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+class SecondNetwork(JudgeNetwork):
+    """The same in and out by another way: two strides of 5×5 pixels in place of patches and pooling, few wide layers.
+
+    Both judges see a picture through other shapes and from other first weights, so they err on other pictures.
+    """
+
+    def __init__(self, *, channels: int, image_size: int, num_classes: int) -> None:
+        nn.Module.__init__(self)
+        patch = max(side for side in (1, 2, 4) if side == 1 or image_size // side >= 24)
+        self.trunk = nn.Sequential(
+            nn.AvgPool2d(patch),
+            *_convolution(channels, 32, kernel=5, stride=2),
+            *_convolution(32, 96, kernel=5, stride=2),
+            *_convolution(96, NUM_FEATURES),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(4 * NUM_FEATURES, NUM_FEATURES),
+            nn.ReLU(inplace=True),
+        )
+        self.head = nn.Linear(NUM_FEATURES, num_classes)
+
+
+NETWORKS = {ARCHITECTURE_VERSION: JudgeNetwork, SECOND_ARCHITECTURE: SecondNetwork}
+
+
+def _convolution(channels_in: int, channels_out: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False)
     return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
 
 
@@ -128,6 +154,7 @@ def load_or_train(
     cache_dir: Path,
     epochs: int,
     seed: int = JUDGE_SEED,
+    architecture: int = ARCHITECTURE_VERSION,
     device: str | torch.device = "auto",
     progress: OnProgress | None = None,
 ) -> Judge:
@@ -137,7 +164,7 @@ def load_or_train(
     written (read-only, full) costs the keeping, not the judge. progress(text, fraction 0 to 1).
     """
     target = resolve_device(device) if isinstance(device, str) else device
-    recipe = JudgeRecipe(seed=seed, epochs=epochs)
+    recipe = JudgeRecipe(seed=seed, epochs=epochs, architecture=architecture)
     judge = _load(cache_dir, image_set, recipe, target)
     if judge is not None:
         return judge
@@ -172,7 +199,7 @@ def train_judge(
         raise DataUnavailable(f"{image_set.name}: the judge needs at least 2 training images, got {count}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(recipe.seed, "judge-weights"))
-        network = JudgeNetwork(
+        network = NETWORKS[recipe.architecture](
             channels=image_set.channels, image_size=image_set.image_size, num_classes=image_set.num_classes
         )
     network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -302,7 +329,7 @@ def _load(cache_dir: Path, image_set: Described, recipe: JudgeRecipe, device: to
         return None
     facts, weights = kept
     folder = judge_folder(cache_dir, image_set.fingerprint, recipe)
-    network = JudgeNetwork(
+    network = NETWORKS[recipe.architecture](
         channels=image_set.channels, image_size=image_set.image_size, num_classes=len(image_set.class_names)
     )
     try:
@@ -343,8 +370,8 @@ def judge_files(judge: Judge, image_set: ImageSet, recipe: JudgeRecipe | None = 
         "seed": judge.seed,
         "epochs": judge.epochs,
         "sha256": judge.hash,
-        "architecture_version": ARCHITECTURE_VERSION,
-        "recipe": asdict(recipe),
+        "architecture_version": recipe.architecture,
+        "recipe": recipe.written(),
     }
     return {WEIGHTS_FILE: _serialise(judge.network), FACTS_FILE: (json.dumps(facts, indent=1) + "\n").encode()}
 

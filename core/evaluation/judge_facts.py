@@ -17,8 +17,8 @@ from core.errors import LabError, quoted
 from core.model_folders.model_facts import JUDGE_FOLDER, ModelFolderInfo
 from core.model_folders.model_files import ModelRefused, read_file
 
-ARCHITECTURE_VERSION = 1
-JUDGE_SEED = 0  # of the judge that every measure rests on
+ARCHITECTURE_VERSION, SECOND_ARCHITECTURE = 1, 2  # of the judge that every measure rests on, and of the second
+JUDGE_SEED, SECOND_SEED = 0, 1
 WEIGHTS_FILE = "model.safetensors"
 FACTS_FILE = "judge.json"
 MIN_SIDE = 8
@@ -52,6 +52,7 @@ class JudgeRecipe:
 
     seed: int
     epochs: int
+    architecture: int = ARCHITECTURE_VERSION
     min_steps: int = 300
     batch_size: int = 256
     small_batch_size: int = 64
@@ -62,6 +63,10 @@ class JudgeRecipe:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     max_shift: int = 2
+
+    def written(self) -> dict[str, Any]:
+        """As it stands in judge.json, which names the architecture beside it."""
+        return {name: value for name, value in asdict(self).items() if name != "architecture"}
 
     def batch_for(self, count: int) -> int:
         """Images per step: small sets take small batches, so that few images still make many steps."""
@@ -95,7 +100,7 @@ class JudgeFacts(Section):
 
 def judge_folder(cache_dir: Path, fingerprint: str, recipe: JudgeRecipe) -> Path:
     """Where the judge of that dataset is kept, whether it is there or not."""
-    text = json.dumps({"architecture": ARCHITECTURE_VERSION, **asdict(recipe)}, sort_keys=True)
+    text = json.dumps({"architecture": recipe.architecture, **recipe.written()}, sort_keys=True)
     return cache_dir / "judges" / f"{fingerprint[:12]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -112,7 +117,7 @@ def kept_judge(cache_dir: Path, image_set: Described, recipe: JudgeRecipe) -> tu
         log.warning("judge: %s is damaged and is trained again: %s", folder.name, error)
         return None
     digest = hashlib.sha256(weights).hexdigest()
-    expected = (digest, image_set.fingerprint, ARCHITECTURE_VERSION, asdict(recipe))
+    expected = (digest, image_set.fingerprint, recipe.architecture, recipe.written())
     if (facts.sha256, facts.fingerprint, facts.architecture_version, facts.recipe) != expected:
         log.warning("judge: %s is damaged and is trained again: its facts are not of its weights", folder.name)
         return None

@@ -100,13 +100,29 @@ class Measures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecondJudge:
+    """Class accuracy, with its 95 % Wilson interval, by a judge of another shape and seed, which no feature comes from.
+
+    judge_accuracy: its own, on held-out images.
+    """
+
+    class_accuracy: float
+    low: float
+    high: float
+    judge_accuracy: float
+    judge_hash: str
+    judge_seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report(Measures):
     """One evaluation. Distances are in the units of the judge of `judge_hash` and compare only between reports that
     name the same one. job_id: the queued evaluation that measured it, '' for one of the terminal. guidance_rescale,
     guidance_interval and whole_timesteps are None in reports of version 0.2.0 and before, which did not say. labels:
     the classes asked for, in proportions of the training data or balanced. labels_rule: see `core.evaluation.labels`.
     drawn_key: names its images in the cache, see `core.evaluation.drawn`; '' where they were not kept. memorization:
-    None in reports of version 0.2.0 and before, and where there are too few images to tell.
+    None in reports of version 0.2.0 and before, and where there are too few images to tell. second_judge: None where
+    `evaluation.second_judge` is off.
     """
 
     created_at: str
@@ -135,6 +151,7 @@ class Report(Measures):
     labels_rule: int = 1
     drawn_key: str = ""
     memorization: Memorization | None = None
+    second_judge: SecondJudge | None = None
 
     @property
     def near_share(self) -> Figure | None:
@@ -197,9 +214,19 @@ def report_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[st
         *((f"class {name}", value, note) for name, value, note in class_rows(report)),
         ("sampling", report.sampler, report.sampling_in_words().removeprefix(f"{report.sampler}, ")),
         ("judge", report.judge_hash[:12], f"{judged}; {report.judge_epochs} epochs, seed {report.judge_seed}"),
+        *([second_row(report.second_judge)] if report.second_judge else []),
         ("model", report.run_id, f"step {report.step:,}, trained on {report.data_set} ({report.fingerprint[:12]})"),
         ("time", f"{report.elapsed_s:.1f} s", report.device),
     ]
+
+
+def second_row(found: SecondJudge) -> tuple[str, str, str]:
+    """What the second judge says, as (metric, value, note)."""
+    words = (
+        f"judge {found.judge_hash[:12]} of another shape, seed {found.judge_seed}; 95 % interval {found.low:.2%} to "
+    )
+    words += f"{found.high:.2%}; right on {found.judge_accuracy:.2%} of held-out images"
+    return ("second judge", f"{found.class_accuracy:.2%}", words)
 
 
 def measure_rows(report: Report, ceiling: Ceiling | None = None) -> list[tuple[str, str, str]]:

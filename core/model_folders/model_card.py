@@ -120,6 +120,18 @@ def figures_of(report: Mapping[str, Any] | None, training_seed: int) -> str:
         f"{_copies(report)}"
         f"| judge | `{report['judge_hash'][:12]}`, right on {report['judge_accuracy']:.2%} of "
         f"{report['judge_heldout_count']:,} real held-out images |\n"
+        f"{_second_judge(report)}"
+    )
+
+
+def _second_judge(report: Mapping[str, Any]) -> str:
+    found = report.get("second_judge")
+    if not found:
+        return ""
+    return (
+        f"| right class for a second judge, `{found['judge_hash'][:12]}` | {found['class_accuracy']:.2%}, 95 % "
+        f"interval {found['low']:.2%} to {found['high']:.2%}; right on {found['judge_accuracy']:.2%} of held-out "
+        "images |\n"
     )
 
 

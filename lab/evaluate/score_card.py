@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.evaluation.report import Report
+from core.evaluation.report import Report, SecondJudge
 from core.evaluation.scores import Finding, Score
 from core.words import count, duration
 from lab.words import escaped
@@ -24,9 +24,17 @@ def conditions(report: Report) -> str:
             report.sampling_in_words(),
             f"judge {report.judge_hash[:12]}, right on {report.judge_accuracy:.2%} of "
             f"{count(report.judge_heldout_count)} held-out images",
+            *([_second(report.second_judge)] if report.second_judge else []),
             f"{report.data_set} {report.fingerprint[:12]}",
             f"{duration(report.elapsed_s)} on {report.device}",
         ]
+    )
+
+
+def _second(found: SecondJudge) -> str:
+    return (
+        f"{found.class_accuracy:.2%} ({found.low:.2%} to {found.high:.2%}) right for a second judge, "
+        f"{found.judge_hash[:12]}, right on {found.judge_accuracy:.2%}"
     )
 
 

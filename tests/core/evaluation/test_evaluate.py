@@ -198,14 +198,21 @@ def test_pictures_without_a_label_are_refused(judged: Judged) -> None:
 
 
 @pytest.mark.slow
-def test_a_report_says_all_that_a_reader_needs_to_believe_it(toy_cache: Path) -> None:
+def test_a_report_says_all_that_a_reader_needs_to_believe_it(toy_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, float]] = []
+    pictures: list[np.ndarray] = []
+
+    def draw(model: LoadedModel, request: SampleRequest) -> np.ndarray:
+        pictures.append(sample(model, request))
+        return pictures[-1]
+
+    monkeypatch.setattr(evaluate_module, "sample", draw)
     report = evaluate(
         tiny_model(),
         TOY,
         num_samples=40,
         sampling=SamplingSettings(num_inference_steps=2, guidance_scale=1.0, batch_size=16),
-        evaluation=EvaluationSettings(judge_epochs=1),
+        evaluation=EvaluationSettings(judge_epochs=1, second_judge=True),
         cache_dir=toy_cache,
         seed=3,
         progress=lambda text, fraction: seen.append((text, fraction)),
@@ -223,6 +230,12 @@ def test_a_report_says_all_that_a_reader_needs_to_believe_it(toy_cache: Path) ->
     assert report.confusion is not None and [sum(row) for row in report.confusion] == [14, 13, 13]
     assert [row[k] for k, row in enumerate(report.confusion)] == [score.correct for score in report.per_class]
     assert all(score.fd is not None and score.fd_floor is not None for score in report.per_class)
+    second = load_or_train(TOY, cache_dir=toy_cache, epochs=1, device="cpu", seed=1, architecture=2)
+    labels = asked_labels("proportions", TOY.train.labels, 3, 40, 3)
+    right = second.classify(np.concatenate(pictures)).argmax(axis=1) == labels
+    assert report.second_judge is not None
+    assert report.second_judge.class_accuracy == pytest.approx(right.mean())
+    assert report.second_judge.judge_hash == second.hash != judge.hash
     fractions = [fraction for _, fraction in seen]
     assert fractions == sorted(fractions)
     assert any("Generating images, 40 of 40" in text for text, _ in seen)

@@ -17,12 +17,13 @@ from core.errors import NonFiniteError
 from core.evaluation.judge import (
     Judge,
     JudgeNetwork,
+    SecondNetwork,
     load_or_train,
     shift_images,
     split_features,
     train_judge,
 )
-from core.evaluation.judge_facts import JudgeRecipe
+from core.evaluation.judge_facts import JudgeRecipe, judge_folder
 from tests.core.evaluation.conftest import Judged, toy_set
 from tests.models import brief_judges
 
@@ -127,13 +128,33 @@ def test_training_reports_its_progress_up_to_the_end() -> None:
     assert seen[-1] == 1.0
 
 
+@pytest.mark.parametrize("kind", [JudgeNetwork, SecondNetwork])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [8, 16, 24, 32, 40, 64, 128, 200])
-def test_the_network_takes_every_size_and_colour(size: int, channels: int) -> None:
-    network = JudgeNetwork(channels=channels, image_size=size, num_classes=5).eval()
+def test_the_network_takes_every_size_and_colour(kind: type[JudgeNetwork], size: int, channels: int) -> None:
+    network = kind(channels=channels, image_size=size, num_classes=5).eval()
     features, logits = network(torch.zeros(2, channels, size, size))
     assert features.shape == (2, 128)
     assert logits.shape == (2, 5)
+
+
+def test_a_second_judge_of_another_shape_lies_beside_the_first_and_is_read_again(tmp_path: Path) -> None:
+    with brief_judges(min_steps=30) as done:
+        first, second = (
+            load_or_train(TOY, cache_dir=tmp_path, epochs=1, device="cpu", seed=seed, architecture=architecture)
+            for seed, architecture in ((0, 1), (1, 2))
+        )
+        again = load_or_train(TOY, cache_dir=tmp_path, epochs=1, device="cpu", seed=1, architecture=2)
+    assert len(done) == 2
+    assert first.folder != second.folder == again.folder
+    assert again.hash == second.hash != first.hash
+    assert set(again.network.state_dict()) != set(first.network.state_dict())
+    np.testing.assert_array_equal(again.classify(TOY.heldout.images), second.classify(TOY.heldout.images))
+
+
+def test_the_place_of_a_first_judge_is_what_it_was(tmp_path: Path) -> None:
+    folder = judge_folder(tmp_path, "cdf79f960121" + "0" * 52, JudgeRecipe(seed=0, epochs=3))
+    assert folder.name == "cdf79f960121-89ae4339f379"  # as version 0.2.0 named it
 
 
 def test_the_learning_rate_rises_to_its_peak_and_ends_at_zero() -> None:

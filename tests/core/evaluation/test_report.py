@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from core.evaluation.report import (
     ClassScore,
     Figure,
     Report,
+    SecondJudge,
     list_reports,
     report_for_card,
     report_rows,
     write_report,
 )
+from core.model_folders.model_card import figures_of
 from core.runs.run import Run
 from core.runs.store import RunStore
 from core.words import guidance_in_words
@@ -113,6 +115,20 @@ def test_a_report_says_everything_that_decided_its_images(run: Run) -> None:
     assert sigma in list_reports(run)
     old = replace(REPORT, guidance_rescale=None, guidance_interval=None, whole_timesteps=None)
     assert old.sampling_in_words() == "unipc, 10 steps, guidance 1.5, rescale and interval not recorded, seed 0"
+
+
+def test_a_report_says_which_judge_gave_which_accuracy(run: Run) -> None:
+    second = SecondJudge(
+        class_accuracy=0.985, low=0.975, high=0.991, judge_accuracy=0.9949, judge_hash="c" * 64, judge_seed=1
+    )
+    report = replace(REPORT, second_judge=second)
+    write_report(run, report)
+    assert list_reports(run) == [report]
+    (row,) = [row for row in report_rows(report) if row[0] == "second judge"]
+    assert row[1] == "98.50%"
+    assert row[2].startswith("judge cccccccccccc of another shape, seed 1; 95 % interval 97.50% to 99.10%")
+    assert "second judge, `cccccccccccc` | 98.50%" in figures_of(json.loads(json.dumps(asdict(report))), 0)
+    assert not [row for row in report_rows(REPORT) if row[0] == "second judge"]
 
 
 def test_a_report_of_an_older_lab_is_shown_and_marked_as_measured_the_old_way(run: Run) -> None:
