@@ -1,8 +1,8 @@
 """Does the suite catch faults? Each of `planted_faults.json` is planted in a copy of a checkout, and its tests run.
 
-`python -m benchmarks.planted_faults CHECKOUT [--only 0-9,12] [--out FILE]`. The faults were drawn from the product as
-it was at 57d6eac (one changed operator each, spread over all rooms, before the suite was rewritten). A fault is found
-again by its function and statement, wherever the function lives now; 'gone' where no such statement is left.
+`python -m benchmarks.planted_faults CHECKOUT [--only 0-9,12] [--slow] [--out FILE]`. The faults were drawn from the
+product as it was at 57d6eac (one changed operator each, spread over all rooms, before the suite was rewritten). A fault
+is found again by its function and statement, wherever the function lives now; 'gone' where no such statement is left.
 Prints a line per fault: caught, missed or gone, with the seconds that its tests took.
 """
 
@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--only", default="", help="numbers of faults: 0-9,12")
+    parser.add_argument("--slow", action="store_true", help="slow tests too, as CI runs them")
     parser.add_argument("--out", type=Path, help="a JSON file that gets what was found, fault by fault")
     arguments = parser.parse_args()
     faults = json.loads(FAULTS.read_text())
@@ -44,7 +45,7 @@ def main() -> None:
         )
         for number in _numbers(arguments.only, len(faults)):
             if str(number) not in found:
-                found[str(number)] = tried(copy, faults[number])
+                found[str(number)] = tried(copy, faults[number], [] if not arguments.slow else ["-m", "not browser"])
             print(number, faults[number]["function"], found[str(number)], flush=True)
             if arguments.out:
                 arguments.out.write_text(json.dumps(found, indent=1) + "\n")
@@ -55,8 +56,8 @@ def _kept(at: str) -> set[str]:
     return {"runs", "cache"} if Path(at).name in ("core", "lab", "tests", "fixtures") or "fixtures" in at else set()
 
 
-def tried(copy: Path, fault: dict[str, Any]) -> dict[str, Any]:
-    """What the tests of this fault say of it."""
+def tried(copy: Path, fault: dict[str, Any], choice: list[str]) -> dict[str, Any]:
+    """What the tests of this fault say of it. choice: of pytest, which of them."""
     places = [place for path in _files(copy) for place in _places(path, fault)]
     if not places and "now" in fault:  # where the code that holds it was written anew
         fault = {**fault, **fault["now"]}
@@ -73,7 +74,7 @@ def tried(copy: Path, fault: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
+            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *choice, *tests],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": str(copy)},
             capture_output=True,

@@ -94,6 +94,18 @@ def test_a_damaged_entry_is_encoded_again(vae: object, tmp_path: Path, file: str
     assert again is not None and np.array_equal(again.moments, expected)
 
 
+def test_moments_that_were_altered_are_encoded_again(vae: object, tmp_path: Path) -> None:
+    first = cached_latents(vae, IMAGES, key="k", cache_dir=tmp_path)  # type: ignore[arg-type]
+    expected = np.array(first.moments)  # type: ignore[union-attr]
+    del first
+    file = tmp_path / "latents" / "k" / "moments.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    again = cached_latents(vae, IMAGES, key="k", cache_dir=tmp_path)  # type: ignore[arg-type]
+    assert again is not None and np.array_equal(again.moments, expected)
+
+
 def test_a_vae_that_gives_no_numbers_is_one_sentence_and_leaves_nothing(vae: object, tmp_path: Path) -> None:
     broken = copy.deepcopy(vae)
     broken.encoder.conv_out.weight.data *= float("nan")  # type: ignore[attr-defined]

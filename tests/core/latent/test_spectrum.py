@@ -57,6 +57,14 @@ def test_the_error_of_an_exactly_equivariant_encoder_is_zero():
     assert len(found) == 6 and [each.error for each in exact] == pytest.approx([0.0] * 4, abs=1e-6)
 
 
+@pytest.mark.parametrize(("name", "axis"), [("shift down, one pixel", 2), ("shift right, one pixel", 3)])
+def test_a_mean_over_a_site_follows_a_slope_by_a_pixel(name, axis):
+    slope = torch.arange(16.0).view(16, 1) if axis == 2 else torch.arange(16.0).view(1, 16)
+    images = slope.expand(1, 1, 16, 16) * torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+    found = equivariance(lambda images: functional.avg_pool2d(images, 4), images, 4)
+    assert next(each for each in found if each.name == name).error == pytest.approx(0.0, abs=1e-6)
+
+
 def test_an_encoder_of_one_pixel_a_site_has_no_error_at_all():
     found = equivariance(lambda images: images, pictures(), 1)
     assert [each.error for each in found] == [0.0] * 4

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
 from core.config.schema import DiffusionSettings
 from core.diffusion.schedule import build_schedule
 from core.seeding import Randomness, generator
-from core.training.diffusion_objective import DiffusionDraw
+from core.training.diffusion_objective import DiffusionDraw, DiffusionObjective
 
 RANDOM = Randomness(3, 1, "unet")
+
+
+class Answers(torch.nn.Module):
+    """A network that answers with what it was given, and half of its label."""
+
+    def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, class_labels: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(sample=noisy + class_labels.view(-1, 1, 1, 1) / 2)
+
+
+def test_the_loss_is_the_weighted_mean_of_squared_errors() -> None:
+    source = torch.Generator().manual_seed(0)
+    noisy, target = (torch.randn(5, 2, 3, 3, generator=source) for _ in range(2))
+    labels, weight = torch.arange(5), torch.rand(5, generator=source)
+    loss = DiffusionObjective(Answers())(noisy, torch.zeros(5), labels, target, weight)["loss"]  # type: ignore[arg-type]
+    errors = [float(((noisy[n] + n / 2 - target[n]) ** 2).mean()) for n in range(5)]
+    assert loss.item() == pytest.approx(np.average(errors, weights=weight) * weight.mean().item(), rel=1e-5)
 
 
 def timesteps(count: int, **changes: object) -> torch.Tensor:
