@@ -13,7 +13,7 @@ from core.config.load import load_config
 from core.runs.metrics import MetricsWriter, read_metrics
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from lab.services import evaluations, runs
+from lab.services import evaluations, run_actions, runs
 from lab.services.settings import current_site
 from lab.train import training_service
 from tests.pages.run_folders import make_run, write_checkpoint
@@ -25,6 +25,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
     st.cache_data.clear()
     st.cache_resource.clear()
     return RunStore(tmp_path / "runs")
+
+
+def test_of_a_huge_log_the_end_is_given(store: RunStore) -> None:
+    run = make_run(store, "vae")
+    run.log_path.write_bytes(b"first\nlast")
+    for most, seen in ((4, b"last"), (10, b"first\nlast"), (1000, b"first\nlast")):
+        with run_actions.log_end(run, most) as file:
+            assert file.read() == seen
 
 
 def test_curves_read_in_pieces_are_the_curves_read_at_once(store: RunStore) -> None:
