@@ -14,14 +14,17 @@ from core.jobs.job_row import job_for
 from core.jobs.orders import Orders
 from core.jobs.queue import JobState, Queue
 from core.jobs.request import read_request
+from core.jobs.shares import Use
 from core.machine import attempts
 from core.runs.lock import is_locked, try_lock
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
-from core.values import age_s
+from core.values import age_s, instant
 
 logger = logging.getLogger(__name__)
 
+BEGINS = ("started", "resumed")  # events between which a run held its slots
+ENDS = (*(str(state) for state in RunState if not state.is_active), str(RunState.QUEUED))
 FRESH_S = 60.0  # a busy machine may take that long between creating a run and queuing it
 SEEN_S = 4.0  # of one that seems older than that, as it would after the clock was put forward
 
@@ -74,6 +77,7 @@ def set_aside_if_damaged(queue: Queue) -> None:
     try:
         if not queue.is_sound():  # asked again: it may just have been repaired
             _set_aside(queue)
+            _restore_uses(queue)
     finally:
         lock.release()
 
@@ -85,6 +89,33 @@ def _set_aside(queue: Queue) -> None:
     for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(OSError):
             Path(f"{queue.path}{suffix}").rename(f"{aside}{suffix}")
+
+
+def _restore_uses(queue: Queue) -> None:
+    """Who used how much, as far as the runs' own records say it: those that are gone are forgotten."""
+    found = [use for run in RunStore(queue.folder.parent).list() for use in uses_of(run, queue.clock())]
+    with queue.transaction() as database:
+        rows = [(use.owner, use.slots, use.start, use.end) for use in found]
+        database.executemany("insert into uses(owner, slots, started_s, ended_s) values(?, ?, ?, ?)", rows)
+
+
+def uses_of(run: Run, now: float) -> list[Use]:
+    """The attempts at a run, by its events; each with the slots of the newest one."""
+    facts = attempts.read_file(run.folder, attempts.ATTEMPT_FILE, attempts.current_attempt(run.folder)) or {}
+    slots = len(facts["slots"]) if isinstance(facts.get("slots"), list) else 1
+    found, start = [], None
+    for event in run.events():
+        at = instant(event.get("at"))
+        if at is None:
+            continue
+        if event.get("event") in BEGINS:
+            start = at.timestamp() if start is None else start
+        elif event.get("event") in ENDS and start is not None:
+            found.append(Use(owner=run.info.owner, slots=slots, start=start, end=min(at.timestamp(), now)))
+            start = None
+    if start is not None and start < now:  # it lives, or died unseen: from here on its row counts
+        found.append(Use(owner=run.info.owner, slots=slots, start=start, end=now))
+    return [use for use in found if use.start < use.end]
 
 
 def _take_in(run: Run, state: RunState, queue: Queue) -> None:

@@ -78,6 +78,9 @@ class JobRequest(Section):
             raise UsageError(error.message) from None
 
 
+NOTHING_ASKED = JobRequest()
+
+
 def read_request(run: Run) -> JobRequest:
     """What was asked for when the run was started or resumed. Raises LabError for a file that cannot be acted on."""
     path = run.folder / FILE
@@ -142,6 +145,8 @@ def as_text(request: JobRequest) -> str:
 
 def from_text(text: object) -> JobRequest:
     """Of a row: as much as this version can read."""
+    if text == "{}":
+        return NOTHING_ASKED
     try:
         values = reading.json_object(str(text), "request")
     except reading.Unreadable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -25,6 +26,7 @@ from lab.services.runs import RunView, list_views
 from lab.train import training_service
 from lab.train.dataset_cards import choose_dataset
 from lab.train.form_memory import forget_run, remember, remembered, run_to_repeat
+from lab.train.request_form import request_form
 from lab.train.training_service import (
     PRESET_WORDS,
     Cost,
@@ -263,6 +265,12 @@ def train_page() -> None:
         settings = with_vae_of(settings, vae.run) if vae else settings
     except LabError as error:
         problem = sentence(error)
+    asked: dict[str, Any] = {}
+    asked_words = ""
+    try:
+        asked, asked_words = request_form()
+    except LabError as error:
+        problem = problem or sentence(error)
     if not problem:
         measure_now, problem, cost_words = weighed_cost(settings, kind)
     if problem:
@@ -274,8 +282,8 @@ def train_page() -> None:
         words = "Runs a few real steps on this server. Takes about five seconds."
         wanted = measure_now and st.button("Measure time", icon=":material/timer:", help=words)
         st.markdown(cost_words, width="content")
-    if turn:
-        st.caption(turn)
+    for words in filter(None, (turn, asked_words)):
+        st.caption(escaped(words, 400) if words is asked_words else words)
     token = press_token(pressed)
     with problems_shown():
         if wanted and measure_now:
@@ -283,7 +291,16 @@ def train_page() -> None:
         if pressed:
             with st.spinner("Checking the dataset and starting", show_time=True):
                 vae_run = vae.id if vae else ""
-                ids = start(kind, settings, preset=preset, name=run_name, owner=who(), vae_run=vae_run, token=token)
+                ids = start(
+                    kind,
+                    settings,
+                    preset=preset,
+                    name=run_name,
+                    owner=who(),
+                    vae_run=vae_run,
+                    request=asked,
+                    token=token,
+                )
             # in a run of its own: a start takes seconds, and what this page's live parts asked for meanwhile would
             # be answered on the next page
             st.session_state[STARTED] = ids[0]

@@ -9,10 +9,11 @@ from typing import Any
 import streamlit as st
 
 from core.compute.questions import CHECK_READY, MEASURE_COST
-from core.config.load import load_config, preset_names
+from core.config.load import load_config, preset_names, read_site
 from core.config.schema import Settings
 from core.evaluation.report import list_reports
 from core.jobs import service
+from core.jobs.engines import choose
 from core.runs.kinds import KINDS, trained_by
 from core.runs.run import Run
 from core.weighing import Weighed, weigh_run
@@ -51,7 +52,15 @@ def with_vae_of(settings: Settings, vae_run: Run) -> Settings:
 
 
 def start(
-    kind: str, settings: Settings, *, preset: str, name: str, owner: str, vae_run: str = "", token: str = ""
+    kind: str,
+    settings: Settings,
+    *,
+    preset: str,
+    name: str,
+    owner: str,
+    vae_run: str = "",
+    request: Mapping[str, Any] | None = None,
+    token: str = "",
 ) -> list[str]:
     """Create the run or runs, queue them, and return the ids. Raises LabError; nothing is created then.
 
@@ -67,10 +76,21 @@ def start(
         name=name,
         owner=owner,
         preset=preset,
+        request=request,
         token=token,
         check=lambda settings, data_dir, cache_dir, rules: ask(CHECK_READY, settings, data_dir, cache_dir, rules),
     )
     return [run.id for run in runs]
+
+
+def request_fields() -> tuple[str, ...]:
+    """What of a request only some installations take, and this one does."""
+    return choose.request_fields(open_store())
+
+
+def interrupts_usually() -> bool:
+    """Whether runs of this server may be interrupted where their request does not say."""
+    return read_site()[0].preemptible
 
 
 def weigh(settings: Settings, kind: str) -> list[Weighed]:

@@ -129,6 +129,28 @@ def test_changed_settings_and_the_name_reach_the_run(open_page: OpenPage, starte
     assert call["name"] == "My *run*"
 
 
+def test_when_and_how_it_may_run_reaches_the_request_and_no_setting(
+    open_page: OpenPage, started: list[dict[str, Any]]
+) -> None:
+    app = open_page("train")
+    app.text_input(key="time-limit").set_value("90m")
+    app.text_input(key="start-at").set_value("+2h")
+    app.selectbox(key="preemptible").set_value("yes").run()
+    app.selectbox(key="at-limit").set_value("is queued again").run()
+    assert any("time limit 1 h 30 min, then queued again" in each.value for each in app.caption)
+    start_button(app).click().run()
+    asked = started[0]["request"]
+    assert (asked["time_limit_s"], asked["requeue"], asked["preemptible"]) == (5400.0, True, True)
+    assert asked["start_at"].endswith("+00:00")
+
+
+def test_a_time_limit_that_is_not_one_is_refused_in_a_sentence(open_page: OpenPage) -> None:
+    app = open_page("train")
+    app.text_input(key="time-limit").set_value("soon").run()
+    assert "is not a duration" in app.error[0].value
+    assert start_button(app).disabled
+
+
 def test_the_difference_to_the_preset_is_listed(open_page: OpenPage) -> None:
     app = open_page("train")
     app.get_by_key("quick/frequent/train_vae.steps").set_value(40).run()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 
 from benchmarks.fair_queue import simulate
+from benchmarks.interruptions import play
 from core.jobs import service
 from core.jobs.making_room import INTERRUPTED, made_room
 from core.jobs.preemption import LiveRun, plan, short_ones
@@ -17,6 +19,7 @@ from core.jobs.shares import in_turn
 from core.jobs.slots import Choice, Device, choose
 from core.machine import attempts
 from core.runs.run import RunState
+from tests import forked
 from tests.core.jobs.conftest import ENDLESS
 
 NOW, EVERY_S, HOUR = 1.8e9, 600.0, 3600.0
@@ -153,3 +156,13 @@ def test_a_stop_of_a_run_that_was_interrupted_and_waits_ends_it(box) -> None:
     assert queue_view(box.store)[0].made_room.startswith("interrupted for a run of ben")
     box.engine.ask_to_stop(run, by="ana")
     assert run.status().state is RunState.STOPPED
+
+
+@pytest.mark.slow
+def test_a_training_that_made_room_ends_bit_equal_to_one_that_did_not(
+    tmp_path: Path, forks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LAB_HOME", "LAB_RUNS", "LAB_DATA", "LAB_CACHE"):
+        monkeypatch.setenv(name, "")  # put back afterwards
+    found = play(tmp_path, rounds=1, steps=60, worker=forked.command("-m", "core.jobs.worker"))
+    assert found["equal"] == 1 and found["rounds"][0]["interruptions"] == 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from scipy.integrate import quad
 
 from core.config.site import SiteSettings
 from core.jobs.queue import Job, JobState, Queue
+from core.jobs.recovery import set_aside_if_damaged
 from core.jobs.shares import AT_ONCE_S, DAY_S, Use, charged_s, in_turn, share_of_week, used_s, uses_in
 from core.jobs.turns import standing_in_words, standings, turns
+from core.runs.store import RunStore
+from tests.models import tiny_settings
 
 NOW = 1.8e9
 HOUR = 3600.0
@@ -140,6 +144,25 @@ def test_a_move_passes_the_runs_of_its_owner_only(queue: Queue) -> None:
         assert queue.put(Job(run_id=run_id, owner=owner))
     assert queue.move("a2", "up", among=lambda owner: owner == "ana")
     assert names(queue.jobs()) == ["a2", "b1", "a1"]
+
+
+def test_a_queue_that_is_damaged_is_built_again_with_what_the_runs_say_of_its_use(tmp_path: Path) -> None:
+    store, now = RunStore(tmp_path), datetime.fromtimestamp(NOW, UTC)
+    run = store.create("vae", tiny_settings(), owner="ana")
+    moments = (("started", 5), ("queued", 4), ("resumed", 3), ("adopted", 2.5), ("finished", 1))
+    lines = [{"at": (now - timedelta(hours=ago)).isoformat(), "event": event} for event, ago in moments]
+    run.events_path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    queue = Queue(tmp_path, lambda: NOW)
+    assert queue.put(Job(run_id=run.id))
+    queue.close()
+    for path in queue.folder.glob("queue.db*"):
+        path.write_bytes(b"no database" * 1000)
+    set_aside_if_damaged(queue)
+    uses = uses_in(queue.uses(), [], NOW, str)
+    assert [(use.owner, NOW - use.start, NOW - use.end) for use in uses] == [
+        ("ana", 5 * HOUR, 4 * HOUR),
+        ("ana", 3 * HOUR, HOUR),
+    ]
 
 
 def test_what_somebody_wrote_into_the_table_of_uses_is_left_out(queue: Queue, clock: Clock) -> None:
