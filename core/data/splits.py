@@ -38,8 +38,8 @@ def holdout_indices(
 def validation_indices(labels: np.ndarray, *, rule: int = NEWEST.split) -> np.ndarray:
     """Those of the training images that validate and are not learned from, ascending; none where rule is 1.
 
-    A twelfth of each class, 5,000 in all at most, the same for every seed: runs validate on equal images. A class with
-    fewer than three gives none.
+    A twelfth of each class, 5,000 in all at most but for rounding, the same for every seed: runs validate on equal
+    images. A class with fewer than three gives none.
     """
     check("split", rule)
     if rule == 1:

@@ -8,7 +8,7 @@ import torch
 
 from core.config.schema import LABEL_CHOICES, LabelChoice
 from core.evaluation.labels import asked_labels, class_counts, drawn_rows
-from core.evaluation.measures import Seen, fd_judge
+from core.evaluation.measures import Seen, fd_judge, kid, nearness
 
 EVEN, TEN_TO_ONE = (3000, 3000, 3000), (6000, 600, 600)
 
@@ -47,6 +47,22 @@ def test_a_perfect_model_scores_the_floor(sizes: tuple[int, ...], choice: LabelC
     distances = np.array([each["fd_judge"] for each in found])
     assert floor == pytest.approx(distances.mean(), abs=3.0 * spread)
     assert spread == pytest.approx(distances.std(ddof=1), rel=2.0)
+
+
+@pytest.mark.parametrize("sizes", [EVEN, TEN_TO_ONE])
+@pytest.mark.parametrize("choice", LABEL_CHOICES)
+def test_a_perfect_model_scores_the_floor_of_every_other_measure(sizes: tuple[int, ...], choice: LabelChoice) -> None:
+    train = np.repeat(np.arange(3), sizes)
+    looks = [seen(sizes, asked_labels(choice, train, 3, 600, 0), seed) for seed in range(10, 14)]
+    kids = [kid(each)["kid"] for each in looks]
+    assert kids[0].floor == pytest.approx(np.mean([each.value for each in kids]), abs=3.0 * kids[0].floor_sd)
+    found = [nearness(each) for each in looks]
+    for name, floor in (("precision", "real_precision"), ("recall", "real_recall")):
+        values = [each[name] for each in found]
+        assert found[0][floor] == pytest.approx(np.mean(values), abs=3.0 * np.sqrt(0.25 / 600)), name
+    for name in ("clipped_density", "clipped_coverage"):
+        values = [each[name].value for each in found]
+        assert found[0][name].floor == pytest.approx(np.mean(values), abs=3.0 * np.sqrt(0.25 / 600)), name
 
 
 def test_class_balance_was_part_of_the_distance() -> None:
