@@ -249,6 +249,7 @@ SAID: Mapping[tuple[str, str], tuple[str, str]] = {
     (LINE, "`benchmarks/results/finish-line"): (MINUTE, '"revision": "a280773'),
     (LINE, "a training of its own"): (MINUTE, '"guidance_scale": 1.8'),
     (LINE, "seed was trained."): (MINUTE, '"entry": "quick-2026-11"'),
+    (LINE, "These runs followed"): (MINUTE, '"rules.split": "1"'),
     (LINE, "Where the 78 s"): (MINUTE, '"phases"'),
 }
 
