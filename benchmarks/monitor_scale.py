@@ -247,7 +247,7 @@ def in_chromium(live: list[Run], environment: dict[str, str], folder: Path, seco
             opened(browser, f"{address}/runs", TABLE)
         opened(browser, f"{address}/overview", "h1")
         opened(browser, f"{address}/machine", "h1")
-        opened(browser, f"{address}/runs?compare={','.join(run.id for run in live)}", CHART)
+        opened(browser, f"{address}/compare?runs={','.join(run.id for run in live)}", CHART)
         time.sleep(10)
         found["ten_tabs"] = share_over(process, 2 * seconds)
         found["ten_tabs"]["tabs"] = "3 live runs, 4 runs pages, overview, machine, 3 runs overlaid"  # type: ignore[assignment]

@@ -218,7 +218,7 @@ def live(checkout: Path, browser: Any, seconds: float) -> Figures:
             "overview": "",
             "runs": "runs",
             "run": f"runs?run={runs[0].id}",
-            "compare": f"runs?compare={','.join(run.id for run in runs)}",
+            "compare": f"compare?runs={','.join(run.id for run in runs)}",
         }
         own = {f"LAB_{each.upper()}": str(folder / each) for each in FOLDERS}
         server = Server(folder, {**os.environ, **own, "PYTHONPATH": str(checkout)}, checkout / HOME.relative_to(ROOT))

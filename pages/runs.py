@@ -1,4 +1,4 @@
-"""Runs: how they are doing, one run in full, and several beside each other."""
+"""Runs: how they are doing, and one run in full."""
 
 from __future__ import annotations
 
@@ -49,21 +49,12 @@ def all_runs() -> None:
     st.page_link(page_file("runs"), label="All runs", icon=":material/arrow_back:", width="content")
 
 
-def comparison(run_ids: list[str]) -> None:
-    """The curves of several runs in one chart."""
-    from lab.runs.overlay import overlay
-
-    all_runs()
-    st.title("Runs beside each other")
-    overlay(run_ids)
-
-
 try:
     compared = [part for part in st.query_params.get(COMPARED, "").split(",") if part]
     if selected_run():
         run_detail(selected_run())
     elif compared:
-        comparison(compared)
+        st.switch_page(page_file("compare"), query_params={"runs": ",".join(compared)})
     else:
         overview()
 except LabError as error:

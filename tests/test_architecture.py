@@ -47,6 +47,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up; a module belongs 
     ("lab.frame",),
     ("lab.data", "lab.evaluate", "lab.generate", "lab.latents", "lab.machine", "lab.schedulers", "lab.train"),
     ("lab.runs", "lab.overview"),
+    ("lab.compare",),
     ("lab.Home", "pages"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -292,6 +292,16 @@ def _matched(side: Side, reference: Side) -> tuple[list[Measured], list[Measured
     )
 
 
+def measured_by(side: Side) -> list[tuple[Run, Report]]:
+    """The newest report of each run of a side that has one with an interval."""
+    found = []
+    for run in side.runs:
+        if run.kind.generates:
+            reports = (report for report in list_reports(run) if not report.is_old and report.fd_high is not None)
+            found += [(run, report) for report in [next(reports, None)] if report is not None]
+    return found
+
+
 def measured_alike(runs: Sequence[Run]) -> list[Measured]:
     """The trainings of one recipe under the condition that most were measured with; empty where none was."""
     if not runs:
@@ -306,6 +316,8 @@ def measured_alike(runs: Sequence[Run]) -> list[Measured]:
 def _by_condition(side: Side) -> dict[tuple[Any, ...], list[Measured]]:
     """Reports of the newest measured step (of a recipe: of trainings that went to their end) by what they were measured
     with, the sampling last; one training per seed."""
+    if not side.runs[0].kind.generates:
+        raise UsageError(f"{_quoted(side)}: is a {side.runs[0].kind.noun} and generates no images that can be judged")
     found: dict[tuple[Any, ...], list[Measured]] = {}
     seen: set[tuple[Any, ...]] = set()
     for run in side.runs:

@@ -24,11 +24,12 @@ PAGES = {
     "schedulers": ("Schedulers", ":material/ssid_chart:"),
     "latents": ("Latents", ":material/blur_on:"),
     "evaluate": ("Evaluate", ":material/grading:"),
+    "compare": ("Compare", ":material/compare_arrows:"),
     "generate": ("Generate", ":material/brush:"),
 }
 GROUPS = {
     "Work": ("overview", "train", "runs", "generate"),
-    "Understand": ("data", "schedulers", "latents", "evaluate"),
+    "Understand": ("data", "schedulers", "latents", "evaluate", "compare"),
 }  # and Machine, over the glyphs of the machine
 PROXY_KEYS = ("email", "name", "preferred_username", "user")  # of server.trustedUserHeaders
 WHO_KEY = WHO_COOKIE = "lab-who"

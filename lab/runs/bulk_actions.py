@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.comparison.run_comparison import FEWEST, MOST
 from core.csv_text import csv_text
 from core.errors import LabError
 from core.runs.notes import MAX_TAG_LENGTH
@@ -21,8 +22,7 @@ from lab.services import run_actions as acting
 from lab.services.runs import RunView
 
 TICKED = "runs-ticked"
-COMPARED = "compare"
-MOST_COMPARED = 6
+COMPARED = "compare"  # of links of earlier versions to several runs
 STYLE = Path(__file__).with_name("runs_table.css")
 
 
@@ -37,12 +37,12 @@ def action_bar(views: Sequence[RunView]) -> None:
     with st.container(key="runs-bar", horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{len(ticked)} ticked**", width="content")
         st.page_link(
-            page_file("runs"),
+            page_file("compare"),
             label=f"Compare {len(ticked)}",
             icon=":material/stacked_line_chart:",
-            query_params={COMPARED: ",".join(view.id for view in ticked)},
-            disabled=not 2 <= len(ticked) <= MOST_COMPARED,
-            help=f"Curves, settings that differ and samples of two to {MOST_COMPARED} runs",
+            query_params={"runs": ",".join(view.id for view in ticked)},
+            disabled=not FEWEST <= len(ticked) <= MOST,
+            help=f"Which is better, and why: {FEWEST} to {MOST} runs",
             width="content",
         )
         with st.popover("Tag", icon=":material/label:"):

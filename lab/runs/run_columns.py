@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,16 +137,6 @@ class Source:
 def figure_of(view: RunView, column: str) -> Value:
     """The value of a column, however long it takes to read."""
     return Reader().value(view, column)
-
-
-def settings_that_differ(views: Sequence[RunView]) -> list[tuple[str, list[str]]]:
-    """(dotted name, its value in each run) of the settings that are not the same in all; '–' where unreadable."""
-    rows = [(name, [_text(figure_of(view, SETTING + name)) for view in views]) for name, _ in field_rows()]
-    return [(name, values) for name, values in rows if len(set(values)) > 1]
-
-
-def _text(value: Value) -> str:
-    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _settings(run: Run, _: object) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def test_ticks_stay_with_their_runs_when_a_new_one_comes_and_the_link_compares_t
     page.get_by_role("checkbox", name="Tick run 1", exact=True).click()
     expect(page.get_by_text("2 ticked")).to_be_visible()
     page.get_by_role("link", name="Compare 2").click()
-    page.wait_for_url("**/runs?compare=*")
-    expect(page).to_have_url(re.compile(f"compare={runs[3].id}%2C{runs[1].id}$"))
+    page.wait_for_url("**/compare?runs=*")
+    expect(page).to_have_url(re.compile(f"runs={runs[3].id}%2C{runs[1].id}$"))
 
 
 def test_names_are_links_heads_sort_and_the_keyboard_reaches_both(page: Any, server: Server) -> None:

@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.run import RunState
 from core.runs.store import RunStore
-from lab.runs.overlay import metrics_of
-from lab.runs.overlay_chart import LABEL_PX, overlay_figure
+from lab.compare.curves import metrics_of
+from lab.compare.curves_chart import LABEL_PX, overlay_figure
 from lab.widgets.curves import POINTS, Curve
 from lab.widgets.palette import Ink, categories
 from tests.figures import figures_of
@@ -33,8 +33,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
 
 def drawn(*run_ids: str) -> AppTest:
     app = AppTest.from_file(str(ROOT / "lab" / "Home.py"), default_timeout=600)
-    app.switch_page("../pages/runs.py")
-    app.query_params["compare"] = ",".join(run_ids)
+    app.switch_page("../pages/compare.py")
+    app.query_params["runs"] = ",".join(run_ids)
     app.run()
     assert not app.exception
     return app
@@ -112,10 +112,10 @@ def test_each_run_has_a_colour_and_a_line_below(store: RunStore) -> None:
     assert sum("lowest" in caption.value for caption in app.caption) == 6
 
 
-def test_more_than_six_and_doubled_runs_are_left_out(store: RunStore) -> None:
-    made = [make_run(store) for _ in range(8)]
+def test_more_than_eight_and_doubled_runs_are_left_out(store: RunStore) -> None:
+    made = [make_run(store) for _ in range(9)]
     app = drawn(made[0].id, *(run.id for run in made))
-    assert len(links(app)) == 6
+    assert len(links(app)) == 8
 
 
 def test_runs_of_the_same_name_are_told_apart(store: RunStore) -> None:

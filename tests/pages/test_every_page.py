@@ -12,7 +12,7 @@ from core.runs.store import RunStore
 from tests.pages.conftest import STATES, MakeLab, OpenPage
 from tests.pages.run_folders import HOSTILE_NAMES, LABS, make_run
 
-PAGES = ("overview", "train", "runs", "machine", "data", "schedulers", "latents", "evaluate", "generate")
+PAGES = ("overview", "train", "runs", "machine", "data", "schedulers", "latents", "evaluate", "compare", "generate")
 
 
 def markdown_of(app: AppTest) -> list[str]:

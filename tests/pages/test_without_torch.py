@@ -26,6 +26,7 @@ VIEWS = {
     "machine": ("",),
     "data": ("",),
     "evaluate": ("",),
+    "compare": ("",),
     "generate": ("Create", "Gallery", "Film"),
     "latents": ("Images", "Channels", "Map", "Decoder", "Ceiling", "Compare"),
     "schedulers": ("Schedules", "Samplers", "Loss by timestep", "Self-test"),

@@ -29,7 +29,7 @@ def overlay_figure(
 ) -> go.Figure:
     """The same metric of several runs; names stand right of the chart, at the height where the lines end.
 
-    `ink.line` of a curve is its colour, `ink.text` the colour of its name.
+    `ink.line` of a curve is its colour, `ink.text` the colour of its name; one without a name has none.
     """
     lines = [lines_of(curve, axis, x_range=x_range, smoothing=smoothing) for curve in curves]
     layout = layout_of(title, axis, x_range=x_range or (0.0, max(x_total, axis_least(axis))), height=height)
@@ -60,7 +60,7 @@ def _names(
     """A dot in the line's colour and the name, pushed apart where lines end close together."""
     ends = []
     for curve, y in zip(curves, drawn, strict=True):
-        if len(y) and (y[-1] > 0 or not log_y):
+        if curve.name and len(y) and (y[-1] > 0 or not log_y):
             end = float(np.log10(y[-1])) if log_y else float(y[-1])
             ends.append(((end - low) / (high - low), curve))
     ends.sort(key=lambda end: end[0])
