@@ -31,7 +31,20 @@ from core.version import VERSION
 
 GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
     "Train": ("train", "stop", "pause", "resume", "branch", "wait", "queue"),
-    "Look": ("runs", "show", "logs", "film", "report", "machine", "doctor", "config", "presets", "paths", "completion"),
+    "Look": (
+        "runs",
+        "show",
+        "logs",
+        "film",
+        "report",
+        "machine",
+        "doctor",
+        "diagnose",
+        "config",
+        "presets",
+        "paths",
+        "completion",
+    ),
     "Generate and measure": (
         "sample",
         "evaluate",
@@ -44,7 +57,7 @@ GROUPS = {  # each command is a module of core/commands: `add_parser` says what 
         "self_test",
     ),
     "Models and data": ("models", "import_model", "export", "data", "import_data", "remove_data"),
-    "Organize and run": ("note", "delete", "restore", "trash", "serve", "supervise"),
+    "Organize and run": ("note", "hand_over", "delete", "restore", "trash", "serve", "supervise"),
 }
 COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 MAX_SENTENCE = 1000

@@ -103,4 +103,7 @@ MEASURE_CEILING: Question[[str, int | None, int, SiteSettings], Ceiling] = Quest
 # A run's id, what is wished for, and who asks.
 EXPORT_RUN: Question[[str, ExportWish, str, SiteSettings], ModelFolderInfo] = Question(f"{_ANSWERS}.exports", "export")
 
+# Ids of runs: the HTML file that shows them without a network.
+REPORT_RUNS: Question[[tuple[str, ...], SiteSettings], bytes] = Question(f"{_ANSWERS}.handround", "report")
+
 DESCRIBE_DATASET: Question[[DataSettings, SiteSettings], None] = Question(f"{_ANSWERS}.datasets", "describe")

@@ -41,6 +41,7 @@ INHERITED_SECTIONS = ("data", "vae")
 KILL_TIMEOUT_S = 60.0
 STOP_SLACK_S = 60.0
 RELEASE_PATIENCE_S = 15.0
+MAX_PERSON = 120
 
 
 def start_training(
@@ -368,6 +369,26 @@ def describe_run(
         run = store.rename(run.id, title)
         run.put_on_record("renamed", by=by, name=title, before=before)
     return run, changed
+
+
+def hand_over(store: RunStore, run_id: str, person: str, *, by: str = "") -> Run:
+    """Make a run that is not being worked on the run of another person; its events say who did.
+
+    Raises UsageError for a name that is none, RunBusy while it is active, NotAllowed for a run of others, and for a
+    person who is not a member.
+    """
+    run, person = _own(store, run_id, by, "hand over"), person.strip()
+    if not person or len(person) > MAX_PERSON or not person.isprintable():
+        raise UsageError(f"hand over run {run.id}: expected a name of 1 to {MAX_PERSON} characters", "name the person")
+    require_member(person, f"hand run {run.id} over to {person}")
+    state = observed_status(run).state
+    if state.is_active:  # the queue and its shares know it as the owner's
+        raise RunBusy(f"run {run.id} is {state}", "stop it first, or wait until it has ended")
+    before = run.info.owner
+    if person != before:
+        run = store.give(run.id, person)
+        run.put_on_record("handed over", by=by or current_user(), to=person, before=before)
+    return run
 
 
 def _own(store: RunStore, run_id: str, by: str, act: str) -> Run:

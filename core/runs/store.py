@@ -155,6 +155,13 @@ class RunStore:
         atomic.write_json(path, {**reading.read_object(path), "name": check_name(name)})  # a newer lab's keys stay
         return Run(run.folder)
 
+    def give(self, run_id: str, owner: str) -> Run:
+        """Make the run another owner's; nothing else of it changes."""
+        run = self.get(run_id)
+        path = run.folder / "run.json"
+        atomic.write_json(path, {**reading.read_object(path), "owner": owner})  # a newer lab's keys stay
+        return Run(run.folder)
+
     def delete(self, run_id: str, *, by: str = "", is_active: Callable[[Run], bool] | None = None) -> None:
         """Move a run to the trash, see core.runs.trash; a linked run folder only loses its link.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.jobs.service import MAX_PERSON
 from core.runs.notes import MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS, Notes
 from core.runs.store import MAX_NAME_LENGTH
 from lab.frame.confirm import confirm_for_good, confirm_if_not_mine, may_act_on
@@ -177,6 +178,14 @@ def _describe(run_id: str, seen: Notes) -> None:
         key=f"tags-{run_id}",
     )
     notes = st.text_area("Notes", seen.notes, height=180, max_chars=MAX_NOTES_LENGTH, key=f"notes-{run_id}")
+    person = st.text_input(
+        "Owner",
+        owner,
+        max_chars=MAX_PERSON,
+        disabled=view.is_active,
+        help="Stop it first." if view.is_active else "Another name hands the run over: that person may then change it.",
+        key=f"owner-{run_id}",
+    )
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="describe-no"):
             close_window()
@@ -185,5 +194,7 @@ def _describe(run_id: str, seen: Notes) -> None:
     if agreed:
         with problems_shown():
             acting.describe(run_id, who(), name=name or "", tags=list(tags), notes=notes or "", seen=seen)
+            if not view.is_active and (person or "").strip() != owner:
+                acting.hand_over(run_id, who(), person or "")
             close_window()
             st.rerun()

@@ -18,6 +18,7 @@ from lab.runs.run_curves import loss_curve, metric_curves
 from lab.runs.run_evaluation import evaluation_report, run_evaluation
 from lab.runs.run_export import run_export
 from lab.runs.run_records import run_checkpoints, run_events, run_log, run_metrics, run_settings
+from lab.runs.run_report import run_report
 from lab.runs.run_samples import how_samples_came, newest_samples, run_samples
 from lab.runs.run_window import TAB, take_asked_tab
 from lab.services import evaluations, runs
@@ -78,8 +79,7 @@ def parts_of(view: RunView) -> dict[str, Part]:
         "Events": run_events,
         "Evaluation": run_evaluation,
     }
-    if view.run.kind.generates:
-        parts["Export"] = run_export
+    parts["Export"] = _export
     return parts
 
 
@@ -99,6 +99,13 @@ def _overview(view: RunView) -> None:
         with place:
             _live(draw, view, every_s if view.is_active else None)
     _live(how_samples_came, view, PATH_TICK_S if view.is_active else None)
+
+
+def _export(view: RunView) -> None:
+    run_report(view)
+    if view.run.kind.generates:
+        st.divider()
+        run_export(view)
 
 
 def _metrics(view: RunView) -> None:

@@ -75,6 +75,12 @@ def describe(run_id: str, by: str, *, name: str, tags: list[str], notes: str, se
     )
 
 
+def hand_over(run_id: str, by: str, person: str) -> None:
+    """Make it another person's."""
+    service.hand_over(open_store(), run_id, person, by=by)
+    look_again()
+
+
 def add_tag(run_id: str, by: str, tag: str) -> None:
     """One more tag on a run; one that it has already changes nothing."""
     service.describe_run(open_store(), run_id, by=by, add_tags=[tag])

@@ -81,6 +81,7 @@ ACTS: dict[str, Act] = {  # what a person does to runs, by the function's name
     "force_stop": lambda at, by: service.force_stop(at.store, at.run.id, by=by),
     "resume_run": lambda at, by: service.resume_run(at.store, at.run.id, by=by),
     "describe_run": lambda at, by: service.describe_run(at.store, at.run.id, by=by, name="other"),
+    "hand_over": lambda at, by: service.hand_over(at.store, at.run.id, "cleo", by=by),
     "delete_run": lambda at, by: service.delete_run(at.store, at.run.id, by=by),
     "restore_run": lambda at, by: service.restore_run(at.store, at.gone.id, by=by),
     "move_run": lambda at, by: queue_order.move_run(at.store, at.run.id, to="first", by=by),
