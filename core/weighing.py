@@ -17,6 +17,7 @@ from core.device import available_cores, cpu_supports_bf16
 from core.errors import LabError, NoRoomOnGpu, UsageError
 from core.machine.gpus import CONTEXT_BYTES, Gpu
 from core.machine.memory import Memory, read_memory
+from core.machine.peak_memory import errors_in_words, peaks_of, shape_of
 from core.machine.torch_gpus import usable_gpus
 from core.models.weight import weigh_drawing, weigh_judge, weigh_training
 from core.runs.kinds import Kind
@@ -28,6 +29,7 @@ RANK_BYTES = (
 )
 GPU_PROCESS_BYTES = 1_500_000_000  # the same with CUDA
 MOST_CLASSES = 1000  # where a dataset was not read yet
+LEARNED_MARGIN = 1.05
 FEWEST_IMAGES = 16  # of a micro-batch and process: with fewer a step is mostly overhead
 LOWER_BATCH = "generate fewer at once: lower sampling.batch_size"
 
@@ -35,13 +37,15 @@ LOWER_BATCH = "generate fewer at once: lower sampling.batch_size"
 @dataclass(frozen=True, kw_only=True)
 class Need:
     """Bytes that work takes at its peak. gpu: of each GPU, 0 on the CPU. host: of the machine's memory, processes
-    included. work: what it is, and lower: what to change, both in words."""
+    included. work: what it is, and lower: what to change, both in words. past: how far the prediction was off before,
+    in words; '' where nothing of that shape was measured here."""
 
     gpu: int
     host: int
     parameters: int = 0
     work: str = ""
     lower: str = ""
+    past: str = ""
 
 
 def uses_gpu(device: str, gpus: Sequence[Gpu]) -> bool:
@@ -90,9 +94,8 @@ def need_of(settings: Settings, kind: Kind, *, on_gpu: bool) -> Need:
     precision = settings.machine.mixed_precision
     bf16 = precision == "bf16" or (precision == "auto" and (on_gpu or cpu_supports_bf16()))
     if kind.trains:
-        processes, section = ranks_of(settings, kind, on_gpu=on_gpu), kind.section
-        machine = settings.machine.model_copy(update={"num_processes": processes})
-        settings = settings.model_copy(update={"machine": machine})
+        settings, section = with_ranks(settings, kind, on_gpu=on_gpu), kind.section
+        processes = settings.machine.num_processes
         work = f"the training of the {kind.title}"
         lower = f"lower {section}.batch_size, raise {section}.gradient_accumulation_steps, or take smaller "
         lower += f"{kind.name}.block_out_channels"
@@ -108,6 +111,29 @@ def need_of(settings: Settings, kind: Kind, *, on_gpu: bool) -> Need:
     else:
         gpu, host = 0, processes * weight.device_bytes + PROCESS_BYTES + (processes - 1) * RANK_BYTES
     return Need(gpu=gpu, host=host, parameters=weight.parameters, work=work, lower=lower)
+
+
+def with_ranks(settings: Settings, kind: Kind, *, on_gpu: bool) -> Settings:
+    """The settings with the number of processes that `ranks_of` finds."""
+    processes = ranks_of(settings, kind, on_gpu=on_gpu)
+    return settings.model_copy(update={"machine": settings.machine.model_copy(update={"num_processes": processes})})
+
+
+def learned_need(settings: Settings, kind: Kind, *, on_gpu: bool) -> Need:
+    """`need_of`, or where trainings of the same shape have finished here, what the largest of the newest took.
+
+    A little more, as runs differ by some megabytes, and never less than half of what the formulas say.
+    """
+    need = need_of(settings, kind, on_gpu=on_gpu)
+    if not kind.trains:
+        return need
+    shape = shape_of(with_ranks(settings, kind, on_gpu=on_gpu), kind, on_gpu=on_gpu)
+    peaks = peaks_of(read_site()[0].cache, shape)
+    if not peaks:
+        return need
+    host = max(need.host // 2, int(LEARNED_MARGIN * max(peak.host for peak in peaks)))
+    gpu = max(need.gpu // 2, int(LEARNED_MARGIN * max(peak.gpu for peak in peaks))) if on_gpu else 0
+    return replace(need, host=host, gpu=gpu, past=errors_in_words([peak.error for peak in peaks]))
 
 
 def need_of_drawing(settings: Settings, images: int, *, num_classes: int, on_gpu: bool, frames: int = 0) -> Need:
@@ -147,7 +173,7 @@ class Weighed:
 def weigh_run(settings: Settings, kind: Kind) -> Weighed:
     """What a run of this kind would be here and now."""
     (gpus, _), memory = usable_gpus(), read_memory()
-    need = need_of(settings, kind, on_gpu=uses_gpu(settings.machine.device, gpus))
+    need = learned_need(settings, kind, on_gpu=uses_gpu(settings.machine.device, gpus))
     machine = settings.machine
     missing = missing_gpus(machine.device, machine.num_processes or 1, len(gpus))
     if missing and gpus:  # a driver may be silent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from core.commands.tables import plain, table
 from core.jobs.queue_view import runs_by_device
 from core.jobs.telemetry import disk_forecast, read_history
 from core.machine import gpus
+from core.machine.peak_memory import errors_in_words, past_errors
 from core.machine.snapshot import Machine, read_machine
 from core.runs.store import RunStore
 from core.words import size, used_of
@@ -48,12 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     now = read_machine(store.root)
     values = asdict(now)
     values["disk"]["path"] = str(now.disk.path)
-    answer(arguments, values, lambda: in_full(now, store, limit))
+    errors = past_errors(site_of(arguments).cache)
+    values["memory_prediction_errors"] = errors
+    answer(arguments, values, lambda: in_full(now, store, limit, errors))
     return 0
 
 
-def in_full(now: Machine, store: RunStore, limit: float) -> str:
-    """What is there, for people. limit: megabytes of others that leave a GPU free for us."""
+def in_full(now: Machine, store: RunStore, limit: float, errors: Sequence[float] = ()) -> str:
+    """What is there, for people. limit: megabytes of others that leave a GPU free for us. errors: see `past_errors`."""
     runs_on = runs_by_device(store)
     rows, lines = [], []
     for gpu in now.gpus:
@@ -83,6 +87,8 @@ def in_full(now: Machine, store: RunStore, limit: float) -> str:
     cores = f"{now.cpu_count} core{'s' if now.cpu_count > 1 else ''}"
     lines.append(f"CPU: {now.cpu_load:.0%} of {cores} busy")
     lines.append(f"Memory: {size(now.memory_used_bytes)} of {size(now.memory_total_bytes)} used")
+    if past := errors_in_words(errors):
+        lines.append(f"Runs that finished here: {past}")
     forecast = disk_forecast(read_history(store.root, 7 * 86400.0))
     lines.append(f"Disk: {size(now.disk.free_bytes)} of {size(now.disk.total_bytes)} free; {forecast.words}")
     for other in now.others:

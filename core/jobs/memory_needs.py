@@ -14,7 +14,7 @@ from core.jobs.slots import CPU, Device, device_of
 from core.machine.memory import resident_by_run
 from core.runs.run import Run
 from core.runs.store import RunStore
-from core.weighing import Need, need_of
+from core.weighing import Need, learned_need
 
 Needs = Callable[[bool], Need | None]  # on a GPU? → what it takes, None where that is not known
 
@@ -75,4 +75,4 @@ def less_what_comes(
 def _need_of(folder: Path, changed_ns: int, request: JobRequest, on_gpu: bool) -> Need | None:
     """changed_ns: of its config.yaml."""
     run = Run(folder)
-    return need_of(asked_settings(run, request), run.kind, on_gpu=on_gpu) if run.kind.worker else None
+    return learned_need(asked_settings(run, request), run.kind, on_gpu=on_gpu) if run.kind.worker else None

@@ -18,7 +18,7 @@ from core.jobs.turns import standings, turns
 from core.runs.kinds import Kind
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
-from core.weighing import need_of
+from core.weighing import learned_need
 
 
 def queue_view(store: RunStore) -> list[QueueEntry]:
@@ -88,7 +88,7 @@ def place_for_next(store: RunStore, settings: Settings, kind: Kind) -> NextPlace
         devices,
         taken,
         reserved,
-        lambda on_gpu: need_of(settings, kind, on_gpu=on_gpu),
+        lambda on_gpu: learned_need(settings, kind, on_gpu=on_gpu),
     )
     lacks = choice.waits_for if choice.lacks_memory else ""
     return NextPlace(at_once=bool(choice.slots), waiting=len(waiting), lacks=lacks)

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -30,13 +30,14 @@ from core.jobs.worker_stop import StopRequests
 from core.machine import peers
 from core.machine.attempts import TOKEN_VARIABLE
 from core.machine.cpu_load import processor_name
+from core.machine.peak_memory import Peak, note_peak, shape_of
 from core.machine.processes import own_identity
 from core.runs.kinds import function_at
 from core.runs.listing import kept_step, list_checkpoints
 from core.runs.lock import FileLock, try_lock
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore, lock_path
-from core.weighing import ranks_of
+from core.weighing import need_of, ranks_of, with_ranks
 
 if TYPE_CHECKING:
     from core.training.session import Outcome
@@ -104,10 +105,21 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
         stops.look()
         ending = asked_to_end(run, stops.request, stops.signal or "a signal", outcome.step)
         return _end(run, ending, step=outcome.step)
+    if outcome.peak and is_main_rank():
+        _note_memory(run, outcome.peak, site.cache)
     state = _end(run, Ending(state=outcome.state, reason=outcome.reason), step=outcome.step)
     if state is RunState.FINISHED and run.kind.after and is_main_rank():
         function_at(run.kind.after)(store, run)
     return state
+
+
+def _note_memory(run: Run, taken: tuple[int, int], cache: Path) -> None:
+    """What the run took at its peak, beside what was predicted: in its record, and for the next of its shape."""
+    settings, (host, gpu) = asked_settings(run, read_request(run)), taken
+    need = need_of(settings, run.kind, on_gpu=gpu > 0)
+    peak = Peak(host=host, gpu=gpu, predicted_host=need.host, predicted_gpu=need.gpu)
+    note_peak(cache, shape_of(with_ranks(settings, run.kind, on_gpu=gpu > 0), run.kind, on_gpu=gpu > 0), peak)
+    run.put_on_record("memory", **asdict(peak))
 
 
 def _share_cores(run: Run) -> None:

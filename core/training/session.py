@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from torch import nn
 from core import atomic, leftovers
 from core.config.schema import TrainSettings
 from core.errors import CheckpointError, NonFiniteError, StorageFull, is_full_disk
+from core.machine.gpus import CONTEXT_BYTES
+from core.machine.peak_memory import own_peak, shared_with_others
 from core.runs.checkpoints import Checkpoint, load_newest, network_files, save_checkpoint
 from core.runs.metrics import MetricsWriter
 from core.runs.run import Run, RunState
@@ -40,11 +43,15 @@ OnStep = Callable[[StepResult], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a training ended: FINISHED or STOPPED, at which step, and why in words."""
+    """How a training ended: FINISHED or STOPPED, at which step, and why in words.
+
+    peak: bytes of memory that all processes and each GPU took at the most; None where nobody can say so.
+    """
 
     state: RunState
     step: int
     reason: str = ""
+    peak: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,9 +189,10 @@ def run_training(
         raise
     finally:
         trackers.close()
+    peak = session.peak()
     session.join()
     logger.info(spent.in_words())
-    return Outcome(state=RunState.FINISHED, step=train.steps)
+    return Outcome(state=RunState.FINISHED, step=train.steps, peak=peak)
 
 
 def preview_steps(total: int, count: int) -> list[int]:
@@ -309,6 +317,17 @@ class _Session:
             return flag
         flags = torch.tensor([float(flag)], device=self.accelerator.device)
         return bool((self.mean(flags) if self.mean else self.accelerator.reduce(flags)).item() > 0)
+
+    def peak(self) -> tuple[int, int] | None:
+        """See `Outcome.peak`; called by all ranks at once. None over several machines."""
+        if os.environ.get("LOCAL_WORLD_SIZE") != os.environ.get("WORLD_SIZE"):
+            return None
+        device = self.accelerator.device
+        gpu = torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES if device.type == "cuda" else 0
+        own = own_peak() - (shared_with_others() if self.share.rank else 0)
+        parts = _of_all((own, gpu)) if self.accelerator.num_processes > 1 else [(own, gpu)]
+        host = sum(part[0] for part in parts)
+        return (host, max(part[1] for part in parts)) if host > 0 else None
 
     def join(self) -> None:
         """Wait for the other ranks before the process ends: a rank that leaves early fails those that still talk."""

@@ -176,8 +176,9 @@ def weighed_cost(settings: Settings, kind: str) -> tuple[Callable[[], None] | No
         time_words = f"{duration(before[0])} the last time here"
     else:
         time_words = "Time not measured yet"
-    memory = max(each.need.gpu or each.need.host for each in weights)
-    words = f"{time_words} · {size(memory)} of memory · about {size(disk_bytes(settings, weights))} of disk"
+    largest = max((each.need for each in weights), key=lambda need: need.gpu or need.host)
+    memory, past = largest.gpu or largest.host, f" ({largest.past})" if largest.past else ""
+    words = f"{time_words} · {size(memory)} of memory{past} · about {size(disk_bytes(settings, weights))} of disk"
     if any(part.quality for part in trained_by(kind)):
         words += quality_words(settings)
     try:

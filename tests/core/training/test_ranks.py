@@ -115,6 +115,8 @@ def test_two_processes_learn_what_one_learns(box: Box) -> None:
                     np.testing.assert_allclose(found[name].astype(float), wanted[name], atol=8)
         assert [info.step for info in list_checkpoints(two)] == [info.step for info in list_checkpoints(one)]
         box.wait(lambda run=two: says_released(run), f"{two.id} was never said to be released")
+        peak = next(event for event in two.events() if event["event"] == "memory")
+        assert 0.5 < peak["host"] / peak["predicted_host"] < 1.5
         told = [event["event"] for event in two.events()]
         assert len(told) == len(set(told)), "a second process wrote too"
         assert two.log_path.read_text().count(f"run {two.id} finished") == 1
