@@ -1,7 +1,7 @@
 """One training by one, two and four processes: equal, repeated, stopped, killed, and how much faster.
 
-`python -m benchmarks.ranks {equal,speed,stops,kills,stall} …` Everything runs on the CPU through the code of a real
-run: a small VAE and U-Net on scikit-learn's digits.
+`python -m benchmarks.ranks {equal,speed,stops,kills,stall,nodes} …` Everything runs on the CPU through the code of a
+real run: a small VAE and U-Net on scikit-learn's digits.
 equal: STEPS steps of VAE and U-Net by 1, 2 and 4 processes in float32, with micro-batches; a stop in the middle with
 another number after it; the same number twice. Says by how much losses and last weights differ, and how far two runs
 of different seeds are apart.
@@ -11,6 +11,8 @@ many left a checkpoint of the very step that verifies, and nobody alive.
 kills: SIGKILL of the first rank, the second, and torchrun, with ranks that the lab forks and with those of torchrun:
 seconds until no process lives and until the run says how it ended.
 stall: seconds per checkpoint and per preview of a run of two processes beside its training steps.
+nodes: STEPS steps of the VAE by one process, and by two torchruns of one process each that meet on this machine, as
+two nodes of a cluster do.
 Results: benchmarks/results/ranks-<what>-<date>.json.
 """
 
@@ -22,6 +24,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -39,6 +42,7 @@ from core.config.load import load_config
 from core.data.arrays import prepare
 from core.jobs import service
 from core.jobs.engines.local import LocalEngine
+from core.jobs.launch import torchrun
 from core.jobs.queue import JobState
 from core.machine import attempts
 from core.runs.checkpoints import load_newest
@@ -279,10 +283,31 @@ def stall(steps: int) -> dict[str, Any]:
     return {"steps": steps, "previews": 10, "checkpoints": 10, **found}
 
 
+def nodes(steps: int) -> dict[str, Any]:
+    """See above."""
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
+        root = Path(folder)
+        store = RunStore(root / "runs")
+        settings = load_config(overrides={**SMALL, "train_vae.steps": steps})
+        prepare(settings.data, data_dir=root / "data", cache_dir=root / "cache")
+        one, two = (store.create("vae", settings) for _ in range(2))
+        train(root, one, 1)
+        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+        free.close()
+        worker = ["-m", "core.jobs.worker", "--runs", str(store.root), two.id]
+        command = [*torchrun(1, nodes=2, meeting=meeting, name=two.id), *worker]
+        own = {"LAB_DATA": str(root / "data"), "LAB_CACHE": str(root / "cache"), "LAB_DEVICE": "cpu"}
+        own |= {attempts.TOKEN_VARIABLE: attempts.token_of(two.id, 1), "GLOO_SOCKET_IFNAME": "lo"}
+        launchers = [subprocess.Popen(command, env={**os.environ, **own}, stderr=subprocess.DEVNULL) for _ in range(2)]
+        for launcher in launchers:
+            launcher.wait()
+        return {"steps": steps, "state": str(two.status().state), "reason": two.status().reason, **apart(one, two)}
+
+
 def main() -> None:
     """Measure one of them and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("equal", "speed", "stops", "kills", "stall"))
+    parser.add_argument("what", choices=("equal", "speed", "stops", "kills", "stall", "nodes"))
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -293,6 +318,7 @@ def main() -> None:
         "stops": lambda: stops(options.rounds, options.seed),
         "kills": lambda: kills(options.rounds),
         "stall": lambda: stall(options.steps),
+        "nodes": lambda: nodes(options.steps),
     }[options.what]()
     keep(f"ranks-{options.what}", found)
 

@@ -38,8 +38,18 @@ def worker_command(run: Run, num_processes: int, worker: Sequence[str] | None = 
     module = ["-m", "core.jobs.worker"]
     if num_processes == 1:
         return [sys.executable, *module, *tail]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
-    return [sys.executable, *torchrun, *module, *tail]
+    return [*torchrun(num_processes), *module, *tail]
+
+
+def torchrun(ranks: int, *, nodes: int = 1, meeting: str = "", name: str = "") -> list[str]:
+    """The launcher of so many workers on this node, before the worker's own words; for several nodes, on each of them.
+
+    meeting: host:port of the first node, where they find each other. name: the same on all nodes, and of no other run.
+    """
+    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
+    if nodes == 1:
+        return [*launcher, "--standalone"]
+    return [*launcher, f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}", f"--rdzv-id={name}"]
 
 
 def worker_environment(

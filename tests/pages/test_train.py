@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,20 @@ def test_a_time_limit_that_is_not_one_is_refused_in_a_sentence(open_page: OpenPa
     app.text_input(key="time-limit").set_value("soon").run()
     assert "is not a duration" in app.error[0].value
     assert start_button(app).disabled
+
+
+def test_all_gpus_share_a_training_where_somebody_wants_it(
+    open_page: OpenPage, started: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "all-gpus" not in [toggle.key for toggle in open_page("train").toggle]
+    gpu = {"name": "NVIDIA H200", "memory_total": 150_000_000_000, "memory_used": 0, "utilization": 0}
+    gpus = [{**gpu, "uuid": f"GPU-{index}", "processes": []} for index in range(2)]
+    (tmp_path / "gpus.json").write_text(json.dumps({"gpus": gpus}))
+    monkeypatch.setenv("LAB_NVML_RECORDING", str(tmp_path / "gpus.json"))
+    app = open_page("train")
+    app.toggle(key="all-gpus").set_value(True).run()
+    start_button(app).click().run()
+    assert started[0]["settings"].machine.num_processes == 2
 
 
 def test_the_difference_to_the_preset_is_listed(open_page: OpenPage) -> None:

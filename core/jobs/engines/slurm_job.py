@@ -26,7 +26,7 @@ from core.errors import LabError
 from core.jobs.engines.slurm import JobSpec, read_spec
 from core.jobs.engines.slurm_commands import SlurmAway, SlurmRefused, call, read_jobs
 from core.jobs.exit_reason import Ending, again, ending_of, settled, write_ending
-from core.jobs.launch import surroundings, worker_command
+from core.jobs.launch import surroundings, torchrun, worker_command
 from core.jobs.orders import Orders
 from core.jobs.request import JobRequest
 from core.jobs.serving import FOLDER
@@ -150,10 +150,9 @@ def command_of(run: Run, spec: JobSpec) -> list[str]:
     first = call("scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]).split()[0]
     port = PORT_BASE + int(os.environ["SLURM_JOB_ID"]) % PORTS
     ranks = max(1, spec.num_processes) if spec.on_cpu else max(1, spec.gpus)
-    launcher = ["srun", "--kill-on-bad-exit=1", f"--ntasks={nodes}", "--ntasks-per-node=1", sys.executable, "-m"]
-    launcher += ["torch.distributed.run", f"--nnodes={nodes}", f"--nproc-per-node={ranks}"]
-    launcher += ["--rdzv-backend=c10d", f"--rdzv-endpoint={first}:{port}", f"--rdzv-id={os.environ['SLURM_JOB_ID']}"]
-    return [*launcher, "-m", "core.jobs.worker", "--runs", str(run.folder.parent.resolve()), run.id]
+    on_each_node = ["srun", "--kill-on-bad-exit=1", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    launcher = torchrun(ranks, nodes=nodes, meeting=f"{first}:{port}", name=os.environ["SLURM_JOB_ID"])
+    return [*on_each_node, *launcher, "-m", "core.jobs.worker", "--runs", str(run.folder.parent.resolve()), run.id]
 
 
 def _after(run: Run, shim: JobShim, facts: dict[str, Any]) -> int:

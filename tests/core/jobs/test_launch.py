@@ -36,5 +36,4 @@ def test_on_a_cpu_memory_is_kept_unless_somebody_said_otherwise(run: Run, monkey
 
 def test_torchrun_starts_one_process_per_gpu_and_a_cpu_needs_none(run: Run) -> None:
     assert "torch.distributed.run" not in worker_command(run, 1)
-    command = worker_command(run, 3)
-    assert command[command.index("--nproc-per-node") + 1] == "3"
+    assert {"--nproc-per-node=3", "--standalone"} <= {*worker_command(run, 3)}
