@@ -54,9 +54,10 @@ from tests.endings import end_lab
 SMALL = {
     "data.name": "digits",
     "data.image_size": 16,
-    "vae.block_out_channels": (16, 32),
-    "unet.block_out_channels": (16, 32),
+    "vae.block_out_channels": (8, 16),
+    "unet.block_out_channels": (8, 16),
     "unet.attention_levels": (1,),
+    "logging.validate_every_steps": 1000,
     "machine.device": "cpu",
     "machine.mixed_precision": "no",
     "logging.num_previews": 2,
@@ -120,7 +121,7 @@ def equal(steps: int) -> dict[str, Any]:
         store = RunStore(root / "runs")
         few = {"train_vae.steps": steps, "train_unet.steps": steps, "logging.save_every_steps": steps}
         parts = {f"train_{kind}.gradient_accumulation_steps": 2 for kind in ("vae", "unet")}
-        parts |= {f"train_{kind}.batch_size": 64 for kind in ("vae", "unet")}
+        parts |= {f"train_{kind}.batch_size": 32 for kind in ("vae", "unet")}
         settings = load_config(overrides={**SMALL, **few, **parts})
         other = load_config(overrides={**SMALL, **few, **parts, "seed": 1})
         prepare(settings.data, data_dir=root / "data", cache_dir=root / "cache")

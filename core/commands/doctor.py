@@ -22,6 +22,7 @@ from core.config.frozen import without_webhook
 from core.config.site import SiteSettings, SlurmSettings
 from core.errors import ConfigError, LabError, RunBusy
 from core.jobs import sharing
+from core.jobs.disk_quota import use_by_person
 from core.jobs.engines.choose import observed_status
 from core.jobs.engines.slurm import try_settings
 from core.jobs.engines.slurm_commands import SlurmAway
@@ -93,6 +94,9 @@ def findings(site: SiteSettings) -> Iterator[Finding]:
     if site.engine == "slurm":
         yield _slurm(site.slurm)
     yield _disk(site.runs)
+    for use in use_by_person(RunStore(site.runs), site) if site.runs.is_dir() else ():
+        more = f"; it can remove {use.what_to_remove}" if use.is_near else ""
+        yield Finding("disk", (not use.is_over) if use.quota else None, use.in_words + more)
     yield from _webhooks(RunStore(site.runs))
     yield from _data_sets(site.data)
 

@@ -15,6 +15,7 @@ from core.commands.command_help import add_command
 from core.commands.options import site_of, store_of
 from core.commands.sample_files import check_free
 from core.commands.tables import plain, table
+from core.jobs.disk_quota import PersonUse, use_by_person
 from core.jobs.queue_view import runs_by_device
 from core.jobs.telemetry import disk_forecast, read_history
 from core.machine import gpus
@@ -52,11 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
     values["disk"]["path"] = str(now.disk.path)
     errors = past_errors(site_of(arguments).cache)
     values["memory_prediction_errors"] = errors
-    answer(arguments, values, lambda: in_full(now, store, limit, errors))
+    people = use_by_person(store, site_of(arguments))
+    values["disk"]["people"] = {use.person: use.total for use in people}
+    answer(arguments, values, lambda: in_full(now, store, limit, errors, people))
     return 0
 
 
-def in_full(now: Machine, store: RunStore, limit: float, errors: Sequence[float] = ()) -> str:
+def in_full(now: Machine, store: RunStore, limit: float, errors: Sequence[float], people: Sequence[PersonUse]) -> str:
     """What is there, for people. limit: megabytes of others that leave a GPU free for us. errors: see `past_errors`."""
     runs_on = runs_by_device(store)
     rows, lines = [], []
@@ -91,6 +94,7 @@ def in_full(now: Machine, store: RunStore, limit: float, errors: Sequence[float]
         lines.append(f"Runs that finished here: {past}")
     forecast = disk_forecast(read_history(store.root, 7 * 86400.0))
     lines.append(f"Disk: {size(now.disk.free_bytes)} of {size(now.disk.total_bytes)} free; {forecast.words}")
+    lines += [f"Disk: {plain(use.in_words)}" for use in people]
     for other in now.others:
         share = f"{other.cpu_share:.0%} of a core, {size(other.memory_bytes)}"
         lines.append(f"Others: {plain(other.user)}: {plain(other.command)} ({share})")

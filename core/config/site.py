@@ -124,6 +124,9 @@ class SiteSettings(Section):
         1000.0, ge=1.0, description="A GPU on which others hold more megabytes than this is left alone."
     )
     trash_days: float = Field(7.0, ge=0.0, le=3650.0, description="Days a deleted run can be brought back.")
+    disk_quota_gb: float = Field(
+        0.0, ge=0.0, le=1e9, description="Gigabytes that a person's runs and trash may fill; 0 for no limit."
+    )
     compute_memory_gb: float = Field(
         0.0,
         ge=0.0,

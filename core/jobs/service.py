@@ -19,6 +19,7 @@ from core.config.schema import Settings
 from core.data import catalog
 from core.errors import LabError, RunBusy, UsageError
 from core.home import PROGRAM
+from core.jobs.disk_quota import refuse_over_quota
 from core.jobs.engines.choose import engine_for, observed_status
 from core.jobs.engines.local import LocalEngine
 from core.jobs.engines.protocol import Engine
@@ -120,6 +121,8 @@ def start_runs(
         made: list[Run] = []
         try:
             create(made)
+            for owner in {run.info.owner for run in made}:
+                refuse_over_quota(store, read_site()[0], owner)
             (engine or engine_for(store)).submit(made, request=asked)
         except LabError:
             for run in reversed(made):

@@ -25,7 +25,7 @@ from core.errors import LabError, RankLost, RunBusy, StorageFull, is_full_disk, 
 from core.jobs.confinement import confine
 from core.jobs.exit_reason import FULL_DISK, Ending, asked_to_end, write_ending
 from core.jobs.orders import check_seal
-from core.jobs.request import asked_settings, read_request
+from core.jobs.request import asked_settings, read_request, shown_request
 from core.jobs.worker_stop import StopRequests
 from core.machine import peers
 from core.machine.attempts import TOKEN_VARIABLE
@@ -115,7 +115,7 @@ def work(store: RunStore, run: Run, stops: StopRequests, trainers: Mapping[str, 
 
 def _note_memory(run: Run, taken: tuple[int, int], cache: Path) -> None:
     """What the run took at its peak, beside what was predicted: in its record, and for the next of its shape."""
-    settings, (host, gpu) = asked_settings(run, read_request(run)), taken
+    settings, (host, gpu) = asked_settings(run, shown_request(run)), taken
     need = need_of(settings, run.kind, on_gpu=gpu > 0)
     peak = Peak(host=host, gpu=gpu, predicted_host=need.host, predicted_gpu=need.gpu)
     note_peak(cache, shape_of(with_ranks(settings, run.kind, on_gpu=gpu > 0), run.kind, on_gpu=gpu > 0), peak)

@@ -68,6 +68,7 @@ def _runs() -> None:
         f"{count(len(found))} run{'s' if len(found) > 1 else ''}, {size(sum(item.total_bytes for item in found))} "
         "in all. Tick a row to see its checkpoints."
     )
+    st.caption(" · ".join(escaped(use.in_words) for use in machine.disk_use()[:MOST_LISTED]))
     event = st.dataframe(
         frame,
         hide_index=True,

@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
+from core.config.site import SiteSettings
 from core.jobs import disk, queue_order, queue_view, telemetry
 from core.jobs.disk import CacheEntry, CleanupPlan, RunSize
+from core.jobs.disk_quota import PersonUse, use_by_person
 from core.jobs.queue_entry import Node, QueueEntry, SupervisorState
 from core.jobs.slots import CPU, device_of
 from core.jobs.telemetry import Forecast
@@ -236,6 +238,23 @@ def _forecast(root: str) -> Forecast:
 def sizes() -> list[RunSize]:
     """What every run takes on the disk, largest first."""
     return _sizes(str(open_store().root))
+
+
+def disk_use() -> list[PersonUse]:
+    """What each person uses of the disk, whoever uses most first."""
+    return _disk_use(str(open_store().root), current_site())
+
+
+@st.cache_resource(ttl=10, max_entries=4, show_spinner=False)
+def _disk_use(root: str, _site: SiteSettings) -> list[PersonUse]:
+    return use_by_person(RunStore(Path(root)), _site)
+
+
+def own_disk_use(owner: str) -> PersonUse | None:
+    """What this person uses, where there is a quota."""
+    site = current_site()
+    uses = disk_use() if site.disk_quota_gb else []
+    return next((use for use in uses if use.person == site.account_of(owner)), None)
 
 
 @st.cache_resource(ttl=10, max_entries=4, show_spinner=False)

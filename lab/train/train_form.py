@@ -23,6 +23,7 @@ from lab.frame.start_button import press_token, start_label
 from lab.frame.state import go_to, who
 from lab.services.computing import warm
 from lab.services.evaluations import share_of_training
+from lab.services.machine import own_disk_use
 from lab.services.runs import RunView, list_views
 from lab.train import training_service
 from lab.train.dataset_cards import choose_dataset
@@ -298,6 +299,9 @@ def train_page() -> None:
         st.markdown(cost_words, width="content")
     for words in filter(None, (turn, asked_words)):
         st.caption(escaped(words, 400) if words is asked_words else words)
+    use = own_disk_use(who())
+    if use is not None and use.is_near:
+        st.warning(f"{escaped(use.in_words)}. Remove {use.what_to_remove} on Machine.", icon=":material/hard_drive:")
     token = press_token(pressed)
     with problems_shown():
         if wanted and measure_now:

@@ -84,9 +84,9 @@ def train(run, *, data_dir, cache_dir, store_root, should_stop):
         )
         if not os.environ.get("STANDIN_IGNORE_TERM") and should_stop():
             save(run, step)
-            return SimpleNamespace(state=RunState.STOPPED, step=step, reason="")
+            return SimpleNamespace(state=RunState.STOPPED, step=step, reason="", peak=None)
     note("end", run)
-    return SimpleNamespace(state=RunState.FINISHED, step=step, reason="")
+    return SimpleNamespace(state=RunState.FINISHED, step=step, reason="", peak=None)
 
 
 def main(argv=None):
