@@ -17,7 +17,7 @@ from core.device import available_cores, cpu_supports_bf16
 from core.errors import LabError, NoRoomOnGpu, UsageError
 from core.machine.gpus import CONTEXT_BYTES, Gpu
 from core.machine.memory import Memory, read_memory
-from core.machine.peak_memory import errors_in_words, peaks_of, shape_of
+from core.machine.peak_memory import learned_in_words, peaks_of, shape_of
 from core.machine.torch_gpus import usable_gpus
 from core.models.weight import weigh_drawing, weigh_judge, weigh_training
 from core.runs.kinds import Kind
@@ -133,7 +133,7 @@ def learned_need(settings: Settings, kind: Kind, *, on_gpu: bool) -> Need:
         return need
     host = max(need.host // 2, int(LEARNED_MARGIN * max(peak.host for peak in peaks)))
     gpu = max(need.gpu // 2, int(LEARNED_MARGIN * max(peak.gpu for peak in peaks))) if on_gpu else 0
-    return replace(need, host=host, gpu=gpu, past=errors_in_words([peak.error for peak in peaks]))
+    return replace(need, host=host, gpu=gpu, past=learned_in_words(peaks))
 
 
 def need_of_drawing(settings: Settings, images: int, *, num_classes: int, on_gpu: bool, frames: int = 0) -> Need:

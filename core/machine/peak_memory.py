@@ -18,6 +18,7 @@ from core.config.schema import Settings
 from core.errors import LabError
 from core.runs.kinds import Kind
 from core.values import Count
+from core.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,12 @@ def errors_in_words(errors: Sequence[float]) -> str:
         f" ({_off(min(errors))} to {_off(max(errors))} in {len(errors)} runs)" if len(errors) > 1 else " in one run"
     )
     return f"memory was predicted {_off(median(errors))}{spread}"
+
+
+def learned_in_words(peaks: Sequence[Peak]) -> str:
+    """'measured in 3 runs; the prediction was 4% too high'."""
+    off = _off(median(peak.error for peak in peaks))
+    return f"measured in {counted(len(peaks), 'run')}; the prediction was {off}"
 
 
 def _off(error: float) -> str:

@@ -54,7 +54,7 @@ def test_a_prediction_follows_the_largest_of_the_newest_runs_of_its_shape(cache:
         note_peak(cache, shape(), Peak(host=host, predicted_host=said.host))
     learned = learned_need(settings, vae, on_gpu=False)
     assert learned.host == int(1.05 * int(0.9 * said.host))
-    assert learned.past == f"memory was predicted 25% too high (11% too high to 25% too high in {KEPT} runs)"
+    assert learned.past == f"measured in {KEPT} runs; the prediction was 25% too high"
     other = load_config(overrides={**ON_CPU, "train_vae.batch_size": 128})
     assert not learned_need(other, vae, on_gpu=False).past
     assert len(past_errors(cache)) == KEPT
