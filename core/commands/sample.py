@@ -80,7 +80,11 @@ def add_parser(commands: Any) -> None:
         help="guide only between these noise levels t / T (default: the run's setting)",
     )
     parser.add_argument(
-        "--guidance-sigma", type=float, nargs=2, metavar=("LOW", "HIGH"), help="the same, between these values of sigma"
+        "--guidance-sigma",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="the same, between these values of sigma (default: none)",
     )
     parser.add_argument(
         "--seed", type=int, metavar="N", help="image i depends on the seed and i alone (default: the run's setting)"
