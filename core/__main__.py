@@ -30,7 +30,7 @@ from core.permissions import refusal
 from core.version import VERSION
 
 GROUPS = {  # each command is a module of core/commands: `add_parser` says what may be typed, `run` does it
-    "Train": ("train", "stop", "pause", "resume", "branch", "wait", "queue"),
+    "Train": ("train", "sweep", "stop", "pause", "resume", "branch", "wait", "queue"),
     "Look": (
         "runs",
         "show",

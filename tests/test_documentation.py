@@ -18,6 +18,7 @@ from core.commands.command_help import PROGRAM, names_shown
 from core.config.load import BY_NAME_ONLY, Configuration, load_config, parse_override, preset_names
 from core.config.schema import field_rows
 from core.errors import ConfigError
+from core.jobs.sweeps import parse_values
 from core.runs.run import RunState
 from lab.frame.state import PAGES as APP_PAGES
 from tests.json_reference import json_reference
@@ -123,12 +124,18 @@ def refusal(command: str) -> str:
             arguments = build_parser().parse_args(words)
         except SystemExit as error:
             return complaint.getvalue().strip() if error.code else ""
-    overrides = [parse_override(item) for item in getattr(arguments, "overrides", [])]
+    items = getattr(arguments, "overrides", [])
+    overrides = [parse_override(item) for item in items] if words[0] != "sweep" else first_values(items)
     try:
         load_config(preset=getattr(arguments, "preset", None), overrides=dict(overrides))
     except ConfigError as error:
         return str(error)
     return ""
+
+
+def first_values(items: list[str]) -> list[tuple[str, Any]]:
+    """Each setting of a sweep with the first of its values."""
+    return [(name, values[0]) for name, values in map(parse_values, items)]
 
 
 def make_targets(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.tables import plain, table
-from core.comparison.run_comparison import RunVerdict, Side, settings_that_differ, side_named, verdicts
+from core.comparison.run_comparison import RunVerdict, Side, settings_that_differ, sides_named, verdicts
 from core.errors import UsageError
 
 
@@ -28,14 +28,15 @@ def add_parser(commands: Any) -> None:
         metavar="RUN|group:RUN",
         nargs="+",
         help="2 to 8 runs or groups; each is compared with the first. group:RUN: the runs that differ from RUN only "
-        "in their seed",
+        "in their seed. sweep:ID: the groups of a sweep",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdicts, then the settings that differ."""
     store = store_of(arguments)
-    sides = list({side.name: side for side in (side_named(store, name) for name in arguments.sides)}.values())
+    named = [side for name in arguments.sides for side in sides_named(store, name)]
+    sides = list({side.name: side for side in named}.values())
     found = verdicts(sides)
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)

@@ -84,7 +84,7 @@ def folders_exported(arguments: argparse.Namespace) -> Iterator[None]:
     """
     folders: dict[str, str] = {}
     if hasattr(arguments, "overrides"):
-        names = [parse_override(text)[0] for text in arguments.overrides]
+        names = [text.partition("=")[0].strip() for text in arguments.overrides]  # a sweep's values are several
         if arguments.config or any(map(is_site_setting, names)):
             site, named = (
                 read_site()[0].environment(),

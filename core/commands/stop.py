@@ -11,15 +11,23 @@ from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.ownership import add_yes_option, confirm_owner
 from core.commands.train import end_of
+from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import in_words
 from core.jobs.service import stop_run
+from core.jobs.sweeps import runs_of, stop_sweep
+from core.runs.groups import SWEEP
 from core.runs.run import RunState
+from core.words import counted
 
 
 def add_parser(commands: Any) -> None:
     """Its options."""
     parser = add_command(commands, "stop", "Save a run and stop it.", ("stop RUN", "stop RUN --force"))
-    parser.add_argument("run", metavar="RUN", help="the run's id, a unique beginning or end of it, or its name")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="the run's id, a unique beginning or end of it, or its name; or sweep:ID",
+    )
     parser.add_argument("--force", action="store_true", help="kill it now, without saving")
     add_yes_option(parser)
 
@@ -27,6 +35,13 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Stop it and wait until it has."""
     store = store_of(arguments)
+    if arguments.run.startswith(SWEEP):
+        for each in runs_of(store, arguments.run):
+            confirm_owner(each, "stop", yes=arguments.yes)
+        asked = stop_sweep(store, arguments.run)
+        words = f"{counted(len(asked), 'run')} asked to save and stop"
+        answer(arguments, [end_of(each, observed_status(each)) for each in asked], words)
+        return 0
     found = store.get(arguments.run)
     confirm_owner(found, "stop", yes=arguments.yes)
 

@@ -18,12 +18,12 @@ from typing import Any, Literal
 
 from core.config.load import get_value
 from core.config.schema import Settings, field_rows
-from core.errors import LabError, UsageError, quoted
+from core.errors import LabError, RunNotFound, UsageError, quoted
 from core.evaluation.differences import student_quantile
 from core.evaluation.report import Report, changes_of, check_compares, fd_error_of, list_reports, right_of
 from core.evaluation.verdict import CONFIDENCE, Change, Word, accuracy_change, fd_change, fits, judgement
 from core.home import PROGRAM
-from core.runs.groups import GROUP, group_named, training_of
+from core.runs.groups import GROUP, SWEEP, group_named, groups_among, training_of
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.words import counted
@@ -113,6 +113,18 @@ def side_named(store: RunStore, name: str) -> Side:
     if not run.kind.trains:
         raise UsageError(f"{run.id}: is a {run.kind.noun}", f"compare trainings; see {PROGRAM} runs")
     return Side(name=run.id, title=run.title, runs=(run,), is_recipe=False)
+
+
+def sides_named(store: RunStore, name: str) -> list[Side]:
+    """As `side_named`; 'sweep:ID' is the groups of its trainings that generate images, else of all, oldest first."""
+    if not name.startswith(SWEEP):
+        return [side_named(store, name)]
+    sweep = name.removeprefix(SWEEP)
+    members = [run for run in store.list() if sweep and run.info.sweep == sweep]
+    if not members:
+        raise RunNotFound(f"sweep '{quoted(sweep, 60)}' has no runs", f"list the runs: {PROGRAM} runs")
+    groups = groups_among([run for run in members if run.kind.generates] or members)
+    return [Side(name=each.name, title=each.title, runs=each.runs, is_recipe=True) for each in reversed(groups)]
 
 
 def verdicts(sides: Sequence[Side]) -> list[RunVerdict]:

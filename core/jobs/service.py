@@ -58,6 +58,7 @@ def start_training(
     priority: int = 0,
     request: Mapping[str, Any] | None = None,
     token: str = "",
+    sweep: str = "",
     engine: Engine | None = None,
     check: Check | None = None,
 ) -> list[Run]:
@@ -90,7 +91,7 @@ def start_training(
         has_supervisor = engine is None and isinstance(engine_for(store), LocalEngine)
         with announced(store) if is_there and has_supervisor else nullcontext():
             (check or check_ready)(chosen, data_dir=site.data, cache_dir=site.cache, rules=rules)
-        facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset, "rules": rules}
+        facts: dict[str, Any] = {"owner": owner or current_user(), "preset": preset, "rules": rules, "sweep": sweep}
         for part in parts:
             title = f"{name} ({part.title})" if name and part is not parts[-1] else name
             made.append(store.create(part.name, chosen, name=title, parents=parents, **facts))

@@ -27,6 +27,7 @@ from core.runs.run import Run
 from core.runs.store import RunStore
 
 GROUP = "group:"  # begins the name of a group in links and commands
+SWEEP = "sweep:"  # the same of a sweep, all runs that were started as one
 KEY_CHARACTERS = 12
 MOST_PARENTS = 8
 MOST_KEPT = 5_000

@@ -101,7 +101,8 @@ class Status:
 class RunInfo:
     """What never changes about a run (run.json), but for its name. kind: one of KINDS, or a newer lab's word.
 
-    versions: of the packages, of the lab, of the run folder's format, and of the rules that decide its numbers.
+    sweep: the id of the sweep that it is part of, '' for none. versions: of the packages, of the lab, of the run
+    folder's format, and of the rules that decide its numbers.
     """
 
     id: str
@@ -116,6 +117,7 @@ class RunInfo:
     dataset: dict[str, JsonValue] = field(default_factory=dict)
     revision: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    sweep: str = ""
 
     @property
     def is_newer(self) -> bool:

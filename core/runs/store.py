@@ -59,13 +59,14 @@ class RunStore:
         branched_step: int = 0,
         steps_total: int | None = None,
         rules: Rules | None = None,
+        sweep: str = "",
         more_files: Mapping[str, bytes] | None = None,
     ) -> Run:
         """A new queued run with frozen settings; the folder appears whole or not at all.
 
         branched_from, branched_step: the run and step it goes on from. steps_total: of a comparison, its cells; a
         training takes it from its settings. rules: those of the run it goes on from; a new one takes the newest.
-        more_files: other contents, by relative path.
+        sweep: the sweep that it is part of. more_files: other contents, by relative path.
         Raises UsageError for an unusable name, NotAllowed for an owner who is not a member, StorageFull or LabError
         when the folder cannot be written.
         """
@@ -92,6 +93,7 @@ class RunStore:
                 dataset=dataset or {"name": settings.data.name},
                 revision=revision,
                 versions=versions,
+                sweep=sweep,
             )
             steps = KINDS[kind].training_in(settings).steps if steps_total is None else steps_total
             status = Status(step=branched_step, steps_total=steps, heartbeat_at=created_at)

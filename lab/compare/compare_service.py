@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from core.comparison.run_comparison import RunVerdict, Side, side_named, verdicts
+from core.comparison.run_comparison import MOST, RunVerdict, Side, verdicts
+from core.comparison.run_comparison import sides_named as sides_named_in_core
 from core.errors import LabError
 from core.runs.groups import GROUP, Group, groups_among, recipe_key
 from core.words import counted
@@ -22,11 +23,12 @@ def sides_named(names: Sequence[str]) -> tuple[list[Side], list[LabError]]:
     problems = []
     for name in names:
         try:
-            side = _group(name) or side_named(open_store(), name)
-            found.setdefault(side.name, side)
+            known = _group(name)
+            for side in [known] if known else sides_named_in_core(open_store(), name):
+                found.setdefault(side.name, side)
         except LabError as error:
             problems.append(error)
-    return list(found.values()), problems
+    return list(found.values())[:MOST], problems
 
 
 def options(chosen: Sequence[str]) -> Mapping[str, str]:
