@@ -16,7 +16,7 @@ from lab.services.background import Tell, Work
 from lab.services.computing import asked
 from lab.services.settings import current_settings, current_site
 
-MAX_KEPT_BYTES = 64 * 2**20
+MAX_KEPT_BYTES = 32 * 2**20
 Look = dict[int, CellImages]  # the cells that are there, by their place
 
 

@@ -18,7 +18,7 @@ from lab.services.computing import asked
 from lab.services.runs import list_views, open_store
 from lab.services.settings import current_settings, current_site
 
-MAX_KEPT_BYTES = 128 * 2**20
+MAX_KEPT_BYTES = 48 * 2**20  # of the bundled model: 45 drawings of ten images in 50 steps
 MAX_PICTURES = 64
 OnStep = Callable[[int, int, np.ndarray], None]
 
