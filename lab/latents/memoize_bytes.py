@@ -10,13 +10,13 @@ import streamlit as st
 from core.bounded_cache import BoundedCache, bytes_of
 from lab.services.background import Tell
 
-MAX_BYTES = 128 * 2**20
+MAX_BYTES = 64 * 2**20
 
 Found = TypeVar("Found")
 
 
 def memoize_bytes(key: tuple[Any, ...], make: Callable[[], Found]) -> Found:
-    """What was made for that key, or made now; the newest 128 MiB are kept, for all sessions together."""
+    """What was made for that key, or made now; the newest 64 MiB are kept, for all sessions together."""
     return cast(Found, answers().get_or_make(key, make))
 
 
