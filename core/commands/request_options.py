@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.jobs.request import moment_in, seconds_in
+from core.errors import UsageError
+from core.jobs.request import MOST_PROCESSES, moment_in, seconds_in
 
 
 def add_request_options(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +50,7 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
 
 
 def request_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fields that were named. Raises UsageError for a text that is no time."""
+    """The fields that were named. Raises UsageError for a text that is no time, and a number out of range."""
     found: dict[str, Any] = {
         "requeue": arguments.requeue,
         "preemptible": arguments.preemptible,
@@ -59,6 +60,8 @@ def request_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "qos": arguments.qos,
         "directives": arguments.directive,
     }
+    if arguments.processes is not None and not 0 <= arguments.processes <= MOST_PROCESSES:
+        raise UsageError(f"--processes: must be 0 to {MOST_PROCESSES}, got {arguments.processes}")
     if arguments.time_limit is not None:
         found["time_limit_s"] = seconds_in(arguments.time_limit)
     if arguments.start_at is not None:

@@ -12,6 +12,7 @@ from core.commands.request_options import add_request_options, request_of
 from core.commands.tables import plain
 from core.config.load import load_config
 from core.config.site import is_site_setting
+from core.errors import UsageError
 from core.home import PROGRAM
 from core.jobs.queue_order import wait_until_taken
 from core.jobs.service import inherited_values
@@ -35,9 +36,7 @@ def add_parser(commands: Any) -> None:
     kinds = [part.name for part in trained_by("all")]
     parser.add_argument("kind", choices=(*kinds, "all"), help="'all' trains a VAE, then its U-Net, for each")
     parser.add_argument("--vae", metavar="RUN", help="the finished VAE run that the U-Nets train on (default: none)")
-    parser.add_argument(
-        "--seeds", default="0,1,2", metavar="SEEDS", help="of each combination, as 0,1,2 or 0-4 (default: 0,1,2)"
-    )
+    parser.add_argument("--seeds", default="0,1,2", metavar="SEEDS", help="of each combination, as 0,1,2 or 0-4")
     parser.add_argument("--list", action="store_true", help="the first values of all settings, then the second ones, …")
     parser.add_argument("--name", default="", help="begins the names of its runs (default: none)")
     parser.add_argument("--priority", type=int, default=0, metavar="N", help="-10 to 10; higher goes first")
@@ -48,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Queue them and return."""
     chosen = [parse_values(text) for text in arguments.overrides]
     arguments.overrides = [text for text in arguments.overrides if is_site_setting(text.partition("=")[0])]
+    if any(name == "seed" for name, _ in chosen):
+        raise UsageError("--set seed: a sweep names its seeds apart", "use --seeds 0,1,2")
     store = store_of(arguments)
     inherited: dict[str, Any] = {}
     if arguments.vae and trained_by(arguments.kind)[0].parent:

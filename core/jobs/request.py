@@ -29,6 +29,7 @@ FILE = "job.json"
 FORMAT = 1
 SHORT_S = 300.0  # a run of less than this is a short one
 MIN_PRIORITY, MAX_PRIORITY = -10, 10
+MOST_PROCESSES = 64
 MOST_S = 366 * 86_400.0
 OF_A_CLUSTER = ("partition", "account", "qos", "directives")
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -50,7 +51,7 @@ class JobRequest(Section):
     requeue: bool = False
     start_at: str = Field("", max_length=40)
     preemptible: bool | None = None
-    num_processes: int | None = Field(None, ge=0, le=64)
+    num_processes: int | None = Field(None, ge=0, le=MOST_PROCESSES)
     partition: str = Field("", pattern=PARTITION, max_length=200)
     account: str = Field("", pattern=ACCOUNT, max_length=200)
     qos: str = Field("", pattern=ACCOUNT, max_length=200)

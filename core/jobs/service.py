@@ -72,19 +72,11 @@ def start_training(
     check_name(name)
 
     def create(made: list[Run]) -> None:
-        parents: tuple[str, ...] = ()
         parts, rules = trained_by(kind), rules_of_preset(preset)
-        if parts[0].parent:
-            parent = vae_for(store, vae_run)
-            chosen, parents = inherit(settings, parent, explicit), (parent.id,)
-            read_as = parent.rules  # the images that the VAE saw
-            rules = replace(rules, folders=read_as.folders, bit_depth=read_as.bit_depth)
-        else:
-            chosen = settings
-            if vae_run:
-                raise UsageError(f"--vae: a '{kind}' training trains its own VAE, got {vae_run}", "leave it out")
-        for part in parts:  # before a dataset is fetched
-            weigh_run(chosen, part).refuse()
+        chosen, parent = fitting(kind, settings, store=store, vae_run=vae_run, explicit=explicit)
+        parents = (parent.id,) if parent else ()
+        if parent:  # the images that the VAE saw
+            rules = replace(rules, folders=parent.rules.folders, bit_depth=parent.rules.bit_depth)
         site, _ = read_site()
         is_there = catalog.is_present(chosen.data.name, site.data, path=chosen.data.path)
         # another engine has no supervisor: one would end the runs that it finds unqueued
@@ -98,6 +90,24 @@ def start_training(
             parents = (made[-1].id,)
 
     return start_runs(store, create, priority=priority, request=request, token=token, engine=engine)
+
+
+def fitting(
+    kind: str, settings: Settings, *, store: RunStore, vae_run: str | None, explicit: Collection[str]
+) -> tuple[Settings, Run | None]:
+    """The settings as a training of that kind takes them, and the VAE run that it needs.
+
+    Raises UsageError and RunNotFound for what does not fit the VAE or the machine, before a dataset is fetched.
+    """
+    parts, parent = trained_by(kind), None
+    if parts[0].parent:
+        parent = vae_for(store, vae_run)
+        settings = inherit(settings, parent, explicit)
+    elif vae_run:
+        raise UsageError(f"--vae: a '{kind}' training trains its own VAE, got {vae_run}", "leave it out")
+    for part in parts:
+        weigh_run(settings, part).refuse()
+    return settings, parent
 
 
 def start_runs(

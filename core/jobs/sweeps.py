@@ -21,7 +21,7 @@ from core.errors import RunNotFound, UsageError, quoted
 from core.home import PROGRAM
 from core.jobs.engines.choose import observed_status
 from core.jobs.engines.protocol import Engine
-from core.jobs.service import Check, delete_run, request_stop, start_training
+from core.jobs.service import Check, delete_run, fitting, request_stop, start_training
 from core.runs.groups import SWEEP
 from core.runs.run import Run
 from core.runs.store import MAX_NAME_LENGTH, RunStore
@@ -80,7 +80,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def points_of(axes: Mapping[str, Sequence[Any]], seeds: Sequence[int], *, as_list: bool = False) -> list[Point]:
     """Every combination, or with `as_list` the first values of all axes, then the second ones, …; each with every seed.
 
-    Raises UsageError for lists of unequal length and for too many trainings.
+    Raises UsageError for lists of unequal length, values named twice, and too many trainings.
     """
     lengths = {len(values) for values in axes.values()}
     if as_list and len(lengths) > 1:
@@ -89,6 +89,8 @@ def points_of(axes: Mapping[str, Sequence[Any]], seeds: Sequence[int], *, as_lis
     if number > MOST_TRAININGS:
         raise UsageError(f"{number:,} trainings, at most {MOST_TRAININGS} make a sweep", "leave some values out")
     columns = axes.values()
+    if repeated := [name for name, values in axes.items() if not as_list and len(set(map(repr, values))) < len(values)]:
+        raise UsageError(f"{repeated[0]}: the same value is named twice", "name each once")
     rows: Iterable[Sequence[Any]] = zip(*columns, strict=True) if as_list and axes else itertools.product(*columns)
     return [Point(values=dict(zip(axes, row, strict=True)), seed=seed) for row in rows for seed in seeds]
 
@@ -106,8 +108,14 @@ def start_sweep(
 ) -> tuple[str, list[Run]]:
     """Queue a training per point; returns the sweep's id and its runs. others: as `start_training` takes them.
 
-    Raises what `start_training` raises: for the first point, then nothing was created, or for a later one, and says so.
+    Raises what `start_training` raises, before anything is created; for a later point only where its dataset cannot be
+    read or the disk is full, and says so.
     """
+    for point, settings in trainings:
+        try:
+            fitting(kind, settings, store=store, vae_run=others.get("vae_run"), explicit={*explicit, *point.values})
+        except UsageError as error:
+            raise UsageError(f"{point.words}: {error.message}" if point.values else error.message, error.hint) from None
     sweep = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     made: list[Run] = []
     for point, settings in trainings:

@@ -54,10 +54,12 @@ def _chosen() -> list[Side]:
     """What the box holds, which is what the link says; what is not there is named."""
     wanted = st.query_params.get(PARAM, "")
     if wanted != st.session_state.get(_LINK) or _PICKED not in st.session_state:
-        asked = list(dict.fromkeys(part for part in wanted.split(",") if part))[:MOST]
-        there, gone = service.sides_named(asked)
+        asked = list(dict.fromkeys(part for part in wanted.split(",") if part))
+        there, gone = service.sides_named(asked[:MOST])
         st.session_state[_PICKED] = [side.name for side in there]
         st.session_state[_MISSING] = [sentence(error) for error in gone]
+        if len(asked) > MOST:
+            st.session_state[_MISSING].append(f"The link names {len(asked)}; the first {MOST} are compared.")
         st.session_state[_LINK], st.session_state[_SAID] = wanted, ",".join(side.name for side in there)
     options = service.options(st.session_state[_PICKED])
     st.session_state[_PICKED] = [name for name in st.session_state[_PICKED] if name in options]

@@ -103,7 +103,7 @@ def test_a_unet_reads_the_images_by_the_rules_that_its_vae_had(begin, store, box
     (unet,) = begin("unet", vae_run=old.id, check=lambda *_, **options: asked.append(options["rules"]))
     assert asked == [unet.rules] == [replace(NEWEST, folders=1, bit_depth=1)]
     assert begin("vae")[0].rules == NEWEST
-    assert begin("vae", preset="quick-2026-11")[0].rules == replace(NEWEST, noise=1)
+    assert begin("vae", preset="quick-2026-11")[0].rules == replace(NEWEST, noise=1, split=1)
 
 
 def test_a_vae_run_that_does_not_exist_is_refused(begin, store):

@@ -84,6 +84,22 @@ def test_a_sweep_is_started_compared_stopped_and_deleted_as_one(tmp_path: Path) 
         runs_of(store, "sweep:")
 
 
+def test_a_point_that_does_not_fit_starts_nothing(tmp_path: Path) -> None:
+    store, engine = RunStore(tmp_path / "runs"), Engine()
+    vae = store.create("vae", load_config(overrides=TINY))
+    vae.write_status(Status(state=RunState.FINISHED))
+    points = points_of({"data.name": ["digits", "mnist"]}, (0, 1))
+    trainings = [(point, load_config(overrides={**TINY, **point.overrides})) for point in points]
+    with pytest.raises(UsageError, match=r"name=mnist, seed 0: data\.name: the VAE run"):
+        start_sweep(store, "unet", trainings, vae_run=vae.id, engine=engine, check=lambda *_, **__: None)  # type: ignore[arg-type]
+    assert [run.id for run in store.list()] == [vae.id]
+
+
+def test_values_that_are_named_twice_are_not_trained_twice() -> None:
+    with pytest.raises(UsageError, match="learning_rate: the same value is named twice"):
+        points_of({"train_unet.learning_rate": [1e-3, 0.001]}, (0,))
+
+
 def test_what_cannot_be_trained_starts_nothing(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     (point,) = points_of({}, (0,))
