@@ -94,6 +94,8 @@ def _set_aside(queue: Queue) -> None:
 def _restore_uses(queue: Queue) -> None:
     """Who used how much, as far as the runs' own records say it: those that are gone are forgotten."""
     found = [use for run in RunStore(queue.folder.parent).list() for use in uses_of(run, queue.clock())]
+    if not found:
+        return
     with queue.transaction() as database:
         rows = [(use.owner, use.slots, use.start, use.end) for use in found]
         database.executemany("insert into uses(owner, slots, started_s, ended_s) values(?, ?, ?, ?)", rows)

@@ -28,7 +28,7 @@ def test_a_digit_dissolves_under_the_slider_and_a_link_shows_the_same(page: Any,
     press(page, slider, "End", lambda: canvas.evaluate(PICTURE) != clean, "the picture does not change with t")
     expect(page.get_by_text("linear has lost the digit")).to_be_visible()
     pills = page.get_by_test_id("stButtonGroup").filter(has_text="scaled_linear")
-    pills.get_by_role("button", name="sigmoid", exact=True).click()
+    pills.get_by_role("button", name="sigmoid of β", exact=True).click()
     expect(page.get_by_text("sigmoid: ").first).to_be_visible()
     wait_for(lambda: "sigmoid" in page.url, "the choice is not in the link")
     link = page.url.split("/", 3)[3]
