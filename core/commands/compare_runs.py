@@ -40,23 +40,24 @@ def run(arguments: argparse.Namespace) -> int:
     found = verdicts(sides)
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)
+    rows = settings_that_differ(sides)
     facts = {
         "sides": [
             {"name": side.name, "title": side.title, "is_group": side.is_recipe, "runs": [run.id for run in side.runs]}
             for side in sides
         ],
         "verdicts": [asdict(each) for each in found],
-        "settings": {name: list(values) for name, values in settings_that_differ(sides)},
+        "settings": {name: list(values) for name, values in rows},
     }
-    answer(arguments, facts, lambda: _in_full(sides, found))
+    answer(arguments, facts, lambda: _in_full(sides, found, rows))
     return 0
 
 
-def _in_full(sides: Sequence[Side], found: Sequence[RunVerdict]) -> str:
+def _in_full(sides: Sequence[Side], found: Sequence[RunVerdict], differ: Sequence[tuple[str, tuple[str, ...]]]) -> str:
     parts = []
     for each in found:
         parts += [plain(each.sentence or each.refusal), *map(plain, each.notes)]
-    rows = [[name, *values] for name, values in settings_that_differ(sides)]
+    rows = [[name, *values] for name, values in differ]
     if rows:
         parts.append("\nSettings that differ\n" + table(["setting", *(side.title for side in sides)], rows))
     else:

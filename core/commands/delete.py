@@ -12,8 +12,8 @@ from core.commands.ownership import add_yes_option, confirm_owner
 from core.errors import UsageError
 from core.home import PROGRAM
 from core.jobs.service import delete_run
-from core.jobs.sweeps import delete_sweep, runs_of
-from core.runs.groups import SWEEP
+from core.jobs.sweeps import delete_sweep
+from core.runs.groups import SWEEP, runs_of_sweep
 from core.runs.provenance import current_user
 from core.runs.trash import remove_for_good
 from core.words import counted
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.run.startswith(SWEEP):
         if arguments.now:
             raise UsageError("--now: is for a single run", "leave it out: the trash empties by itself")
-        for each in runs_of(store, arguments.run):
+        for each in runs_of_sweep(store, arguments.run):
             confirm_owner(each, "delete", yes=arguments.yes)
         gone = [each.id for each in delete_sweep(store, arguments.run)]
         words = f"{counted(len(gone), 'run')} in the trash; bring each back with: {PROGRAM} restore RUN"

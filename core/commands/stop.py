@@ -14,8 +14,8 @@ from core.commands.train import end_of
 from core.jobs.engines.choose import observed_status
 from core.jobs.exit_reason import in_words
 from core.jobs.service import stop_run
-from core.jobs.sweeps import runs_of, stop_sweep
-from core.runs.groups import SWEEP
+from core.jobs.sweeps import stop_sweep
+from core.runs.groups import SWEEP, runs_of_sweep
 from core.runs.run import RunState
 from core.words import counted
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Stop it and wait until it has."""
     store = store_of(arguments)
     if arguments.run.startswith(SWEEP):
-        for each in runs_of(store, arguments.run):
+        for each in runs_of_sweep(store, arguments.run):
             confirm_owner(each, "stop", yes=arguments.yes)
         asked = stop_sweep(store, arguments.run)
         words = f"{counted(len(asked), 'run')} asked to save and stop"

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from core.config.load import get_value
 from core.config.schema import Settings, field_rows
-from core.errors import LabError, RunNotFound, UsageError, quoted
+from core.errors import LabError, UsageError, quoted
 from core.evaluation.differences import student_quantile
 from core.evaluation.report import Report, changes_of, check_compares, fd_error_of, list_reports, right_of
 from core.evaluation.verdict import CONFIDENCE, Change, Word, accuracy_change, fd_change, fits, judgement
 from core.home import PROGRAM
-from core.runs.groups import GROUP, SWEEP, group_named, groups_among, training_of
+from core.runs.groups import GROUP, SWEEP, group_named, groups_among, runs_of_sweep, training_of
 from core.runs.run import Run, RunState
 from core.runs.store import RunStore
 from core.words import counted
@@ -119,10 +119,7 @@ def sides_named(store: RunStore, name: str) -> list[Side]:
     """As `side_named`; 'sweep:ID' is the groups of its trainings that generate images, else of all, oldest first."""
     if not name.startswith(SWEEP):
         return [side_named(store, name)]
-    sweep = name.removeprefix(SWEEP)
-    members = [run for run in store.list() if sweep and run.info.sweep == sweep]
-    if not members:
-        raise RunNotFound(f"sweep '{quoted(sweep, 60)}' has no runs", f"list the runs: {PROGRAM} runs")
+    members = runs_of_sweep(store, name)
     groups = groups_among([run for run in members if run.kind.generates] or members)
     return [Side(name=each.name, title=each.title, runs=each.runs, is_recipe=True) for each in reversed(groups)]
 
@@ -146,7 +143,7 @@ def verdict(side: Side, reference: Side, *, cells: int = 1) -> RunVerdict:
             )
         found, theirs, notes = _matched(side, reference)
         if not side.is_recipe:
-            return _on_weights(side, reference, found[0], theirs[0], cells, notes)
+            return _on_weights(side, reference, found[0].reports[0], theirs[0].reports[0], cells, notes)
         return _on_recipes(side, reference, found, theirs, cells, notes)
     except LabError as error:
         return RunVerdict(
@@ -155,32 +152,13 @@ def verdict(side: Side, reference: Side, *, cells: int = 1) -> RunVerdict:
 
 
 def _on_weights(
-    side: Side,
-    reference: Side,
-    found: Measured,
-    theirs: Measured,
-    cells: int,
-    notes: Sequence[str],
+    side: Side, reference: Side, mine: Report, other: Report, cells: int, notes: Sequence[str]
 ) -> RunVerdict:
-    mine, other = found.reports[0], theirs.reports[0]
     changes = changes_of(mine, other)
     said = judgement(changes, mine.num_samples, cells=cells)
     values = ((mine.fd_judge, other.fd_judge), (mine.class_accuracy, other.class_accuracy))
-    return _worded(
-        RunVerdict(
-            side=side.name,
-            reference=reference.name,
-            word=said.word,
-            of="weights",
-            measure=_speaking(changes, said.word),
-            differences=_differences(changes, values),
-            num_images=mine.num_samples,
-            more_images=said.more_images,
-            notes=tuple(notes),
-        ),
-        side,
-        reference,
-    )
+    more = {"more_images": said.more_images, "num_images": mine.num_samples, "notes": tuple(notes)}
+    return _said(side, reference, said.word, changes, values, more)
 
 
 def _on_recipes(
@@ -214,22 +192,40 @@ def _on_recipes(
     values = tuple(
         (statistics.mean(of(each)[0] for each in found), statistics.mean(of(each)[0] for each in theirs)) for of in _OF
     )
-    return _worded(
-        RunVerdict(
-            side=side.name,
-            reference=reference.name,
-            word=said.word,
-            of="recipe",
-            measure=_speaking(changes, said.word),
-            differences=_differences(changes, values),
-            seeds=(len(found), len(theirs)),
-            num_images=count,
-            more_seeds=more,
-            notes=(*notes, *_same_vae(side, found), *_same_vae(reference, theirs)),
-        ),
+    return _said(
         side,
         reference,
+        said.word,
+        changes,
+        values,
+        {
+            "seeds": (len(found), len(theirs)),
+            "num_images": count,
+            "more_seeds": more,
+            "notes": (*notes, *_same_vae(side, found), *_same_vae(reference, theirs)),
+        },
     )
+
+
+def _said(
+    side: Side,
+    reference: Side,
+    word: Word,
+    changes: Sequence[Change],
+    values: Sequence[tuple[float, float]],
+    more: Mapping[str, Any],
+) -> RunVerdict:
+    """The verdict with its sentence. values: this side's and the reference's, by measure. more: its other fields."""
+    found = RunVerdict(
+        side=side.name,
+        reference=reference.name,
+        word=word,
+        of="recipe" if side.is_recipe else "weights",
+        measure=_speaking(changes, word),
+        differences=_differences(changes, values),
+        **more,
+    )
+    return replace(found, sentence=_sentence(found, side, reference))
 
 
 _OF: tuple[Callable[[Measured], tuple[float, float]], ...] = (lambda each: each.fd, lambda each: each.accuracy)
@@ -264,11 +260,7 @@ def recipe_changes(found: Sequence[Measured], theirs: Sequence[Measured], extra:
     floor = statistics.fmean(report.fd_floor for report in reports)
     first = fd_change(fd, fd_error, reference=fd_mean, floor=floor)
     second = accuracy_change(right, right_error, reference=right_mean, num_images=reports[0].num_samples)
-    return _with_df(first, fd_df), _with_df(second, right_df)
-
-
-def _with_df(change: Change, df: float) -> Change:
-    return replace(change, df=df)
+    return replace(first, df=fd_df), replace(second, df=right_df)
 
 
 def _share_noise(measured: Sequence[Measured]) -> bool:
@@ -408,10 +400,6 @@ def _sureness(change: Change) -> float:
 
 def _open(change: Change) -> float:
     return (abs(change.value) + change.error) / change.margin if change.margin else math.inf
-
-
-def _worded(found: RunVerdict, side: Side, reference: Side) -> RunVerdict:
-    return replace(found, sentence=_sentence(found, side, reference))
 
 
 def _sentence(found: RunVerdict, side: Side, reference: Side) -> str:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from core.config.schema import Settings, field_rows
 from core.config.sentences import did_you_mean, sentence
@@ -46,6 +46,11 @@ def preset_names() -> list[str]:
     return [name for name in known if name in found] + sorted(found - set(known))
 
 
+def is_preset(name: str) -> bool:
+    """Whether there is a preset of that name, offered or not."""
+    return name in (*preset_names(), *BY_NAME_ONLY)
+
+
 def load_preset(name: str) -> dict[str, Any]:
     """A preset's settings: only what characterises it. Raises ConfigError for an unknown name."""
     return {key: value for key, value in _read_preset(name).items() if key != RULES}
@@ -60,7 +65,7 @@ def rules_of_preset(name: str) -> Rules:
 
 
 def _read_preset(name: str) -> dict[str, Any]:
-    if name not in (*preset_names(), *BY_NAME_ONLY):
+    if not is_preset(name):
         raise ConfigError(
             f"preset '{quoted(name)}' does not exist",
             did_you_mean(name, preset_names()) or f"use one of {preset_names()}",
@@ -190,6 +195,12 @@ def with_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
     for name, value in overrides.items():
         merged = merge(merged, _nested(name, value))
     return merged
+
+
+def plain_value(value: Any) -> Any:
+    """A value of the settings as YAML and JSON have it: no models, no tuples."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return list(plain) if isinstance(plain, tuple) else plain
 
 
 def differences(old: Settings, new: Settings) -> list[tuple[str, Any, Any]]:

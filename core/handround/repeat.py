@@ -12,9 +12,10 @@ from core.config.frozen import dump_settings
 from core.config.load import (
     FORMAT,
     differences,
+    is_preset,
     load_preset,
     merge,
-    preset_names,
+    plain_value,
     rules_of_preset,
     settings_from,
     with_overrides,
@@ -23,7 +24,7 @@ from core.config.schema import Settings
 from core.errors import LabError
 from core.handround.private import public_value
 from core.home import COMMAND, is_installed
-from core.rules import NEWEST
+from core.rules import NEWEST, PREFIX
 from core.runs.run import Run
 from core.runs.store import RunStore
 
@@ -100,13 +101,13 @@ def _rules(run: Run, settings: Settings) -> list[str]:
     if run.rules == NEWEST:
         return []
     preset = run.info.preset
-    from core.config.load import BY_NAME_ONLY
-
-    if preset in (*preset_names(), *BY_NAME_ONLY) and rules_of_preset(preset) == run.rules:
+    if is_preset(preset) and rules_of_preset(preset) == run.rules:
         pinned = settings_from(merge(settings.model_dump(mode="json"), load_preset(preset)))
         changes = differences(pinned, settings)
         return ["--preset", preset, *(f"--set {shlex.quote(f'{key}={_yaml(new)}')}" for key, _, new in changes)]
-    raise LabError("it follows rules of an earlier version of the lab, which no option asks for")
+    newest = NEWEST.written()
+    older = [name.removeprefix(PREFIX) for name, version in run.rules.written().items() if version != newest[name]]
+    raise LabError(f"it follows earlier versions of the rules {', '.join(older)}, which no option asks for")
 
 
 def _public(key: str, value: Any, notes: list[str]) -> Any:
@@ -118,6 +119,4 @@ def _public(key: str, value: Any, notes: list[str]) -> Any:
 
 
 def _yaml(value: Any) -> str:
-    plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-    plain = list(plain) if isinstance(plain, tuple) else plain
-    return yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+    return yaml.safe_dump(plain_value(value), default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()

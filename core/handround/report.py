@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from core import reading
-from core.config.load import BY_NAME_ONLY, differences, get_value, load_preset, preset_names, settings_from
+from core.config.load import differences, get_value, is_preset, load_preset, plain_value, settings_from
 from core.config.schema import Settings, field_rows
 from core.errors import UsageError, quoted
 from core.evaluation.report import Report, ceiling_beside, list_reports, report_rows
@@ -110,7 +110,7 @@ def _look_at(store: RunStore, run: Run, name: str, budget: int) -> _Shown:
     if not run.kind.trains:
         raise UsageError(f"report {run.id}: is a {run.kind.noun}", "name the run that it measures")
     settings, preset = run.shown_settings, run.info.preset
-    known = preset in (*preset_names(), *BY_NAME_ONLY)
+    known = is_preset(preset)
     try:
         data = data_facts(run)
     except (OSError, reading.Unreadable):
@@ -306,11 +306,12 @@ def _figure(sheet: Sheet, name: str) -> str:
 
 
 def _again(shown: Sequence[_Shown]) -> str:
-    parts = [
-        "<h2>Train it again</h2>"
-        "<p>On the same type of machine, with the same versions, number of threads and images, the commands give equal "
-        "weights: the sums below. Elsewhere they come near.</p>"
-    ]
+    parts = ["<h2>Train it again</h2>"]
+    if any(each.repeat.script for each in shown):
+        parts.append(
+            "<p>On the same type of machine, with the same versions, number of threads and images, the commands give "
+            "equal weights: the sums below. Elsewhere they come near.</p>"
+        )
     for each in shown:
         repeat = each.repeat
         script = escape(repeat.script, quote=False)
@@ -337,7 +338,8 @@ def _conditions(each: _Shown) -> list[list[str]]:
         (event for event in reversed(run.events()) if event.get("event") in ("started", "resumed")), {}
     )
     processor = without_secrets(str(started.get("processor") or "")) or "not recorded"
-    images = f"{count(data.train_count)} training images, "
+    validation = f"{count(data.validation_count)} for validation, " if data.validation_count else ""
+    images = f"{count(data.train_count)} training images, {validation}"
     rows = [
         ["Run", run.id],
         ["Code", run.info.revision or f"version {versions.get('lab', 'unknown')}"],
@@ -357,8 +359,7 @@ def _conditions(each: _Shown) -> list[list[str]]:
 
 
 def _value(value: Any) -> str:
-    plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-    shown = public_value(list(plain) if isinstance(plain, tuple) else plain)
+    shown = public_value(plain_value(value))
     return "none" if shown is None else str(shown)
 
 

@@ -17,12 +17,12 @@ from typing import Any
 
 from core.config.load import parse_override
 from core.config.schema import Settings
-from core.errors import RunNotFound, UsageError, quoted
+from core.errors import UsageError, quoted
 from core.home import PROGRAM
 from core.jobs.engines.choose import observed_status
 from core.jobs.engines.protocol import Engine
 from core.jobs.service import Check, delete_run, fitting, request_stop, start_training
-from core.runs.groups import SWEEP
+from core.runs.groups import SWEEP, runs_of_sweep
 from core.runs.run import Run
 from core.runs.store import MAX_NAME_LENGTH, RunStore
 from core.words import counted
@@ -140,19 +140,10 @@ def start_sweep(
     return sweep, made
 
 
-def runs_of(store: RunStore, name: str) -> list[Run]:
-    """The runs of a sweep, newest first. Raises RunNotFound."""
-    sweep = name.removeprefix(SWEEP)
-    found = [run for run in store.list() if sweep and run.info.sweep == sweep]
-    if not found:
-        raise RunNotFound(f"sweep '{quoted(sweep, 60)}' has no runs", f"list the runs: {PROGRAM} runs")
-    return found
-
-
 def stop_sweep(store: RunStore, name: str, *, by: str = "") -> list[Run]:
     """Ask every run of it that is active to save and stop; those that wait go first. Returns them at once."""
     asked = []
-    for run in runs_of(store, name):  # a U-Net is younger than its VAE, and goes before it
+    for run in runs_of_sweep(store, name):  # a U-Net is younger than its VAE, and goes before it
         if observed_status(run).state.is_active:
             asked.append(request_stop(store, run.id, by=by))
     return asked
@@ -160,7 +151,7 @@ def stop_sweep(store: RunStore, name: str, *, by: str = "") -> list[Run]:
 
 def delete_sweep(store: RunStore, name: str, *, by: str = "") -> list[Run]:
     """Move every run of it to the trash. Raises RunBusy for the first that is active, and nothing was moved then."""
-    found = runs_of(store, name)
+    found = runs_of_sweep(store, name)
     active = [run for run in found if observed_status(run).state.is_active]
     if active:
         raise UsageError(f"{counted(len(active), 'run')} of it not done", f"stop it first: {PROGRAM} stop {name}")

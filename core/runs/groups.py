@@ -20,7 +20,7 @@ from core import reading
 from core.bounded_cache import BoundedCache
 from core.config.frozen import BEFORE
 from core.config.strict_yaml import parse_yaml
-from core.errors import RunNotFound, UsageError
+from core.errors import RunNotFound, UsageError, quoted
 from core.home import PROGRAM
 from core.rules import PREFIX
 from core.runs.run import Run
@@ -122,6 +122,15 @@ def group_named(store: RunStore, name: str) -> Group:
     if not key:
         raise UsageError(f"{run.id}: is a {run.kind.noun} and has no group", f"name a training; see {PROGRAM} runs")
     return Group(key=key, runs=tuple(each for each in listed if recipe_key(each) == key))
+
+
+def runs_of_sweep(store: RunStore, name: str) -> list[Run]:
+    """The runs of 'sweep:ID', newest first. Raises RunNotFound."""
+    sweep = name.removeprefix(SWEEP)
+    found = [run for run in store.list() if sweep and run.info.sweep == sweep]
+    if not found:
+        raise RunNotFound(f"sweep '{quoted(sweep, 60)}' has no runs", f"list the runs: {PROGRAM} runs")
+    return found
 
 
 def _key(run: Run, generations: int) -> str:

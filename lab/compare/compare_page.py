@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from core.comparison.run_comparison import FEWEST, LEAST_SEEDS, MOST, RunVerdict, Side, settings_that_differ
+from core.comparison.run_comparison import (
+    FEWEST,
+    LEAST_SEEDS,
+    MOST,
+    RunVerdict,
+    Side,
+    settings_that_differ,
+    verdicts,
+)
 from core.runs.groups import GROUP
 from lab.compare import compare_service as service
 from lab.compare.curves import curves
@@ -36,15 +44,15 @@ def compare_page() -> None:
         if not sides:
             return
     else:
-        _verdicts(sides, service.verdicts_of(sides))
+        _verdicts(verdicts(sides))
         _groups_instead(sides)
-    names = service.names_of(sides)
+    names, differ = service.names_of(sides), settings_that_differ(sides)
     # many columns of settings need the whole width
     left, right = st.columns([2, 3], gap="large") if len(sides) <= MOST_BESIDE else (st.container(), st.container())
     with left:
-        _settings(sides, names)
+        _settings(differ, names)
     with right:
-        curves(sides, names)
+        curves(sides, names, differ)
     if len(sides) >= FEWEST:
         matrix(sides, names)
         quality_and_cost(sides, names)
@@ -106,7 +114,7 @@ def _nothing_yet(sides: Sequence[Side]) -> None:
         )
 
 
-def _verdicts(sides: Sequence[Side], found: Sequence[RunVerdict]) -> None:
+def _verdicts(found: Sequence[RunVerdict]) -> None:
     """Each in one sentence; of several, those with a word first."""
     for each in sorted(found, key=lambda verdict: not verdict.word):
         if each.word:
@@ -145,11 +153,10 @@ def _groups_instead(sides: Sequence[Side]) -> None:
         )
 
 
-def _settings(sides: Sequence[Side], names: Sequence[str]) -> None:
+def _settings(rows: Sequence[tuple[str, tuple[str, ...]]], names: Sequence[str]) -> None:
     st.subheader("Settings that differ")
-    rows = settings_that_differ(sides)
     if not rows:
-        st.caption("They have the same settings." if len(sides) > 1 else "One run alone differs from nothing.")
+        st.caption("They have the same settings." if len(names) > 1 else "One run alone differs from nothing.")
         return
     columns = [plain(name, 60) for name in names]
     table = pd.DataFrame([values for _, values in rows], columns=columns)

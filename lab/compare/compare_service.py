@@ -1,4 +1,4 @@
-"""What the Compare page asks: sides by name, their verdicts, and what may be chosen."""
+"""What the Compare page asks: sides by name, and what may be chosen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from core.comparison.run_comparison import MOST, RunVerdict, Side, verdicts
+from core.comparison.run_comparison import MOST, Side
 from core.comparison.run_comparison import sides_named as sides_named_in_core
 from core.errors import LabError
 from core.runs.groups import GROUP, Group, groups_among, recipe_key
@@ -54,11 +54,6 @@ def names_of(sides: Sequence[Side]) -> list[str]:
         title if titles.count(title) == 1 else f"{title[:22]}, {side.name[-4:]}"
         for title, side in zip(titles, sides, strict=True)
     ]
-
-
-def verdicts_of(sides: Sequence[Side]) -> list[RunVerdict]:
-    """What each other side is against the first."""
-    return verdicts(sides)
 
 
 def group_of(side: Side) -> Group | None:

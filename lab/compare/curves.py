@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import streamlit as st
 
-from core.comparison.run_comparison import Side, settings_that_differ
+from core.comparison.run_comparison import Side
 from core.errors import LabError
 from core.words import count
 from lab.compare.curves_chart import overlay_figure
@@ -29,12 +29,12 @@ _AXES = ("step", "images_seen", "elapsed_s")
 Columns = Mapping[str, np.ndarray]
 
 
-def curves(sides: Sequence[Side], names: Sequence[str]) -> None:
-    """A color per side, of a group its newest runs; alive while one of them is."""
+def curves(sides: Sequence[Side], names: Sequence[str], differ: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+    """A color per side, of a group its newest runs; alive while one of them is. differ: the settings that do."""
     each = max(1, MOST_LINES // len(sides))
     chosen = [[run.id for run in side.runs[:each]] for side in sides]
     live = any(view.is_active for view in _views([run_id for ids in chosen for run_id in ids]))
-    val_loss_differs = any("timestep_" in name for name, _ in settings_that_differ(sides))
+    val_loss_differs = any("timestep_" in name for name, _ in differ)
     live_part(every_s=TICK_S if live else None)(_drawn)(chosen, list(names), live, val_loss_differs)
 
 

@@ -1,4 +1,4 @@
-"""Quality against cost: FD-judge of each run over how long it trained, how many images it saw, or its size."""
+"""Quality against cost: FD-judge of each run over how long it trained or how many images it saw."""
 
 from __future__ import annotations
 

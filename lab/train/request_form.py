@@ -57,6 +57,5 @@ def request_form() -> tuple[dict[str, Any], str]:
         asked |= {"time_limit_s": seconds_in(limit), "requeue": ENDS[str(end)]}
     if start.strip():
         asked["start_at"] = moment_in(start)
-    asked = {name: value for name, value in asked.items() if value not in (None, "", False) or name == "preemptible"}
-    asked = {name: value for name, value in asked.items() if value is not None}
+    asked = {name: value for name, value in asked.items() if value is not None and value != ""}
     return asked, in_words(JobRequest().with_changes(asked))

@@ -8,7 +8,8 @@ import pytest
 from core.comparison.run_comparison import sides_named
 from core.config.load import load_config
 from core.errors import RunNotFound, UsageError
-from core.jobs.sweeps import Point, delete_sweep, parse_seeds, parse_values, points_of, runs_of, start_sweep, stop_sweep
+from core.jobs.sweeps import Point, delete_sweep, parse_seeds, parse_values, points_of, start_sweep, stop_sweep
+from core.runs.groups import runs_of_sweep
 from core.runs.run import Run, RunState, Status
 from core.runs.store import RunStore
 from tests.models import TINY
@@ -68,7 +69,7 @@ def test_a_sweep_is_started_compared_stopped_and_deleted_as_one(tmp_path: Path) 
         check=lambda *_, **__: None,
     )
     assert engine.taken == made and len(made) == 4
-    assert {run.id for run in runs_of(store, f"sweep:{sweep}")} == {run.id for run in made}
+    assert {run.id for run in runs_of_sweep(store, f"sweep:{sweep}")} == {run.id for run in made}
     assert made[0].info.name == "rate learning_rate=0.001, seed 0"
     sides = sides_named(store, f"sweep:{sweep}")
     assert [(side.title, len(side.runs)) for side in sides] == [
@@ -81,7 +82,7 @@ def test_a_sweep_is_started_compared_stopped_and_deleted_as_one(tmp_path: Path) 
     delete_sweep(store, sweep)
     assert [run.id for run in store.list()] == [vae.id]
     with pytest.raises(RunNotFound, match="has no runs"):
-        runs_of(store, "sweep:")
+        runs_of_sweep(store, "sweep:")
 
 
 def test_a_point_that_does_not_fit_starts_nothing(tmp_path: Path) -> None:
