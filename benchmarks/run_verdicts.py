@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import RESULTS, machine
-from core.comparison.run_comparison import LEAST_SEEDS, Measured, measured_alike, recipe_changes
+from core.comparison.compared_sides import Measured, measured_alike
+from core.comparison.run_comparison import LEAST_SEEDS, recipe_changes
 from core.evaluation.report import Report
 from core.evaluation.verdict import judgement
 from core.runs.groups import groups_among

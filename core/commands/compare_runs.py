@@ -11,7 +11,8 @@ from core.commands.answer import answer
 from core.commands.command_help import add_command
 from core.commands.options import store_of
 from core.commands.tables import plain, table
-from core.comparison.run_comparison import RunVerdict, Side, settings_that_differ, sides_named, verdicts
+from core.comparison.compared_sides import Side, settings_that_differ, sides_named
+from core.comparison.run_comparison import RunVerdict, verdicts
 from core.errors import UsageError
 
 

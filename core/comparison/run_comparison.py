@@ -16,16 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from core.config.load import get_value
-from core.config.schema import Settings, field_rows
-from core.errors import LabError, UsageError, quoted
+from core.comparison.compared_sides import Measured, Side, matched, titled
+from core.errors import LabError, UsageError
 from core.evaluation.differences import student_quantile
-from core.evaluation.report import Report, changes_of, check_compares, fd_error_of, list_reports, right_of
+from core.evaluation.report import Report, changes_of
 from core.evaluation.verdict import CONFIDENCE, Change, Word, accuracy_change, fd_change, fits, judgement
 from core.home import PROGRAM
-from core.runs.groups import GROUP, SWEEP, group_named, groups_among, runs_of_sweep, training_of
-from core.runs.run import Run, RunState
-from core.runs.store import RunStore
+from core.runs.groups import GROUP
 from core.words import counted
 
 FEWEST, MOST = 2, 8  # sides compared at once
@@ -33,41 +30,6 @@ LEAST_SEEDS = 3  # a side, for a verdict on a recipe
 MOST_MORE_SEEDS = 50
 MEASURES = ("FD-judge", "class accuracy")
 Of = Literal["weights", "recipe"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Side:
-    """What is compared. name: as links say it, a run's id or 'group:KEY'. runs: of a run that one, else all of the
-    group, newest first. is_recipe: a group."""
-
-    name: str
-    title: str
-    runs: tuple[Run, ...]
-    is_recipe: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """The reports of one training under one condition, one per noise seed."""
-
-    run: Run
-    reports: tuple[Report, ...]
-
-    @property
-    def fd(self) -> tuple[float, float]:
-        """FD-judge, the mean over its reports, and its standard error by the images alone."""
-        return _mean(self.reports, lambda each: each.fd_judge, fd_error_of)
-
-    @property
-    def accuracy(self) -> tuple[float, float]:
-        """Class accuracy (0 to 1), as `fd`; the error as if two more images were right and two wrong."""
-
-        def error(report: Report) -> float:
-            right, count = right_of(report)
-            share = (right + 2.0) / (count + 4.0)
-            return math.sqrt(share * (1.0 - share) / (count + 4.0))
-
-        return _mean(self.reports, lambda each: each.class_accuracy, error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,26 +66,6 @@ class RunVerdict:
     sentence: str = ""
 
 
-def side_named(store: RunStore, name: str) -> Side:
-    """A run by id, name or part of it, or a group: 'group:KEY', 'group:RUN'. Raises RunNotFound, UsageError."""
-    if name.startswith(GROUP):
-        group = group_named(store, name)
-        return Side(name=group.name, title=group.title, runs=group.runs, is_recipe=True)
-    run = store.get(name)
-    if not run.kind.trains:
-        raise UsageError(f"{run.id}: is a {run.kind.noun}", f"compare trainings; see {PROGRAM} runs")
-    return Side(name=run.id, title=run.title, runs=(run,), is_recipe=False)
-
-
-def sides_named(store: RunStore, name: str) -> list[Side]:
-    """As `side_named`; 'sweep:ID' is the groups of its trainings that generate images, else of all, oldest first."""
-    if not name.startswith(SWEEP):
-        return [side_named(store, name)]
-    members = runs_of_sweep(store, name)
-    groups = groups_among([run for run in members if run.kind.generates] or members)
-    return [Side(name=each.name, title=each.title, runs=each.runs, is_recipe=True) for each in reversed(groups)]
-
-
 def verdicts(sides: Sequence[Side]) -> list[RunVerdict]:
     """What each other side is against the first; one that does not compare says why. Raises UsageError for too many."""
     if not FEWEST <= len(sides) <= MOST:
@@ -139,9 +81,10 @@ def verdict(side: Side, reference: Side, *, cells: int = 1) -> RunVerdict:
         if side.is_recipe != reference.is_recipe:
             alone = reference if side.is_recipe else side
             raise UsageError(
-                f"{_quoted(alone)} is a single run and the other side a group", f"name its group: {GROUP}{alone.name}"
+                f"{titled(alone)} is a single run and the other side a group",
+                f"name its group: {GROUP}{alone.name}",
             )
-        found, theirs, notes = _matched(side, reference)
+        found, theirs, notes = matched(side, reference)
         if not side.is_recipe:
             return _on_weights(side, reference, found[0].reports[0], theirs[0].reports[0], cells, notes)
         return _on_recipes(side, reference, found, theirs, cells, notes)
@@ -172,7 +115,7 @@ def _on_recipes(
     for each, measured in ((side, found), (reference, theirs)):
         if len(measured) < LEAST_SEEDS:
             raise UsageError(
-                f"{_quoted(each)}: a verdict on a recipe needs {LEAST_SEEDS} training seeds that were trained to the "
+                f"{titled(each)}: a verdict on a recipe needs {LEAST_SEEDS} training seeds that were trained to the "
                 f"end and evaluated alike, and has {len(measured)}",
                 f"train it with more seeds, or {PROGRAM} evaluate those that have none; single runs compare by weights",
             )
@@ -272,106 +215,8 @@ def _share_noise(measured: Sequence[Measured]) -> bool:
 def _same_vae(side: Side, measured: Sequence[Measured]) -> tuple[str, ...]:
     parents = {each.run.info.parents for each in measured}
     if len(parents) == 1 and parents != {()}:
-        return (f"All runs of {_quoted(side)} were trained on one VAE: this says nothing about VAEs of other seeds.",)
+        return (f"All runs of {titled(side)} were trained on one VAE: this says nothing about VAEs of other seeds.",)
     return ()
-
-
-def _matched(side: Side, reference: Side) -> tuple[list[Measured], list[Measured], tuple[str, ...]]:
-    """The reports that compare: of the condition under which most trainings of both sides were measured, drawn alike if
-    any are, then of most images. Raises UsageError when there are none, and says what differs."""
-    mine, other = _by_condition(side), _by_condition(reference)
-    both = [condition for condition in mine if condition in other]
-    if both:
-        best = max(both, key=lambda each: (min(len(mine[each]), len(other[each])), each[0]))
-        return mine[best], other[best], ()
-    loose = [(a, b) for a in mine for b in other if a[:-1] == b[:-1]]
-    if loose:
-        a, b = max(loose, key=lambda pair: (min(len(mine[pair[0]]), len(other[pair[1]])), pair[0][0]))
-        words = f"Not generated alike: {_quoted(side)} with {a[-1]}, {_quoted(reference)} with {b[-1]}."
-        return mine[a], other[b], (words,)
-    first, second = (max(each.values(), key=len)[0] for each in (mine, other))
-    check_compares(first.reports[0], second.reports[0])
-    raise UsageError(
-        f"{_quoted(side)} and {_quoted(reference)}: measured with another split of the images", "train one of them anew"
-    )
-
-
-def measured_by(side: Side) -> list[tuple[Run, Report]]:
-    """The newest report of each run of a side that has one with an interval."""
-    found = []
-    for run in side.runs:
-        if run.kind.generates:
-            reports = (report for report in list_reports(run) if not report.is_old and report.fd_high is not None)
-            found += [(run, report) for report in [next(reports, None)] if report is not None]
-    return found
-
-
-def measured_alike(runs: Sequence[Run]) -> list[Measured]:
-    """The trainings of one recipe under the condition that most were measured with; empty where none was."""
-    if not runs:
-        return []
-    try:
-        found = _by_condition(Side(name="", title=runs[0].title, runs=tuple(runs), is_recipe=True))
-    except LabError:
-        return []
-    return max(found.values(), key=len)
-
-
-def _by_condition(side: Side) -> dict[tuple[Any, ...], list[Measured]]:
-    """Reports of the newest measured step (of a recipe: of trainings that went to their end) by what they were measured
-    with, the sampling last; one training per seed."""
-    if not side.runs[0].kind.generates:
-        raise UsageError(f"{_quoted(side)}: is a {side.runs[0].kind.noun} and generates no images that can be judged")
-    found: dict[tuple[Any, ...], list[Measured]] = {}
-    seen: set[tuple[Any, ...]] = set()
-    for run in side.runs:
-        reports = [report for report in list_reports(run) if not report.is_old and report.fd_high is not None]
-        if side.is_recipe:
-            status = run.status()
-            done = status.state is RunState.FINISHED
-            reports = [report for report in reports if done and report.step == status.steps_total]
-        newest = max((report.step for report in reports), default=0)
-        by: dict[tuple[Any, ...], dict[int, Report]] = {}
-        for report in reports:
-            if report.step == newest:
-                by.setdefault(_condition(run, report), {}).setdefault(report.seed, report)
-        for condition, seeds in by.items():
-            identity = (condition, training_of(run))
-            if identity not in seen:
-                seen.add(identity)
-                measured = Measured(run=run, reports=tuple(seeds[seed] for seed in sorted(seeds)))
-                found.setdefault(condition, []).append(measured)
-    if not found:
-        whole = "trained to its end and evaluated" if side.is_recipe else "evaluated"
-        raise UsageError(
-            f"{_quoted(side)}: no run of it was {whole} as reports are now, with an interval"
-            if side.is_recipe
-            else f"{_quoted(side)}: has no evaluation with an interval",
-            f"{PROGRAM} evaluate {side.runs[0].id} --samples 1000",
-        )
-    return found
-
-
-def _condition(run: Run, report: Report) -> tuple[Any, ...]:
-    sampling = report.sampling_in_words().replace(f", seed {report.seed}", "")
-    return (
-        report.num_samples,
-        report.judge_hash,
-        report.fingerprint,
-        report.labels,
-        report.labels_rule,
-        run.rules.split,
-        sampling,
-    )
-
-
-def _mean(
-    reports: Sequence[Report], value: Callable[[Report], float], error: Callable[[Report], float]
-) -> tuple[float, float]:
-    return (
-        statistics.fmean(map(value, reports)),
-        math.sqrt(math.fsum(error(each) ** 2 for each in reports)) / len(reports),
-    )
 
 
 def _differences(changes: Sequence[Change], values: Sequence[tuple[float, float]]) -> tuple[Difference, ...]:
@@ -403,7 +248,7 @@ def _open(change: Change) -> float:
 
 
 def _sentence(found: RunVerdict, side: Side, reference: Side) -> str:
-    mine, other = _quoted(side), _quoted(reference)
+    mine, other = titled(side), titled(reference)
     if found.of == "recipe":
         mine, other = (
             f"{words} ({counted(number, 'seed')})" for words, number in zip((mine, other), found.seeds, strict=True)
@@ -442,32 +287,3 @@ def difference_in_words(found: Difference) -> str:
         f"{found.measure} {found.value:.3g} against {found.reference:.3g} "
         f"({by:+.2g}, 95 % interval {found.low:+.2g} to {found.high:+.2g})"
     )
-
-
-def _quoted(side: Side) -> str:
-    return f"'{quoted(side.title, 60)}'"
-
-
-def settings_that_differ(sides: Sequence[Side]) -> list[tuple[str, tuple[str, ...]]]:
-    """(dotted name, its value on each side) of the settings that are not the same on all; of a group those of its
-    newest run, and no seed. '–' where they cannot be read."""
-    read = [_settings_of(side) for side in sides]
-    rows = []
-    for name, _ in field_rows():
-        if name == "seed" and any(side.is_recipe for side in sides):
-            continue
-        values = tuple("–" if each is None else _text(get_value(each, name)) for each in read)
-        if len(set(values)) > 1:
-            rows.append((name, values))
-    return rows
-
-
-def _settings_of(side: Side) -> Settings | None:
-    try:
-        return side.runs[0].shown_settings
-    except LabError:
-        return None
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -7,15 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from core.comparison.run_comparison import (
-    FEWEST,
-    LEAST_SEEDS,
-    MOST,
-    RunVerdict,
-    Side,
-    settings_that_differ,
-    verdicts,
-)
+from core.comparison.compared_sides import Side, settings_that_differ
+from core.comparison.run_comparison import FEWEST, LEAST_SEEDS, MOST, RunVerdict, verdicts
 from core.runs.groups import GROUP
 from lab.compare import compare_service as service
 from lab.compare.curves import curves

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from core.comparison.run_comparison import MOST, Side
-from core.comparison.run_comparison import sides_named as sides_named_in_core
+from core.comparison.compared_sides import Side
+from core.comparison.compared_sides import sides_named as sides_named_in_core
+from core.comparison.run_comparison import MOST
 from core.errors import LabError
 from core.runs.groups import GROUP, Group, groups_among, recipe_key
 from core.words import counted

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import streamlit as st
 
-from core.comparison.run_comparison import Side
+from core.comparison.compared_sides import Side
 from core.errors import LabError
 from core.words import count
 from lab.compare.curves_chart import overlay_figure

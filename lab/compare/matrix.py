@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import streamlit as st
 
-from core.comparison.run_comparison import Side
+from core.comparison.compared_sides import Side
 from core.errors import LabError
 from core.sampling.drawing import Drawing
 from core.sampling.recipe import Recipe

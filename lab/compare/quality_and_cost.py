@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.comparison.run_comparison import Side, measured_by
+from core.comparison.compared_sides import Side, measured_by
 from core.evaluation.report import Report
 from core.runs.run import Run
 from lab.widgets.chart import as_text, frame, show_chart

@@ -12,7 +12,8 @@ from scipy import stats
 
 from core import rules
 from core.__main__ import main
-from core.comparison.run_comparison import Measured, RunVerdict, Side, recipe_changes, side_named, verdict, verdicts
+from core.comparison.compared_sides import Measured, Side, side_named
+from core.comparison.run_comparison import RunVerdict, recipe_changes, verdict, verdicts
 from core.errors import UsageError
 from core.evaluation.differences import student_quantile
 from core.evaluation.report import Report, write_report

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.comparison.run_comparison import sides_named
+from core.comparison.compared_sides import sides_named
 from core.config.load import load_config
 from core.errors import RunNotFound, UsageError
 from core.jobs.sweeps import Point, delete_sweep, parse_seeds, parse_values, points_of, start_sweep, stop_sweep
